@@ -1,0 +1,25 @@
+//! The words and rules of Quipu.
+//!
+//! Everything here is a pure function or a value: an [`Event`] and how it is read from JSON, a [`Query`] and a
+//! [`Filter`] and what they match, a [`Condition`] and what must hold for it. Nothing here reads a clock, a file or
+//! a socket, so every rule is tested by tables and properties.
+
+mod condition;
+mod domain_envelope;
+mod event;
+mod event_type;
+mod filter;
+mod json;
+pub mod limits;
+mod query;
+mod timestamp;
+mod trace;
+
+pub use condition::{Checkpoint, Condition, ConditionFailure, Refusal, StreamExpectation, StreamState};
+pub use event::{Data, Event, EventBuilder, InvalidEvent, Value};
+pub use event_type::{base_type, type_prefixes, type_version};
+pub use filter::{Direction, Filter, Range, TypeMatch};
+pub use json::{Incoming, Stamp, parse_event, parse_events, write_event};
+pub use query::{Query, QueryItem};
+pub use timestamp::Timestamp;
+pub use trace::{Trace, TraceNode};

@@ -1,0 +1,36 @@
+//! Every limit on what a stranger can send, with its reason. All sizes are bytes of UTF-8.
+
+/// Longest `id`. UUIDs take 36 bytes, delivery ids of brokers up to 200.
+pub const ID_BYTES_MAX: usize = 512;
+/// Longest `source`, a URI reference; proxies cut URLs at 2,000.
+pub const SOURCE_BYTES_MAX: usize = 2_048;
+/// Longest `type`.
+pub const TYPE_BYTES_MAX: usize = 256;
+/// Longest `subject`, the name of a stream.
+pub const SUBJECT_BYTES_MAX: usize = 1_024;
+/// Longest name of an extension attribute. CloudEvents recommends 20.
+pub const ATTRIBUTE_NAME_BYTES_MAX: usize = 64;
+/// Longest value of one attribute. `tags` fits: 64 tags of 127 bytes.
+pub const ATTRIBUTE_VALUE_BYTES_MAX: usize = 8_192;
+/// Most extension attributes on one event.
+pub const ATTRIBUTES_MAX: usize = 64;
+/// Most tags on one event. Each is an index entry.
+pub const TAGS_MAX: usize = 64;
+/// Longest tag.
+pub const TAG_BYTES_MAX: usize = 256;
+/// Most dot-separated levels of a `type` that are indexed as prefixes. Deeper types are still found, by filtering.
+pub const TYPE_LEVELS_MAX: usize = 8;
+/// Largest event (its stored form) unless configured otherwise.
+pub const EVENT_BYTES_DEFAULT: usize = 1 << 20;
+/// Most events in one append: one commit is one frame and is decided in one step.
+pub const APPEND_EVENTS_MAX: usize = 10_000;
+/// Most conditions on one append.
+pub const CONDITIONS_MAX: usize = 64;
+/// Most items in one query, and most types or tags in one item.
+pub const QUERY_ITEMS_MAX: usize = 64;
+/// Most events on one page.
+pub const PAGE_EVENTS_MAX: usize = 10_000;
+/// Events on a page unless asked otherwise.
+pub const PAGE_EVENTS_DEFAULT: usize = 100;
+/// Most events in one trace; a larger tree is cut and says so.
+pub const TRACE_EVENTS_MAX: usize = 1_000;
