@@ -1,9 +1,34 @@
 //! Bytes on a disk.
 //!
-//! A tenant's log is a sequence of commits in segment files ([`FileLog`], behind the [`Log`] seam), with indexes and
-//! snapshots beside it that may be deleted at any time. Files are reached only through [`Storage`], so that the same
-//! code runs on a real disk and on the faulty one of the simulator.
+//! A tenant's log is a sequence of commits in segment files ([`FileLog`], behind the [`Log`] seam), with an [`Index`]
+//! and snapshots beside it that may be deleted at any time. Files are reached only through [`Storage`], so that the
+//! same code runs on a real disk and on the faulty one of the simulator.
 
+mod backup;
+pub mod body;
+mod check;
+pub mod commit;
+mod dedup_filter;
+mod file_log;
+pub mod frame;
+mod index;
+mod log;
+mod memtable;
+mod recovery;
+mod run;
+mod segment;
+pub mod snapshot;
 mod storage;
+mod terms;
+mod varint;
 
+pub use backup::{BackupReport, backup};
+pub use check::{CheckReport, check};
+pub use commit::{Commit, Digest, Record, RecordKind};
+pub use file_log::{FileLog, FileLogOptions};
+pub use index::{Index, Selection};
+pub use log::{Chunk, FetchedEvent, Locator, Log, LogSize, Tail};
+pub use recovery::TornTail;
 pub use storage::{DiskStorage, Fault, File, OpenMode, Storage};
+pub use terms::{Expr, Term, TermHasher};
+pub use varint::{Reader, put, put_bytes};

@@ -1,0 +1,238 @@
+//! The catalogue: everything that a user can do, one entry an operation. Routes, the OpenAPI document, the reference
+//! page and the names of commands are made from it, so they cannot drift apart.
+
+mod follow;
+mod publish;
+mod read;
+mod state;
+
+use schemars::{Schema, SchemaGenerator};
+
+use crate::Code;
+use crate::parameter::Parameter;
+
+/// Everything that a user can do.
+pub const OPERATIONS: &[Operation] = &[
+    publish::PUBLISH,
+    publish::APPEND,
+    read::LIST,
+    read::GET,
+    read::TRACE,
+    read::POSITION_GET,
+    read::POSITION_TRACE,
+    read::STREAM_LIST,
+    read::STREAM_READ,
+    follow::TAIL,
+    follow::CONNECT,
+    state::CHECKPOINT,
+    state::STATS,
+    state::LIVE,
+    state::READY,
+    state::OPENAPI,
+    state::EXPLAIN,
+    state::INDEX,
+];
+
+/// The operation of that name.
+pub fn operation(name: &str) -> Option<&'static Operation> {
+    OPERATIONS.iter().find(|operation| operation.name == name)
+}
+
+/// One thing that a user can do.
+#[derive(Clone, Copy, Debug)]
+pub struct Operation {
+    /// Noun and verb, `event.publish`.
+    pub name: &'static str,
+    /// A few words.
+    pub summary: &'static str,
+    /// One paragraph.
+    pub description: &'static str,
+    /// The HTTP method.
+    pub method: Method,
+    /// The path; `{name}` is a parameter.
+    pub path: &'static str,
+    /// What is given in path and query, in groups.
+    pub parameters: &'static [&'static [Parameter]],
+    /// What the body may be; nothing for no body.
+    pub bodies: &'static [Content],
+    /// What the answer may be.
+    pub answers: &'static [Content],
+    /// Who may do it.
+    pub permission: Permission,
+    /// Why it may not be done, in groups.
+    pub refusals: &'static [&'static [Code]],
+    /// One example.
+    pub example: Example,
+    /// The command that does it.
+    pub command: Option<&'static str>,
+}
+
+/// The HTTP method of an operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// Reads; changes nothing.
+    Get,
+    /// Writes.
+    Post,
+}
+
+/// What a client needs to be allowed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Permission {
+    /// Nothing: health and documents.
+    Open,
+    /// To read events.
+    Read,
+    /// To publish and append events.
+    Append,
+    /// To see how the store is.
+    Observe,
+}
+
+/// A body or an answer in one media type.
+#[derive(Clone, Copy, Debug)]
+pub struct Content {
+    /// The media type.
+    pub media_type: &'static str,
+    /// What it is.
+    pub description: &'static str,
+    /// Its JSON Schema; nothing for what is no JSON.
+    pub schema: Option<fn(&mut SchemaGenerator) -> Schema>,
+}
+
+/// An example: what is sent and what comes back.
+#[derive(Clone, Copy, Debug)]
+pub struct Example {
+    /// The path and query.
+    pub target: &'static str,
+    /// The media type and text of the body, if there is one.
+    pub body: Option<(&'static str, &'static str)>,
+    /// The answer.
+    pub answer: &'static str,
+}
+
+impl Operation {
+    /// All parameters.
+    pub fn parameters(&self) -> impl Iterator<Item = &'static Parameter> {
+        self.parameters.iter().copied().flatten()
+    }
+
+    /// All refusals.
+    pub fn refusals(&self) -> impl Iterator<Item = Code> {
+        self.refusals.iter().copied().flatten().copied()
+    }
+}
+
+impl Method {
+    /// As HTTP writes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Post => "POST",
+        }
+    }
+}
+
+impl Permission {
+    /// One word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Read => "read",
+            Self::Append => "append",
+            Self::Observe => "observe",
+        }
+    }
+}
+
+const fn content(
+    media_type: &'static str,
+    schema: Option<fn(&mut SchemaGenerator) -> Schema>,
+    description: &'static str,
+) -> Content {
+    Content { media_type, description, schema }
+}
+
+/// What can refuse any operation that reads the log.
+const READING: &[Code] = &[Code::Damaged, Code::Internal];
+/// What can refuse any operation that appends to the log.
+const APPENDING: &[Code] = &[Code::Overloaded, Code::Unavailable, Code::DiskFull, Code::Internal];
+/// What can be wrong with an event.
+const EVENT: &[Code] = &[
+    Code::MalformedJson,
+    Code::InvalidEvent,
+    Code::ReservedName,
+    Code::EventTooLarge,
+    Code::IdConflict,
+    Code::WrongVersion,
+];
+/// What can be wrong with a body.
+const BODY: &[Code] = &[Code::BodyTooLarge, Code::UnsupportedMediaType, Code::RequestTimeout];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+    use crate::parameter::Place;
+
+    #[test]
+    fn names_and_routes_are_unique() {
+        let names: HashSet<_> = OPERATIONS.iter().map(|o| o.name).collect();
+        let routes: HashSet<_> = OPERATIONS.iter().map(|o| (o.method.as_str(), o.path)).collect();
+        assert_eq!((names.len(), routes.len()), (OPERATIONS.len(), OPERATIONS.len()));
+    }
+
+    #[test]
+    fn every_operation_says_what_it_is() {
+        for operation in OPERATIONS {
+            let name = operation.name;
+            assert!(name.split('.').count() == 2, "{name}");
+            assert!(!operation.summary.is_empty() && operation.description.ends_with('.'), "{name}");
+            assert!(!operation.answers.is_empty() && !operation.example.answer.is_empty(), "{name}");
+            assert!(!operation.permission.as_str().is_empty(), "{name}");
+            assert_eq!(operation.method == Method::Post, !operation.bodies.is_empty(), "{name}");
+            assert_eq!(operation.example.body.is_some(), !operation.bodies.is_empty(), "{name}");
+        }
+    }
+
+    #[test]
+    fn every_example_is_of_its_route() {
+        for Operation { name, path, example, .. } in OPERATIONS {
+            let head = path.split('{').next().unwrap();
+            assert!(example.target.starts_with(head), "{name}");
+            if let Some((_, body)) = example.body {
+                serde_json::from_str::<serde_json::Value>(body).expect(name);
+            }
+        }
+    }
+
+    #[test]
+    fn path_parameters_stand_in_the_path() {
+        for operation in OPERATIONS {
+            let declared: Vec<_> = operation.parameters().filter(|p| p.place == Place::Path).collect();
+            assert_eq!(declared.len(), operation.path.matches('{').count(), "{}", operation.name);
+            for parameter in declared {
+                assert!(operation.path.contains(&format!("{{{}}}", parameter.name)), "{}", operation.name);
+            }
+        }
+    }
+
+    #[test]
+    fn refusals_are_named_once() {
+        for operation in OPERATIONS {
+            let codes: Vec<_> = operation.refusals().collect();
+            assert_eq!(codes.iter().collect::<HashSet<_>>().len(), codes.len(), "{}", operation.name);
+            assert!(codes.iter().all(|code| Code::ALL.contains(code)), "{}", operation.name);
+        }
+    }
+
+    #[test]
+    fn every_code_belongs_to_an_operation_or_to_every_connection() {
+        let anywhere = [Code::RouteNotFound, Code::MethodNotAllowed, Code::TooManyConnections];
+        for code in Code::ALL {
+            let named = OPERATIONS.iter().any(|operation| operation.refusals().any(|c| c == *code));
+            assert!(named || anywhere.contains(code), "{}", code.slug());
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! Operations that stay open: the tail as server-sent events, and the WebSocket.
+
+use super::*;
+use crate::MEDIA_SSE;
+use crate::frame::ServerFrame;
+use crate::parameter::{FILTER, Kind, Place};
+
+const FROM: Parameter = Parameter {
+    name: "from",
+    description: "Where to begin: start, end (the default), or the position of the first event.",
+    kind: Kind::Text,
+    place: Place::Optional,
+};
+const LAST_EVENT_ID: Parameter = Parameter {
+    name: "lastEventId",
+    description: "Resume after this position, as the header Last-Event-ID does.",
+    kind: Kind::Number,
+    place: Place::Optional,
+};
+
+pub(super) const TAIL: Operation = Operation {
+    name: "event.tail",
+    summary: "Follow events as server-sent events",
+    description: "Sends every event that matches, from a position on and then as they are recorded, until either side \
+        ends the connection. A plain EventSource works: the id of a message is the event's position, its data is the \
+        CloudEvent in JSON, and the header Last-Event-ID (which EventSource sends by itself) resumes without gap or \
+        repeat. A comment every 15 seconds keeps proxies from closing an idle connection. A slow reader is served from \
+        the log at its own pace.",
+    method: Method::Get,
+    path: "/v1/tail",
+    parameters: &[FILTER, &[FROM, LAST_EVENT_ID]],
+    bodies: &[],
+    answers: &[content(MEDIA_SSE, None, "Messages with id (the position) and data (the event).")],
+    permission: Permission::Read,
+    refusals: &[&[Code::InvalidParameter, Code::NotAcceptable, Code::Unavailable]],
+    example: Example {
+        target: "/v1/tail?type=order.*&from=start",
+        body: None,
+        answer: "id: 1\ndata: {\"specversion\":\"1.0\",\"id\":\"1\",\"source\":\"/shop\",\"type\":\"order.placed\",\"subject\":\"order/17\",\"position\":1,\"streamversion\":1,\"recordedtime\":\"2026-01-31T09:30:00.000Z\",\"data\":{\"total\":9}}\n",
+    },
+    command: Some("event tail"),
+};
+
+pub(super) const CONNECT: Operation = Operation {
+    name: "event.connect",
+    summary: "Publish and follow over a WebSocket",
+    description: "Opens a WebSocket with the subprotocol cloudevents.json. Each text frame from the client is one \
+        CloudEvent to publish, or a control object: {\"subscribe\":{…}} with the parameters of the tail, or \
+        {\"unsubscribe\":true}. The server answers every published event in order with {\"ack\":{\"id\",\"source\",\
+        \"status\",…}}, a frame that it cannot read with {\"error\":…}, a control object with {\"subscribed\":{\"after\"}} \
+        or {\"unsubscribed\":{\"after\"}}, and delivers events as plain CloudEvents. Many events may be in flight; those \
+        that have arrived are written together.",
+    method: Method::Get,
+    path: "/v1/ws",
+    parameters: &[],
+    bodies: &[],
+    answers: &[content(
+        "application/json",
+        Some(|g| g.subschema_for::<ServerFrame>()),
+        "Status 101; then text frames, CloudEvents and these.",
+    )],
+    permission: Permission::Append,
+    refusals: &[&[Code::InvalidRequest, Code::Unavailable]],
+    example: Example {
+        target: "/v1/ws",
+        body: None,
+        answer: r#"{"ack":{"id":"1","source":"/shop","status":"recorded","position":1,"streamversion":1}}"#,
+    },
+    command: None,
+};

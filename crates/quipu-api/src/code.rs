@@ -1,0 +1,123 @@
+//! The one table of error codes: slug, status, title, whether a repeat can help, and the page that explains it.
+//! Whoever refuses something picks a code here; nothing else in the product names a status for an error.
+
+macro_rules! codes {
+    ($($name:ident $slug:literal $status:literal $retryable:literal $title:literal;)*) => {
+        /// What went wrong, as the public sees it.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Code {
+            $(#[doc = $title] $name,)*
+        }
+
+        impl Code {
+            /// All codes, in the order of the table.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            /// The stable name, as it stands in `code` and in the URL of the page.
+            pub fn slug(self) -> &'static str {
+                match self { $(Self::$name => $slug,)* }
+            }
+
+            /// The HTTP status.
+            pub fn status(self) -> u16 {
+                match self { $(Self::$name => $status,)* }
+            }
+
+            /// Whether the same request can succeed later without being changed.
+            pub fn is_retryable(self) -> bool {
+                match self { $(Self::$name => $retryable,)* }
+            }
+
+            /// A short summary, the same for every occurrence.
+            pub fn title(self) -> &'static str {
+                match self { $(Self::$name => $title,)* }
+            }
+
+            /// The page that explains it, markdown.
+            pub fn page(self) -> &'static str {
+                match self { $(Self::$name => include_str!(concat!("../../../docs/errors/", $slug, ".md")),)* }
+            }
+        }
+    };
+}
+
+codes! {
+    MalformedJson "malformed-json" 400 false "The body is not JSON";
+    InvalidEvent "invalid-event" 400 false "The event breaks a rule";
+    ReservedName "reserved-name" 400 false "The name is reserved for the server";
+    InvalidParameter "invalid-parameter" 400 false "A parameter is not valid";
+    InvalidCursor "invalid-cursor" 400 false "The cursor is not valid here";
+    InvalidRequest "invalid-request" 400 false "The request is not as it must be";
+    RepeatedWithin "repeated-within" 400 false "The same event stands twice in one append";
+    EventNotFound "event-not-found" 404 false "There is no such event";
+    PositionNotFound "position-not-found" 404 false "There is no event at this position";
+    StreamNotFound "stream-not-found" 404 false "There is no such stream";
+    RouteNotFound "route-not-found" 404 false "There is nothing at this path";
+    MethodNotAllowed "method-not-allowed" 405 false "The path knows other methods";
+    NotAcceptable "not-acceptable" 406 false "The answer has no such media type";
+    RequestTimeout "request-timeout" 408 true "The request took too long to arrive";
+    ConditionFailed "condition-failed" 409 false "A condition of the append did not hold";
+    WrongVersion "wrong-version" 409 false "The stream is at another version";
+    IdConflict "id-conflict" 409 false "The source and id are taken";
+    PartlyRepeated "partly-repeated" 409 false "Only a part of the append is recorded";
+    CheckpointBehind "checkpoint-behind" 409 false "The checkpoint does not advance";
+    EventTooLarge "event-too-large" 413 false "The event is too large";
+    BodyTooLarge "body-too-large" 413 false "The body is too large";
+    UnsupportedMediaType "unsupported-media-type" 415 false "The body has an unknown media type";
+    Internal "internal" 500 false "The server failed";
+    Damaged "damaged" 500 false "Recorded data is damaged";
+    Overloaded "overloaded" 503 true "Too much is waiting";
+    TooManyConnections "too-many-connections" 503 true "Too many connections";
+    Unavailable "unavailable" 503 true "Appends are not possible now";
+    DiskFull "disk-full" 507 true "The disk is full";
+}
+
+impl Code {
+    /// The code of that slug.
+    pub fn from_slug(slug: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|code| code.slug() == slug)
+    }
+
+    /// The `type` of the problem document: where the page is, relative to the server.
+    pub fn type_path(self) -> String {
+        format!("/errors/{}", self.slug())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slugs_are_unique_and_lead_back_to_their_code() {
+        for code in Code::ALL {
+            assert_eq!(Code::from_slug(code.slug()), Some(*code));
+        }
+    }
+
+    #[test]
+    fn every_page_names_its_code_shows_a_problem_and_says_what_to_do() {
+        for code in Code::ALL {
+            let page = code.page();
+            assert!(page.starts_with(&format!("# {}\n", code.slug())), "{}", code.slug());
+            assert!(page.contains("## What to do"), "{}", code.slug());
+            let example = page.split("```json\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+            let problem: crate::Problem = serde_json::from_str(example).unwrap();
+            assert_eq!(problem.code, code.slug());
+            assert_eq!(problem.status, code.status(), "{}", code.slug());
+            assert_eq!(problem.title, code.title(), "{}", code.slug());
+            assert_eq!(problem.retryable, code.is_retryable(), "{}", code.slug());
+            assert_eq!(*problem.kind, *code.type_path());
+        }
+    }
+
+    #[test]
+    fn every_page_belongs_to_a_code() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/errors");
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let name = entry.unwrap().file_name().into_string().unwrap();
+            let slug = name.strip_suffix(".md").expect("only pages are here");
+            assert!(slug == "README" || Code::from_slug(slug).is_some(), "{name}");
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! The contract of Quipu, as every face of it speaks it: the wire types, the error codes, how a filter is written as
+//! query parameters, and the catalogue of operations from which routes, OpenAPI and the reference page are made.
+//!
+//! It knows nothing of the engine or of sockets, so a client depends on it as well as the server does.
+
+pub mod append;
+pub mod catalogue;
+mod code;
+pub mod cursor;
+pub mod frame;
+mod openapi;
+pub mod page;
+mod parameter;
+pub mod problem;
+pub mod publish;
+mod reference;
+pub mod request;
+pub mod state;
+pub mod trace;
+
+pub use append::{AppendAnswer, AppendRequest};
+pub use catalogue::{OPERATIONS, Operation, operation};
+pub use code::Code;
+pub use cursor::Cursor;
+pub use openapi::openapi;
+pub use page::{CheckpointAnswer, EventsPage, StreamEventsPage, StreamLine, StreamsPage};
+pub use parameter::{filter_from_json, filter_to_pairs, filter_to_query};
+pub use problem::{ConditionFailed, Expected, Problem};
+pub use publish::{LineResult, Place, PublishAnswer, PublishResult, PublishSummary};
+pub use reference::reference;
+pub use request::{EventKey, ReadRequest, StreamRequest, StreamsRequest, TailFrom, TailRequest};
+pub use state::{HealthAnswer, StatsAnswer};
+pub use trace::{TraceAnswer, TraceLine};
+
+/// Media type of one CloudEvent in JSON.
+pub const MEDIA_EVENT: &str = "application/cloudevents+json";
+/// Media type of a JSON array of CloudEvents.
+pub const MEDIA_BATCH: &str = "application/cloudevents-batch+json";
+/// Media type of one JSON text a line.
+pub const MEDIA_LINES: &str = "application/x-ndjson";
+/// Media type of JSON.
+pub const MEDIA_JSON: &str = "application/json";
+/// Media type of an RFC 9457 problem document.
+pub const MEDIA_PROBLEM: &str = "application/problem+json";
+/// Media type of server-sent events.
+pub const MEDIA_SSE: &str = "text/event-stream";
+/// The WebSocket subprotocol of CloudEvents in JSON (CloudEvents WebSockets binding 1.0.2, section 3.2).
+pub const SUBPROTOCOL: &str = "cloudevents.json";
+/// Response header that carries the cursor where the body is lines of events.
+pub const CURSOR_HEADER: &str = "quipu-cursor";

@@ -1,0 +1,134 @@
+//! What is asked of the loop and what it answers.
+
+use std::fmt;
+
+use quipu_domain::{Checkpoint, Condition, Event, InvalidEvent, Refusal};
+use quipu_store::{Fault, Index, Record, RecordKind, TermHasher, body};
+
+/// An event that is checked, encoded and hashed: ready for the mailbox.
+pub struct Prepared {
+    pub(crate) record: Record,
+    pub(crate) pair: u64,
+    pub(crate) stream: Option<u128>,
+    pub(crate) stream_version: Option<u64>,
+    pub(crate) terms: Vec<u64>,
+    /// Positions that index runs have for the pair, newest first.
+    pub(crate) known: Vec<u64>,
+    /// The runs that were looked into end before this position: the loop looks from here on.
+    pub(crate) known_to: u64,
+}
+
+impl Prepared {
+    pub(crate) fn new(
+        event: &Event<'_>,
+        stream_version: Option<u64>,
+        hasher: &TermHasher,
+        bytes_max: usize,
+    ) -> Result<Self, InvalidEvent> {
+        let mut bytes = Vec::with_capacity(320);
+        body::encode(&mut bytes, event);
+        if bytes.len() > bytes_max {
+            return Err(InvalidEvent::TooLarge { limit: bytes_max, actual: bytes.len() });
+        }
+        // One more for the first event of a stream, which only the loop knows.
+        let mut terms = Vec::with_capacity(8);
+        hasher.terms_of(event, &mut terms);
+        Ok(Self {
+            record: Record::new(RecordKind::Event, bytes),
+            pair: hasher.pair(event.source(), event.id()),
+            stream: event.subject().map(|subject| hasher.stream(subject)),
+            stream_version,
+            terms,
+            known: Vec::new(),
+            known_to: 0,
+        })
+    }
+
+    pub(crate) fn look_up(&mut self, index: &Index, window_from: u64) -> Result<(), Fault> {
+        (self.known, self.known_to) = index.pairs_in_runs(self.pair, window_from)?;
+        Ok(())
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.record.body.len() + 128
+    }
+
+    /// The event, for a message or a comparison.
+    pub(crate) fn event(&self) -> Event<'_> {
+        body::decode(&self.record.body).expect("it was encoded in this process")
+    }
+}
+
+/// Several events to several streams, all or nothing.
+#[derive(Default)]
+pub struct Append {
+    /// The events, in order.
+    pub events: Vec<Prepared>,
+    /// What must still be true.
+    pub conditions: Vec<Condition>,
+    /// How far an outside source is copied with these events.
+    pub checkpoint: Option<Checkpoint>,
+}
+
+/// Where an event was recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Its number in the log.
+    pub position: u64,
+    /// Its number in its stream, if it has a subject.
+    pub stream_version: Option<u64>,
+}
+
+/// What became of one published event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Published {
+    /// It is on disk.
+    Recorded(Place),
+    /// The same event was recorded before, here.
+    Duplicate(Place),
+    /// It was not recorded.
+    Refused(Refusal),
+}
+
+/// What became of an append.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Appended {
+    /// The number of the commit.
+    pub commit: u64,
+    /// Where each event is.
+    pub events: Vec<Place>,
+    /// Whether this repeats an earlier append, whose answer this is.
+    pub is_duplicate: bool,
+}
+
+/// Why an append was not made.
+#[derive(Clone, Debug)]
+pub enum NotAppended {
+    /// It is not allowed; nothing was written.
+    Refused(Refusal),
+    /// The world failed. It may or may not be written: repeat it with the same ids.
+    Fault(Fault),
+}
+
+impl fmt::Display for NotAppended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused(refusal) => refusal.fmt(f),
+            Self::Fault(fault) => fault.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for NotAppended {}
+
+impl From<Fault> for NotAppended {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+impl From<Refusal> for NotAppended {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}

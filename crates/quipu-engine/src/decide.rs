@@ -1,0 +1,314 @@
+//! The loop's rules: given what memory knows, is an event new, a repeat or refused, and may an append be made? Every
+//! input is decided against the state that all inputs before it have left, durable or not; the answer waits until
+//! everything it rests on is durable.
+
+use std::collections::HashMap;
+
+use quipu_domain::{Condition, ConditionFailure, Event, Refusal, Timestamp};
+use quipu_store::{Commit, Fault, Index, Log, Record, RecordKind, TermHasher, body};
+
+use crate::append::{Append, Appended, NotAppended, Place, Prepared, Published};
+use crate::fold::Fold;
+use crate::query::{expr_of_query, first_match};
+
+/// A commit is closed when it would grow beyond this, so that one publish of many events stays readable in pieces.
+/// Only for publishing: an append is always one commit.
+const COMMIT_BYTES: usize = 4 << 20;
+
+/// One turn of the loop.
+pub(crate) struct Turn<'a> {
+    pub fold: &'a mut Fold,
+    pub index: &'a Index,
+    pub log: &'a dyn Log,
+    pub hasher: &'a TermHasher,
+    /// Never before the last commit's.
+    pub now: Timestamp,
+    pub window: Window,
+    /// The first position that this turn gives away.
+    pub first_position: u64,
+    pub commits: Vec<Commit>,
+}
+
+/// Which repeats are recognised.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Window {
+    pub ms: i64,
+    pub events: u64,
+}
+
+/// Something recorded, or decided earlier in this turn.
+struct Found {
+    position: u64,
+    commit: u64,
+    stream_version: u64,
+    body: bytes::Bytes,
+}
+
+/// What pre-checks found for a condition of the kind "none after": a match, and the position they looked up to.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Checked {
+    pub found: Option<u64>,
+    pub to: u64,
+}
+
+impl Turn<'_> {
+    /// Decides events that stand for themselves.
+    pub fn publish(&mut self, events: Vec<Prepared>) -> Result<Vec<Published>, Fault> {
+        let mut answers = Vec::with_capacity(events.len());
+        let mut open = Vec::new();
+        let mut bytes = 0;
+        for event in events {
+            if bytes > COMMIT_BYTES {
+                self.commit(std::mem::take(&mut open));
+                bytes = 0;
+            }
+            answers.push(match self.find(&event, &open)? {
+                Some(found) => match is_repeat(&event, &found) {
+                    true => Published::Duplicate(found.place()),
+                    false => Published::Refused(Refusal::IdConflict { index: 0, position: found.position }),
+                },
+                None => match self.wrong_version(&event, 0) {
+                    Some(refusal) => Published::Refused(refusal),
+                    None => {
+                        bytes += event.bytes();
+                        Published::Recorded(self.record(event, &mut open))
+                    }
+                },
+            });
+        }
+        self.commit(open);
+        Ok(answers)
+    }
+
+    /// Decides an append. `checked` has an entry for each condition.
+    pub fn append(&mut self, append: Append, checked: &[Checked]) -> Result<Appended, NotAppended> {
+        if let Some(answer) = self.repeated(&append.events)? {
+            return Ok(answer);
+        }
+        let failures = self.failures(&append.conditions, checked)?;
+        if !failures.is_empty() {
+            return Err(Refusal::ConditionsFailed(failures).into());
+        }
+        if let Some(checkpoint) = &append.checkpoint {
+            let recorded = self.fold.checkpoints.get(&checkpoint.source).copied();
+            if let Some(recorded) = recorded.filter(|recorded| *recorded >= checkpoint.number) {
+                let (source, given) = (checkpoint.source.clone(), checkpoint.number);
+                return Err(Refusal::CheckpointBehind { source, recorded, given }.into());
+            }
+        }
+        let mut earlier: HashMap<u128, u64> = HashMap::new();
+        for event in &append.events {
+            let before = event.stream.map_or(0, |stream| {
+                let count = earlier.entry(stream).or_default();
+                *count += 1;
+                *count - 1
+            });
+            if let Some(refusal) = self.wrong_version(event, before) {
+                return Err(refusal.into());
+            }
+        }
+        let mut open = Vec::with_capacity(append.events.len() + 1);
+        let events = append.events.into_iter().map(|event| self.record(event, &mut open)).collect();
+        if let Some(checkpoint) = append.checkpoint {
+            open.push(Record::checkpoint(&checkpoint.source, checkpoint.number));
+            self.fold.checkpoints.insert(checkpoint.source, checkpoint.number);
+        }
+        self.commit(open);
+        Ok(Appended { commit: self.fold.tail.number, events, is_duplicate: false })
+    }
+
+    /// The first answer to an append that is repeated. A part of it that is recorded is a refusal.
+    fn repeated(&mut self, events: &[Prepared]) -> Result<Option<Appended>, NotAppended> {
+        let mut found = Vec::with_capacity(events.len());
+        let mut pairs: HashMap<u64, Vec<usize>> = HashMap::new();
+        for (index, event) in events.iter().enumerate() {
+            let same = pairs.entry(event.pair).or_default();
+            if same.iter().any(|earlier| same_identity(&events[*earlier].event(), &event.event())) {
+                return Err(Refusal::RepeatedWithin { index }.into());
+            }
+            same.push(index);
+            match self.find(event, &[])? {
+                Some(known) if !is_repeat(event, &known) => {
+                    return Err(Refusal::IdConflict { index, position: known.position }.into());
+                }
+                known => found.push(known),
+            }
+        }
+        let Some((index, first)) = found.iter().enumerate().find_map(|(i, known)| Some((i, known.as_ref()?))) else {
+            return Ok(None);
+        };
+        let partly = Refusal::PartlyRepeated { index, position: first.position };
+        let (commit, position) = (first.commit, first.position);
+        let in_order = (position..).zip(&found).all(|(position, known)| {
+            known.as_ref().is_some_and(|known| known.position == position && known.commit == commit)
+        });
+        let is_alone = |position: u64| -> Result<bool, Fault> {
+            Ok(self.at(position, &[])?.is_none_or(|neighbour| neighbour.commit != commit))
+        };
+        if !in_order || !is_alone(position - 1)? || !is_alone(position + events.len() as u64)? {
+            return Err(partly.into());
+        }
+        let events = found.iter().flatten().map(Found::place).collect();
+        Ok(Some(Appended { commit, events, is_duplicate: true }))
+    }
+
+    fn failures(&self, conditions: &[Condition], checked: &[Checked]) -> Result<Vec<ConditionFailure>, Fault> {
+        let mut failures = Vec::new();
+        for (index, (condition, checked)) in conditions.iter().zip(checked).enumerate() {
+            match condition {
+                Condition::Stream { stream, expected } => {
+                    let actual = self.fold.version(self.hasher.stream(stream));
+                    if !expected.holds(actual) {
+                        let (stream, expected) = (stream.clone(), *expected);
+                        failures.push(ConditionFailure::Stream { index, stream, expected, actual });
+                    }
+                }
+                Condition::NoneAfter { position, query } => {
+                    let found = match checked.found {
+                        Some(found) => Some(found),
+                        None => {
+                            // Only what came after the pre-check; it is in memory.
+                            let expr = expr_of_query(query, self.hasher);
+                            let range = (*position).max(checked.to) + 1..=u64::MAX;
+                            first_match(self.index, &expr, range, |position| {
+                                let found = self.at(position, &[])?;
+                                Ok(found.is_some_and(|found| query.matches(&found.event())))
+                            })?
+                        }
+                    };
+                    if let Some(found) = found {
+                        failures.push(ConditionFailure::NoneAfter { index, position: *position, found });
+                    }
+                }
+            }
+        }
+        Ok(failures)
+    }
+
+    /// Whether the event says that it is another version of its stream than it would become. `before` events of
+    /// the same append go to the stream first.
+    fn wrong_version(&self, event: &Prepared, before: u64) -> Option<Refusal> {
+        let (stream, expected) = (event.stream?, event.stream_version?);
+        let actual = self.fold.version(stream) + before + 1;
+        let subject = || event.event().subject().unwrap_or_default().to_owned();
+        (actual != expected).then(|| Refusal::WrongVersion { stream: subject(), expected, actual })
+    }
+
+    /// The newest event with this one's source and id in the deduplication window. `open` is the commit in the
+    /// making.
+    fn find(&self, event: &Prepared, open: &[Record]) -> Result<Option<Found>, Fault> {
+        let newer = self.index.pairs_since(event.pair, event.known_to)?;
+        if newer.is_empty() && event.known.is_empty() {
+            return Ok(None);
+        }
+        for position in newer.iter().chain(event.known.iter().filter(|known| **known < event.known_to)) {
+            let Some((found, recorded_time)) = self.at_time(*position, open)? else { continue };
+            if !self.is_in_window(*position, recorded_time) {
+                break;
+            }
+            if same_identity(&found.event(), &event.event()) {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
+    }
+
+    fn is_in_window(&self, position: u64, recorded_time: Timestamp) -> bool {
+        position + self.window.events >= self.fold.tail.next_position
+            || recorded_time.plus_ms(self.window.ms) >= self.now
+    }
+
+    fn at(&self, position: u64, open: &[Record]) -> Result<Option<Found>, Fault> {
+        Ok(self.at_time(position, open)?.map(|(found, _)| found))
+    }
+
+    /// The event at a position: in the log, or decided earlier in this turn and not written yet.
+    fn at_time(&self, position: u64, open: &[Record]) -> Result<Option<(Found, Timestamp)>, Fault> {
+        if position == 0 {
+            return Ok(None);
+        }
+        if position >= self.first_position {
+            return Ok(self.undelivered(position, open).map(|found| (found, self.now)));
+        }
+        let Some(locator) = self.index.locator(position)? else { return Ok(None) };
+        let event = self.log.fetch(locator)?;
+        let (commit, stream_version, body) = (event.commit, event.stream_version, event.body);
+        Ok(Some((Found { position, commit, stream_version, body }, event.recorded_time)))
+    }
+
+    fn undelivered(&self, position: u64, open: &[Record]) -> Option<Found> {
+        let of_record = |record: &Record, commit| Found {
+            position,
+            commit,
+            stream_version: record.stream_version,
+            body: record.body.clone(),
+        };
+        let events = |records: &[Record], at: u64| {
+            records.iter().filter(|record| record.kind == RecordKind::Event).nth(at as usize).cloned()
+        };
+        let after = self.commits.partition_point(|commit| commit.first_position <= position);
+        if let Some(commit) = after.checked_sub(1).map(|at| &self.commits[at]) {
+            if let Some(record) = events(&commit.records, position - commit.first_position) {
+                return Some(of_record(&record, commit.number));
+            }
+        }
+        let open_from = self.fold.tail.next_position - open.len() as u64;
+        let at = position.checked_sub(open_from)?;
+        events(open, at).map(|record| of_record(&record, self.fold.tail.number + 1))
+    }
+
+    /// Accepts an event: gives it its place and puts it into the index and the commit in the making.
+    fn record(&mut self, event: Prepared, open: &mut Vec<Record>) -> Place {
+        let position = self.fold.tail.next_position;
+        self.fold.tail.next_position += 1;
+        let version = self.fold.record(event.stream, position);
+        let mut terms = event.terms;
+        if version == 1 {
+            terms.push(self.hasher.term(quipu_store::Term::StreamStart));
+        }
+        self.index.insert(event.pair, &terms);
+        let mut record = event.record;
+        record.stream_version = version;
+        open.push(record);
+        Place { position, stream_version: event.stream.map(|_| version) }
+    }
+
+    /// Closes a commit.
+    fn commit(&mut self, records: Vec<Record>) {
+        if records.is_empty() {
+            return;
+        }
+        let events = records.iter().filter(|record| record.kind == RecordKind::Event).count() as u64;
+        let tail = &mut self.fold.tail;
+        tail.number += 1;
+        tail.recorded_time = self.now;
+        let commit = Commit {
+            number: tail.number,
+            epoch: tail.epoch,
+            recorded_time: self.now,
+            first_position: tail.next_position - events,
+            chain_before: tail.chain,
+            records,
+        };
+        tail.chain = commit.chain_after();
+        self.commits.push(commit);
+    }
+}
+
+impl Found {
+    fn event(&self) -> Event<'_> {
+        body::decode(&self.body).expect("its checksum was checked when it was read")
+    }
+
+    fn place(&self) -> Place {
+        Place { position: self.position, stream_version: (self.stream_version > 0).then_some(self.stream_version) }
+    }
+}
+
+fn same_identity(a: &Event<'_>, b: &Event<'_>) -> bool {
+    a.id() == b.id() && a.source() == b.source()
+}
+
+fn is_repeat(event: &Prepared, found: &Found) -> bool {
+    event.event().same_content(&found.event())
+}

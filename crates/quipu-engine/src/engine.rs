@@ -1,0 +1,86 @@
+//! All tenants of one data folder, and the threads that drive them.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Weak};
+
+use parking_lot::Mutex;
+use quipu_store::{Fault, Storage};
+
+use crate::options::{Clock, Options, Random};
+use crate::tenant::Tenant;
+use crate::threads::Threads;
+
+/// A data folder that is open.
+pub struct Engine {
+    storage: Arc<dyn Storage>,
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
+    options: Options,
+    tenants: Arc<Mutex<BTreeMap<String, Arc<Tenant>>>>,
+    threads: Arc<Threads>,
+}
+
+impl Engine {
+    /// Opens a data folder; tenants are opened when they are asked for.
+    pub fn open(
+        storage: Arc<dyn Storage>,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+        options: Options,
+    ) -> Result<Self, Fault> {
+        storage.create_dir("tenants").map_err(|e| Fault::io("create", storage.display("tenants"), e))?;
+        let tenants: Arc<Mutex<BTreeMap<String, Arc<Tenant>>>> = Arc::default();
+        let listed = Arc::clone(&tenants);
+        let threads = Threads::start(options.threads, move || listed.lock().values().cloned().collect());
+        Ok(Self { storage, clock, random, options, tenants, threads })
+    }
+
+    /// The tenant of that name, made if there is none. Names are 1 to 64 of `a-z`, `0-9`, `-` and `_`.
+    ///
+    /// # Errors
+    /// See [`Tenant::open`].
+    pub fn tenant(&self, name: &str) -> Result<Arc<Tenant>, Fault> {
+        assert!(is_tenant_name(name), "whoever takes names from outside checks them");
+        let mut tenants = self.tenants.lock();
+        if let Some(tenant) = tenants.get(name) {
+            return Ok(Arc::clone(tenant));
+        }
+        let tenant = Tenant::open_driven(
+            Arc::clone(&self.storage),
+            &format!("tenants/{name}"),
+            Arc::clone(&self.clock),
+            Arc::clone(&self.random),
+            self.options.clone(),
+            Some(Weak::clone(&Arc::downgrade(&self.threads))),
+        )?;
+        tenants.insert(name.to_owned(), Arc::clone(&tenant));
+        Ok(tenant)
+    }
+
+    /// Finishes what waits, marks every log as complete and stops the threads. Appends are refused from now on.
+    ///
+    /// # Errors
+    /// The first tenant's fault; the others are closed all the same.
+    pub fn close(&self) -> Result<(), Fault> {
+        let tenants: Vec<_> = std::mem::take(&mut *self.tenants.lock()).into_values().collect();
+        let mut outcome = Ok(());
+        for tenant in tenants {
+            outcome = outcome.and(tenant.close());
+        }
+        self.threads.stop();
+        outcome
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        // Whoever cares about the outcome has called `close`.
+        let _ = self.close();
+    }
+}
+
+/// Whether a name may be a tenant's.
+pub fn is_tenant_name(name: &str) -> bool {
+    (1..=64).contains(&name.len())
+        && name.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-' || c == b'_')
+}

@@ -1,0 +1,129 @@
+//! What memory knows of a log: the fold of its commits. The newest version of every stream and the checkpoints of
+//! outside sources. A snapshot is this, written down; it may be deleted.
+//!
+//! ```text
+//! snapshot body = format:u8 (1) number position recorded_time epoch chain:[32]
+//!                 checkpoints:count (source number)* streams:count (hash:[16] version position)*
+//! ```
+//! All numbers but the chain and the hashes are varints.
+
+use std::collections::BTreeMap;
+use std::hash::{BuildHasherDefault, Hasher};
+
+use hashbrown::HashMap;
+use quipu_domain::{StreamState, Timestamp};
+use quipu_store::{Digest, Reader, Tail, put, put_bytes};
+
+const FORMAT: u8 = 1;
+
+/// The state after a commit.
+#[derive(Clone)]
+pub(crate) struct Fold {
+    pub tail: Tail,
+    pub streams: HashMap<u128, StreamState, BuildHasherDefault<Folded>>,
+    pub checkpoints: BTreeMap<String, u64>,
+}
+
+/// The keys are hashes already, made with a secret key: taking half of one is hash enough.
+#[derive(Default)]
+pub(crate) struct Folded(u64);
+
+impl Hasher for Folded {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, _: &[u8]) {
+        unreachable!("only u128 keys are hashed");
+    }
+
+    fn write_u128(&mut self, key: u128) {
+        self.0 = key as u64;
+    }
+}
+
+impl Fold {
+    /// Before the first commit.
+    pub fn empty() -> Self {
+        let tail = Tail { number: 0, next_position: 1, recorded_time: Timestamp(i64::MIN), epoch: 1, chain: [0; 32] };
+        Self { tail, streams: HashMap::default(), checkpoints: BTreeMap::new() }
+    }
+
+    /// Counts an event of a stream; its version.
+    pub fn record(&mut self, stream: Option<u128>, position: u64) -> u64 {
+        let Some(stream) = stream else { return 0 };
+        let state = self.streams.entry(stream).or_default();
+        state.version += 1;
+        state.position = position;
+        state.version
+    }
+
+    pub fn version(&self, stream: u128) -> u64 {
+        self.streams.get(&stream).map_or(0, |state| state.version)
+    }
+
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(64 + self.streams.len() * 24);
+        out.push(FORMAT);
+        put(&mut out, self.tail.number);
+        put(&mut out, self.tail.next_position);
+        put(&mut out, self.tail.recorded_time.0 as u64);
+        put(&mut out, self.tail.epoch);
+        out.extend_from_slice(&self.tail.chain);
+        put(&mut out, self.checkpoints.len() as u64);
+        for (source, number) in &self.checkpoints {
+            put_bytes(&mut out, source.as_bytes());
+            put(&mut out, *number);
+        }
+        put(&mut out, self.streams.len() as u64);
+        for (stream, state) in &self.streams {
+            out.extend_from_slice(&stream.to_le_bytes());
+            put(&mut out, state.version);
+            put(&mut out, state.position);
+        }
+        out
+    }
+
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        let mut reader = Reader::new(bytes);
+        if reader.byte()? != FORMAT {
+            return None;
+        }
+        let mut fold = Self::empty();
+        fold.tail.number = reader.varint()?;
+        fold.tail.next_position = reader.varint()?;
+        fold.tail.recorded_time = Timestamp(reader.varint()? as i64);
+        fold.tail.epoch = reader.varint()?;
+        fold.tail.chain = reader.array::<{ size_of::<Digest>() }>()?;
+        for _ in 0..reader.varint()? {
+            let source = reader.text()?.to_owned();
+            fold.checkpoints.insert(source, reader.varint()?);
+        }
+        let streams = reader.varint()?;
+        fold.streams.reserve(usize::try_from(streams).ok()?.min(bytes.len() / 18));
+        for _ in 0..streams {
+            let stream = u128::from_le_bytes(reader.array()?);
+            fold.streams.insert(stream, StreamState { version: reader.varint()?, position: reader.varint()? });
+        }
+        reader.rest().is_empty().then_some(fold)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_snapshot_is_read_back() {
+        let mut fold = Fold::empty();
+        fold.tail.number = 9;
+        fold.tail.recorded_time = Timestamp(-5);
+        fold.checkpoints.insert("topic/0".into(), 300);
+        for i in 0..100u64 {
+            fold.record(Some(u128::from(i % 7) << 70 | u128::from(i % 7)), i + 1);
+        }
+        let read = Fold::decode(&fold.encode()).unwrap();
+        assert_eq!((read.tail, &read.checkpoints, &read.streams), (fold.tail, &fold.checkpoints, &fold.streams));
+        assert!(Fold::decode(&fold.encode()[1..]).is_none());
+    }
+}

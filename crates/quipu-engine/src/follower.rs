@@ -1,0 +1,50 @@
+//! What happens after a commit: a filter, a position, and a step that somebody else takes. Tails, consumers,
+//! projections and replays are followers that differ only in the step and in where the position is kept.
+//!
+//! A follower reads from the log at its own pace and holds nothing of it, so a slow one costs nobody anything.
+
+use std::sync::Arc;
+
+use quipu_domain::{Direction, Filter};
+use quipu_store::Fault;
+
+use crate::read::Recorded;
+use crate::tenant::Tenant;
+
+/// A filter and a position in a log.
+pub struct Follower {
+    tenant: Arc<Tenant>,
+    filter: Filter,
+    position: u64,
+}
+
+impl Tenant {
+    /// A follower that begins with the first event after `position`.
+    pub fn follow(self: &Arc<Self>, filter: Filter, position: u64) -> Follower {
+        Follower { tenant: Arc::clone(self), filter, position }
+    }
+}
+
+impl Follower {
+    /// Every matching event up to this position was returned.
+    pub fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// Whether there is something behind the position that was not looked at.
+    pub fn is_behind(&self) -> bool {
+        self.position < self.tenant.position()
+    }
+
+    /// The next matching events, at most `limit`, without waiting. Empty if there is none yet, or none in the
+    /// stretch that one call looks at: then [`Follower::is_behind`] says to call again.
+    pub fn next(&mut self, limit: usize) -> Result<Vec<Recorded>, Fault> {
+        let durable = self.tenant.position();
+        if self.position >= durable {
+            return Ok(Vec::new());
+        }
+        let page = self.tenant.read_to(&self.filter, Direction::Forward, Some(self.position + 1), limit, durable)?;
+        self.position = page.next.map_or(durable, |next| next - 1);
+        Ok(page.events)
+    }
+}

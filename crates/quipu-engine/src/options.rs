@@ -1,0 +1,48 @@
+//! What an engine is handed: limits and windows, the time, and randomness. It reads no clock and rolls no dice itself.
+
+use quipu_domain::{Timestamp, limits};
+
+/// Limits and windows, with the reason for each default.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Largest stored event, bytes. 1 MiB: larger payloads belong beside the log.
+    pub event_bytes_max: usize,
+    /// How long a repeated `source` and `id` is recognised, milliseconds. 24 h: longer than any sane retry.
+    pub dedup_window_ms: i64,
+    /// How many of the newest events are in the window however old they are.
+    pub dedup_window_events: u64,
+    /// A segment file is closed at this many bytes. 256 MiB: few files, and quick to read after a crash.
+    pub segment_bytes: u64,
+    /// An index run is written at this many events. 500,000 take about 60 MB of memory before.
+    pub run_events: usize,
+    /// Bytes that may wait to be appended. More is refused as overload: waiting longer would not help anybody.
+    pub mailbox_bytes_max: usize,
+    /// Threads that decide and sync. They mostly wait for the disk, so twice the cores.
+    pub threads: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            event_bytes_max: limits::EVENT_BYTES_DEFAULT,
+            dedup_window_ms: 24 * 60 * 60 * 1_000,
+            dedup_window_events: 1_000_000,
+            segment_bytes: 256 << 20,
+            run_events: 500_000,
+            mailbox_bytes_max: 64 << 20,
+            threads: std::thread::available_parallelism().map_or(4, |cores| cores.get() * 2).max(4),
+        }
+    }
+}
+
+/// Tells the time.
+pub trait Clock: Send + Sync {
+    /// Now. May jump; recorded times never go back all the same.
+    fn now(&self) -> Timestamp;
+}
+
+/// Makes randomness.
+pub trait Random: Send + Sync {
+    /// Fills the bytes.
+    fn fill(&self, bytes: &mut [u8]);
+}

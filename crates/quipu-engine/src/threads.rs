@@ -1,0 +1,157 @@
+//! The threads that drive tenants. A job is one stage of one tenant; which thread takes it does not matter, since a
+//! tenant's flags see to it that each stage has one thread at a time. The files of different tenants sync at the same
+//! time on different threads.
+
+use std::collections::VecDeque;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
+
+use crate::tenant::Tenant;
+
+/// How often the housekeeper looks for tenants that have come to rest.
+const HOUSEKEEPING: Duration = Duration::from_millis(100);
+
+/// One stage of one tenant.
+pub(crate) enum Job {
+    Decide(Arc<Tenant>),
+    Flush(Arc<Tenant>),
+    Maintain(Arc<Tenant>),
+}
+
+/// A queue of jobs and the threads that do them.
+pub(crate) struct Threads {
+    queue: Mutex<Queue>,
+    is_work: Condvar,
+    is_stopped: Condvar,
+    handles: Mutex<Vec<JoinHandle<()>>>,
+}
+
+#[derive(Default)]
+struct Queue {
+    jobs: VecDeque<Job>,
+    /// Writing index runs takes long: it never takes the last thread from those who wait for an answer.
+    maintenance: VecDeque<Arc<Tenant>>,
+    maintaining: usize,
+    waiting: usize,
+    is_stopped: bool,
+}
+
+impl Threads {
+    /// Starts `count` threads, and one that does the housekeeping for the tenants that `tenants` lists.
+    pub fn start(count: usize, tenants: impl Fn() -> Vec<Arc<Tenant>> + Send + 'static) -> Arc<Self> {
+        let threads = Arc::new(Self {
+            queue: Mutex::default(),
+            is_work: Condvar::new(),
+            is_stopped: Condvar::new(),
+            handles: Mutex::default(),
+        });
+        let mut handles = Vec::with_capacity(count + 1);
+        for i in 0..count.max(2) {
+            let threads = Arc::clone(&threads);
+            handles.push(spawn(format!("quipu-engine-{i}"), move || threads.work()));
+        }
+        let weak = Arc::downgrade(&threads);
+        handles.push(spawn("quipu-housekeeper".into(), move || keep_house(&weak, &tenants)));
+        *threads.handles.lock() = handles;
+        threads
+    }
+
+    /// Puts a job into the queue.
+    pub fn push(&self, job: Job) {
+        let mut queue = self.queue.lock();
+        match job {
+            Job::Maintain(tenant) => queue.maintenance.push_back(tenant),
+            job => queue.jobs.push_back(job),
+        }
+        if queue.waiting > 0 {
+            self.is_work.notify_one();
+        }
+    }
+
+    fn work(self: &Arc<Self>) {
+        loop {
+            let mut queue = self.queue.lock();
+            let job = loop {
+                if let Some(job) = queue.jobs.pop_front() {
+                    break job;
+                }
+                if queue.maintaining == 0
+                    && let Some(tenant) = queue.maintenance.pop_front()
+                {
+                    queue.maintaining = 1;
+                    break Job::Maintain(tenant);
+                }
+                if queue.is_stopped {
+                    return;
+                }
+                queue.waiting += 1;
+                self.is_work.wait(&mut queue);
+                queue.waiting -= 1;
+            };
+            drop(queue);
+            match job {
+                Job::Decide(tenant) => tenant.decide_while_waiting(self),
+                Job::Flush(tenant) => tenant.flush_while_written(self, usize::MAX),
+                Job::Maintain(tenant) => {
+                    self.maintain(&tenant);
+                    self.queue.lock().maintaining = 0;
+                }
+            }
+        }
+    }
+
+    fn maintain(&self, tenant: &Arc<Tenant>) {
+        // A disk that refuses is tried again when the next memtable is full, or by the loop itself.
+        while matches!(tenant.maintain(), Ok(true)) {}
+        tenant.maintaining.store(false, Ordering::Release);
+    }
+
+    /// Ends the threads after the jobs that are there.
+    pub fn stop(&self) {
+        self.queue.lock().is_stopped = true;
+        self.is_work.notify_all();
+        self.is_stopped.notify_all();
+        for handle in std::mem::take(&mut *self.handles.lock()) {
+            if handle.thread().id() != std::thread::current().id() && handle.join().is_err() {
+                // The thread has printed its panic; the others still have to be waited for.
+                continue;
+            }
+        }
+    }
+}
+
+fn spawn(name: String, work: impl FnOnce() + Send + 'static) -> JoinHandle<()> {
+    std::thread::Builder::new().name(name).spawn(work).expect("the system has threads left at start")
+}
+
+/// Writes the mark of tenants that were active at the last look and are not any more.
+fn keep_house(threads: &Weak<Threads>, tenants: &dyn Fn() -> Vec<Arc<Tenant>>) {
+    let mut resting: Vec<Weak<Tenant>> = Vec::new();
+    loop {
+        let Some(threads) = threads.upgrade() else { return };
+        {
+            let mut queue = threads.queue.lock();
+            if !queue.is_stopped {
+                threads.is_stopped.wait_for(&mut queue, HOUSEKEEPING);
+            }
+            if queue.is_stopped {
+                return;
+            }
+        }
+        drop(threads);
+        for tenant in resting.drain(..).filter_map(|tenant| tenant.upgrade()) {
+            if !tenant.is_active.load(Ordering::Relaxed) {
+                tenant.idle();
+            }
+        }
+        for tenant in tenants() {
+            if tenant.is_active.swap(false, Ordering::Relaxed) {
+                resting.push(Arc::downgrade(&tenant));
+            }
+        }
+    }
+}

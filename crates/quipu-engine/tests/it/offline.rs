@@ -1,0 +1,81 @@
+//! Checking and copying a tenant's folder, while it is open and after.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use quipu_domain::{Direction, Filter};
+use quipu_store::{CheckReport, DiskStorage, backup, check};
+
+use crate::support::*;
+
+fn check_folder(folder: &Path) -> CheckReport {
+    check(&DiskStorage::new(folder), "t", &mut |_, _| {}).unwrap()
+}
+
+fn segment(folder: &Path, ordinal: u32) -> PathBuf {
+    folder.join(format!("t/log/{ordinal:08}.seg"))
+}
+
+fn filled(folder: &Path) -> std::sync::Arc<quipu_engine::Tenant> {
+    let tenant = open(folder, small()).unwrap();
+    for i in 0..120 {
+        publish(&tenant, &event(&i.to_string(), "s"));
+        while tenant.maintain().unwrap() {}
+    }
+    tenant
+}
+
+#[test]
+fn a_whole_folder_has_no_problem() {
+    let folder = tempfile::tempdir().unwrap();
+    filled(folder.path()).close().unwrap();
+    let report = check_folder(folder.path());
+    assert_eq!(report.problems, Vec::<String>::new());
+    assert_eq!((report.events, report.commits, report.torn), (120, 121, None));
+    assert!(report.segments > 2 && report.caches > 5);
+}
+
+#[test]
+fn a_change_of_any_byte_is_named_with_its_file() {
+    let folder = tempfile::tempdir().unwrap();
+    filled(folder.path()).close().unwrap();
+    for ordinal in [1, 2] {
+        let path = segment(folder.path(), ordinal);
+        let whole = fs::read(&path).unwrap();
+        for at in (0..whole.len()).step_by(61) {
+            let mut changed = whole.clone();
+            changed[at] ^= 1;
+            fs::write(&path, changed).unwrap();
+            let report = check_folder(folder.path());
+            let named = report.problems.iter().any(|problem| problem.contains(&path.display().to_string()));
+            assert!(named, "segment {ordinal}, byte {at}: {:?}", report.problems);
+        }
+        fs::write(&path, whole).unwrap();
+    }
+}
+
+#[test]
+fn a_segment_of_another_log_breaks_the_chain() {
+    let (folder, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    filled(folder.path()).close().unwrap();
+    let tenant = open(other.path(), small()).unwrap();
+    for i in 0..120 {
+        publish(&tenant, &event_of("order.placed", &i.to_string(), "s", "{\"n\":2}"));
+    }
+    tenant.close().unwrap();
+    fs::copy(segment(other.path(), 2), segment(folder.path(), 2)).unwrap();
+    assert!(!check_folder(folder.path()).problems.is_empty());
+}
+
+#[test]
+fn a_backup_of_an_open_store_opens_and_is_whole() {
+    let (folder, copy) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let tenant = filled(folder.path());
+    let target = DiskStorage::new(copy.path());
+    let report = backup(&DiskStorage::new(folder.path()), "t", &target, &mut |_, _| {}).unwrap();
+    assert_eq!((report.check.events, report.check.problems.len()), (120, 0));
+    publish(&tenant, &event("later", "s"));
+    let restored = open(copy.path(), small()).unwrap();
+    assert_eq!(restored.read(&Filter::default(), Direction::Forward, None, 1_000).unwrap().events.len(), 120);
+    assert!(backup(&DiskStorage::new(folder.path()), "t", &target, &mut |_, _| {}).is_err());
+}

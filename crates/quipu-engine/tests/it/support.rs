@@ -1,0 +1,69 @@
+//! A tenant in a temporary folder, with a clock that tests move.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+
+use quipu_domain::{Event, Timestamp};
+use quipu_engine::{Append, Clock, Engine, Fault, Options, Prepared, Published, Random, Tenant};
+use quipu_store::DiskStorage;
+
+/// Microseconds that a test moves.
+#[derive(Default)]
+pub struct Hands(pub AtomicI64);
+
+impl Clock for Hands {
+    fn now(&self) -> Timestamp {
+        Timestamp(self.0.load(Ordering::Relaxed))
+    }
+}
+
+/// Different every time, the same in every run.
+#[derive(Default)]
+pub struct Counter(AtomicU64);
+
+impl Random for Counter {
+    fn fill(&self, bytes: &mut [u8]) {
+        for byte in bytes {
+            *byte = (self.0.fetch_add(1, Ordering::Relaxed).wrapping_mul(0x9E37_79B9) >> 8) as u8;
+        }
+    }
+}
+
+pub fn small() -> Options {
+    Options { segment_bytes: 4 << 10, run_events: 20, dedup_window_events: 1_000_000, threads: 4, ..Options::default() }
+}
+
+pub fn open(folder: &Path, options: Options) -> Result<Arc<Tenant>, Fault> {
+    open_at(folder, options, Arc::new(Hands::default()))
+}
+
+pub fn open_at(folder: &Path, options: Options, clock: Arc<Hands>) -> Result<Arc<Tenant>, Fault> {
+    let storage = Arc::new(DiskStorage::new(folder));
+    Tenant::open(storage, "t", clock, Arc::new(Counter::default()), options)
+}
+
+pub fn engine(folder: &Path, options: Options) -> Engine {
+    let storage = Arc::new(DiskStorage::new(folder));
+    Engine::open(storage, Arc::new(Hands::default()), Arc::new(Counter::default()), options).unwrap()
+}
+
+pub fn event(id: &str, stream: &str) -> Event<'static> {
+    event_of("order.placed", id, stream, "{\"n\":1}")
+}
+
+pub fn event_of(kind: &str, id: &str, stream: &str, data: &str) -> Event<'static> {
+    Event::builder(id, "/test", kind).subject(stream).json(data).build().unwrap().into_owned()
+}
+
+pub fn prepare(tenant: &Tenant, event: &Event<'_>) -> Prepared {
+    tenant.prepare(event, None).unwrap()
+}
+
+pub fn publish(tenant: &Arc<Tenant>, event: &Event<'_>) -> Published {
+    tenant.publish_wait(vec![prepare(tenant, event)]).unwrap().remove(0)
+}
+
+pub fn append_of(tenant: &Tenant, events: &[Event<'_>]) -> Append {
+    Append { events: events.iter().map(|event| prepare(tenant, event)).collect(), ..Append::default() }
+}

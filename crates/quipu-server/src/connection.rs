@@ -1,0 +1,102 @@
+//! Connections: accepting them up to a limit, one task each, and letting them go at the end.
+
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use quipu_api::{Code, MEDIA_PROBLEM, Problem};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+
+use crate::{App, Phase, reached};
+
+/// Most bytes that are read ahead on a connection, and so the largest head of a request. In binary mode attributes are
+/// headers: the usual ones take well under 8 KiB, 64 of the largest would not fit and are sent in structured mode.
+const READ_AHEAD_BYTES: usize = 256 << 10;
+/// How long to wait after `accept` failed, usually for want of file descriptors: trying at once would only spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+pub(crate) async fn accept(
+    listener: TcpListener,
+    router: Router,
+    app: Arc<App>,
+    phase: watch::Sender<Phase>,
+    shutdown: impl Future<Output = ()>,
+) -> io::Result<()> {
+    let mut shutdown = pin!(shutdown);
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(app.server.header_timeout).max_buf_size(READ_AHEAD_BYTES);
+    loop {
+        let accepted = tokio::select! {
+            () = &mut shutdown => break,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, _)) => open(stream, &http, &router, &app),
+            // A connection that was gone before it was accepted is nobody's problem.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+    drop(listener);
+    phase.send_replace(Phase::Draining);
+    let all = u32::try_from(app.server.connections_max).unwrap_or(u32::MAX);
+    if tokio::time::timeout(app.server.drain_timeout, app.connections.acquire_many(all)).await.is_err() {
+        tracing::warn!("connections were still busy at the end of the drain timeout and are closed");
+    }
+    phase.send_replace(Phase::Ending);
+    Ok(())
+}
+
+fn open(stream: TcpStream, http: &http1::Builder, router: &Router, app: &Arc<App>) {
+    // Answers are written whole; waiting for more to send (Nagle) would only delay them.
+    let _ = stream.set_nodelay(true);
+    let Ok(permit) = Arc::clone(&app.connections).try_acquire_owned() else {
+        refuse(stream, app.server.connections_max);
+        return;
+    };
+    let service = TowerToHyperService::new(router.clone());
+    let connection = http.serve_connection(TokioIo::new(stream), service).with_upgrades();
+    let mut phases = app.phases.clone();
+    tokio::spawn(async move {
+        let mut connection = pin!(connection);
+        let finished = tokio::select! {
+            finished = connection.as_mut() => finished,
+            () = reached(&mut phases, Phase::Draining) => {
+                connection.as_mut().graceful_shutdown();
+                tokio::select! {
+                    finished = connection => finished,
+                    () = reached(&mut phases, Phase::Ending) => Ok(()),
+                }
+            }
+        };
+        if let Err(error) = finished {
+            tracing::debug!(%error, "a connection ended early");
+        }
+        drop(permit);
+    });
+}
+
+/// Answers a connection over the limit. The answer fits into the socket's buffer, so it is written without waiting or
+/// not at all, and costs no task.
+fn refuse(stream: TcpStream, limit: usize) {
+    let detail = format!("expected at most {limit} connections, found more");
+    let problem = Problem::new(Code::TooManyConnections, detail).with("limit", limit);
+    let body = serde_json::to_string(&problem).unwrap_or_default();
+    let answer = format!(
+        "HTTP/1.1 503 Service Unavailable\r\ncontent-type: {MEDIA_PROBLEM}\r\ncontent-length: {}\r\nretry-after: 1\r\n\
+         connection: close\r\n\r\n{body}",
+        body.len()
+    );
+    let Ok(stream) = stream.into_std() else { return };
+    let mut stream = stream;
+    let _ = io::Write::write(&mut stream, answer.as_bytes());
+}

@@ -1,0 +1,157 @@
+//! The sockets of Quipu: HTTP, server-sent events and WebSocket over one tenant of an engine.
+//!
+//! A request is parsed and checked here, handed to the engine in one message, and answered when the engine says that
+//! it is on disk. Nothing is decided here, and nothing is kept for a client beyond one page of events.
+//!
+//! Routes are made from the catalogue of `quipu-api`; one file holds the operations of one group.
+
+mod answer;
+mod append;
+mod binary;
+mod body;
+mod connection;
+mod delivery;
+mod document;
+mod health;
+mod media;
+mod ndjson;
+mod problem;
+mod publish;
+mod read;
+mod router;
+mod state;
+mod stream;
+mod tail;
+mod trace;
+mod websocket;
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use quipu_domain::limits::EVENT_BYTES_DEFAULT;
+use quipu_engine::Tenant;
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, watch};
+
+/// Bytes of bulk loads that may be on their way through the engine at once, over all connections, in KiB. Far below
+/// what the engine's mailbox takes, so that bulk loads wait for each other instead of crowding out single events.
+const BULK_KIB_MAX: usize = 16 * 1024;
+
+/// How to serve: limits, each with its reason. [`Server::serve`] does it.
+#[derive(Clone, Debug)]
+pub struct Server {
+    /// Largest body of one event, a batch or an append, bytes. Such a body is held in memory while it is read.
+    pub body_bytes_max: usize,
+    /// Largest event, as the engine was told; lines and frames that are far over it are not even read.
+    pub event_bytes_max: usize,
+    /// Most open connections. Each costs a file descriptor and some 10 KiB.
+    pub connections_max: usize,
+    /// How long a connection may take to send the head of a request, and may be idle between two.
+    pub header_timeout: Duration,
+    /// How long the body of a request may pause.
+    pub body_timeout: Duration,
+    /// How often an idle tail sends a sign of life. Proxies close what is silent for 30 to 60 seconds.
+    pub heartbeat: Duration,
+    /// How long requests that are under way may take to finish after a shutdown began.
+    pub drain_timeout: Duration,
+    /// Adds `POST /noop`, which reads a body and answers `{}`: what a benchmark compares with.
+    #[doc(hidden)]
+    pub has_noop_route: bool,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self {
+            body_bytes_max: 64 << 20,
+            event_bytes_max: EVENT_BYTES_DEFAULT,
+            connections_max: 20_000,
+            header_timeout: Duration::from_secs(10),
+            body_timeout: Duration::from_secs(30),
+            heartbeat: Duration::from_secs(15),
+            drain_timeout: Duration::from_secs(10),
+            has_noop_route: false,
+        }
+    }
+}
+
+impl Server {
+    /// Serves a tenant on a listener until `shutdown` is ready; then stops accepting, ends tails and WebSockets, and
+    /// lets the other requests finish within the drain timeout. The tenant is left open: closing it is the business
+    /// of whoever opened it.
+    ///
+    /// # Errors
+    /// The listener does not work at all. A connection that fails is not an error.
+    pub async fn serve(
+        self,
+        listener: TcpListener,
+        tenant: Arc<Tenant>,
+        shutdown: impl Future<Output = ()>,
+    ) -> io::Result<()> {
+        let (phase, phases) = watch::channel(Phase::Serving);
+        let (positions, _) = watch::channel(tenant.position());
+        let positions = Arc::new(positions);
+        let app = Arc::new(App {
+            bulk: Arc::new(Semaphore::new(BULK_KIB_MAX)),
+            connections: Arc::new(Semaphore::new(self.connections_max.min(Semaphore::MAX_PERMITS))),
+            openapi: document::openapi(),
+            positions: Arc::clone(&positions),
+            phases,
+            tenant,
+            server: self,
+        });
+        let _wakes_tails = app.tenant.on_commit(move |position| {
+            positions.send_if_modified(|newest| {
+                let is_newer = position > *newest;
+                *newest = (*newest).max(position);
+                is_newer
+            });
+        });
+        let router = router::router(&app);
+        connection::accept(listener, router, app, phase, shutdown).await
+    }
+}
+
+/// What every request shares.
+struct App {
+    tenant: Arc<Tenant>,
+    server: Server,
+    /// The newest position on disk, for whoever waits for events.
+    positions: Arc<watch::Sender<u64>>,
+    phases: watch::Receiver<Phase>,
+    /// A permit for each open connection.
+    connections: Arc<Semaphore>,
+    /// A permit for each KiB of a bulk load that is on its way through the engine.
+    bulk: Arc<Semaphore>,
+    openapi: Bytes,
+}
+
+/// Where the server is between start and end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd)]
+enum Phase {
+    /// Requests are taken.
+    Serving,
+    /// Requests that are under way may finish.
+    Draining,
+    /// Time is up: connections are dropped.
+    Ending,
+}
+
+impl App {
+    fn body_limits(&self) -> body::Limits {
+        body::Limits { bytes_max: self.server.body_bytes_max, timeout: self.server.body_timeout }
+    }
+
+    /// Largest JSON text of an event: its stored form is smaller than its JSON (names, escapes, base64), at most by
+    /// half for anything but a text of escapes.
+    fn event_json_bytes_max(&self) -> usize {
+        self.server.event_bytes_max.saturating_mul(2).saturating_add(64 << 10)
+    }
+}
+
+/// Waits until the server is in that phase or a later one.
+async fn reached(phases: &mut watch::Receiver<Phase>, phase: Phase) {
+    // An error means that the server is gone, which is later than any phase.
+    let _ = phases.wait_for(|now| *now >= phase).await;
+}

@@ -1,0 +1,193 @@
+//! Publishing: one event or a batch, in any content mode. Each event stands for itself: what one lacks does not
+//! keep the others from being recorded.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::response::Response;
+use bytes::Bytes;
+use quipu_api::Problem;
+use quipu_domain::{Event, Incoming, parse_event, parse_events};
+use quipu_engine::{Fault, Prepared, Published};
+use tokio::sync::oneshot;
+
+use crate::answer::Outcome;
+use crate::media::{self, Mode};
+use crate::{App, answer, binary, body, ndjson, problem};
+
+/// Bodies above this are parsed off the threads that serve sockets: at some 300 MB/s a larger one would hold up every
+/// other connection of its thread for more than 3 ms.
+const INLINE_BYTES_MAX: usize = 1 << 20;
+/// Most events that a batch hands to the engine at once, so that no request fills the mailbox by itself.
+const BATCH_EVENTS: usize = 4_096;
+
+/// An event that is ready for the engine, or why it is not.
+pub(crate) type Entry = Result<Prepared, Box<Problem>>;
+type Reply = Result<Vec<Published>, Fault>;
+
+pub(crate) async fn publish(State(app): State<Arc<App>>, request: Request) -> Response {
+    problem::answer(run(app, request).await)
+}
+
+async fn run(app: Arc<App>, request: Request) -> Result<Response, Problem> {
+    let (parts, request_body) = request.into_parts();
+    let headers = &parts.headers;
+    let mode = match media::mode(headers) {
+        Ok(Mode::Lines) => return Ok(ndjson::load(app, headers, request_body).await),
+        Ok(mode) => mode,
+        Err(problem) => {
+            body::linger(request_body);
+            return Err(problem);
+        }
+    };
+    let bytes = body::whole(headers, request_body, app.body_limits()).await?;
+    match mode {
+        Mode::Binary => {
+            let prepared = app.tenant.prepare(&binary::read(headers, &bytes)?, None)?;
+            one(&app, prepared).await
+        }
+        Mode::Structured => one(&app, app.prepare(&bytes)?).await,
+        Mode::Json if !is_array(&bytes) => one(&app, app.prepare(&bytes)?).await,
+        Mode::Batched | Mode::Json | Mode::Lines => batch(&app, bytes).await,
+    }
+}
+
+fn is_array(json: &[u8]) -> bool {
+    json.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[')
+}
+
+/// A single event that is refused is answered with its problem and status.
+async fn one(app: &App, prepared: Prepared) -> Result<Response, Problem> {
+    let mut waiting = app.send(vec![Ok(prepared)], ());
+    let reply = waiting.wait().await?;
+    match waiting.finish(Ok(reply)).pop() {
+        Some(Outcome::Refused(problem)) => Err(*problem),
+        Some(outcome) => Ok(answer::json(answer::published(&[outcome]))),
+        None => Err(problem::no_answer()),
+    }
+}
+
+async fn batch(app: &Arc<App>, bytes: Bytes) -> Result<Response, Problem> {
+    let entries = if bytes.len() <= INLINE_BYTES_MAX {
+        app.prepare_array(&bytes)?
+    } else {
+        let app = Arc::clone(app);
+        problem::blocking(move || Ok(app.prepare_array(&bytes))).await??
+    };
+    let mut outcomes = Vec::with_capacity(entries.len());
+    let mut entries = entries.into_iter();
+    loop {
+        let some: Vec<Entry> = entries.by_ref().take(BATCH_EVENTS).collect();
+        if some.is_empty() {
+            break;
+        }
+        let mut waiting = app.send(some, ());
+        let reply = waiting.wait().await;
+        if let Err(fault) = &reply {
+            if outcomes.is_empty() {
+                return Err(fault.clone());
+            }
+            outcomes.extend(waiting.finish(Err(fault.clone())));
+            // What failed once is not tried with the rest: order within a stream would be lost.
+            outcomes
+                .extend(entries.map(|entry| Outcome::Refused(entry.err().unwrap_or_else(|| Box::new(fault.clone())))));
+            break;
+        }
+        outcomes.extend(waiting.finish(reply));
+    }
+    Ok(answer::json(answer::published(&outcomes)))
+}
+
+impl App {
+    /// Reads, checks and encodes the JSON of one event.
+    pub(crate) fn prepare(&self, json: &[u8]) -> Result<Prepared, Problem> {
+        let Incoming { event, stream_version } = parse_event(json)?;
+        self.prepare_event(&event, stream_version)
+    }
+
+    /// Checks and encodes an event.
+    pub(crate) fn prepare_event(&self, event: &Event<'_>, stream_version: Option<u64>) -> Result<Prepared, Problem> {
+        Ok(self.tenant.prepare(event, stream_version)?)
+    }
+
+    fn prepare_array(&self, json: &[u8]) -> Result<Vec<Entry>, Problem> {
+        let texts = parse_events(json)?;
+        Ok(texts.into_iter().map(|text| self.prepare(text.get().as_bytes()).map_err(Box::new)).collect())
+    }
+
+    /// Hands events to the engine, in order; `guard` is dropped as soon as the engine is done with them.
+    pub(crate) fn send(&self, entries: Vec<Entry>, guard: impl Send + 'static) -> Waiting {
+        let mut refused = Vec::with_capacity(entries.len());
+        let mut prepared = Vec::with_capacity(entries.len());
+        for entry in entries {
+            match entry {
+                Ok(event) => {
+                    prepared.push(event);
+                    refused.push(None);
+                }
+                Err(problem) => refused.push(Some(problem)),
+            }
+        }
+        if prepared.is_empty() {
+            return Waiting { refused, reply: None };
+        }
+        let (sender, reply) = oneshot::channel();
+        self.tenant.publish(prepared, move |published| {
+            drop(guard);
+            // The receiver is gone if the client is; the events are recorded all the same.
+            let _ = sender.send(published);
+        });
+        Waiting { refused, reply: Some(reply) }
+    }
+}
+
+/// Events that were handed to the engine.
+pub(crate) struct Waiting {
+    /// For each event why it was refused before it came to the engine, or nothing.
+    refused: Vec<Option<Box<Problem>>>,
+    reply: Option<oneshot::Receiver<Reply>>,
+}
+
+impl Waiting {
+    /// How many events these are.
+    pub(crate) fn len(&self) -> usize {
+        self.refused.len()
+    }
+
+    /// Waits for the engine. May be given up and called again.
+    pub(crate) async fn wait(&mut self) -> Result<Vec<Published>, Problem> {
+        match &mut self.reply {
+            None => Ok(Vec::new()),
+            Some(reply) => match reply.await {
+                Ok(published) => published.map_err(|fault| problem::fault(&fault)),
+                Err(_) => Err(problem::no_answer()),
+            },
+        }
+    }
+
+    /// What the engine replied, if it has.
+    pub(crate) fn ready(&mut self) -> Option<Result<Vec<Published>, Problem>> {
+        match &mut self.reply {
+            None => Some(Ok(Vec::new())),
+            Some(reply) => match reply.try_recv() {
+                Ok(published) => Some(published.map_err(|fault| problem::fault(&fault))),
+                Err(oneshot::error::TryRecvError::Empty) => None,
+                Err(oneshot::error::TryRecvError::Closed) => Some(Err(problem::no_answer())),
+            },
+        }
+    }
+
+    /// What became of each event, in order.
+    pub(crate) fn finish(self, reply: Result<Vec<Published>, Problem>) -> Vec<Outcome> {
+        let (published, fault) = match reply {
+            Ok(published) => (published, problem::no_answer()),
+            Err(fault) => (Vec::new(), fault),
+        };
+        let mut published = published.into_iter();
+        let outcome = |refused: Option<Box<Problem>>| match refused {
+            Some(problem) => Outcome::Refused(problem),
+            None => published.next().map_or_else(|| fault.clone().into(), Outcome::from),
+        };
+        self.refused.into_iter().map(outcome).collect()
+    }
+}

@@ -1,0 +1,157 @@
+//! Reading events: by a filter, by source and id, by position. Pages are read and written as JSON off the threads
+//! that serve sockets, since reading may touch the disk.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::HeaderValue;
+use axum::response::Response;
+use quipu_api::request::Start;
+use quipu_api::{CURSOR_HEADER, Code, EventKey, MEDIA_EVENT, MEDIA_JSON, MEDIA_LINES, Problem, ReadRequest};
+use quipu_engine::{Fault, Page, Recorded};
+
+use crate::{App, answer, media, problem};
+
+/// Bytes of events after which a page ends, whatever its limit: ten thousand events of a megabyte are no page.
+const PAGE_BYTES: usize = 16 << 20;
+/// How often an empty stretch of the log is followed by the next within one request: the work of a page is bounded,
+/// and a client that asks for a rare event should not need hundreds of requests either.
+const STRETCHES: usize = 32;
+
+pub(crate) async fn list(State(app): State<Arc<App>>, request: Request) -> Response {
+    problem::answer(run_list(app, request).await)
+}
+
+async fn run_list(app: Arc<App>, request: Request) -> Result<Response, Problem> {
+    let media_type = media::accepted(request.headers(), &[MEDIA_JSON, MEDIA_LINES])?;
+    let asked = ReadRequest::from_query(query(&request))?;
+    let start = asked.start()?;
+    problem::blocking(move || {
+        // Asked before reading: a page without a cursor has then seen everything up to this position.
+        let newest = app.tenant.position();
+        let page = read_page(start, |from| app.tenant.read(&asked.filter, start.direction, from, start.limit))?;
+        let next = |recorded: &Recorded| recorded.stamp.position;
+        if media_type == MEDIA_LINES {
+            return Ok(lines(&page, start, next));
+        }
+        let (mut out, cursor) = open_page(&page, start, next);
+        close_page(&mut out, cursor.as_deref(), newest);
+        out.push(b'}');
+        Ok(answer::json(out))
+    })
+    .await
+}
+
+/// Reads a page, over empty stretches.
+pub(crate) fn read_page(start: Start, read: impl Fn(Option<u64>) -> Result<Page, Fault>) -> Result<Page, Fault> {
+    let mut page = read(start.from)?;
+    for _ in 1..STRETCHES {
+        if !page.events.is_empty() || page.next.is_none() {
+            break;
+        }
+        page = read(page.next)?;
+    }
+    Ok(page)
+}
+
+/// Writes `{"events":[…]` and says where the next page begins; `key` is where a page would begin with an event.
+pub(crate) fn open_page(page: &Page, start: Start, key: impl Fn(&Recorded) -> u64) -> (Vec<u8>, Option<String>) {
+    let mut out = b"{\"events\":[".to_vec();
+    let mut next = page.next;
+    for (index, event) in page.events.iter().enumerate() {
+        if out.len() >= PAGE_BYTES {
+            next = Some(key(event));
+            break;
+        }
+        if index > 0 {
+            out.push(b',');
+        }
+        event.write_json(&mut out);
+    }
+    out.push(b']');
+    (out, next.map(|next| start.cursor(next)))
+}
+
+/// Writes the members behind the events, without the closing brace.
+pub(crate) fn close_page(out: &mut Vec<u8>, cursor: Option<&str>, newest: u64) {
+    out.extend_from_slice(b",\"cursor\":");
+    match cursor {
+        Some(cursor) => answer::text(out, cursor),
+        None => out.extend_from_slice(b"null"),
+    }
+    out.extend_from_slice(b",\"position\":");
+    answer::number(out, newest);
+}
+
+fn lines(page: &Page, start: Start, key: impl Fn(&Recorded) -> u64) -> Response {
+    let mut out = Vec::new();
+    let mut next = page.next;
+    for event in &page.events {
+        if out.len() >= PAGE_BYTES {
+            next = Some(key(event));
+            break;
+        }
+        event.write_json(&mut out);
+        out.push(b'\n');
+    }
+    let mut response = answer::typed(MEDIA_LINES, Body::from(out));
+    if let Some(cursor) = next.and_then(|next| HeaderValue::try_from(start.cursor(next)).ok()) {
+        response.headers_mut().insert(CURSOR_HEADER, cursor);
+    }
+    response
+}
+
+pub(crate) async fn by_id(State(app): State<Arc<App>>, request: Request) -> Response {
+    problem::answer(run_by_id(app, request).await)
+}
+
+async fn run_by_id(app: Arc<App>, request: Request) -> Result<Response, Problem> {
+    let key = EventKey::from_query(query(&request))?;
+    Ok(event(&find(&app, key).await?))
+}
+
+/// The newest event of that source and id.
+pub(crate) async fn find(app: &App, key: EventKey) -> Result<Recorded, Problem> {
+    let tenant = Arc::clone(&app.tenant);
+    let EventKey { source, id } = key.clone();
+    let found = problem::blocking(move || tenant.event_by_id(&source, &id)).await?;
+    found.ok_or_else(|| {
+        let detail = format!("expected an event with source {} and id {}, found none", key.source, key.id);
+        Problem::new(Code::EventNotFound, detail)
+    })
+}
+
+pub(crate) async fn at_position(State(app): State<Arc<App>>, request: Request) -> Response {
+    problem::answer(run_at_position(app, request).await)
+}
+
+async fn run_at_position(app: Arc<App>, request: Request) -> Result<Response, Problem> {
+    let position = position(&request)?;
+    let tenant = Arc::clone(&app.tenant);
+    let found = problem::blocking(move || tenant.event_at(position)).await?;
+    found.map(|found| event(&found)).ok_or_else(|| nothing_at(&app, position))
+}
+
+pub(crate) fn nothing_at(app: &App, position: u64) -> Problem {
+    let newest = app.tenant.position();
+    let detail = format!("expected a position from 1 to {newest}, found {position}");
+    Problem::new(Code::PositionNotFound, detail).with("newest", newest)
+}
+
+/// The position in the path, `/v1/positions/{position}…`.
+pub(crate) fn position(request: &Request) -> Result<u64, Problem> {
+    let text = request.uri().path().split('/').nth(3).unwrap_or_default();
+    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|_| is_number).ok_or_else(|| Problem::parameter("position", "a whole number from 1", text))
+}
+
+pub(crate) fn query(request: &Request) -> &str {
+    request.uri().query().unwrap_or_default()
+}
+
+fn event(recorded: &Recorded) -> Response {
+    let mut out = Vec::with_capacity(512);
+    recorded.write_json(&mut out);
+    answer::typed(MEDIA_EVENT, out)
+}

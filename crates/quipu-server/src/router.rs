@@ -1,0 +1,78 @@
+//! The router, built from the catalogue: an operation without a handler, or a handler without an operation, does not
+//! pass the test below.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::Request;
+use axum::response::Response;
+use axum::routing::{MethodRouter, get, post};
+use quipu_api::{Code, OPERATIONS, Problem};
+
+use crate::{App, answer, append, document, health, problem, publish, read, state, stream, tail, trace, websocket};
+
+type Route = fn() -> MethodRouter<Arc<App>>;
+
+const HANDLERS: &[(&str, Route)] = &[
+    ("event.publish", || post(publish::publish)),
+    ("event.append", || post(append::append)),
+    ("event.list", || get(read::list)),
+    ("event.get", || get(read::by_id)),
+    ("event.trace", || get(trace::by_id)),
+    ("position.get", || get(read::at_position)),
+    ("position.trace", || get(trace::at_position)),
+    ("stream.list", || get(stream::list)),
+    ("stream.read", || get(stream::read)),
+    ("event.tail", || get(tail::tail)),
+    ("event.connect", || get(websocket::connect)),
+    ("checkpoint.get", || get(state::checkpoint)),
+    ("store.stats", || get(state::stats)),
+    ("health.live", || get(health::live)),
+    ("health.ready", || get(health::ready)),
+    ("api.openapi", || get(document::read_openapi)),
+    ("error.explain", || get(document::explain)),
+    ("api.index", || get(document::index)),
+];
+
+pub(crate) fn router(app: &Arc<App>) -> Router {
+    let mut router = Router::new();
+    for operation in OPERATIONS {
+        let handler = HANDLERS.iter().find(|(name, _)| *name == operation.name);
+        let (_, route) = handler.expect("a test holds handlers and operations to each other");
+        // A subject may hold slashes, so it is the whole rest of the path.
+        router = router.route(&operation.path.replace("{subject}", "{*subject}"), route());
+    }
+    if app.server.has_noop_route {
+        router = router.route("/noop", post(noop));
+    }
+    router.fallback(not_found).method_not_allowed_fallback(not_allowed).with_state(Arc::clone(app))
+}
+
+async fn not_found(request: Request) -> Response {
+    let path: String = request.uri().path().chars().take(200).collect();
+    problem::respond(&Problem::new(Code::RouteNotFound, format!("expected one of the paths listed at /, found {path}")))
+}
+
+async fn not_allowed(request: Request) -> Response {
+    let detail = format!("expected one of the methods in the header Allow, found {}", request.method());
+    problem::respond(&Problem::new(Code::MethodNotAllowed, detail))
+}
+
+async fn noop(body: bytes::Bytes) -> Response {
+    drop(body);
+    answer::json(b"{}".to_vec())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn every_operation_has_a_handler_and_every_handler_an_operation() {
+        let operations: BTreeSet<_> = OPERATIONS.iter().map(|operation| operation.name).collect();
+        let handlers: BTreeSet<_> = HANDLERS.iter().map(|(name, _)| *name).collect();
+        assert_eq!(operations, handlers);
+        assert_eq!(HANDLERS.len(), handlers.len());
+    }
+}

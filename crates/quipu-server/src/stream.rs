@@ -1,0 +1,96 @@
+//! Reading streams: which there are, and the events of one.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::response::Response;
+use percent_encoding::percent_decode_str;
+use quipu_api::{Code, Problem, StreamLine, StreamRequest, StreamsPage, StreamsRequest};
+use quipu_engine::{Recorded, StreamInfo};
+
+use crate::read::{close_page, open_page, query, read_page};
+use crate::{App, answer, problem};
+
+const PATH: &str = "/v1/streams/";
+
+pub(crate) async fn list(State(app): State<Arc<App>>, request: Request) -> Response {
+    problem::answer(run_list(app, request).await)
+}
+
+async fn run_list(app: Arc<App>, request: Request) -> Result<Response, Problem> {
+    let asked = StreamsRequest::from_query(query(&request))?;
+    let start = asked.start()?;
+    problem::blocking(move || {
+        let (streams, next) = app.tenant.streams(&asked.prefix, start.from.unwrap_or(0), start.limit)?;
+        let line = |info: StreamInfo| StreamLine {
+            subject: info.subject,
+            version: info.version,
+            position: info.position,
+            first_position: info.first_position,
+        };
+        let streams = streams.into_iter().map(line).collect();
+        let page = StreamsPage { streams, cursor: next.map(|next| start.cursor(next)) };
+        Ok(answer::json(serde_json::to_vec(&page).expect("a page of streams is JSON")))
+    })
+    .await
+}
+
+pub(crate) async fn read(State(app): State<Arc<App>>, request: Request) -> Response {
+    problem::answer(run_read(app, request).await)
+}
+
+async fn run_read(app: Arc<App>, request: Request) -> Result<Response, Problem> {
+    let subject = subject(request.uri().path())?;
+    let asked = StreamRequest::from_query(query(&request))?;
+    let start = asked.start(&subject)?;
+    let (app, name) = (Arc::clone(&app), subject.clone());
+    let page = problem::blocking(move || {
+        let newest = app.tenant.position();
+        let version = app.tenant.stream(&name)?.version;
+        if version == 0 {
+            return Ok(None);
+        }
+        let read = |from| app.tenant.read_stream(&name, start.direction, from, start.limit);
+        let page = read_page(start, read)?;
+        let key = |recorded: &Recorded| recorded.stamp.stream_version.unwrap_or_default();
+        let (mut out, cursor) = open_page(&page, start, key);
+        close_page(&mut out, cursor.as_deref(), newest);
+        out.extend_from_slice(b",\"version\":");
+        answer::number(&mut out, version);
+        out.push(b'}');
+        Ok(Some(out))
+    })
+    .await?;
+    page.map(answer::json).ok_or_else(|| {
+        let detail = format!("expected a stream {subject}, found no event with this subject");
+        Problem::new(Code::StreamNotFound, detail).with("stream", subject)
+    })
+}
+
+/// The rest of the path, percent-decoded once. Taken from the path as it came, so that a subject that begins or ends
+/// with a slash stays what it is.
+fn subject(path: &str) -> Result<String, Problem> {
+    let raw = path.strip_prefix(PATH).unwrap_or_default();
+    match percent_decode_str(raw).decode_utf8() {
+        Ok(subject) => Ok(subject.into_owned()),
+        Err(_) => Err(Problem::parameter("subject", "percent-encoded UTF-8", raw)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_subject_is_the_rest_of_the_path() {
+        for (path, name) in [
+            ("/v1/streams/order/17", "order/17"),
+            ("/v1/streams/order%2F17", "order/17"),
+            ("/v1/streams//a/", "/a/"),
+            ("/v1/streams/a%20b%25", "a b%"),
+        ] {
+            assert_eq!(subject(path).as_deref(), Ok(name));
+        }
+        assert!(subject("/v1/streams/%ff").is_err());
+    }
+}

@@ -1,0 +1,61 @@
+//! The tail as server-sent events (WHATWG HTML, "Server-sent events"): one message an event, its position as the id.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::{HeaderValue, header};
+use axum::response::Response;
+use bytes::Bytes;
+use futures_util::stream;
+use quipu_api::{MEDIA_SSE, Problem, TailFrom, TailRequest};
+
+use crate::delivery::Deliveries;
+use crate::{App, Phase, answer, media, problem, reached, read};
+
+/// A comment: ignored by clients, but a sign of life for what stands between.
+const HEARTBEAT: &[u8] = b":\n\n";
+
+pub(crate) async fn tail(State(app): State<Arc<App>>, request: Request) -> Response {
+    problem::answer(run(app, &request))
+}
+
+fn run(app: Arc<App>, request: &Request) -> Result<Response, Problem> {
+    media::accepted(request.headers(), &[MEDIA_SSE])?;
+    let mut asked = TailRequest::from_query(read::query(request))?;
+    if let Some(last) = request.headers().get("last-event-id") {
+        asked.from = TailFrom::after("Last-Event-ID", last.to_str().unwrap_or("other bytes than ASCII"))?;
+    }
+    let (deliveries, _) = Deliveries::begin(&app, asked);
+    let messages = stream::unfold((app, deliveries), |(app, mut deliveries)| async {
+        let bytes = next(&app, &mut deliveries).await?;
+        Some((Ok::<_, Infallible>(bytes), (app, deliveries)))
+    });
+    let mut response = answer::typed(MEDIA_SSE, Body::from_stream(messages));
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(response)
+}
+
+/// What goes out next; nothing at the end.
+async fn next(app: &App, deliveries: &mut Deliveries) -> Option<Bytes> {
+    let mut phases = app.phases.clone();
+    tokio::select! {
+        events = deliveries.next() => {
+            // A client that is cut off here comes back with its last id, and then gets the fault as an answer or goes on.
+            let events = events.ok()?;
+            let mut out = Vec::with_capacity(512 * events.len());
+            for event in &events {
+                out.extend_from_slice(b"id: ");
+                answer::number(&mut out, event.stamp.position);
+                out.extend_from_slice(b"\ndata: ");
+                event.write_json(&mut out);
+                out.extend_from_slice(b"\n\n");
+            }
+            deliveries.learn(out.len(), events.len());
+            Some(out.into())
+        }
+        () = tokio::time::sleep(app.server.heartbeat) => Some(Bytes::from_static(HEARTBEAT)),
+        () = reached(&mut phases, Phase::Draining) => None,
+    }
+}

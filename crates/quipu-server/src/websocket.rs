@@ -1,0 +1,366 @@
+//! The WebSocket: publishing with many events in flight, and deliveries, on one connection.
+//!
+//! One task a connection does it all. Frames that have arrived are handed to the engine together, several such
+//! groups are under way at once, and answers that are ready go out with one flush. A client that does not read holds
+//! up its own connection and nothing else.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
+use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgrade, close_code};
+use axum::http::{HeaderMap, header};
+use axum::response::Response;
+use bytes::Bytes;
+use futures_util::{FutureExt as _, SinkExt as _, StreamExt as _};
+use quipu_api::frame::{ControlFrame, ServerFrame, Subscribed};
+use quipu_api::{Code, Problem, SUBPROTOCOL, TailRequest, filter_from_json};
+use quipu_domain::{Incoming, InvalidEvent, parse_event};
+use quipu_engine::{Published, Recorded};
+use tokio::time::MissedTickBehavior;
+
+use crate::delivery::Deliveries;
+use crate::publish::{Entry, Waiting};
+use crate::{App, Phase, answer, problem, reached};
+
+/// Most frames that are handed to the engine together.
+const GROUP_FRAMES: usize = 256;
+/// Events of one connection that may be unanswered before its frames are read no further.
+const IN_FLIGHT_MAX: usize = 4_096;
+
+pub(crate) async fn connect(
+    State(app): State<Arc<App>>,
+    headers: HeaderMap,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+) -> Response {
+    problem::answer(open(app, &headers, upgrade))
+}
+
+fn open(
+    app: Arc<App>,
+    headers: &HeaderMap,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+) -> Result<Response, Problem> {
+    let upgrade = upgrade.map_err(|rejection| {
+        Problem::new(Code::InvalidRequest, format!("expected a WebSocket handshake (RFC 6455), found: {rejection}"))
+    })?;
+    let offered = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL);
+    let mut offered = offered.iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
+    if !offered.any(|protocol| protocol.trim() == SUBPROTOCOL) {
+        let detail = format!("expected the subprotocol {SUBPROTOCOL} in Sec-WebSocket-Protocol, found another or none");
+        return Err(Problem::new(Code::InvalidRequest, detail));
+    }
+    // The connection gives its permit back when it is upgraded; the WebSocket needs one of its own.
+    let permit = Arc::clone(&app.connections).try_acquire_owned().map_err(|_| {
+        Problem::new(Code::TooManyConnections, "expected fewer connections than the limit, found as many")
+    })?;
+    let limit = app.event_json_bytes_max();
+    let upgrade = upgrade.protocols([SUBPROTOCOL]).max_message_size(limit).max_frame_size(limit);
+    Ok(upgrade.on_upgrade(move |socket| async move {
+        let mut phases = app.phases.clone();
+        let mut session = Session { app, socket, groups: VecDeque::new(), in_flight: 0, deliveries: None };
+        tokio::select! {
+            _ = session.run() => {}
+            () = reached(&mut phases, Phase::Ending) => {}
+        }
+        drop(permit);
+    }))
+}
+
+/// Frames that were handed to the engine together, and what is needed to answer them.
+struct Group {
+    waiting: Waiting,
+    /// For each frame the beginning of its answer, `{"ack":{"id":…,"source":…,`, one behind the other; an empty one
+    /// for a frame that could not be read.
+    heads: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+struct Session {
+    app: Arc<App>,
+    socket: WebSocket,
+    groups: VecDeque<Group>,
+    in_flight: usize,
+    deliveries: Option<Deliveries>,
+}
+
+/// The connection does not work any more.
+struct Gone;
+
+impl From<axum::Error> for Gone {
+    fn from(_: axum::Error) -> Self {
+        Self
+    }
+}
+
+/// What a session wakes up for.
+enum Woken {
+    Frame(Option<Result<Message, axum::Error>>),
+    Reply(Result<Vec<Published>, Problem>),
+    Events(Result<Vec<Recorded>, Problem>),
+    Heartbeat,
+    Draining,
+}
+
+impl Session {
+    async fn run(&mut self) -> Result<(), Gone> {
+        let mut phases = self.app.phases.clone();
+        let mut heartbeat = tokio::time::interval(self.app.server.heartbeat);
+        heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        heartbeat.reset();
+        loop {
+            let woken = tokio::select! {
+                reply = first(&mut self.groups) => Woken::Reply(reply),
+                frame = self.socket.next(), if self.in_flight < IN_FLIGHT_MAX => Woken::Frame(frame),
+                events = next(&mut self.deliveries) => Woken::Events(events),
+                _ = heartbeat.tick() => Woken::Heartbeat,
+                () = reached(&mut phases, Phase::Draining) => Woken::Draining,
+            };
+            match woken {
+                Woken::Reply(reply) => self.settle(reply).await?,
+                Woken::Frame(frame) => {
+                    if !self.gather(frame).await? {
+                        return Ok(());
+                    }
+                }
+                Woken::Events(Ok(events)) => self.deliver(&events).await?,
+                Woken::Events(Err(problem)) => {
+                    self.deliveries = None;
+                    self.say(&ServerFrame::Error(problem)).await?;
+                }
+                Woken::Heartbeat => self.socket.send(Message::Ping(Bytes::new())).await?,
+                Woken::Draining => return self.leave().await,
+            }
+        }
+    }
+
+    /// Takes a frame and those that have arrived behind it; `false` if the client has closed.
+    async fn gather(&mut self, first: Option<Result<Message, axum::Error>>) -> Result<bool, Gone> {
+        let mut group = Draft::default();
+        let mut next = Some(first);
+        let mut is_open = true;
+        let mut broken = None;
+        while let Some(frame) = next.take() {
+            match frame {
+                None | Some(Ok(Message::Close(_))) => is_open = false,
+                Some(Err(error)) => {
+                    is_open = false;
+                    broken = Some(error);
+                }
+                Some(Ok(Message::Text(text))) => self.take(&text, &mut group).await?,
+                Some(Ok(Message::Binary(_))) => group.unreadable(Problem::new(
+                    Code::InvalidRequest,
+                    "expected a text frame with JSON, found a binary frame",
+                )),
+                Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+            }
+            if is_open && group.ends.len() < GROUP_FRAMES {
+                next = self.socket.next().now_or_never();
+            }
+        }
+        // What came before the end is recorded, though nobody may be there to hear it.
+        self.send(group);
+        if let Some(error) = broken {
+            self.give_up(&error).await?;
+        }
+        Ok(is_open)
+    }
+
+    /// One text frame: an event, or a control object. An event is tried first, since nearly every frame is one.
+    async fn take(&mut self, text: &str, group: &mut Draft) -> Result<(), Gone> {
+        match parse_event(text.as_bytes()) {
+            Ok(Incoming { event, stream_version }) => {
+                let prepared = self.app.prepare_event(&event, stream_version);
+                group.event(event.id(), event.source(), prepared.map_err(Box::new));
+            }
+            Err(InvalidEvent::MissingAttribute { .. } | InvalidEvent::InvalidAttribute { .. }) if is_control(text) => {
+                return self.control(text).await;
+            }
+            Err(invalid) => group.unreadable(invalid.into()),
+        }
+        Ok(())
+    }
+
+    async fn control(&mut self, text: &str) -> Result<(), Gone> {
+        let answer = match self.obey(text) {
+            Ok(frame) => frame,
+            Err(problem) => ServerFrame::Error(problem),
+        };
+        self.say(&answer).await
+    }
+
+    fn obey(&mut self, text: &str) -> Result<ServerFrame, Problem> {
+        let control: ControlFrame = serde_json::from_str(text).map_err(|error| {
+            Problem::new(Code::InvalidRequest, format!("expected subscribe or unsubscribe, found {error}"))
+        })?;
+        match control {
+            ControlFrame { subscribe: Some(parameters), unsubscribe: None } => {
+                let request = TailRequest::from_pairs(filter_from_json(&parameters)?)?;
+                let (deliveries, after) = Deliveries::begin(&self.app, request);
+                self.deliveries = Some(deliveries);
+                Ok(ServerFrame::Subscribed(Subscribed { after }))
+            }
+            ControlFrame { subscribe: None, unsubscribe: Some(true) } => {
+                self.deliveries = None;
+                Ok(ServerFrame::Unsubscribed(Subscribed { after: self.app.tenant.position() }))
+            }
+            _ => Err(Problem::new(
+                Code::InvalidRequest,
+                "expected either subscribe with an object or unsubscribe with true, found neither or both",
+            )),
+        }
+    }
+
+    fn send(&mut self, draft: Draft) {
+        if draft.ends.is_empty() {
+            return;
+        }
+        self.in_flight += draft.ends.len();
+        let waiting = self.app.send(draft.entries, ());
+        self.groups.push_back(Group { waiting, heads: draft.heads, ends: draft.ends });
+    }
+
+    /// Answers the first group, and those behind it that are ready too.
+    async fn settle(&mut self, reply: Result<Vec<Published>, Problem>) -> Result<(), Gone> {
+        let mut reply = Some(reply);
+        while let Some(ready) = reply.take() {
+            let Some(group) = self.groups.pop_front() else { break };
+            self.in_flight -= group.waiting.len();
+            for text in group.answers(ready) {
+                self.socket.feed(Message::Text(text)).await?;
+            }
+            reply = self.groups.front_mut().and_then(|group| group.waiting.ready());
+        }
+        Ok(self.socket.flush().await?)
+    }
+
+    async fn deliver(&mut self, events: &[Recorded]) -> Result<(), Gone> {
+        let mut out = Vec::with_capacity(512 * events.len());
+        let mut ends = Vec::with_capacity(events.len());
+        for event in events {
+            event.write_json(&mut out);
+            ends.push(out.len());
+        }
+        if let Some(deliveries) = &mut self.deliveries {
+            deliveries.learn(out.len(), events.len());
+        }
+        for text in slices(out, &ends) {
+            self.socket.feed(Message::Text(text)).await?;
+        }
+        Ok(self.socket.flush().await?)
+    }
+
+    async fn say(&mut self, frame: &ServerFrame) -> Result<(), Gone> {
+        let text = serde_json::to_string(frame).expect("a frame is JSON");
+        Ok(self.socket.send(Message::Text(text.into())).await?)
+    }
+
+    /// The client broke the protocol or sent too much at once: says so, if it still listens.
+    async fn give_up(&mut self, error: &axum::Error) -> Result<(), Gone> {
+        let text = error.to_string();
+        let (code, close) = match text.contains("too long") {
+            true => (Code::EventTooLarge, close_code::SIZE),
+            false => (Code::InvalidRequest, close_code::PROTOCOL),
+        };
+        self.say(&ServerFrame::Error(Problem::new(code, format!("expected a WebSocket message, found: {text}"))))
+            .await?;
+        self.close(close, "").await
+    }
+
+    /// The server goes down: answers what is in flight, then closes.
+    async fn leave(&mut self) -> Result<(), Gone> {
+        while !self.groups.is_empty() {
+            let reply = first(&mut self.groups).await;
+            self.settle(reply).await?;
+        }
+        self.close(close_code::AWAY, "the server is shutting down").await
+    }
+
+    async fn close(&mut self, code: u16, reason: &'static str) -> Result<(), Gone> {
+        let frame = CloseFrame { code, reason: Utf8Bytes::from_static(reason) };
+        Ok(self.socket.send(Message::Close(Some(frame))).await?)
+    }
+}
+
+/// A group in the making.
+#[derive(Default)]
+struct Draft {
+    entries: Vec<Entry>,
+    heads: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl Draft {
+    fn event(&mut self, id: &str, source: &str, entry: Entry) {
+        self.heads.extend_from_slice(b"{\"ack\":{\"id\":");
+        answer::text(&mut self.heads, id);
+        self.heads.extend_from_slice(b",\"source\":");
+        answer::text(&mut self.heads, source);
+        self.heads.push(b',');
+        self.entries.push(entry);
+        self.ends.push(self.heads.len());
+    }
+
+    fn unreadable(&mut self, problem: Problem) {
+        self.entries.push(Err(Box::new(problem)));
+        self.ends.push(self.heads.len());
+    }
+}
+
+impl Group {
+    fn answers(self, reply: Result<Vec<Published>, Problem>) -> impl Iterator<Item = Utf8Bytes> {
+        let outcomes = self.waiting.finish(reply);
+        let mut out = Vec::with_capacity(self.heads.len() + 64 * outcomes.len());
+        let mut ends = Vec::with_capacity(outcomes.len());
+        let mut begin = 0;
+        for (outcome, end) in outcomes.iter().zip(self.ends) {
+            match (&self.heads[begin..end], outcome) {
+                ([], answer::Outcome::Refused(problem)) => {
+                    out.extend_from_slice(b"{\"error\":");
+                    serde_json::to_writer(&mut out, problem).expect("a problem is JSON and a Vec takes it");
+                    out.push(b'}');
+                }
+                (head, outcome) => {
+                    out.extend_from_slice(head);
+                    answer::result(&mut out, outcome);
+                    out.extend_from_slice(b"}}");
+                }
+            }
+            ends.push(out.len());
+            begin = end;
+        }
+        slices(out, &ends).into_iter()
+    }
+}
+
+/// Texts that stand one behind the other, each as a slice of the same bytes.
+fn slices(bytes: Vec<u8>, ends: &[usize]) -> Vec<Utf8Bytes> {
+    let bytes = Bytes::from(bytes);
+    let mut begin = 0;
+    let slice = |end: &usize| {
+        let text = bytes.slice(begin..*end);
+        begin = *end;
+        Utf8Bytes::try_from(text).expect("JSON that was written here is UTF-8")
+    };
+    ends.iter().map(slice).collect()
+}
+
+fn is_control(text: &str) -> bool {
+    let object = serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(text);
+    object.is_ok_and(|object| object.contains_key("subscribe") || object.contains_key("unsubscribe"))
+}
+
+async fn first(groups: &mut VecDeque<Group>) -> Result<Vec<Published>, Problem> {
+    match groups.front_mut() {
+        Some(group) => group.waiting.wait().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn next(deliveries: &mut Option<Deliveries>) -> Result<Vec<Recorded>, Problem> {
+    match deliveries {
+        Some(deliveries) => deliveries.next().await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,184 @@
+//! Checks a tenant's folder without changing it: every checksum, every number, and the hash chain from the first
+//! commit to the last. It reads the whole log, and may run beside a server: what is being written at the end is then
+//! reported as a torn tail.
+
+use quipu_domain::Timestamp;
+
+use crate::commit::Digest;
+use crate::frame::{Frame, FramedCommit};
+use crate::log::Tail;
+use crate::recovery::{self, TornTail};
+use crate::run::{self, Run};
+use crate::segment::{self, Segment};
+use crate::snapshot;
+use crate::storage::{Fault, OpenMode, Storage};
+
+/// What a check found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CheckReport {
+    /// Segment files read.
+    pub segments: u64,
+    /// Bytes of whole frames.
+    pub bytes: u64,
+    /// Commits in the chain.
+    pub commits: u64,
+    /// Events in them.
+    pub events: u64,
+    /// The hash after the last commit, to compare with another copy's.
+    pub chain: Digest,
+    /// Index runs and snapshots read.
+    pub caches: u64,
+    /// Bytes after the last whole frame, which opening would cut off and keep.
+    pub torn: Option<TornTail>,
+    /// What is wrong, each with its file and place. Empty if nothing is.
+    pub problems: Vec<String>,
+}
+
+/// Checks the folder of a tenant. `progress` is told the bytes read and all there are, now and then.
+///
+/// # Errors
+/// A file cannot be read. What is read and wrong is in the report.
+pub fn check(storage: &dyn Storage, folder: &str, progress: &mut dyn FnMut(u64, u64)) -> Result<CheckReport, Fault> {
+    let log = format!("{folder}/log");
+    let ordinals = segment::list(storage, &log)?;
+    let mut segments = Vec::with_capacity(ordinals.len());
+    let mut report = CheckReport::default();
+    for ordinal in &ordinals {
+        match Segment::open(storage, &log, *ordinal, OpenMode::Read)? {
+            Some(segment) => segments.push(segment),
+            None => {
+                let path = storage.display(&segment::path(&log, *ordinal));
+                report.problems.push(format!("{path}: the header is not what was written"));
+            }
+        }
+    }
+    if ordinals.windows(2).any(|pair| pair[1] != pair[0] + 1) {
+        report.problems.push(format!("{}: a segment is missing between others", storage.display(&log)));
+    }
+    let all = segments.iter().map(Segment::end).sum();
+    let mut tail: Option<Tail> = None;
+    let mut done = 0;
+    for (i, segment) in segments.iter().enumerate() {
+        let is_last = i + 1 == segments.len();
+        tail = Some(check_segment(segment, tail, is_last, &mut report, &mut |bytes| progress(done + bytes, all))?);
+        done += segment.end();
+        progress(done, all);
+    }
+    report.segments = segments.len() as u64;
+    report.chain = tail.map_or([0; 32], |tail| tail.chain);
+    check_caches(storage, folder, &mut report)?;
+    Ok(report)
+}
+
+fn check_segment(
+    segment: &Segment,
+    before: Option<Tail>,
+    is_last: bool,
+    report: &mut CheckReport,
+    progress: &mut dyn FnMut(u64),
+) -> Result<Tail, Fault> {
+    let mut tail = recovery::tail_of_header(&segment.header);
+    if let Some(before) = before {
+        if (before.number, before.next_position, before.chain) != (tail.number, tail.next_position, tail.chain) {
+            report.problems.push(format!(
+                "{}: expected to go on after commit {} at position {}, found commit {} at position {} or another hash",
+                segment.name,
+                before.number,
+                before.next_position,
+                tail.number + 1,
+                tail.next_position
+            ));
+        }
+    }
+    let mut events = 0;
+    let mut commits = 0;
+    let mut problem = None;
+    let end = recovery::walk(segment, |frame, offset| {
+        progress(offset);
+        let Frame::Commit { commit, .. } = frame else { return true };
+        problem = broken(&commit, &tail).map(|found| format!("{}: at byte {offset}: {found}", segment.name));
+        if problem.is_some() {
+            return false;
+        }
+        events += commit.event_count();
+        commits += 1;
+        tail = after(&commit, &tail);
+        true
+    })?;
+    report.events += events;
+    report.commits += commits;
+    report.bytes += end;
+    let waste = recovery::waste_bytes(segment, end, segment.end())?;
+    match problem {
+        Some(problem) => report.problems.push(problem),
+        None if waste > 0 && is_last => {
+            report.torn = Some(TornTail { path: segment.name.clone(), offset: end, bytes: waste, kept: String::new() });
+        }
+        None if waste > 0 => report.problems.push(format!(
+            "{}: at byte {end}: expected commit {} at position {}, found bytes that are no whole frame",
+            segment.name,
+            tail.number + 1,
+            tail.next_position
+        )),
+        None => {}
+    }
+    Ok(tail)
+}
+
+/// What does not fit, if a commit does not continue the log.
+fn broken(commit: &FramedCommit, tail: &Tail) -> Option<String> {
+    if commit.number != tail.number + 1 {
+        return Some(format!("expected commit {}, found {}", tail.number + 1, commit.number));
+    }
+    if commit.first_position != tail.next_position {
+        let (expected, found) = (tail.next_position, commit.first_position);
+        return Some(format!("commit {}: expected position {expected}, found {found}", commit.number));
+    }
+    if commit.chain_before != tail.chain {
+        return Some(format!(
+            "commit {}: the hash chain is broken: the commit before it is not the one that was there",
+            commit.number
+        ));
+    }
+    if commit.recorded_time < tail.recorded_time && tail.recorded_time != Timestamp(i64::MIN) {
+        return Some(format!("commit {}: it was recorded before the commit before it", commit.number));
+    }
+    None
+}
+
+fn after(commit: &FramedCommit, tail: &Tail) -> Tail {
+    Tail {
+        number: commit.number,
+        next_position: tail.next_position + commit.event_count(),
+        recorded_time: commit.recorded_time,
+        epoch: commit.epoch,
+        chain: commit.chain_after(),
+    }
+}
+
+/// Caches that are wrong cost time, not data; they are named all the same.
+fn check_caches(storage: &dyn Storage, folder: &str, report: &mut CheckReport) -> Result<(), Fault> {
+    let runs = format!("{folder}/index");
+    for name in storage.list(&runs).unwrap_or_default() {
+        if run::parse_name(&name).is_none() {
+            continue;
+        }
+        report.caches += 1;
+        match Run::open(storage, &format!("{runs}/{name}")).and_then(|run| run.check()) {
+            Ok(()) => {}
+            Err(fault @ Fault::Damaged { .. }) => {
+                report.problems.push(format!("{fault} (an index: opening the store rebuilds it)"));
+            }
+            Err(fault) => return Err(fault),
+        }
+    }
+    let snapshots = format!("{folder}/snapshots");
+    for number in snapshot::list(storage, &snapshots)? {
+        report.caches += 1;
+        if snapshot::read(storage, &snapshots, number)?.is_none() {
+            let path = storage.display(&snapshots);
+            report.problems.push(format!("{path}: snapshot {number} is not whole (opening the store does without it)"));
+        }
+    }
+    Ok(())
+}

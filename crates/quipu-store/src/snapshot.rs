@@ -1,0 +1,105 @@
+//! Files that are written once and whole: snapshots of what memory is a fold of, and index runs. They are caches: a
+//! file that is missing or not whole is as good as none.
+//!
+//! ```text
+//! snapshot = body crc:u32 "QUIPUSNP"          named by the last commit that it includes
+//! ```
+
+use crate::storage::{Fault, OpenMode, Storage};
+
+const MAGIC: &[u8; 8] = b"QUIPUSNP";
+/// Two are kept: if the newest is damaged, the one before saves reading the whole log.
+const KEPT: usize = 2;
+
+/// Writes a file under a temporary name, makes it durable, and only then gives it its name.
+pub(crate) fn write_whole(storage: &dyn Storage, folder: &str, path: &str, bytes: &[u8]) -> Result<(), Fault> {
+    let temporary = format!("{path}.tmp");
+    let shown = storage.display(&temporary);
+    let fault = |action, e| Fault::io(action, &shown, e);
+    storage.create_dir(folder).map_err(|e| fault("create the folder of", e))?;
+    // Left over from a crash.
+    match storage.remove(&temporary) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(fault("remove", e)),
+        _ => {}
+    }
+    let file = storage.open(&temporary, OpenMode::CreateNew).map_err(|e| fault("create", e))?;
+    file.write_at(bytes, 0).map_err(|e| fault("write", e))?;
+    file.sync().map_err(|e| fault("sync", e))?;
+    storage.rename(&temporary, path).map_err(|e| fault("rename", e))?;
+    storage.sync_dir(folder).map_err(|e| Fault::io("sync", storage.display(folder), e))
+}
+
+/// Writes the snapshot that includes commit `number`, and removes old ones.
+pub fn write(storage: &dyn Storage, folder: &str, number: u64, body: &[u8]) -> Result<(), Fault> {
+    let mut bytes = Vec::with_capacity(body.len() + 12);
+    bytes.extend_from_slice(body);
+    bytes.extend_from_slice(&crc32c::crc32c(body).to_le_bytes());
+    bytes.extend_from_slice(MAGIC);
+    write_whole(storage, folder, &path(folder, number), &bytes)?;
+    let numbers = list(storage, folder)?;
+    for old in numbers.iter().rev().skip(KEPT) {
+        let path = path(folder, *old);
+        storage.remove(&path).map_err(|e| Fault::io("remove", storage.display(&path), e))?;
+    }
+    Ok(())
+}
+
+/// The numbers of the snapshots in a folder, in order.
+pub fn list(storage: &dyn Storage, folder: &str) -> Result<Vec<u64>, Fault> {
+    let names = match storage.list(folder) {
+        Ok(names) => names,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(e) => return Err(Fault::io("list", storage.display(folder), e)),
+    };
+    let mut numbers: Vec<u64> =
+        names.iter().filter_map(|name| name.strip_suffix(".snapshot")).filter_map(|n| n.parse().ok()).collect();
+    numbers.sort_unstable();
+    Ok(numbers)
+}
+
+/// The body of a snapshot, or nothing if it is not whole.
+pub fn read(storage: &dyn Storage, folder: &str, number: u64) -> Result<Option<Vec<u8>>, Fault> {
+    let path = path(folder, number);
+    let fault = |action, e| Fault::io(action, storage.display(&path), e);
+    let file = storage.open(&path, OpenMode::Read).map_err(|e| fault("open", e))?;
+    let len = file.len().map_err(|e| fault("read the length of", e))? as usize;
+    let mut bytes = vec![0; len];
+    let read = file.read_at(&mut bytes, 0).map_err(|e| fault("read", e))?;
+    let Some(body) = len.checked_sub(12).filter(|_| read == len) else { return Ok(None) };
+    let is_whole = bytes[body + 4..] == *MAGIC && crc32c::crc32c(&bytes[..body]).to_le_bytes() == bytes[body..body + 4];
+    bytes.truncate(body);
+    Ok(is_whole.then_some(bytes))
+}
+
+/// Bytes in all the files of a folder; 0 if it does not exist.
+pub fn folder_bytes(storage: &dyn Storage, folder: &str) -> u64 {
+    let size = |name: &String| storage.open(&format!("{folder}/{name}"), OpenMode::Read).and_then(|file| file.len());
+    storage.list(folder).map_or(0, |names| names.iter().map(|name| size(name).unwrap_or(0)).sum())
+}
+
+fn path(folder: &str, number: u64) -> String {
+    format!("{folder}/{number:016}.snapshot")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::DiskStorage;
+
+    #[test]
+    fn the_newest_two_are_kept_and_damage_is_noticed() {
+        let folder = tempfile::tempdir().unwrap();
+        let storage = DiskStorage::new(folder.path());
+        for number in [3, 7, 12] {
+            write(&storage, "s", number, format!("body {number}").as_bytes()).unwrap();
+        }
+        assert_eq!(list(&storage, "s").unwrap(), [7, 12]);
+        assert_eq!(read(&storage, "s", 12).unwrap().as_deref(), Some(&b"body 12"[..]));
+        let path = folder.path().join("s/0000000000000012.snapshot");
+        for cut in [&b""[..], b"body", b"body 13"] {
+            std::fs::write(&path, cut).unwrap();
+            assert_eq!(read(&storage, "s", 12).unwrap(), None);
+        }
+        assert_eq!(list(&storage, "none").unwrap(), [0u64; 0]);
+    }
+}

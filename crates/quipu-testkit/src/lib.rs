@@ -1,0 +1,25 @@
+//! What Quipu is tested with: a [`FaultyDisk`], virtual time and seeded randomness, a [`Model`] of what the store
+//! means, a [`Simulation`] that drives the real engine over both, the checkers that compare them, and the crash
+//! matrix. A dev-dependency of other crates only; nothing here ships.
+
+pub mod checker;
+mod clock;
+mod content;
+mod crash_matrix;
+mod dice;
+mod faulty_disk;
+mod model;
+mod names;
+mod operation;
+mod simulation;
+mod workload;
+
+pub use clock::VirtualClock;
+pub use content::FailedSync;
+pub use crash_matrix::{CrashMatrix, MatrixReport};
+pub use dice::{Dice, SeededRandom};
+pub use faulty_disk::{FaultyDisk, Kind, Trigger};
+pub use model::{Model, Remembered, scan};
+pub use operation::{Answer, Draft, Entry, Logged, Operation, Proposal};
+pub use simulation::{FOLDER, Failure, Report, Simulation, is_cache};
+pub use workload::Workload;

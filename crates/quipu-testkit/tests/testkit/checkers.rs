@@ -1,0 +1,196 @@
+//! The checkers can fail: each is handed a right history and log, which it must accept, and wrong ones, which it must
+//! not.
+
+use std::sync::Arc;
+
+use quipu_domain::{Condition, Event, Filter, Stamp, StreamExpectation, Timestamp, TypeMatch};
+use quipu_engine::{Appended, Options, Place, Published, Tenant};
+use quipu_testkit::checker::answers::{Left, settle};
+use quipu_testkit::checker::{acknowledged, duplicates, followers, gapless, indexes, whole};
+use quipu_testkit::{
+    Answer, Dice, Draft, Entry, FaultyDisk, Logged, Model, Operation, Proposal, SeededRandom, VirtualClock,
+};
+
+fn event(id: &str) -> Event<'static> {
+    Event::builder(id.to_owned(), "/s", "order.placed").subject("order/1").tag("c:1").json("{}").build().unwrap()
+}
+
+fn draft(id: &str) -> Draft {
+    Draft { event: event(id), stream_version: None }
+}
+
+fn append(ids: &[&str], conditions: Vec<Condition>) -> Operation {
+    let events = ids.iter().map(|id| draft(id)).collect();
+    Operation::Append(Proposal { events, conditions, checkpoint: None })
+}
+
+fn logged(position: u64, id: &str) -> Logged {
+    let stamp = Stamp { position, stream_version: Some(position), recorded_time: Timestamp(position as i64) };
+    Logged { stamp, event: event(id) }
+}
+
+fn place(position: u64) -> Place {
+    Place { position, stream_version: Some(position) }
+}
+
+fn appended(commit: u64, positions: &[u64]) -> Answer {
+    let events = positions.iter().map(|position| place(*position)).collect();
+    Answer::Appended(Appended { commit, events, is_duplicate: false })
+}
+
+/// A publish of `a` and an append of `b` and `c`, both answered, and their log.
+fn right() -> (Vec<Entry>, Vec<Logged>) {
+    let entry = |operation, answer| Entry { operation, answer: Some(answer), is_kept: true };
+    let history = vec![
+        entry(Operation::Publish(vec![draft("a")]), Answer::Published(vec![Published::Recorded(place(1))])),
+        entry(append(&["b", "c"], vec![]), appended(2, &[2, 3])),
+    ];
+    (history, vec![logged(1, "a"), logged(2, "b"), logged(3, "c")])
+}
+
+#[test]
+fn a_right_history_passes() {
+    let (mut history, log) = right();
+    acknowledged::check(&history, &log).unwrap();
+    whole::check(&history, &log).unwrap();
+    gapless::check(&log).unwrap();
+    duplicates::check(&history, &log).unwrap();
+    let model = settle(&Model::default(), &mut history, Left { log: &log, commits: 2 }).unwrap();
+    assert_eq!((model.events.len(), model.commits), (3, 2));
+    followers::check(&Filter::default(), 0, 3, &[1, 2, 3], &log).unwrap();
+}
+
+#[test]
+fn a_lost_acknowledged_event_is_found() {
+    let (mut history, log) = right();
+    assert!(acknowledged::check(&history, &log[..2]).is_err());
+    assert!(settle(&Model::default(), &mut history, Left { log: &log[..1], commits: 1 }).is_err());
+}
+
+#[test]
+fn a_changed_event_is_found() {
+    let (mut history, mut log) = right();
+    log[1].event = Event::builder("b", "/s", "order.placed").subject("order/1").tag("c:1").json("[]").build().unwrap();
+    assert!(acknowledged::check(&history, &log).is_err());
+    // Also one that no answer speaks of, and in an attribute that is not content.
+    let (_, mut log) = right();
+    log[2].event = Event::builder("c", "/s", "order.placed").subject("order/1").tag("c:2").json("{}").build().unwrap();
+    history[1].answer = None;
+    assert!(settle(&Model::default(), &mut history, Left { log: &log, commits: 2 }).is_err());
+}
+
+#[test]
+fn half_a_commit_is_found() {
+    let (mut history, log) = right();
+    history[1].answer = None;
+    assert!(whole::check(&history, &log[..2]).is_err());
+    assert!(whole::check(&history, &[logged(1, "b"), logged(2, "a"), logged(3, "c")]).is_err());
+    whole::check(&history, &log[..1]).unwrap();
+    assert!(settle(&Model::default(), &mut history, Left { log: &log[..2], commits: 2 }).is_err());
+}
+
+#[test]
+fn a_gap_is_found() {
+    let (_, log) = right();
+    let mut gap = log.clone();
+    gap[2].stamp.position = 4;
+    assert!(gapless::check(&gap).is_err());
+    let mut gap = log.clone();
+    gap[2].stamp.stream_version = Some(4);
+    assert!(gapless::check(&gap).is_err());
+    let mut back = log;
+    back[2].stamp.recorded_time = Timestamp(0);
+    assert!(gapless::check(&back).is_err());
+}
+
+#[test]
+fn two_winners_of_one_condition_are_found() {
+    let first = || vec![Condition::Stream { stream: "order/1".into(), expected: StreamExpectation::DoesNotExist }];
+    let entry = |id, commit| Entry {
+        operation: append(&[id], first()),
+        answer: Some(appended(commit, &[commit])),
+        is_kept: false,
+    };
+    let mut history = vec![entry("a", 1), entry("b", 2)];
+    let log = [logged(1, "a"), logged(2, "b")];
+    assert!(settle(&Model::default(), &mut history, Left { log: &log, commits: 2 }).is_err());
+    // Also when only one of the two is in the log.
+    let violation = settle(&Model::default(), &mut history, Left { log: &log[..1], commits: 1 }).unwrap_err();
+    assert!(violation.detail.contains("ConditionsFailed"), "{violation}");
+}
+
+#[test]
+fn a_refusal_that_rests_on_what_was_lost_is_found() {
+    use quipu_domain::{ConditionFailure, Refusal};
+    let new = || vec![Condition::Stream { stream: "order/1".into(), expected: StreamExpectation::DoesNotExist }];
+    let failure = ConditionFailure::Stream {
+        index: 0,
+        stream: "order/1".into(),
+        expected: StreamExpectation::DoesNotExist,
+        actual: 1,
+    };
+    let mut history = vec![
+        Entry { operation: append(&["a"], vec![]), answer: None, is_kept: false },
+        Entry {
+            operation: append(&["b"], new()),
+            answer: Some(Answer::Refused(Refusal::ConditionsFailed(vec![failure]))),
+            is_kept: false,
+        },
+    ];
+    settle(&Model::default(), &mut history, Left { log: &[logged(1, "a")], commits: 1 }).unwrap();
+    assert!(settle(&Model::default(), &mut history, Left { log: &[], commits: 0 }).is_err());
+}
+
+#[test]
+fn a_duplicate_with_another_answer_is_found() {
+    let (mut history, mut log) = right();
+    history.push(Entry {
+        operation: Operation::Publish(vec![draft("a")]),
+        answer: Some(Answer::Published(vec![Published::Duplicate(place(2))])),
+        is_kept: true,
+    });
+    assert!(duplicates::check(&history, &log).is_err());
+    history.pop();
+    log.push(logged(4, "a"));
+    assert!(duplicates::check(&history, &log).is_err());
+}
+
+#[test]
+fn a_follower_that_skips_repeats_or_swaps_is_found() {
+    let (_, log) = right();
+    for seen in [&[1, 3][..], &[1, 2, 2, 3], &[2, 1, 3], &[1, 2, 3, 4], &[]] {
+        assert!(followers::check(&Filter::default(), 0, 3, seen, &log).is_err(), "{seen:?}");
+    }
+    assert!(followers::check(&Filter::default(), 0, 4, &[1, 2, 3], &log).is_err());
+    let none = Filter { types: vec![TypeMatch::parse("other")], ..Filter::default() };
+    assert!(followers::check(&none, 0, 3, &[1], &log).is_err());
+    followers::check(&none, 0, 3, &[], &log).unwrap();
+}
+
+#[test]
+fn an_index_that_differs_from_a_scan_is_found() {
+    let tenant = Tenant::open(
+        Arc::new(FaultyDisk::new(1)),
+        "tenants/main",
+        Arc::new(VirtualClock::new(Timestamp(1))),
+        Arc::new(SeededRandom::new(1)),
+        Options::default(),
+    )
+    .unwrap();
+    let prepared = ["a", "b"].map(|id| tenant.prepare(&event(id), None).unwrap());
+    tenant.publish_wait(prepared.into()).unwrap();
+    let log = quipu_testkit::checker::pages::read_log(&tenant).unwrap();
+    let mut dice = Dice::new(1);
+    indexes::check(&tenant, &log, &mut dice).unwrap();
+    // The index is right and the scan is wrong: the difference is the same.
+    let other = |kind: &'static str, subject: &'static str, tag: &'static str| {
+        let mut wrong = log.clone();
+        wrong[1].event =
+            Event::builder("b", "/s", kind).subject(subject).tag(tag).json("{}").build().unwrap();
+        wrong
+    };
+    assert!(indexes::check(&tenant, &other("order.paid", "order/1", "c:1"), &mut dice).is_err());
+    assert!(indexes::check(&tenant, &other("order.placed", "order/2", "c:1"), &mut dice).is_err());
+    assert!(indexes::check(&tenant, &other("order.placed", "order/1", "c:2"), &mut dice).is_err());
+    assert!(indexes::check(&tenant, &log[..1], &mut dice).is_err());
+}

@@ -1,0 +1,10 @@
+//! The one integration binary of the testkit: the faulty disk shows its faults, the checkers fail where they must, the
+//! crash matrix and a handful of simulations pass.
+#![allow(clippy::unwrap_used)]
+
+mod checkers;
+mod corpus;
+mod crash_matrix;
+mod disk;
+mod log;
+mod simulation;

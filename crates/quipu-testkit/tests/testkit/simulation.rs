@@ -1,0 +1,35 @@
+//! Fixed seeds, so that what passed once goes on passing, and a few fresh ones, so that every run looks somewhere new.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use quipu_testkit::Simulation;
+
+/// Seeds that once found something. Append, with a word on what it was.
+const FOUND: [u64; 0] = [];
+
+fn run(seeds: impl Iterator<Item = u64>) {
+    for seed in seeds {
+        if let Err(failure) = Simulation::run(seed) {
+            panic!("{failure}");
+        }
+    }
+}
+
+#[test]
+fn fixed_seeds_pass() {
+    run((0..60).chain(FOUND));
+}
+
+#[test]
+fn fresh_seeds_pass() {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let first = now.as_micros() as u64;
+    run(first..first + 20);
+}
+
+#[test]
+fn a_seed_decides_the_whole_run() {
+    for seed in 0..5 {
+        assert_eq!(Simulation::run(seed).unwrap(), Simulation::run(seed).unwrap());
+    }
+}

@@ -1,0 +1,134 @@
+//! The HTTP client: a request, and an answer that is data or a problem document. Blocking and without TLS, which the
+//! server does not speak either.
+
+use std::io::{self, BufRead, BufReader, Read};
+use std::time::Duration;
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::Value;
+use ureq::Body;
+use ureq::http::Response;
+
+use super::exit::{Exit, Failure};
+use super::output::member;
+
+/// Unreserved characters of RFC 3986 and the slash, which separates levels of a subject.
+const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
+
+/// Long enough for a far server, short enough for a person who mistyped the address.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+pub struct Client {
+    agent: ureq::Agent,
+    pub url: String,
+}
+
+/// Names and values of a query string.
+pub type Query = Vec<(&'static str, String)>;
+
+/// A GET that is being put together.
+pub struct Get<'c> {
+    pub path: &'c str,
+    pub query: &'c Query,
+    pub headers: &'c [(&'static str, &'c str)],
+}
+
+impl Client {
+    pub fn new(url: String) -> Self {
+        let config = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .timeout_connect(Some(CONNECT_TIMEOUT))
+            .user_agent(concat!("quipu/", env!("CARGO_PKG_VERSION")))
+            .build();
+        Self { agent: config.into(), url }
+    }
+
+    /// A JSON document.
+    pub fn json(&self, path: &str, query: &Query) -> Result<Value, Failure> {
+        let answer = self.get(&Get { path, query, headers: &[("accept", "application/json")] })?;
+        self.read(answer)
+    }
+
+    /// An answer of which the body is still to be read.
+    pub fn get(&self, get: &Get<'_>) -> Result<Response<Body>, Failure> {
+        let mut request = self.agent.get(format!("{}{}", self.url, get.path));
+        for (name, value) in get.query {
+            request = request.query(*name, value);
+        }
+        for (name, value) in get.headers {
+            request = request.header(*name, *value);
+        }
+        self.accepted(request.call().map_err(|error| self.failure(&error))?)
+    }
+
+    pub fn post(&self, path: &str, content_type: &str, body: &[u8]) -> Result<Response<Body>, Failure> {
+        let request = self.agent.post(format!("{}{path}", self.url)).header("content-type", content_type);
+        self.accepted(request.send(body).map_err(|error| self.failure(&error))?)
+    }
+
+    /// The body as JSON.
+    pub fn read(&self, answer: Response<Body>) -> Result<Value, Failure> {
+        let mut bytes = Vec::new();
+        answer.into_body().into_reader().read_to_end(&mut bytes).map_err(|error| self.broken_off(&error))?;
+        serde_json::from_slice(&bytes).map_err(|error| self.not_ours(&error.to_string()))
+    }
+
+    /// The lines of the body, as they arrive.
+    pub fn lines(&self, answer: Response<Body>) -> impl Iterator<Item = Result<String, Failure>> {
+        let lines = BufReader::new(answer.into_body().into_reader()).lines();
+        lines.map(|line| line.map_err(|error| self.broken_off(&error)))
+    }
+
+    pub fn broken_off(&self, error: &io::Error) -> Failure {
+        Failure::new(Exit::Unreachable, format!("the answer of {} broke off: {error}", self.url))
+    }
+
+    fn accepted(&self, answer: Response<Body>) -> Result<Response<Body>, Failure> {
+        if answer.status().is_success() {
+            return Ok(answer);
+        }
+        let status = answer.status();
+        let mut bytes = Vec::new();
+        let read = answer.into_body().into_reader().take(1 << 20).read_to_end(&mut bytes);
+        match (read, serde_json::from_slice::<Value>(&bytes)) {
+            (Ok(_), Ok(problem)) if problem.get("code").is_some() => Err(refused(&problem)),
+            _ => Err(self.not_ours(&format!("status {status}"))),
+        }
+    }
+
+    fn not_ours(&self, found: &str) -> Failure {
+        Failure::failed(format!("expected an answer of a quipu server from {}, found {found}", self.url))
+    }
+
+    fn failure(&self, error: &ureq::Error) -> Failure {
+        let url = &self.url;
+        match error {
+            ureq::Error::BadUri(_) | ureq::Error::Http(_) => Failure::usage(format!("{url}: {error}")),
+            _ => Failure::new(
+                Exit::Unreachable,
+                format!("no server answers at {url} ({error}); start one: quipu dev, or name another: --url URL"),
+            ),
+        }
+    }
+}
+
+/// A problem document (RFC 9457) as a failure.
+pub fn refused(problem: &Value) -> Failure {
+    let exit = match (problem["status"].as_u64(), problem["code"].as_str()) {
+        (_, Some("route-not-found")) => Exit::Failed,
+        (Some(404), _) => Exit::NotFound,
+        (_, Some("damaged")) => Exit::Damaged,
+        _ => Exit::Failed,
+    };
+    Failure::new(exit, explain(problem))
+}
+
+/// What a problem document says, on one line.
+pub fn explain(problem: &Value) -> String {
+    format!("{} [{}]", member(problem, "detail"), member(problem, "code"))
+}
+
+/// A subject as a part of a path.
+pub fn encode(subject: &str) -> String {
+    utf8_percent_encode(subject, PATH).to_string()
+}

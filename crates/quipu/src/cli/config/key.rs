@@ -1,0 +1,83 @@
+//! The table of configuration keys. The file, the variables, the flags, `--print-config` and the help are all made
+//! from it.
+
+use std::fmt::Write as _;
+
+/// One key.
+#[derive(Debug)]
+pub struct Key {
+    /// As it stands in the file.
+    pub name: &'static str,
+    /// What a number counts; empty for texts.
+    pub unit: &'static str,
+    /// The value if nobody gives one.
+    pub default: &'static str,
+    /// What the value may be.
+    pub kind: Kind,
+    /// Why the default is what it is.
+    pub reason: &'static str,
+}
+
+/// What a value may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Text,
+    Switch,
+    Number { min: u64, max: u64 },
+}
+
+impl Key {
+    /// The variable that sets it.
+    pub fn variable(&self) -> String {
+        format!("QUIPU_{}", self.name.to_ascii_uppercase())
+    }
+}
+
+/// A day: the longest time for which a client can hold a connection or a stop.
+const DAY_MS: u64 = 86_400_000;
+
+const fn number(min: u64, max: u64) -> Kind {
+    Kind::Number { min, max }
+}
+
+macro_rules! keys {
+    ($($name:literal $unit:literal $default:literal $kind:expr => $reason:literal;)*) => {
+        /// All keys.
+        pub const KEYS: &[Key] =
+            &[$(Key { name: $name, unit: $unit, default: $default, kind: $kind, reason: $reason },)*];
+    };
+}
+
+keys! {
+    "data" "" "quipu-data" Kind::Text => "beside where it is started, so that a first try needs no rights";
+    "listen" "" "127.0.0.1:7070" Kind::Text => "only this machine, until there are credentials";
+    "insecure_listen_anywhere" "" "false" Kind::Switch => "whoever reaches the address may read and write everything";
+    "log" "" "info" Kind::Text => "error, warn, info, debug or trace, on standard error";
+    "event_bytes_max" "bytes" "1048576" number(1_024, 1 << 26) => "an event is a fact, not a file; larger payloads go elsewhere, named by dataref";
+    "body_bytes_max" "bytes" "67108864" number(1_024, 1 << 30) => "one event or batch is held in memory; bulk lines have no limit";
+    "connections_max" "connections" "20000" number(1, 1 << 20) => "10,000 idle connections and as many again; about 20 KB each";
+    "dedup_window_hours" "hours" "24" number(1, 24 * 365) => "a client that retries gives up within a day";
+    "dedup_window_events" "events" "1000000" number(1_000, 1 << 32) => "whichever window is larger counts; a million ids take some 20 MB";
+    "segment_bytes" "bytes" "268435456" number(1 << 20, 1 << 32) => "sealed about once in a million events, small enough to copy and to index at once";
+    "mailbox_bytes_max" "bytes" "67108864" number(1 << 20, 1 << 32) => "what waits beyond a tenth of a second of disk is refused as overloaded rather than queued";
+    "threads" "threads" "0" number(0, 1_024) => "0 is one a core: an engine thread decides and syncs, and sleeps otherwise";
+    "header_timeout_ms" "ms" "10000" number(100, DAY_MS) => "a client that sends headers slower than this keeps a connection from others";
+    "body_idle_timeout_ms" "ms" "30000" number(100, DAY_MS) => "a bulk load may last for hours, but not stand still";
+    "drain_timeout_ms" "ms" "10000" number(0, DAY_MS) => "as long as container platforms wait before they kill";
+}
+
+/// The nearest known name, if one is near enough to be what was meant.
+pub fn nearest<'n>(name: &str, names: impl Iterator<Item = &'n str>) -> Option<&'n str> {
+    let near = names.map(|known| (strsim::damerau_levenshtein(name, known), known)).min()?;
+    (near.0 <= near.1.len() / 2).then_some(near.1)
+}
+
+/// The table, as the help shows it.
+pub fn help() -> String {
+    let mut text = "Configuration keys, in quipu.toml, as QUIPU_<KEY> or as --set key=value:\n".to_owned();
+    for key in KEYS {
+        let unit = if key.unit.is_empty() { String::new() } else { format!(" {}", key.unit) };
+        let _ = writeln!(text, "  {} = {}{unit}\n      {}", key.name, key.default, key.reason);
+    }
+    text
+}

@@ -1,0 +1,170 @@
+//! Named contexts: which server a command talks to. They live in `contexts.toml` in the user's configuration folder
+//! and hold nothing secret.
+//!
+//! The server is, in this order: `--url`, `--context`, `QUIPU_URL`, `QUIPU_CONTEXT`, the context in use, and
+//! `http://127.0.0.1:7070`.
+
+use std::collections::BTreeMap;
+use std::env;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use clap::Subcommand;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::Global;
+use super::exit::{Exit, Failure, Outcome};
+use super::output::{Format, Out};
+
+/// Where `quipu dev` and `quipu serve` listen unless told otherwise.
+pub const URL_DEFAULT: &str = "http://127.0.0.1:7070";
+
+#[derive(Debug, Subcommand)]
+pub enum ContextCommand {
+    /// Add or change a context
+    Add {
+        /// The name of the context
+        name: String,
+        /// The URL of the server, such as http://127.0.0.1:7070
+        #[arg(value_name = "URL")]
+        server: String,
+    },
+    /// List the contexts; the one in use has a star
+    List,
+    /// Use a context from now on
+    Use {
+        /// The name of the context
+        name: String,
+    },
+    /// Remove a context
+    Remove {
+        /// The name of the context
+        name: String,
+    },
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Contexts {
+    current: Option<String>,
+    #[serde(default)]
+    contexts: BTreeMap<String, Context>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Context {
+    url: String,
+}
+
+/// The server that a command talks to.
+pub fn url(global: &Global) -> Result<String, Failure> {
+    if let Some(url) = &global.url {
+        return checked(url);
+    }
+    let variable = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
+    if global.context.is_none()
+        && let Some(url) = variable("QUIPU_URL")
+    {
+        return checked(&url);
+    }
+    let named = global.context.clone().or_else(|| variable("QUIPU_CONTEXT"));
+    let Ok(path) = path() else { return Ok(URL_DEFAULT.to_owned()) };
+    let contexts = load(&path)?;
+    match named.or_else(|| contexts.current.clone()) {
+        None => Ok(URL_DEFAULT.to_owned()),
+        Some(name) => checked(&find(&contexts, &name)?.url),
+    }
+}
+
+pub fn run(command: ContextCommand, out: &mut Out) -> Outcome {
+    let path = path()?;
+    let mut contexts = load(&path)?;
+    match command {
+        ContextCommand::Add { name, server } => {
+            let url = checked(&server)?;
+            contexts.contexts.insert(name.clone(), Context { url });
+            // The first one is used at once: why else would somebody add it?
+            contexts.current.get_or_insert(name);
+            save(&path, &contexts)?;
+        }
+        ContextCommand::Use { name } => {
+            find(&contexts, &name)?;
+            contexts.current = Some(name);
+            save(&path, &contexts)?;
+        }
+        ContextCommand::Remove { name } => {
+            find(&contexts, &name)?;
+            contexts.contexts.remove(&name);
+            contexts.current = contexts.current.filter(|current| *current != name);
+            save(&path, &contexts)?;
+        }
+        ContextCommand::List => list(&contexts, out)?,
+    }
+    Ok(Exit::Ok)
+}
+
+fn list(contexts: &Contexts, out: &mut Out) -> io::Result<()> {
+    let is_current = |name: &String| contexts.current.as_ref() == Some(name);
+    let entry = |(name, context): (&String, &Context)| json!({"name": name, "url": context.url, "current": is_current(name)});
+    match out.format {
+        Format::Table => {
+            let row = |(name, context): (&String, &Context)| {
+                vec![if is_current(name) { "*" } else { "" }.to_owned(), name.clone(), context.url.clone()]
+            };
+            out.table(&["", "NAME", "URL"], &contexts.contexts.iter().map(row).collect::<Vec<_>>())
+        }
+        Format::Json => out.document(&contexts.contexts.iter().map(entry).collect()),
+        Format::Ndjson => contexts.contexts.iter().map(entry).try_for_each(|entry| out.document(&entry)),
+    }
+}
+
+fn find<'c>(contexts: &'c Contexts, name: &str) -> Result<&'c Context, Failure> {
+    contexts.contexts.get(name).ok_or_else(|| {
+        let known: Vec<_> = contexts.contexts.keys().map(String::as_str).collect();
+        let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+        let message = format!("expected a context that exists ({known}), found {name}; add it: quipu context add {name} URL");
+        Failure::new(Exit::NotFound, message)
+    })
+}
+
+/// The URL without a slash at its end.
+fn checked(url: &str) -> Result<String, Failure> {
+    let rest = url.strip_prefix("http://").ok_or_else(|| {
+        Failure::usage(format!("expected a URL such as {URL_DEFAULT} (this version speaks http only), found {url}"))
+    })?;
+    if rest.is_empty() || rest.contains(char::is_whitespace) {
+        return Err(Failure::usage(format!("expected a URL such as {URL_DEFAULT}, found {url}")));
+    }
+    Ok(url.trim_end_matches('/').to_owned())
+}
+
+/// `$XDG_CONFIG_HOME/quipu/contexts.toml`, or below `~/.config` (XDG Base Directory Specification).
+fn path() -> Result<PathBuf, Failure> {
+    let folder = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let config = folder("XDG_CONFIG_HOME").or_else(|| folder("HOME").map(|home| home.join(".config")));
+    let config = config.ok_or_else(|| Failure::usage("expected HOME or XDG_CONFIG_HOME to be set, found neither"))?;
+    Ok(config.join("quipu").join("contexts.toml"))
+}
+
+fn load(path: &Path) -> Result<Contexts, Failure> {
+    let text = match fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Contexts::default()),
+        Err(error) => return Err(Failure::file("read", path.display(), &error)),
+    };
+    toml::from_str(&text).map_err(|error| Failure::usage(format!("{}: {error}", path.display())))
+}
+
+/// Written beside and renamed, so that a second command never reads half a file.
+fn save(path: &Path, contexts: &Contexts) -> Result<(), Failure> {
+    let failed = |error: io::Error| Failure::file("write", path.display(), &error);
+    let text = toml::to_string(contexts).map_err(|error| Failure::failed(error.to_string()))?;
+    let folder = path.parent().unwrap_or(Path::new("."));
+    fs::create_dir_all(folder).map_err(failed)?;
+    let beside = folder.join(format!(".contexts.{}.toml", std::process::id()));
+    fs::write(&beside, text).map_err(failed)?;
+    fs::rename(&beside, path).map_err(failed)
+}

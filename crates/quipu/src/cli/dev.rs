@@ -1,0 +1,97 @@
+//! `quipu dev`: a server to try things out, with a banner that says where everything is, and on request with data.
+
+use std::path::Path;
+
+use clap::Args;
+use quipu::Quipu;
+
+use super::config::Config;
+use super::demo::{self, Trickle};
+use super::exit::{Failure, Outcome};
+use super::host::{self, Host};
+use super::serve::Settings;
+
+#[derive(Debug, Args)]
+pub struct Dev {
+    #[command(flatten)]
+    settings: Settings,
+    /// Load 329 GitHub webhook events, and place orders for as long as it runs
+    #[arg(long)]
+    demo: bool,
+    /// Use a folder that is deleted at the end
+    #[arg(long, conflicts_with = "data")]
+    temporary: bool,
+}
+
+pub fn run(dev: Dev) -> Outcome {
+    let temporary = if dev.temporary {
+        let made = tempfile::Builder::new().prefix("quipu-").tempdir();
+        Some(made.map_err(|error| Failure::file("make", "a temporary folder", &error))?)
+    } else {
+        None
+    };
+    let folder = temporary.iter().map(|folder| ("data".to_owned(), folder.path().to_string_lossy().into_owned()));
+    let (raw, warnings) = dev.settings.raw(folder.collect())?;
+    for warning in warnings {
+        eprintln!("quipu: {warning}");
+    }
+    let config = Config::check(&raw)?;
+    host::log(&config);
+    let quipu = host::open(&config)?;
+    let mut host = Host::start(&quipu, &config)?;
+    banner(&host, &config.data, dev.temporary);
+    let trickle = if dev.demo { Some(start_demo(&quipu, &host)?) } else { None };
+    eprintln!("Ctrl-C stops the server.");
+    let stopped = host.wait();
+    // The orders stop before the store closes, or the last one would fail.
+    drop(trickle);
+    let outcome = host.finish(&quipu, stopped);
+    drop(temporary);
+    outcome
+}
+
+fn start_demo(quipu: &Quipu, host: &Host) -> Result<Trickle, Failure> {
+    let counts = demo::load(quipu)?;
+    let trickle = Trickle::start(quipu.clone());
+    let (recorded, duplicates) = (counts.recorded, counts.duplicates);
+    eprintln!("  demo      329 GitHub events: {recorded} recorded, {duplicates} duplicates");
+    eprintln!("            and an order about every two seconds, until it stops");
+    eprintln!();
+    try_next(host, &trickle.first_order_id());
+    Ok(trickle)
+}
+
+fn banner(host: &Host, data: &Path, is_temporary: bool) {
+    let url = format!("http://{}", host.address());
+    let absolute = std::path::absolute(data).unwrap_or_else(|_| data.to_owned());
+    let persistence = if is_temporary { "deleted when the server stops" } else { "kept: the next start goes on with it" };
+    eprintln!("quipu {} is up, no credentials needed on this machine", env!("CARGO_PKG_VERSION"));
+    eprintln!();
+    eprintln!("  API       {url}/v1/events");
+    eprintln!("  OpenAPI   {url}/openapi.json");
+    eprintln!("  tail      {url}/v1/tail (server-sent events)");
+    eprintln!("  ws        ws://{}/v1/ws (subprotocol cloudevents.json)", host.address());
+    eprintln!("  health    {url}/health/ready");
+    eprintln!("  data      {} ({persistence})", absolute.display());
+}
+
+/// Commands that work as they stand, whichever way the binary was started.
+fn try_next(host: &Host, order_id: &str) {
+    let quipu = std::env::current_exe().map_or("quipu".into(), |path| short(&path));
+    let url = format!("http://{}", host.address());
+    let flag = if url == super::context::URL_DEFAULT { String::new() } else { format!(" --url {url}") };
+    eprintln!("Try, in another terminal:");
+    eprintln!("  {quipu}{flag} event tail");
+    eprintln!("  {quipu}{flag} event list --type 'com.github.issues.*'");
+    eprintln!("  {quipu}{flag} stream read issues/1");
+    eprintln!("  {quipu}{flag} event trace --source /shop --id {order_id}");
+    eprintln!("  {quipu}{flag} store stats");
+    eprintln!("  curl -N {url}/v1/tail");
+    eprintln!();
+}
+
+/// The path of the binary as it would be typed in the current folder.
+fn short(path: &Path) -> String {
+    let relative = std::env::current_dir().ok().and_then(|folder| path.strip_prefix(folder).ok().map(Path::to_path_buf));
+    relative.map_or_else(|| path.display().to_string(), |relative| format!("./{}", relative.display()))
+}

@@ -1,0 +1,16 @@
+//! `quipu event get`: one event, its attributes one a line or as JSON.
+
+use super::super::client::Client;
+use super::super::exit::{Exit, Outcome};
+use super::super::output::{Format, Out};
+use super::Which;
+
+pub fn run(which: Which, client: &Client, out: &mut Out) -> Outcome {
+    let (path, query) = which.route("");
+    let event = client.json(&path, &query)?;
+    match out.format {
+        Format::Table => out.members(&event)?,
+        Format::Json | Format::Ndjson => out.document(&event)?,
+    }
+    Ok(Exit::Ok)
+}

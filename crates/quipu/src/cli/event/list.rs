@@ -1,0 +1,163 @@
+//! `quipu event list`. A table or a JSON document is one page and says how to go on; JSON lines are everything, page
+//! by page, unless a limit is given.
+
+use std::io::{BufRead, BufReader, Write};
+
+use clap::{Args, ValueEnum};
+use quipu_api::{CURSOR_HEADER, MEDIA_LINES};
+use serde_json::Value;
+
+use super::super::client::{Client, Get, Query};
+use super::super::exit::{Exit, Failure, Outcome};
+use super::super::filter::FilterFlags;
+use super::super::output::{Format, Out, member};
+
+/// Events in a table: what fits on a screen.
+const TABLE_EVENTS: u64 = 20;
+/// Events in a JSON document: the server's default.
+const JSON_EVENTS: u64 = 100;
+/// Events asked for at once when everything is listed.
+const PAGE_EVENTS: u64 = 1_000;
+/// The largest page that a server gives.
+const PAGE_EVENTS_MAX: u64 = 10_000;
+
+#[derive(Debug, Args)]
+pub struct List {
+    #[command(flatten)]
+    filter: FilterFlags,
+    /// Which end to begin at
+    #[arg(long, value_enum, default_value = "forward")]
+    direction: Direction,
+    /// At most so many events [default: 20 in a table, 100 in JSON, all in NDJSON]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    limit: Option<u64>,
+    /// Go on where an earlier page ended, with the same flags
+    #[arg(long)]
+    cursor: Option<String>,
+}
+
+/// Which end to begin at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Direction {
+    /// Oldest first
+    Forward,
+    /// Newest first
+    Backward,
+}
+
+impl Direction {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Forward => "forward",
+            Self::Backward => "backward",
+        }
+    }
+}
+
+pub fn run(list: &List, client: &Client, out: &mut Out) -> Outcome {
+    let mut query = list.filter.query();
+    query.push(("direction", list.direction.name().to_owned()));
+    let cursor = list.cursor.clone();
+    match out.format {
+        Format::Ndjson => {
+            lines(client, "/v1/events", &query, cursor, list.limit, out)?;
+        }
+        Format::Json => out.document(&page(client, "/v1/events", &query, cursor, list.limit.unwrap_or(JSON_EVENTS))?)?,
+        Format::Table => {
+            let page = page(client, "/v1/events", &query, cursor, list.limit.unwrap_or(TABLE_EVENTS))?;
+            rows(&page, out)?;
+        }
+    }
+    Ok(Exit::Ok)
+}
+
+/// One page, as the server gives it. A server may end a page early to bound its work; that is gone on from here, so
+/// that a page is only short at the end.
+pub fn page(client: &Client, path: &str, query: &Query, cursor: Option<String>, limit: u64) -> Result<Value, Failure> {
+    let mut whole: Option<Value> = None;
+    let mut cursor = cursor;
+    let mut left = limit;
+    loop {
+        let mut query = query.clone();
+        query.push(("limit", left.min(PAGE_EVENTS_MAX).to_string()));
+        query.extend(cursor.take().map(|cursor| ("cursor", cursor)));
+        let mut page = client.json(path, &query)?;
+        let events = page["events"].as_array().map_or(0, Vec::len) as u64;
+        left = left.saturating_sub(events);
+        cursor = page["cursor"].as_str().map(str::to_owned);
+        if let Some(mut earlier) = whole.take()
+            && let (Some(all), Some(new)) = (earlier["events"].as_array_mut(), page["events"].as_array_mut())
+        {
+            all.append(new);
+            page["events"] = earlier["events"].take();
+        }
+        if left == 0 || cursor.is_none() {
+            return Ok(page);
+        }
+        whole = Some(page);
+    }
+}
+
+/// Events one a line as they come from the server, without parsing them.
+pub fn lines(
+    client: &Client,
+    path: &str,
+    query: &Query,
+    mut cursor: Option<String>,
+    limit: Option<u64>,
+    out: &mut dyn Write,
+) -> Result<u64, Failure> {
+    let mut written = 0;
+    let mut line = Vec::new();
+    loop {
+        let left = limit.map_or(u64::MAX, |limit| limit - written);
+        if left == 0 {
+            return Ok(written);
+        }
+        let mut query = query.clone();
+        query.push(("limit", left.min(PAGE_EVENTS).to_string()));
+        query.extend(cursor.take().map(|cursor| ("cursor", cursor)));
+        let answer = client.get(&Get { path, query: &query, headers: &[("accept", MEDIA_LINES)] })?;
+        cursor = answer.headers().get(CURSOR_HEADER).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let mut reader = BufReader::with_capacity(64 * 1024, answer.into_body().into_reader());
+        loop {
+            line.clear();
+            if reader.read_until(b'\n', &mut line).map_err(|error| client.broken_off(&error))? == 0 {
+                break;
+            }
+            out.write_all(&line)?;
+            if !line.ends_with(b"\n") {
+                out.write_all(b"\n")?;
+            }
+            written += 1;
+        }
+        if cursor.is_none() {
+            return Ok(written);
+        }
+        // Whoever reads the lines gets each page when it is there.
+        out.flush()?;
+    }
+}
+
+/// A page as a table, and on standard error how to go on.
+pub fn rows(page: &Value, out: &mut Out) -> Result<(), Failure> {
+    let events = page["events"].as_array().map(Vec::as_slice).unwrap_or_default();
+    out.table(&HEADER, &events.iter().map(row).collect::<Vec<_>>())?;
+    out.flush()?;
+    if let Some(cursor) = page["cursor"].as_str() {
+        eprintln!("{} events, more follow: the same command with --cursor {cursor}", events.len());
+    }
+    Ok(())
+}
+
+pub const HEADER: [&str; 6] = ["POSITION", "TIME", "TYPE", "SUBJECT", "VERSION", "ID"];
+
+/// An event as a row.
+pub fn row(event: &Value) -> Vec<String> {
+    let time = match member(event, "time") {
+        time if time.is_empty() => member(event, "recordedtime"),
+        time => time,
+    };
+    let cell = |name| member(event, name);
+    vec![cell("position"), time, cell("type"), cell("subject"), cell("streamversion"), cell("id")]
+}

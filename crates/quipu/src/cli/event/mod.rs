@@ -1,0 +1,73 @@
+//! `quipu event …`: one file a verb.
+
+mod get;
+mod list;
+mod publish;
+mod tail;
+mod trace;
+
+pub use list::{Direction, lines, page, rows};
+
+use clap::{Args, Subcommand};
+
+use super::Global;
+use super::client::{Client, Query};
+use super::context;
+use super::exit::{Failure, Outcome};
+use super::output::Out;
+
+#[derive(Debug, Subcommand)]
+pub enum EventCommand {
+    /// Publish events from a file, standard input or flags; each stands for itself
+    Publish(Box<publish::Publish>),
+    /// List events, by any mix of attributes
+    List(list::List),
+    /// Show one event
+    Get(Which),
+    /// Show the causes and effects of an event as a tree
+    Trace(Which),
+    /// Follow events as they are recorded
+    Tail(tail::Tail),
+}
+
+/// Which event: by position, or by source and id.
+#[derive(Debug, Args)]
+pub struct Which {
+    /// Its position
+    #[arg(required_unless_present = "source", conflicts_with_all = ["source", "id"])]
+    position: Option<u64>,
+    /// Its source
+    #[arg(long, requires = "id")]
+    source: Option<String>,
+    /// Its id
+    #[arg(long, requires = "source")]
+    id: Option<String>,
+}
+
+impl Which {
+    /// The path and query that name the event; `tail` is "" or "/trace".
+    fn route(self, tail: &str) -> (String, Query) {
+        match (self.position, self.source, self.id) {
+            (Some(position), ..) => (format!("/v1/positions/{position}{tail}"), Query::new()),
+            (None, source, id) => {
+                let query = vec![("source", source.unwrap_or_default()), ("id", id.unwrap_or_default())];
+                (format!("/v1/event{tail}"), query)
+            }
+        }
+    }
+}
+
+pub fn run(command: EventCommand, global: &Global, out: &mut Out) -> Outcome {
+    let client = client(global)?;
+    match command {
+        EventCommand::Publish(publish) => publish::run(*publish, &client, out),
+        EventCommand::List(list) => list::run(&list, &client, out),
+        EventCommand::Get(which) => get::run(which, &client, out),
+        EventCommand::Trace(which) => trace::run(which, &client, out),
+        EventCommand::Tail(tail) => tail::run(&tail, &client, out),
+    }
+}
+
+pub fn client(global: &Global) -> Result<Client, Failure> {
+    Ok(Client::new(context::url(global)?))
+}

@@ -1,0 +1,48 @@
+//! A data folder on the command line: opened as the library opens it, but never made by a mistyped path.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use quipu::{Options, Quipu};
+
+use super::exit::{Exit, Failure};
+
+/// The tenant that is meant when none is named.
+pub const TENANT_DEFAULT: &str = "default";
+
+/// Opens a tenant of a folder that has data.
+pub fn open_existing(folder: &Path, tenant: &str) -> Result<Quipu, Failure> {
+    if !tenants(folder)?.iter().any(|name| name == tenant) {
+        let message = format!("expected the tenant {tenant} in {}, found {}", folder.display(), tenants(folder)?.join(", "));
+        return Err(Failure::new(Exit::NotFound, message));
+    }
+    open(folder, tenant)
+}
+
+/// Opens a tenant of a folder, which is made if it does not exist.
+pub fn open(folder: &Path, tenant: &str) -> Result<Quipu, Failure> {
+    let quipu = Quipu::open_with(folder, Options::default())?;
+    Ok(if tenant == TENANT_DEFAULT { quipu } else { quipu.tenant(tenant)? })
+}
+
+/// The tenants of a folder, sorted.
+pub fn tenants(folder: &Path) -> Result<Vec<String>, Failure> {
+    let path = folder.join("tenants");
+    let failed = |error: io::Error| match error.kind() {
+        io::ErrorKind::NotFound => {
+            let message = format!("expected a data folder of quipu, found no tenants folder in {}", folder.display());
+            Failure::new(Exit::NotFound, message)
+        }
+        _ => Failure::file("read", path.display(), &error),
+    };
+    let mut names = Vec::new();
+    for entry in fs::read_dir(&path).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        if entry.file_type().map_err(failed)?.is_dir() {
+            names.push(entry.file_name().to_string_lossy().into_owned());
+        }
+    }
+    names.sort();
+    Ok(names)
+}

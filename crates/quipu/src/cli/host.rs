@@ -1,0 +1,130 @@
+//! The server in this process: an open store, a listener, and a clean end on SIGINT or SIGTERM. `dev` and `serve`
+//! differ only in what they say around it.
+
+use std::io;
+use std::net::SocketAddr;
+
+use quipu::Quipu;
+use quipu_server::Server;
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use super::config::Config;
+use super::exit::{Exit, Failure, Outcome};
+use super::folder::TENANT_DEFAULT;
+
+/// A server that runs.
+pub struct Host {
+    runtime: Runtime,
+    address: SocketAddr,
+    shutdown: oneshot::Sender<()>,
+    serving: JoinHandle<io::Result<()>>,
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+/// Why a host stops.
+#[derive(Debug)]
+pub enum Stopped {
+    /// Somebody asked for it.
+    Signal,
+    /// The listener does not work any more.
+    Server(io::Error),
+}
+
+/// Logs go to standard error, from the configured level on.
+pub fn log(config: &Config) {
+    // It fails only if a subscriber is set already, which then logs.
+    let _ = tracing_subscriber::fmt().with_writer(io::stderr).with_max_level(config.log).try_init();
+}
+
+/// Opens the store. An address that others can reach is refused before anything is touched.
+pub fn open(config: &Config) -> Result<Quipu, Failure> {
+    if !config.listen.ip().is_loopback() && !config.insecure_listen_anywhere {
+        return Err(Failure::usage(format!(
+            "listen: expected an address of this machine alone, such as 127.0.0.1:7070, found {}. This version has no \
+             credentials yet: whoever reaches the address may read and write everything. If that is meant, say \
+             --insecure-listen-anywhere (insecure_listen_anywhere = true)",
+            config.listen
+        )));
+    }
+    Ok(Quipu::open_with(&config.data, config.options())?)
+}
+
+impl Host {
+    /// Listens and serves from now on.
+    pub fn start(quipu: &Quipu, config: &Config) -> Result<Self, Failure> {
+        let failed = |what: String| move |error: io::Error| Failure::failed(format!("cannot {what}: {error}"));
+        let tenant = quipu.engine().tenant(TENANT_DEFAULT)?;
+        let runtime = Runtime::new().map_err(failed("start threads".into()))?;
+        let server = Server {
+            body_bytes_max: config.body_bytes_max,
+            event_bytes_max: config.event_bytes_max,
+            connections_max: config.connections_max,
+            header_timeout: config.header_timeout,
+            body_timeout: config.body_idle_timeout,
+            drain_timeout: config.drain_timeout,
+            ..Server::default()
+        };
+        let entered = runtime.enter();
+        // Before the address is announced, so that a stop right after is a clean one.
+        let interrupt = signal(SignalKind::interrupt()).map_err(failed("handle SIGINT".into()))?;
+        let terminate = signal(SignalKind::terminate()).map_err(failed("handle SIGTERM".into()))?;
+        let listening = failed(format!("listen on {} (choose another address with --listen)", config.listen));
+        let listener = runtime.block_on(TcpListener::bind(config.listen)).map_err(listening)?;
+        let address = listener.local_addr().map_err(failed("listen".into()))?;
+        let (shutdown, asked) = oneshot::channel();
+        let serving = runtime.spawn(server.serve(listener, tenant, async {
+            // A sender that is gone means the same.
+            let _ = asked.await;
+        }));
+        drop(entered);
+        Ok(Self { runtime, address, shutdown, serving, interrupt, terminate })
+    }
+
+    /// Where it listens; the port is the real one if 0 was asked for.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Waits until the server is to stop.
+    pub fn wait(&mut self) -> Stopped {
+        let Self { runtime, serving, interrupt, terminate, .. } = self;
+        runtime.block_on(async {
+            tokio::select! {
+                _ = interrupt.recv() => Stopped::Signal,
+                _ = terminate.recv() => Stopped::Signal,
+                ended = serving => Stopped::Server(match ended {
+                    Ok(Err(error)) => error,
+                    Ok(Ok(())) => io::Error::other("the server ended by itself"),
+                    Err(error) => io::Error::other(error),
+                }),
+            }
+        })
+    }
+
+    /// Lets requests that are under way finish, and closes the store. A second signal does not wait for requests.
+    pub fn finish(self, quipu: &Quipu, stopped: Stopped) -> Outcome {
+        let Self { runtime, shutdown, serving, mut interrupt, mut terminate, .. } = self;
+        if let Stopped::Server(error) = stopped {
+            quipu.close()?;
+            return Err(Failure::failed(format!("the server failed: {error}")));
+        }
+        tracing::info!("stopping: requests that are under way may finish");
+        drop(shutdown);
+        runtime.block_on(async {
+            tokio::select! {
+                _ = serving => {}
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+        });
+        quipu.close()?;
+        tracing::info!("stopped");
+        runtime.shutdown_background();
+        Ok(Exit::Ok)
+    }
+}

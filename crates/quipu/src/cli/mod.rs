@@ -1,0 +1,151 @@
+//! The command line: noun, then verb. Data goes to standard output, everything else to standard error.
+
+mod bulk;
+mod client;
+mod config;
+mod context;
+mod demo;
+mod dev;
+mod event;
+mod exit;
+mod filter;
+mod folder;
+mod host;
+mod input;
+mod output;
+mod progress;
+mod serve;
+mod sse;
+mod store;
+mod stream;
+
+use std::io;
+
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
+
+use exit::{Exit, Failure, Outcome};
+use output::{Format, Out};
+
+/// An event store that starts with one command.
+#[derive(Debug, Parser)]
+#[command(name = "quipu", version, max_term_width = 100, after_long_help = Exit::table())]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Flags of every command.
+#[derive(Debug, Args)]
+struct Global {
+    /// The form of the data on standard output
+    #[arg(short, long, global = true, value_enum, default_value = "table")]
+    output: Format,
+    /// The server [default: QUIPU_URL, or the context in use, or http://127.0.0.1:7070]
+    #[arg(long, global = true, value_name = "URL", conflicts_with = "context")]
+    url: Option<String>,
+    /// A named server; see `quipu context`
+    #[arg(long, global = true, value_name = "NAME")]
+    context: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Start a server to try things out
+    Dev(dev::Dev),
+    /// Start a server for production
+    #[command(after_long_help = config::help())]
+    Serve(serve::Serve),
+    /// Publish, list, show, trace and follow events
+    #[command(subcommand)]
+    Event(event::EventCommand),
+    /// Read and list streams
+    #[command(subcommand)]
+    Stream(stream::StreamCommand),
+    /// Check, measure, copy and fill a data folder
+    #[command(subcommand)]
+    Store(store::StoreCommand),
+    /// Name servers and choose one
+    #[command(subcommand)]
+    Context(context::ContextCommand),
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Print the OpenAPI document
+    Openapi,
+    /// Show what the exit codes mean
+    #[command(long_about = Exit::table())]
+    ExitCodes,
+}
+
+/// Runs the command that the process was started with.
+pub fn main() -> Exit {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version go to standard output and are no error. Whoever reads them may have enough.
+            let _ = error.print();
+            return if error.use_stderr() { Exit::Usage } else { Exit::Ok };
+        }
+    };
+    let mut out = Out::new(cli.global.output);
+    let outcome = run(cli, &mut out).and_then(|exit| {
+        out.flush()?;
+        Ok(exit)
+    });
+    match outcome {
+        Ok(exit) => exit,
+        Err(Failure::BrokenPipe) => Exit::Ok,
+        Err(Failure::Said { exit, message }) => {
+            // What was printed before the failure is still data.
+            let _ = out.flush();
+            eprintln!("quipu: {message}");
+            exit
+        }
+    }
+}
+
+fn run(cli: Cli, out: &mut Out) -> Outcome {
+    let global = cli.global;
+    match cli.command {
+        Command::Dev(dev) => dev::run(dev),
+        Command::Serve(serve) => serve::run(serve, out),
+        Command::Event(command) => event::run(command, &global, out),
+        Command::Stream(command) => stream::run(command, &global, out),
+        Command::Store(command) => store::run(command, &global, out),
+        Command::Context(command) => context::run(command, out),
+        Command::Completions { shell } => completions(shell, out),
+        Command::Openapi => openapi(out),
+        Command::ExitCodes => {
+            out.line(Exit::table().trim_end())?;
+            Ok(Exit::Ok)
+        }
+    }
+}
+
+/// Through a buffer, since the generator panics if it cannot write.
+fn completions(shell: Shell, out: &mut Out) -> Outcome {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "quipu", &mut script);
+    io::Write::write_all(out, &script)?;
+    Ok(Exit::Ok)
+}
+
+fn openapi(out: &mut Out) -> Outcome {
+    out.document(&quipu_api::openapi())?;
+    Ok(Exit::Ok)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

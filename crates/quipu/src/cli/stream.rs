@@ -1,0 +1,125 @@
+//! `quipu stream …`: the events of one stream, and which streams there are.
+
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use super::Global;
+use super::client::{Client, Query, encode};
+use super::event::{Direction, client, lines, page, rows};
+use super::exit::{Exit, Failure, Outcome};
+use super::output::{Format, Out, member};
+
+/// Lines in a table: what fits on a screen.
+const TABLE_LINES: u64 = 20;
+/// Streams asked for at once when everything is listed.
+const PAGE_STREAMS: u64 = 1_000;
+
+#[derive(Debug, Subcommand)]
+pub enum StreamCommand {
+    /// Read the events of one stream
+    Read(Read),
+    /// List streams, in the order in which they began
+    List(List),
+}
+
+#[derive(Debug, Args)]
+pub struct Read {
+    /// The stream, such as order/17
+    subject: String,
+    /// Begin at this version
+    #[arg(long, value_name = "VERSION")]
+    from_version: Option<u64>,
+    /// Which end to begin at
+    #[arg(long, value_enum, default_value = "forward")]
+    direction: Direction,
+    /// At most so many events [default: 20 in a table, 100 in JSON, all in NDJSON]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    limit: Option<u64>,
+    /// Go on where an earlier page ended, with the same flags
+    #[arg(long)]
+    cursor: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct List {
+    /// Only streams whose names begin so
+    #[arg(long)]
+    prefix: Option<String>,
+    /// At most so many streams [default: 20 in a table, 100 in JSON, all in NDJSON]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    limit: Option<u64>,
+    /// Go on where an earlier page ended, with the same flags
+    #[arg(long)]
+    cursor: Option<String>,
+}
+
+pub fn run(command: StreamCommand, global: &Global, out: &mut Out) -> Outcome {
+    let client = client(global)?;
+    match command {
+        StreamCommand::Read(read) => self::read(read, &client, out),
+        StreamCommand::List(list) => self::list(list, &client, out),
+    }
+}
+
+fn read(read: Read, client: &Client, out: &mut Out) -> Outcome {
+    let path = format!("/v1/streams/{}", encode(&read.subject));
+    let mut query: Query = vec![("direction", read.direction.name().to_owned())];
+    query.extend(read.from_version.map(|version| ("fromversion", version.to_string())));
+    match out.format {
+        Format::Ndjson => {
+            lines(client, &path, &query, read.cursor, read.limit, out)?;
+        }
+        Format::Json => out.document(&page(client, &path, &query, read.cursor, read.limit.unwrap_or(100))?)?,
+        Format::Table => rows(&page(client, &path, &query, read.cursor, read.limit.unwrap_or(TABLE_LINES))?, out)?,
+    }
+    Ok(Exit::Ok)
+}
+
+fn list(list: List, client: &Client, out: &mut Out) -> Outcome {
+    let limit = list.limit.unwrap_or(match out.format {
+        Format::Table => TABLE_LINES,
+        Format::Json => 100,
+        Format::Ndjson => u64::MAX,
+    });
+    let mut cursor = list.cursor;
+    let mut streams: Vec<Value> = Vec::new();
+    let mut written = 0;
+    loop {
+        let left = limit - written;
+        let mut query: Query = vec![("limit", left.min(PAGE_STREAMS).to_string())];
+        query.extend(list.prefix.clone().map(|prefix| ("prefix", prefix)));
+        query.extend(cursor.take().map(|cursor| ("cursor", cursor)));
+        let mut page = client.json("/v1/streams", &query)?;
+        cursor = page["cursor"].as_str().map(str::to_owned);
+        let Some(found) = page["streams"].as_array_mut() else {
+            return Err(Failure::failed(format!("{}: expected streams, found none", client.url)));
+        };
+        written += found.len() as u64;
+        match out.format {
+            Format::Ndjson => found.iter().try_for_each(|stream| out.document(stream))?,
+            Format::Table | Format::Json => streams.append(found),
+        }
+        if written >= limit || cursor.is_none() {
+            break;
+        }
+    }
+    show(&streams, cursor, out)?;
+    Ok(Exit::Ok)
+}
+
+fn show(streams: &[Value], cursor: Option<String>, out: &mut Out) -> Result<(), Failure> {
+    match out.format {
+        Format::Ndjson => {}
+        Format::Json => out.document(&json!({"streams": streams, "cursor": cursor}))?,
+        Format::Table => {
+            let cells = ["subject", "version", "position", "firstposition"];
+            let rows = streams.iter().map(|stream| cells.map(|cell| member(stream, cell)).to_vec());
+            out.table(&["SUBJECT", "VERSION", "POSITION", "FIRST"], &rows.collect::<Vec<_>>())?;
+            out.flush()?;
+            if let Some(cursor) = cursor {
+                eprintln!("{} streams, more follow: the same command with --cursor {cursor}", streams.len());
+            }
+        }
+    }
+    Ok(())
+}

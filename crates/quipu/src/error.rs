@@ -1,0 +1,71 @@
+//! What an operation of the library ends in when it does not succeed: a refusal, an invalid event, or a fault.
+
+use std::fmt;
+
+use quipu_domain::{InvalidEvent, Refusal};
+use quipu_engine::NotAppended;
+use quipu_store::Fault;
+
+/// Why an operation did not succeed.
+///
+/// ```
+/// # let folder = tempfile::tempdir()?;
+/// # let quipu = quipu::Quipu::open(folder.path())?;
+/// use quipu::{Append, Error, Event, Refusal};
+/// let event = Event::builder("1", "/shop", "order.placed").subject("order/1").build()?;
+/// match quipu.append(Append::of(vec![event]).expect_version("order/1", 5)) {
+///     Err(Error::Refused(Refusal::ConditionsFailed(failures))) => assert_eq!(failures.len(), 1),
+///     other => panic!("expected the condition to fail, found {other:?}"),
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone)]
+pub enum Error {
+    /// Understood, but not allowed. Nothing was written.
+    Refused(Refusal),
+    /// One of the events given is not one that can be recorded: it is over the size limit. Nothing was written.
+    Invalid {
+        /// Which of the events given, from 0.
+        index: usize,
+        /// What was expected and what was found.
+        reason: InvalidEvent,
+    },
+    /// The world failed. After [`Fault::Poisoned`] or [`Fault::Closed`] the outcome of an append is unknown: repeat it
+    /// with the same ids once the store is open again.
+    Fault(Fault),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused(refusal) => write!(f, "{refusal}"),
+            Self::Invalid { index, reason } => write!(f, "event {index}: {reason}"),
+            Self::Fault(fault) => write!(f, "{fault}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Refused(refusal) => Some(refusal),
+            Self::Invalid { reason, .. } => Some(reason),
+            Self::Fault(fault) => Some(fault),
+        }
+    }
+}
+
+impl From<Fault> for Error {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+impl From<NotAppended> for Error {
+    fn from(reason: NotAppended) -> Self {
+        match reason {
+            NotAppended::Refused(refusal) => Self::Refused(refusal),
+            NotAppended::Fault(fault) => Self::Fault(fault),
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! Quipu in process: a durable event store that is opened like a file.
+//!
+//! ```
+//! use quipu::{Append, Event, Filter, Quipu};
+//!
+//! # let folder = tempfile::tempdir()?;
+//! let quipu = Quipu::open(folder.path())?;
+//!
+//! // Each event stands for itself, and is on disk when this returns.
+//! let placed = Event::builder("1", "/shop", "order.placed").subject("order/17").json(r#"{"total":90}"#).build()?;
+//! quipu.publish(&placed)?;
+//!
+//! // All or nothing, if the stream is still where the decision saw it.
+//! let charged = Event::builder("2", "/payments", "payment.charged").subject("order/17").build()?;
+//! quipu.append(Append::of(vec![charged]).expect_version("order/17", 1))?;
+//!
+//! for recorded in quipu.events(Filter::default()) {
+//!     let recorded = recorded?;
+//!     println!("{} {}", recorded.stamp.position, recorded.event().kind());
+//! }
+//! quipu.close()?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! **Blocking and async.** The methods of [`Quipu`] block the calling thread. [`Quipu::asynchronous`] gives the same
+//! operations under the same names, each returning a future. The futures need no particular runtime: they are woken
+//! by the engine's threads.
+//!
+//! **Cost.** Many threads may share one `Quipu` (it is a handle; cloning it is cheap). Appends that wait at the same
+//! time share one write and one sync of the disk.
+//!
+//! The HTTP server and the command line are not part of the library: with `default-features = false` neither is built.
+
+mod append;
+mod asynchronous;
+mod error;
+mod follower;
+mod pending;
+mod quipu;
+mod readers;
+mod signal;
+mod system;
+
+pub use self::append::Append;
+pub use self::asynchronous::{AsyncFollower, AsyncQuipu};
+pub use self::error::Error;
+pub use self::follower::{Follower, Start};
+pub use self::pending::Pending;
+pub use self::quipu::{Events, Quipu};
+pub use self::system::{SystemClock, SystemRandom};
+
+pub use quipu_domain::{
+    Checkpoint, Condition, ConditionFailure, Data, Direction, Filter, Incoming, InvalidEvent, Query, QueryItem, Range,
+    Refusal, Stamp, StreamExpectation, StreamState, Timestamp, Trace, TraceNode, TypeMatch, Value, limits, parse_event,
+    parse_events, write_event,
+};
+pub use quipu_engine::{Appended, Options, Page, Place, Published, Recorded, Stats, StreamInfo};
+pub use quipu_store::Fault;
+
+/// An immutable fact: a CloudEvents 1.0 envelope and its data, owning its bytes.
+///
+/// ```
+/// let event = quipu::Event::builder("7", "/shop", "order.placed").subject("order/17").json("{}").build()?;
+/// assert_eq!(event.subject(), Some("order/17"));
+/// # Ok::<(), quipu::InvalidEvent>(())
+/// ```
+pub type Event = quipu_domain::Event<'static>;

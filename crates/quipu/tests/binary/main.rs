@@ -1,0 +1,11 @@
+//! The built binary, run as users run it: exit codes, what goes to standard output and what to standard error, and
+//! the shape of JSON. One folder and one server a test.
+
+mod configuration;
+mod contexts;
+mod demo;
+mod events;
+mod failures;
+mod process;
+mod stores;
+mod tails;
