@@ -10,7 +10,7 @@ pub mod cursor;
 pub mod frame;
 mod openapi;
 pub mod page;
-mod parameter;
+pub mod parameter;
 pub mod problem;
 pub mod publish;
 mod reference;

@@ -5,7 +5,7 @@ use quipu_domain::limits::QUERY_ITEMS_MAX;
 use quipu_domain::{Filter, Query, QueryItem, Range, Timestamp, TypeMatch};
 use serde_json::{Map, Value};
 
-use crate::Problem;
+use crate::{Code, Problem};
 
 /// A parameter of an operation.
 #[derive(Clone, Copy, Debug)]
@@ -112,8 +112,8 @@ fn not_empty<'a>(name: &str, value: &'a str) -> Result<&'a str, Problem> {
 
 fn within_limit(name: &str, count: usize) -> Result<bool, Problem> {
     if count > QUERY_ITEMS_MAX {
-        let expected = format!("repeated at most {QUERY_ITEMS_MAX} times");
-        return Err(Problem::parameter(name, &expected, "more"));
+        let detail = format!("expected {name} at most {QUERY_ITEMS_MAX} times, found more");
+        return Err(Problem::new(Code::InvalidParameter, detail).with("parameter", name));
     }
     Ok(true)
 }
@@ -121,7 +121,10 @@ fn within_limit(name: &str, count: usize) -> Result<bool, Problem> {
 pub(crate) fn once<T>(name: &str, slot: &mut Option<T>, value: T) -> Result<bool, Problem> {
     match slot.replace(value) {
         None => Ok(true),
-        Some(_) => Err(Problem::parameter(name, "given once", "a second value")),
+        Some(_) => {
+            let detail = format!("expected {name} once, found it twice");
+            Err(Problem::new(Code::InvalidParameter, detail).with("parameter", name))
+        }
     }
 }
 

@@ -13,8 +13,8 @@ use crate::Code;
 /// An RFC 9457 problem document (`application/problem+json`).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Problem {
-    /// Path of the page that explains the code, `/errors/<code>`. (Boxed without spare capacity, so that a problem
-    /// stays under 128 bytes and can be returned as it is.)
+    /// Path of the page that explains the code, `/errors/<code>`.
+    // Boxed without spare capacity: a problem stays under 128 bytes and can be returned as it is.
     #[serde(rename = "type")]
     pub kind: Box<str>,
     /// Short summary, the same for every occurrence of the code.

@@ -107,6 +107,10 @@ fn unknown(name: &str, known: &str) -> Problem {
         .with("parameter", name.chars().take(80).collect::<String>())
 }
 
+fn missing(name: &str) -> Problem {
+    Problem::new(Code::InvalidParameter, format!("expected the parameter {name}, found none")).with("parameter", name)
+}
+
 fn direction(name: &str, value: &str) -> Result<Direction, Problem> {
     match value {
         "forward" => Ok(Direction::Forward),
@@ -371,7 +375,7 @@ impl EventKey {
                 _ => return Err(unknown(&name, "source and id")),
             };
         }
-        let missing = |name: &'static str| move || Problem::parameter(name, "given", "none");
+        let missing = |name: &'static str| move || missing(name);
         Ok(Self { source: source.ok_or_else(missing("source"))?, id: id.ok_or_else(missing("id"))? })
     }
 
@@ -393,7 +397,7 @@ pub fn checkpoint_source(query: &str) -> Result<String, Problem> {
         }
         once(&name, &mut source, value.into_owned())?;
     }
-    source.ok_or_else(|| Problem::parameter("source", "given", "none"))
+    source.ok_or_else(|| missing("source"))
 }
 
 #[cfg(test)]

@@ -66,7 +66,7 @@ fn parse_utc(text: &[u8]) -> Option<Timestamp> {
             let mut micros = 0;
             for i in 0..6 {
                 let digit = digits.get(i).copied().unwrap_or(b'0');
-                micros = micros * 10 + i64::from(digit.is_ascii_digit().then_some(digit - b'0')?);
+                micros = micros * 10 + i64::from(digit.is_ascii_digit().then(|| digit - b'0')?);
             }
             if !digits.iter().all(u8::is_ascii_digit) {
                 return None;

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use quipu_domain::{Checkpoint, Condition, Event, InvalidEvent, Refusal};
-use quipu_store::{Fault, Index, Record, RecordKind, TermHasher, body};
+use quipu_store::{Fault, Record, RecordKind, TermHasher, body};
 
 /// An event that is checked, encoded and hashed: ready for the mailbox.
 pub struct Prepared {
@@ -42,11 +42,6 @@ impl Prepared {
             known: Vec::new(),
             known_to: 0,
         })
-    }
-
-    pub(crate) fn look_up(&mut self, index: &Index, window_from: u64) -> Result<(), Fault> {
-        (self.known, self.known_to) = index.pairs_in_runs(self.pair, window_from)?;
-        Ok(())
     }
 
     pub(crate) fn bytes(&self) -> usize {

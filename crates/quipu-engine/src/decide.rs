@@ -62,7 +62,16 @@ impl Turn<'_> {
                 self.commit(std::mem::take(&mut open));
                 bytes = 0;
             }
-            answers.push(match self.find(&event, &open)? {
+            let found = match self.find(&event, &open) {
+                Ok(found) => found,
+                Err(fault) => {
+                    // What was recorded so far has its places already: it is committed, and the answer for all is
+                    // that the outcome is unknown.
+                    self.commit(open);
+                    return Err(fault);
+                }
+            };
+            answers.push(match found {
                 Some(found) => match is_repeat(&event, &found) {
                     true => Published::Duplicate(found.place()),
                     false => Published::Refused(Refusal::IdConflict { index: 0, position: found.position }),
@@ -169,7 +178,7 @@ impl Turn<'_> {
                         None => {
                             // Only what came after the pre-check; it is in memory.
                             let expr = expr_of_query(query, self.hasher);
-                            let range = (*position).max(checked.to) + 1..=u64::MAX;
+                            let range = (*position).max(checked.to).saturating_add(1)..=u64::MAX;
                             first_match(self.index, &expr, range, |position| {
                                 let found = self.at(position, &[])?;
                                 Ok(found.is_some_and(|found| query.matches(&found.event())))
@@ -241,7 +250,7 @@ impl Turn<'_> {
             position,
             commit,
             stream_version: record.stream_version,
-            body: record.body.clone(),
+            body: bytes::Bytes::copy_from_slice(&record.body),
         };
         let events = |records: &[Record], at: u64| {
             records.iter().filter(|record| record.kind == RecordKind::Event).nth(at as usize).cloned()

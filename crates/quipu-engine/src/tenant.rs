@@ -237,7 +237,12 @@ impl Tenant {
     /// Looks for repeats in index files before the mailbox, so that the loop need not.
     fn look_up(&self, events: &mut [Prepared]) -> Result<(), Fault> {
         // Runs that end before the window by count may still be in it by time: the loop decides by the event.
-        events.iter_mut().try_for_each(|event| event.look_up(&self.index, 0))
+        let keys: Vec<u64> = events.iter().map(|event| event.pair).collect();
+        let (found, known_to) = self.index.pairs_in_runs(&keys)?;
+        for (event, known) in events.iter_mut().zip(found) {
+            (event.known, event.known_to) = (known, known_to);
+        }
+        Ok(())
     }
 
     fn pre_check(&self, append: &mut Append) -> Result<Vec<Checked>, Fault> {
@@ -250,7 +255,7 @@ impl Tenant {
         let Condition::NoneAfter { position, query } = condition else { return Ok(Checked::default()) };
         let to = self.position();
         let expr = expr_of_query(query, &self.hasher);
-        let found = first_match(&self.index, &expr, position + 1..=to, |position| {
+        let found = first_match(&self.index, &expr, position.saturating_add(1)..=to, |position| {
             Ok(self.event_at(position)?.is_some_and(|recorded| query.matches(&recorded.event())))
         })?;
         Ok(Checked { found, to })
@@ -312,8 +317,7 @@ impl Tenant {
         };
         let mut replies: Vec<Box<dyn FnOnce(Option<&Fault>) + Send>> = Vec::with_capacity(count);
         for input in inputs {
-            // A fault in deciding (an index or the log cannot be read) touches this input only: nothing of it has
-            // changed the state, since rules look before they record.
+            // A fault in deciding (an index or the log cannot be read) touches this input only.
             match input {
                 Input::Publish(events, reply) => {
                     let answer = turn.publish(events);

@@ -5,7 +5,8 @@
 use axum::body::Body;
 use axum::http::{HeaderValue, header};
 use axum::response::Response;
-use quipu_api::{MEDIA_JSON, Problem};
+use quipu_api::{Code, MEDIA_JSON, Problem};
+use quipu_domain::Refusal;
 use quipu_engine::{Place, Published};
 
 /// What became of one event.
@@ -21,7 +22,13 @@ impl From<Published> for Outcome {
         match published {
             Published::Recorded(place) => Self::Recorded(place),
             Published::Duplicate(place) => Self::Duplicate(place),
-            Published::Refused(refusal) => Self::Refused(Box::new(refusal.into())),
+            // Each event stands for itself here: which one of the engine's message it was says nothing to the client.
+            Published::Refused(Refusal::IdConflict { position, .. }) => {
+                let detail =
+                    format!("expected the content recorded for this source and id at position {position}, found other");
+                Self::from(Problem::new(Code::IdConflict, detail).with("position", position))
+            }
+            Published::Refused(refusal) => Self::from(Problem::from(refusal)),
         }
     }
 }
@@ -144,7 +151,7 @@ pub(crate) fn typed(media_type: &'static str, body: impl Into<Body>) -> Response
 #[cfg(test)]
 mod tests {
     use super::*;
-    use quipu_api::{Code, PublishAnswer};
+    use quipu_api::PublishAnswer;
 
     #[test]
     fn what_is_written_by_hand_reads_as_the_wire_type_and_back() {

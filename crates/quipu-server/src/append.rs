@@ -37,6 +37,10 @@ async fn run(app: Arc<App>, request: Request) -> Result<Response, Problem> {
 }
 
 fn read(app: &App, bytes: &[u8]) -> Result<Append, Problem> {
+    // serde reads an array as the fields of a struct in their order; nobody means that.
+    if bytes.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[') {
+        return Err(Problem::pointer("", "expected an object with events, conditions and checkpoint, found an array"));
+    }
     let request: AppendRequest = serde_json::from_slice(bytes).map_err(|error| match error.classify() {
         serde_json::error::Category::Data => {
             let detail = format!("expected an object with events, conditions and checkpoint: {error}");
@@ -48,11 +52,13 @@ fn read(app: &App, bytes: &[u8]) -> Result<Append, Problem> {
     })?;
     request.check_counts()?;
     let (conditions, checkpoint) = (request.conditions()?, request.checkpoint()?);
-    let event = |(index, text): (usize, &Box<serde_json::value::RawValue>)| {
+    let mut events = Vec::with_capacity(request.events.len());
+    for (index, text) in request.events.iter().enumerate() {
         let prepared = app.prepare(text.get().as_bytes());
-        prepared.map_err(|problem| problem.with("pointer", format!("/events/{index}")).with("index", index))
-    };
-    let events = request.events.iter().enumerate().map(event).collect::<Result<_, _>>()?;
+        events.push(
+            prepared.map_err(|problem| problem.with("pointer", format!("/events/{index}")).with("index", index))?,
+        );
+    }
     Ok(Append { events, conditions, checkpoint })
 }
 

@@ -10,7 +10,10 @@ use percent_encoding::percent_decode;
 use quipu_domain::{Data, Event, InvalidEvent, Value};
 
 /// Reads the event of a request in binary mode.
-pub(crate) fn read<'a>(headers: &'a HeaderMap, body: &'a [u8]) -> Result<Event<'a>, InvalidEvent> {
+///
+/// # Errors
+/// [`InvalidEvent`] names the attribute, what was expected and what was found.
+pub fn read<'a>(headers: &'a HeaderMap, body: &'a [u8]) -> Result<Event<'a>, InvalidEvent> {
     match required(headers, "specversion")?.as_ref() {
         "1.0" => {}
         other => return Err(invalid("specversion", "1.0", other)),

@@ -10,6 +10,7 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use quipu_api::{Code, MEDIA_PROBLEM, Problem};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
@@ -20,6 +21,11 @@ use crate::{App, Phase, reached};
 const READ_AHEAD_BYTES: usize = 256 << 10;
 /// How long to wait after `accept` failed, usually for want of file descriptors: trying at once would only spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Connections over the limit that are told so at the same time.
+pub(crate) const REFUSALS_MAX: usize = 256;
+/// How long telling one may take.
+const REFUSAL_TIME: Duration = Duration::from_secs(1);
 
 pub(crate) async fn accept(
     listener: TcpListener,
@@ -60,7 +66,14 @@ fn open(stream: TcpStream, http: &http1::Builder, router: &Router, app: &Arc<App
     // Answers are written whole; waiting for more to send (Nagle) would only delay them.
     let _ = stream.set_nodelay(true);
     let Ok(permit) = Arc::clone(&app.connections).try_acquire_owned() else {
-        refuse(stream, app.server.connections_max);
+        // When these are too many as well, the rest is closed without a word.
+        if let Ok(permit) = Arc::clone(&app.refusals).try_acquire_owned() {
+            let refused = tokio::time::timeout(REFUSAL_TIME, refuse(stream, app.server.connections_max));
+            tokio::spawn(async move {
+                let _ = refused.await;
+                drop(permit);
+            });
+        }
         return;
     };
     let service = TowerToHyperService::new(router.clone());
@@ -85,9 +98,9 @@ fn open(stream: TcpStream, http: &http1::Builder, router: &Router, app: &Arc<App
     });
 }
 
-/// Answers a connection over the limit. The answer fits into the socket's buffer, so it is written without waiting or
-/// not at all, and costs no task.
-fn refuse(stream: TcpStream, limit: usize) {
+/// Answers a connection over the limit. The request is read and thrown away for a moment: a connection that is closed
+/// with unread bytes is reset, and the client would never see the answer.
+async fn refuse(mut stream: TcpStream, limit: usize) -> io::Result<()> {
     let detail = format!("expected at most {limit} connections, found more");
     let problem = Problem::new(Code::TooManyConnections, detail).with("limit", limit);
     let body = serde_json::to_string(&problem).unwrap_or_default();
@@ -96,7 +109,9 @@ fn refuse(stream: TcpStream, limit: usize) {
          connection: close\r\n\r\n{body}",
         body.len()
     );
-    let Ok(stream) = stream.into_std() else { return };
-    let mut stream = stream;
-    let _ = io::Write::write(&mut stream, answer.as_bytes());
+    stream.write_all(answer.as_bytes()).await?;
+    stream.shutdown().await?;
+    let mut thrown_away = [0; 1024];
+    while stream.read(&mut thrown_away).await? > 0 {}
+    Ok(())
 }

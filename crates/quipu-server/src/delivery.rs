@@ -26,10 +26,13 @@ pub(crate) struct Deliveries {
     limit: usize,
 }
 
+/// A follower that has read, and what.
+type Read = (Box<Follower>, Result<Vec<Recorded>, Fault>);
+
 /// Where the follower is. A read that goes on in another thread keeps it.
 enum State {
-    Here(Follower),
-    Reading(JoinHandle<(Follower, Result<Vec<Recorded>, Fault>)>),
+    Here(Box<Follower>),
+    Reading(JoinHandle<Read>),
     Lost,
 }
 
@@ -38,7 +41,7 @@ impl Deliveries {
     pub(crate) fn begin(app: &App, request: TailRequest) -> (Self, u64) {
         let positions = app.positions.subscribe();
         let after = request.from.follow_after(app.tenant.position());
-        let state = State::Here(app.tenant.follow(request.filter, after));
+        let state = State::Here(Box::new(app.tenant.follow(request.filter, after)));
         (Self { tenant: Arc::clone(&app.tenant), positions, state, limit: EVENTS_MAX / 4 }, after)
     }
 

@@ -25,6 +25,10 @@ mod tail;
 mod trace;
 mod websocket;
 
+/// Reads an event in binary mode; for the fuzz targets.
+#[doc(hidden)]
+pub use binary::read as read_binary;
+
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -95,6 +99,7 @@ impl Server {
         let app = Arc::new(App {
             bulk: Arc::new(Semaphore::new(BULK_KIB_MAX)),
             connections: Arc::new(Semaphore::new(self.connections_max.min(Semaphore::MAX_PERMITS))),
+            refusals: Arc::new(Semaphore::new(connection::REFUSALS_MAX)),
             openapi: document::openapi(),
             positions: Arc::clone(&positions),
             phases,
@@ -124,6 +129,8 @@ struct App {
     connections: Arc<Semaphore>,
     /// A permit for each KiB of a bulk load that is on its way through the engine.
     bulk: Arc<Semaphore>,
+    /// A permit for each connection over the limit that is being told so.
+    refusals: Arc<Semaphore>,
     openapi: Bytes,
 }
 

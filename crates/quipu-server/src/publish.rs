@@ -6,8 +6,8 @@ use std::sync::Arc;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use bytes::Bytes;
-use quipu_api::Problem;
-use quipu_domain::{Event, Incoming, parse_event, parse_events};
+use quipu_api::{Code, Problem};
+use quipu_domain::{Event, Incoming, InvalidEvent, parse_event, parse_events};
 use quipu_engine::{Fault, Prepared, Published};
 use tokio::sync::oneshot;
 
@@ -111,7 +111,13 @@ impl App {
     }
 
     fn prepare_array(&self, json: &[u8]) -> Result<Vec<Entry>, Problem> {
-        let texts = parse_events(json)?;
+        let texts = parse_events(json).map_err(|invalid| match invalid {
+            InvalidEvent::NotAnObject { .. } => {
+                Problem::new(Code::InvalidEvent, "expected a JSON array of events, found another value")
+                    .with("expected", "a JSON array of events")
+            }
+            other => other.into(),
+        })?;
         Ok(texts.into_iter().map(|text| self.prepare(text.get().as_bytes()).map_err(Box::new)).collect())
     }
 

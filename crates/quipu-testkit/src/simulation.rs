@@ -15,7 +15,9 @@ use crate::checker::answers::{Left, settle};
 use crate::checker::pages::{read_log, to_logged};
 use crate::checker::{self, Violation, violated};
 use crate::workload::{self, Workload};
-use crate::{Answer, Dice, Draft, Entry, FailedSync, FaultyDisk, Kind, Logged, Model, Operation, Trigger, VirtualClock};
+use crate::{
+    Answer, Dice, Draft, Entry, FailedSync, FaultyDisk, Kind, Logged, Model, Operation, Trigger, VirtualClock,
+};
 
 /// The folder of the tenant that is simulated.
 pub const FOLDER: &str = "tenants/main";
@@ -290,7 +292,6 @@ impl Simulation {
 
     /// Reads something; what was read earlier must not have changed.
     fn read(&mut self) -> Step {
-        self.disk.fail(Kind::Read, Trigger::Never);
         let tenant = self.tenant();
         let log = self.whole_log(&tenant)?;
         self.say(|| format!("read: {} events", log.len()));
@@ -313,7 +314,6 @@ impl Simulation {
     }
 
     fn follow(&mut self) -> Step {
-        self.disk.fail(Kind::Read, Trigger::Never);
         let tenant = self.tenant();
         if self.followers.len() < 4 && self.dice.chance(20) {
             let filter = workload::filter(&mut self.dice, tenant.position());
@@ -330,6 +330,7 @@ impl Simulation {
 
     fn inject(&mut self) {
         self.report.faults += 1;
+        self.heal();
         match self.dice.below(5) {
             0 | 1 => {
                 let outcome = *self.dice.pick(&[FailedSync::StayDirty, FailedSync::Dropped, FailedSync::Clean]);
@@ -344,9 +345,13 @@ impl Simulation {
                 self.disk.fail(Kind::Write, Trigger::At(call));
             }
             3 => {
+                // Its answers are awaited at once: which operations were given up must be known before another fault.
                 let call = self.dice.between(1, 10);
-                self.say(|| format!("inject: read {call} fails"));
+                self.say(|| format!("inject: read {call} of this turn fails"));
                 self.disk.fail(Kind::Read, Trigger::At(call));
+                self.tenant().decide();
+                self.disk.fail(Kind::Read, Trigger::Never);
+                self.tenant().flush();
             }
             _ => {
                 let bytes = self.disk.bytes() + self.dice.below(4_000);
@@ -484,6 +489,8 @@ impl Simulation {
         self.caches().iter().for_each(|path| self.disk.delete(path));
         self.open()?;
         self.check_all()?;
+        self.close_for_good()?;
+        checker::folder::check(&self.disk, FOLDER, self.log.len() as u64, self.model.commits)?;
         self.report.events = self.log.len() as u64;
         self.report.calls = self.disk.calls();
         Ok(())

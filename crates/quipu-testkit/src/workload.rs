@@ -91,7 +91,8 @@ impl Workload {
         if dice.chance(30) {
             builder = builder.causation_id(format!("e{}", dice.between(1, self.next_id)));
         }
-        for (name, values) in [("userid", ["u1", "u2"]), ("organizationid", ["o1", "o2"]), ("priority", ["low", "high"])]
+        for (name, values) in
+            [("userid", ["u1", "u2"]), ("organizationid", ["o1", "o2"]), ("priority", ["low", "high"])]
         {
             if dice.chance(20) {
                 builder = builder.attribute(name, Value::Text((*dice.pick(&values)).into()));
@@ -178,7 +179,9 @@ pub fn filter(dice: &mut Dice, positions: u64) -> Filter {
     let parts = *dice.pick(&[0, 1, 1, 2, 3]);
     for _ in 0..parts {
         match dice.below(9) {
-            0 => filter.types.push(TypeMatch::parse(dice.pick::<&str>(&["order.*", "order.placed", "o*", "ping", "*"]))),
+            0 => {
+                filter.types.push(TypeMatch::parse(dice.pick::<&str>(&["order.*", "order.placed", "o*", "ping", "*"])))
+            }
             1 => filter.types.push(TypeMatch::parse(dice.pick::<&str>(&TYPES))),
             2 => filter.subjects.push(dice.pick(&SUBJECTS).to_string()),
             3 => filter.sources.push(dice.pick(&SOURCES).to_string()),

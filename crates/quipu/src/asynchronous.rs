@@ -87,7 +87,7 @@ impl AsyncQuipu {
     /// As [`Quipu::stream`].
     pub fn stream(&self, subject: &str) -> Pending<StreamState> {
         let subject = subject.to_owned();
-        self.reading(move |quipu| Ok(quipu.stream(&subject)))
+        self.reading(move |quipu| quipu.stream(&subject))
     }
 
     /// As [`Quipu::streams`].
@@ -139,10 +139,7 @@ impl AsyncQuipu {
         self.reading(Quipu::close)
     }
 
-    fn reading<T: Send + 'static>(
-        &self,
-        read: impl FnOnce(&Quipu) -> Result<T, Error> + Send + 'static,
-    ) -> Pending<T> {
+    fn reading<T: Send + 'static>(&self, read: impl FnOnce(&Quipu) -> Result<T, Error> + Send + 'static) -> Pending<T> {
         let quipu = self.quipu.clone();
         self.quipu.readers().run(move || read(&quipu))
     }
@@ -194,5 +191,99 @@ impl AsyncFollower {
     /// The position up to which everything that matches was returned.
     pub fn position(&self) -> u64 {
         self.position
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future;
+    use std::pin::pin;
+    use std::task::{Context, Poll, Wake, Waker};
+    use std::thread::Thread;
+
+    use super::*;
+
+    struct Unpark(Thread);
+
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+
+    /// What the smallest runtime does.
+    fn block_on<T>(future: impl Future<Output = T>) -> T {
+        let mut future = pin!(future);
+        let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+        loop {
+            match future.as_mut().poll(&mut Context::from_waker(&waker)) {
+                Poll::Ready(value) => return value,
+                Poll::Pending => std::thread::park(),
+            }
+        }
+    }
+
+    fn event(id: usize) -> Event<'static> {
+        Event::builder(id.to_string(), "/s", "a.b").subject(format!("s/{}", id % 3)).build().unwrap()
+    }
+
+    fn open() -> (tempfile::TempDir, AsyncQuipu) {
+        let folder = tempfile::tempdir().unwrap();
+        let quipu = Quipu::open(folder.path()).unwrap().asynchronous();
+        (folder, quipu)
+    }
+
+    #[test]
+    fn many_events_are_in_flight_at_once_and_keep_their_order() {
+        let (_folder, quipu) = open();
+        let flying: Vec<_> = (1..=200).map(|id| quipu.publish(&event(id))).collect();
+        for (at, pending) in flying.into_iter().enumerate() {
+            let Published::Recorded(place) = block_on(pending).unwrap() else { panic!("expected it to be new") };
+            assert_eq!(place.position, at as u64 + 1);
+        }
+        let page = block_on(quipu.read(&Filter::default(), Direction::Forward, None, 1_000)).unwrap();
+        assert_eq!(page.events.len(), 200);
+        assert_eq!(block_on(quipu.stream("s/1")).unwrap().version, 67);
+        assert_eq!(block_on(quipu.stats()).unwrap().events, 200);
+        assert!(block_on(quipu.event_by_id("/s", "7")).unwrap().is_some());
+    }
+
+    #[test]
+    fn a_refusal_is_an_error() {
+        let (_folder, quipu) = open();
+        let refused = block_on(quipu.append(Append::of([event(1)]).expect_version("s/1", 4)));
+        assert!(matches!(refused, Err(Error::Refused(_))));
+        assert!(block_on(quipu.append(Append::of([event(1)]).expect_version("s/1", 0))).is_ok());
+    }
+
+    #[test]
+    fn a_follower_waits_for_what_comes_and_ends_with_the_store() {
+        let (_folder, quipu) = open();
+        let mut follower = quipu.follow(Filter::default(), Start::Beginning);
+        let writer = std::thread::spawn({
+            let quipu = quipu.blocking().clone();
+            move || {
+                for id in 1..=50 {
+                    quipu.publish(&event(id)).unwrap();
+                }
+            }
+        });
+        let mut positions = Vec::new();
+        while positions.len() < 50 {
+            // A future that is dropped after its first poll must not take events with it.
+            {
+                let mut dropped = pin!(follower.next(3));
+                if let Poll::Ready(events) = dropped.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+                    positions.extend(events.unwrap().iter().map(|recorded| recorded.stamp.position));
+                    continue;
+                }
+            }
+            positions.extend(block_on(follower.next(3)).unwrap().iter().map(|recorded| recorded.stamp.position));
+        }
+        writer.join().unwrap();
+        assert!(positions.iter().copied().eq(1..=50), "{positions:?}");
+        block_on(quipu.close()).unwrap();
+        assert!(matches!(block_on(follower.next(3)), Err(Error::Fault(Fault::Closed))));
+        assert!(matches!(block_on(quipu.publish(&event(51))), Err(Error::Fault(Fault::Closed))));
     }
 }

@@ -54,7 +54,7 @@ pub use quipu_domain::{
     Refusal, Stamp, StreamExpectation, StreamState, Timestamp, Trace, TraceNode, TypeMatch, Value, limits, parse_event,
     parse_events, write_event,
 };
-pub use quipu_engine::{Appended, Options, Page, Place, Published, Recorded, Stats, StreamInfo};
+pub use quipu_engine::{Appended, Options, Page, Place, Published, Recorded, Stats, StreamInfo, TornTail};
 pub use quipu_store::Fault;
 
 /// An immutable fact: a CloudEvents 1.0 envelope and its data, owning its bytes.

@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use quipu_domain::{Condition, Direction, Event, Filter, Incoming, InvalidEvent, StreamState, Trace};
 use quipu_engine::{
-    Appended, CommitGuard, Engine, Options, Page, Prepared, Published, Recorded, Stats, StreamInfo, Tenant,
+    Appended, CommitGuard, Engine, Options, Page, Prepared, Published, Recorded, Stats, StreamInfo, Tenant, TornTail,
 };
 use quipu_store::{DiskStorage, Fault};
 
@@ -229,13 +229,7 @@ impl Quipu {
     ///
     /// # Errors
     /// The disk failed.
-    pub fn read(
-        &self,
-        filter: &Filter,
-        direction: Direction,
-        from: Option<u64>,
-        limit: usize,
-    ) -> Result<Page, Error> {
+    pub fn read(&self, filter: &Filter, direction: Direction, from: Option<u64>, limit: usize) -> Result<Page, Error> {
         Ok(self.tenant.read(filter, direction, from, limit)?)
     }
 
@@ -280,11 +274,14 @@ impl Quipu {
     /// ```
     /// # let folder = tempfile::tempdir()?;
     /// # let quipu = quipu::Quipu::open(folder.path())?;
-    /// assert_eq!(quipu.stream("order/1").version, 0);
+    /// assert_eq!(quipu.stream("order/1")?.version, 0);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn stream(&self, subject: &str) -> StreamState {
-        self.tenant.stream(subject)
+    ///
+    /// # Errors
+    /// The disk failed.
+    pub fn stream(&self, subject: &str) -> Result<StreamState, Error> {
+        Ok(self.tenant.stream(subject)?)
     }
 
     /// Streams whose names begin with `prefix`, in the order in which they began, from a position on; and where to go
@@ -386,6 +383,12 @@ impl Quipu {
     /// Why appends are refused at the moment, if they are: an earlier failed write, a full disk, a closed store.
     pub fn refuses_appends(&self) -> Option<Fault> {
         self.tenant.refuses_appends()
+    }
+
+    /// What was cut off at the end of the log when it was opened, if anything was: bytes that nobody had been told are
+    /// recorded. They are kept in a file.
+    pub fn torn_tail(&self) -> Option<&TornTail> {
+        self.tenant.torn_tail()
     }
 
     /// Counts and sizes.

@@ -26,13 +26,30 @@ pub struct Left<'a> {
 /// # Errors
 /// No prefix leads to the log, or an answer is not the model's.
 pub fn settle(begin: &Model, entries: &mut [Entry], left: Left<'_>) -> Result<Model, Violation> {
+    let given_up: Vec<usize> = entries
+        .iter()
+        .filter(|entry| is_given_up(entry) && matches!(entry.operation, Operation::Publish(_)))
+        .map(|entry| entry.operation.drafts().len())
+        .collect();
+    // How far each publish that was given up had come is not known: any way that fits will do.
+    let mut recorded = vec![0; given_up.len()];
+    loop {
+        let violation = match settle_with(begin, entries, left, &recorded) {
+            Ok(model) => return Ok(model),
+            Err(violation) => violation,
+        };
+        let Some(at) = (0..recorded.len()).find(|at| recorded[*at] < given_up[*at]) else { return Err(violation) };
+        recorded[at] += 1;
+        recorded[..at].fill(0);
+    }
+}
+
+fn settle_with(begin: &Model, entries: &mut [Entry], left: Left<'_>, recorded: &[usize]) -> Result<Model, Violation> {
     let mut model = begin.clone();
     let mut best = agrees(&model, left).then(|| (0, model.clone()));
+    let mut counts = recorded.iter().copied();
     for (index, entry) in entries.iter().enumerate() {
-        if is_never_accepted(entry) {
-            continue;
-        }
-        model.apply(&entry.operation);
+        take_effect(&mut model, entry, &mut counts);
         if agrees(&model, left) {
             best = Some((index + 1, model.clone()));
         }
@@ -42,16 +59,15 @@ pub fn settle(begin: &Model, entries: &mut [Entry], left: Left<'_>) -> Result<Mo
     }
     let Some((kept, settled)) = best else { return Err(no_prefix(begin, entries, left)) };
     let mut model = begin.clone();
+    let mut counts = recorded.iter().copied();
     for (index, entry) in entries.iter_mut().enumerate() {
-        if is_never_accepted(entry) {
-            continue;
-        }
         entry.is_kept = index < kept;
         // What was answered but is not in the prefix rests on what is left, and must hold there.
         let mut after = settled.clone();
         let at = if entry.is_kept { &mut model } else { &mut after };
-        let expected = at.apply(&entry.operation);
-        check_answer(index, entry, &expected, at)?;
+        if let Some(expected) = take_effect(at, entry, &mut counts) {
+            check_answer(index, entry, &expected, at)?;
+        }
         if !entry.is_kept && at.commits != settled.commits && is_certain(entry) {
             return Err(violated(NAME, format!("operation {index} was answered, but what it did is not in the log")));
         }
@@ -64,9 +80,24 @@ fn is_certain(entry: &Entry) -> bool {
     entry.answer.as_ref().is_some_and(|answer| !matches!(answer, Answer::Unknown(_)))
 }
 
-/// It could not be decided, because something could not be read: it never was in line.
-fn is_never_accepted(entry: &Entry) -> bool {
+/// Whether it met a disk that could not be read and was given up there: an append as a whole, a publish with what it
+/// had recorded by then.
+fn is_given_up(entry: &Entry) -> bool {
     matches!(&entry.answer, Some(Answer::Unknown(why)) if why.contains("cannot read"))
+}
+
+/// Does what an operation did, and gives the answer that it should have had. Of a publish that was given up, the next
+/// of `recorded` says how many events it had come to.
+fn take_effect(model: &mut Model, entry: &Entry, recorded: &mut impl Iterator<Item = usize>) -> Option<Answer> {
+    match &entry.operation {
+        operation if !is_given_up(entry) => Some(model.apply(operation)),
+        Operation::Append(_) => None,
+        Operation::Publish(drafts) => {
+            let count = recorded.next().unwrap_or(0);
+            model.apply(&Operation::Publish(drafts[..count].to_vec()));
+            None
+        }
+    }
 }
 
 fn agrees(model: &Model, left: Left<'_>) -> bool {

@@ -61,10 +61,8 @@ fn filters(log: &[Logged]) -> Vec<Filter> {
         }
         each[7].extend(event.tags().map(str::to_owned));
     }
-    let mut filters: Vec<Filter> = types
-        .iter()
-        .map(|text| Filter { types: vec![TypeMatch::parse(text)], ..Filter::default() })
-        .collect();
+    let mut filters: Vec<Filter> =
+        types.iter().map(|text| Filter { types: vec![TypeMatch::parse(text)], ..Filter::default() }).collect();
     let parts: [fn(String) -> Filter; 8] = [
         |value| Filter { subjects: vec![value], ..Filter::default() },
         |value| Filter { sources: vec![value], ..Filter::default() },
@@ -124,7 +122,8 @@ fn check_streams(tenant: &Arc<Tenant>, log: &[Logged], dice: &mut Dice) -> Verdi
         for direction in [Direction::Forward, Direction::Backward] {
             let found = read_stream(tenant, subject, direction, *dice.pick(&[1, 2, 100]))?;
             if !found.iter().eq(expected.iter().copied()) {
-                let stamps = |list: &mut dyn Iterator<Item = &Logged>| list.map(|l| l.stamp.position).collect::<Vec<_>>();
+                let stamps =
+                    |list: &mut dyn Iterator<Item = &Logged>| list.map(|l| l.stamp.position).collect::<Vec<_>>();
                 let (expected, found) = (stamps(&mut expected.into_iter()), stamps(&mut found.iter()));
                 return Err(violated(
                     NAME,
@@ -164,10 +163,7 @@ fn check_listing(tenant: &Arc<Tenant>, log: &[Logged], subjects: &[&str], prefix
         })
         .collect();
     if found != expected {
-        return Err(violated(
-            NAME,
-            format!("streams({prefix:?}) by {limit}: expected {expected:?}, found {found:?}"),
-        ));
+        return Err(violated(NAME, format!("streams({prefix:?}) by {limit}: expected {expected:?}, found {found:?}")));
     }
     Ok(())
 }

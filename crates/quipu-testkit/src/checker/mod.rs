@@ -4,6 +4,7 @@
 pub mod acknowledged;
 pub mod answers;
 pub mod duplicates;
+pub mod folder;
 pub mod followers;
 pub mod gapless;
 pub mod indexes;

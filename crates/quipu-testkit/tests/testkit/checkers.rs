@@ -6,9 +6,9 @@ use std::sync::Arc;
 use quipu_domain::{Condition, Event, Filter, Stamp, StreamExpectation, Timestamp, TypeMatch};
 use quipu_engine::{Appended, Options, Place, Published, Tenant};
 use quipu_testkit::checker::answers::{Left, settle};
-use quipu_testkit::checker::{acknowledged, duplicates, followers, gapless, indexes, whole};
+use quipu_testkit::checker::{acknowledged, duplicates, folder, followers, gapless, indexes, whole};
 use quipu_testkit::{
-    Answer, Dice, Draft, Entry, FaultyDisk, Logged, Model, Operation, Proposal, SeededRandom, VirtualClock,
+    Answer, Dice, Draft, Entry, FOLDER, FaultyDisk, Logged, Model, Operation, Proposal, SeededRandom, VirtualClock,
 };
 
 fn event(id: &str) -> Event<'static> {
@@ -185,12 +185,31 @@ fn an_index_that_differs_from_a_scan_is_found() {
     // The index is right and the scan is wrong: the difference is the same.
     let other = |kind: &'static str, subject: &'static str, tag: &'static str| {
         let mut wrong = log.clone();
-        wrong[1].event =
-            Event::builder("b", "/s", kind).subject(subject).tag(tag).json("{}").build().unwrap();
+        wrong[1].event = Event::builder("b", "/s", kind).subject(subject).tag(tag).json("{}").build().unwrap();
         wrong
     };
     assert!(indexes::check(&tenant, &other("order.paid", "order/1", "c:1"), &mut dice).is_err());
     assert!(indexes::check(&tenant, &other("order.placed", "order/2", "c:1"), &mut dice).is_err());
     assert!(indexes::check(&tenant, &other("order.placed", "order/1", "c:2"), &mut dice).is_err());
     assert!(indexes::check(&tenant, &log[..1], &mut dice).is_err());
+}
+
+#[test]
+fn a_folder_with_a_flipped_bit_or_another_count_is_found() {
+    let disk = FaultyDisk::new(1);
+    let tenant = Tenant::open(
+        Arc::new(disk.clone()),
+        FOLDER,
+        Arc::new(VirtualClock::new(Timestamp(1))),
+        Arc::new(SeededRandom::new(1)),
+        Options::default(),
+    )
+    .unwrap();
+    tenant.publish_wait(vec![tenant.prepare(&event("a"), None).unwrap()]).unwrap();
+    tenant.close().unwrap();
+    folder::check(&disk, FOLDER, 1, 2).unwrap();
+    assert!(folder::check(&disk, FOLDER, 2, 2).is_err());
+    let segment = disk.files().into_iter().find(|path| path.ends_with(".seg")).unwrap();
+    assert!(disk.flip(&segment, 120, 0));
+    assert!(folder::check(&disk, FOLDER, 1, 2).is_err());
 }

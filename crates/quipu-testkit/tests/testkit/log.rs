@@ -135,7 +135,7 @@ impl Lives {
 
 #[test]
 fn the_log_keeps_what_is_durable_through_many_lives() {
-    for seed in 0..400 {
+    for seed in 0..600 {
         let mut lives = Lives::new(seed);
         lives.disk.crash_at(u64::MAX);
         // The folder itself is somebody else's business.

@@ -2,9 +2,11 @@
 //! crash matrix and a handful of simulations pass.
 #![allow(clippy::unwrap_used)]
 
+mod architecture;
 mod checkers;
 mod corpus;
 mod crash_matrix;
 mod disk;
+mod formats;
 mod log;
 mod simulation;

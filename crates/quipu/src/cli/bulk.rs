@@ -116,7 +116,10 @@ fn to_server(client: &Client, portion: &[Item], take: &mut dyn FnMut(usize, Publ
         return Ok(());
     }
     let (url, sent) = (&client.url, portion.len());
-    Err(Failure::new(Exit::Unreachable, format!("the answer of {url} broke off: expected {sent} results, found {answered}")))
+    Err(Failure::new(
+        Exit::Unreachable,
+        format!("the answer of {url} broke off: expected {sent} results, found {answered}"),
+    ))
 }
 
 fn to_folder(quipu: &Quipu, portion: &[Item], take: &mut dyn FnMut(usize, PublishResult)) -> Result<(), Failure> {
@@ -144,11 +147,14 @@ fn to_folder(quipu: &Quipu, portion: &[Item], take: &mut dyn FnMut(usize, Publis
     };
     for (index, published) in indexes.into_iter().zip(published) {
         let place = |place: quipu::Place| Place { position: place.position, stream_version: place.stream_version };
-        take(index, match published {
-            Published::Recorded(at) => PublishResult::Recorded(place(at)),
-            Published::Duplicate(at) => PublishResult::Duplicate(place(at)),
-            Published::Refused(refusal) => refused(&refusal),
-        });
+        take(
+            index,
+            match published {
+                Published::Recorded(at) => PublishResult::Recorded(place(at)),
+                Published::Duplicate(at) => PublishResult::Duplicate(place(at)),
+                Published::Refused(refusal) => refused(&refusal),
+            },
+        );
     }
     Ok(())
 }

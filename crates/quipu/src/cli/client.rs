@@ -5,6 +5,7 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::time::Duration;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use ureq::Body;
 use ureq::http::Response;
@@ -43,10 +44,20 @@ impl Client {
         Self { agent: config.into(), url }
     }
 
-    /// A JSON document.
-    pub fn json(&self, path: &str, query: &Query) -> Result<Value, Failure> {
-        let answer = self.get(&Get { path, query, headers: &[("accept", "application/json")] })?;
+    /// A JSON document, as the text that came.
+    pub fn json(&self, path: &str, query: &Query) -> Result<String, Failure> {
+        let answer =
+            self.get(&Get { path, query, headers: &[("accept", "application/json, application/cloudevents+json")] })?;
         self.read(answer)
+    }
+
+    /// A JSON document that is looked into.
+    pub fn parsed<T: DeserializeOwned>(&self, path: &str, query: &Query) -> Result<T, Failure> {
+        self.parse(&self.json(path, query)?)
+    }
+
+    pub fn parse<T: DeserializeOwned>(&self, text: &str) -> Result<T, Failure> {
+        serde_json::from_str(text).map_err(|error| self.not_ours(&error.to_string()))
     }
 
     /// An answer of which the body is still to be read.
@@ -66,11 +77,11 @@ impl Client {
         self.accepted(request.send(body).map_err(|error| self.failure(&error))?)
     }
 
-    /// The body as JSON.
-    pub fn read(&self, answer: Response<Body>) -> Result<Value, Failure> {
-        let mut bytes = Vec::new();
-        answer.into_body().into_reader().read_to_end(&mut bytes).map_err(|error| self.broken_off(&error))?;
-        serde_json::from_slice(&bytes).map_err(|error| self.not_ours(&error.to_string()))
+    /// The whole body.
+    pub fn read(&self, answer: Response<Body>) -> Result<String, Failure> {
+        let mut text = String::new();
+        answer.into_body().into_reader().read_to_string(&mut text).map_err(|error| self.broken_off(&error))?;
+        Ok(text)
     }
 
     /// The lines of the body, as they arrive.
@@ -102,13 +113,14 @@ impl Client {
 
     fn failure(&self, error: &ureq::Error) -> Failure {
         let url = &self.url;
-        match error {
-            ureq::Error::BadUri(_) | ureq::Error::Http(_) => Failure::usage(format!("{url}: {error}")),
-            _ => Failure::new(
-                Exit::Unreachable,
-                format!("no server answers at {url} ({error}); start one: quipu dev, or name another: --url URL"),
-            ),
-        }
+        let reason = match error {
+            ureq::Error::BadUri(_) | ureq::Error::Http(_) => return Failure::usage(format!("{url}: {error}")),
+            ureq::Error::Io(error) => error.to_string(),
+            other => other.to_string(),
+        };
+        let message =
+            format!("no server answers at {url} ({reason}); start one: quipu dev, or name another: --url URL");
+        Failure::new(Exit::Unreachable, message)
     }
 }
 

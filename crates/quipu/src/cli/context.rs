@@ -108,7 +108,8 @@ pub fn run(command: ContextCommand, out: &mut Out) -> Outcome {
 
 fn list(contexts: &Contexts, out: &mut Out) -> io::Result<()> {
     let is_current = |name: &String| contexts.current.as_ref() == Some(name);
-    let entry = |(name, context): (&String, &Context)| json!({"name": name, "url": context.url, "current": is_current(name)});
+    let entry =
+        |(name, context): (&String, &Context)| json!({"name": name, "url": context.url, "current": is_current(name)});
     match out.format {
         Format::Table => {
             let row = |(name, context): (&String, &Context)| {
@@ -116,7 +117,7 @@ fn list(contexts: &Contexts, out: &mut Out) -> io::Result<()> {
             };
             out.table(&["", "NAME", "URL"], &contexts.contexts.iter().map(row).collect::<Vec<_>>())
         }
-        Format::Json => out.document(&contexts.contexts.iter().map(entry).collect()),
+        Format::Json => out.document(&contexts.contexts.iter().map(entry).collect::<Vec<_>>()),
         Format::Ndjson => contexts.contexts.iter().map(entry).try_for_each(|entry| out.document(&entry)),
     }
 }
@@ -125,7 +126,8 @@ fn find<'c>(contexts: &'c Contexts, name: &str) -> Result<&'c Context, Failure> 
     contexts.contexts.get(name).ok_or_else(|| {
         let known: Vec<_> = contexts.contexts.keys().map(String::as_str).collect();
         let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-        let message = format!("expected a context that exists ({known}), found {name}; add it: quipu context add {name} URL");
+        let message =
+            format!("expected a context that exists ({known}), found {name}; add it: quipu context add {name} URL");
         Failure::new(Exit::NotFound, message)
     })
 }

@@ -64,7 +64,8 @@ fn start_demo(quipu: &Quipu, host: &Host) -> Result<Trickle, Failure> {
 fn banner(host: &Host, data: &Path, is_temporary: bool) {
     let url = format!("http://{}", host.address());
     let absolute = std::path::absolute(data).unwrap_or_else(|_| data.to_owned());
-    let persistence = if is_temporary { "deleted when the server stops" } else { "kept: the next start goes on with it" };
+    let persistence =
+        if is_temporary { "deleted when the server stops" } else { "kept: the next start goes on with it" };
     eprintln!("quipu {} is up, no credentials needed on this machine", env!("CARGO_PKG_VERSION"));
     eprintln!();
     eprintln!("  API       {url}/v1/events");
@@ -92,6 +93,7 @@ fn try_next(host: &Host, order_id: &str) {
 
 /// The path of the binary as it would be typed in the current folder.
 fn short(path: &Path) -> String {
-    let relative = std::env::current_dir().ok().and_then(|folder| path.strip_prefix(folder).ok().map(Path::to_path_buf));
+    let relative =
+        std::env::current_dir().ok().and_then(|folder| path.strip_prefix(folder).ok().map(Path::to_path_buf));
     relative.map_or_else(|| path.display().to_string(), |relative| format!("./{}", relative.display()))
 }

@@ -19,20 +19,15 @@ pub enum Exit {
 }
 
 impl Exit {
-    const ALL: [Self; 7] = [
-        Self::Ok,
-        Self::Failed,
-        Self::Usage,
-        Self::NotFound,
-        Self::Unreachable,
-        Self::Damaged,
-        Self::Locked,
-    ];
+    const ALL: [Self; 7] =
+        [Self::Ok, Self::Failed, Self::Usage, Self::NotFound, Self::Unreachable, Self::Damaged, Self::Locked];
 
     fn meaning(self) -> &'static str {
         match self {
             Self::Ok => "done; also when the reader of standard output went away",
-            Self::Failed => "refused, or failed: at least one event was refused, a condition did not hold, the disk is full",
+            Self::Failed => {
+                "refused, or failed: at least one event was refused, a condition did not hold, the disk is full"
+            }
             Self::Usage => "wrong usage: an unknown flag, a missing argument, an invalid configuration",
             Self::NotFound => "there is no such event, position, stream, context or file",
             Self::Unreachable => "no server answers at the URL",

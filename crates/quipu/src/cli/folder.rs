@@ -14,7 +14,8 @@ pub const TENANT_DEFAULT: &str = "default";
 /// Opens a tenant of a folder that has data.
 pub fn open_existing(folder: &Path, tenant: &str) -> Result<Quipu, Failure> {
     if !tenants(folder)?.iter().any(|name| name == tenant) {
-        let message = format!("expected the tenant {tenant} in {}, found {}", folder.display(), tenants(folder)?.join(", "));
+        let message =
+            format!("expected the tenant {tenant} in {}, found {}", folder.display(), tenants(folder)?.join(", "));
         return Err(Failure::new(Exit::NotFound, message));
     }
     open(folder, tenant)

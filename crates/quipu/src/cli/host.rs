@@ -38,7 +38,7 @@ pub enum Stopped {
 /// Logs go to standard error, from the configured level on.
 pub fn log(config: &Config) {
     // It fails only if a subscriber is set already, which then logs.
-    let _ = tracing_subscriber::fmt().with_writer(io::stderr).with_max_level(config.log).try_init();
+    let _ = tracing_subscriber::fmt().with_writer(io::stderr).with_target(false).with_max_level(config.log).try_init();
 }
 
 /// Opens the store. An address that others can reach is refused before anything is touched.
@@ -51,7 +51,17 @@ pub fn open(config: &Config) -> Result<Quipu, Failure> {
             config.listen
         )));
     }
-    Ok(Quipu::open_with(&config.data, config.options())?)
+    let quipu = Quipu::open_with(&config.data, config.options())?;
+    if let Some(torn) = quipu.torn_tail() {
+        tracing::warn!(
+            "the last stop was no clean one: {} bytes at the end of {} were written but acknowledged to nobody; they \
+             were cut off and are kept in {}",
+            torn.bytes,
+            torn.path,
+            torn.kept
+        );
+    }
+    Ok(quipu)
 }
 
 impl Host {

@@ -41,7 +41,7 @@ impl Input {
         let failed = |error: io::Error| Failure::file("read", path, &error);
         let file = File::open(path).map_err(failed)?;
         let metadata = file.metadata().map_err(failed)?;
-        let total = metadata.is_file().then(|| metadata.len());
+        let total = metadata.is_file().then_some(metadata.len());
         Self::of(path, Box::new(BufReader::with_capacity(256 * 1024, file)), total)
     }
 
@@ -55,8 +55,8 @@ impl Input {
         }
         let first = head.trim_ascii();
         let is_array = first.starts_with(b"[");
-        let is_cut = first.starts_with(b"{")
-            && serde_json::from_slice::<IgnoredAny>(first).is_err_and(|error| error.is_eof());
+        let is_cut =
+            first.starts_with(b"{") && serde_json::from_slice::<IgnoredAny>(first).is_err_and(|error| error.is_eof());
         let source = if is_array || is_cut {
             reader.read_to_end(&mut head).map_err(failed)?;
             whole(name, head, is_array)?

@@ -11,7 +11,9 @@ mod exit;
 mod filter;
 mod folder;
 mod host;
+mod indent;
 mod input;
+mod members;
 mod output;
 mod progress;
 mod serve;
@@ -147,5 +149,30 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_pages_say_what_the_tables_say() {
+        let page = include_str!("../../../../docs/command-line.md");
+        for line in Exit::table().lines().skip(1) {
+            let (code, meaning) = line.trim().split_once("  ").unwrap();
+            assert!(page.contains(&format!("| {code} | {meaning} |")), "{line}");
+        }
+        let page = include_str!("../../../../docs/configuration.md");
+        for config::Key { name, default, unit, reason, .. } in config::KEYS {
+            assert!(page.contains(&format!("| `{name}` | `{default}` | {unit} | {reason} |")), "{name}");
+        }
+    }
+
+    #[test]
+    fn every_command_is_on_the_page() {
+        let page = include_str!("../../../../docs/command-line.md");
+        for noun in Cli::command().get_subcommands().filter(|noun| noun.get_name() != "exit-codes") {
+            let name = format!("quipu {}", noun.get_name());
+            assert!(page.contains(&name), "{name}");
+            for verb in noun.get_subcommands() {
+                assert!(page.contains(verb.get_name()), "{name} {}", verb.get_name());
+            }
+        }
     }
 }

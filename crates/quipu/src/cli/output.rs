@@ -3,7 +3,11 @@
 
 use std::io::{self, BufWriter, Stdout, Write};
 
+use serde::Serialize;
 use serde_json::Value;
+
+use super::indent::indent;
+use super::members::Members;
 
 /// The form of the data on standard output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -36,13 +40,16 @@ impl Out {
     }
 
     /// One JSON document: readable for `json`, on one line for `ndjson`.
-    pub fn document(&mut self, value: &Value) -> io::Result<()> {
+    pub fn document(&mut self, value: &impl Serialize) -> io::Result<()> {
+        self.json(&serde_json::to_string(value)?)
+    }
+
+    /// The same for a text of JSON on one line.
+    pub fn json(&mut self, text: &str) -> io::Result<()> {
         match self.format {
-            Format::Ndjson => serde_json::to_writer(&mut self.to, value),
-            Format::Table | Format::Json => serde_json::to_writer_pretty(&mut self.to, value),
+            Format::Ndjson => self.line(text),
+            Format::Table | Format::Json => self.line(&indent(text)),
         }
-        .map_err(io::Error::from)?;
-        self.to.write_all(b"\n")
     }
 
     /// A table, columns as wide as their widest cell.
@@ -66,15 +73,17 @@ impl Out {
     }
 
     /// The members of an object, one a line.
-    pub fn members(&mut self, value: &Value) -> io::Result<()> {
-        let Some(members) = value.as_object() else { return self.document(value) };
-        let width = members.keys().map(|name| name.chars().count()).max().unwrap_or(0);
+    pub fn members(&mut self, text: &str) -> io::Result<()> {
+        let Ok(Members(members)) = serde_json::from_str(text) else { return self.json(text) };
+        let width = members.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
         for (name, value) in members {
-            let value = match value {
-                Value::Object(_) | Value::Array(_) => serde_json::to_string_pretty(value)?,
-                other => escape(&text(other)),
+            let value = match serde_json::from_str(value.get())? {
+                Value::String(text) => escape(&text),
+                Value::Object(_) | Value::Array(_) => indent(value.get()),
+                Value::Null => String::new(),
+                Value::Bool(_) | Value::Number(_) => value.get().to_owned(),
             };
-            self.line(&format!("{name:width$}  {value}"))?;
+            self.line(format!("{name:width$}  {value}").trim_end())?;
         }
         Ok(())
     }

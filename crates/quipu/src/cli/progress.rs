@@ -23,6 +23,23 @@ impl Progress {
 
     /// So many bytes and events are done.
     pub fn at(&mut self, bytes: u64, events: u64) {
+        let rate = events as f64 / self.started.elapsed().as_secs_f64().max(0.001);
+        self.draw(bytes, format!("{events} events, {rate:.0}/s"));
+    }
+
+    /// So many of all bytes are done, where events are not counted.
+    pub fn at_bytes(&mut self, done: u64, all: u64) {
+        self.total = Some(all);
+        self.bar.set_length(all);
+        self.draw(done, String::new());
+    }
+
+    /// A message on standard error that does not disturb the bar.
+    pub fn say(&self, message: &str) {
+        self.bar.suspend(|| eprintln!("{message}"));
+    }
+
+    fn draw(&mut self, bytes: u64, message: String) {
         if !self.is_drawn {
             if self.started.elapsed() < PATIENCE {
                 return;
@@ -35,16 +52,11 @@ impl Progress {
             let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
             self.bar.set_style(style);
             self.bar.reset_elapsed();
+            // Draws nothing if standard error is no terminal.
             self.bar.set_draw_target(ProgressDrawTarget::stderr());
         }
-        let rate = events as f64 / self.started.elapsed().as_secs_f64();
-        self.bar.set_message(format!("{events} events, {rate:.0}/s"));
+        self.bar.set_message(message);
         self.bar.set_position(bytes);
-    }
-
-    /// A message on standard error that does not disturb the bar.
-    pub fn say(&self, message: &str) {
-        self.bar.suspend(|| eprintln!("{message}"));
     }
 
     pub fn finish(&self) {

@@ -1,18 +1,20 @@
 //! `quipu stream …`: the events of one stream, and which streams there are.
 
 use clap::{Args, Subcommand};
-use serde_json::{Value, json};
+use quipu_api::{StreamLine, StreamsPage};
 
 use super::Global;
 use super::client::{Client, Query, encode};
-use super::event::{Direction, client, lines, page, rows};
+use super::event::{Direction, client, page, rows};
 use super::exit::{Exit, Failure, Outcome};
-use super::output::{Format, Out, member};
+use super::output::{Format, Out};
 
 /// Lines in a table: what fits on a screen.
 const TABLE_LINES: u64 = 20;
 /// Streams asked for at once when everything is listed.
 const PAGE_STREAMS: u64 = 1_000;
+/// Events asked for at once when everything is read.
+const PAGE_EVENTS: u64 = 1_000;
 
 #[derive(Debug, Subcommand)]
 pub enum StreamCommand {
@@ -67,7 +69,17 @@ fn read(read: Read, client: &Client, out: &mut Out) -> Outcome {
     query.extend(read.from_version.map(|version| ("fromversion", version.to_string())));
     match out.format {
         Format::Ndjson => {
-            lines(client, &path, &query, read.cursor, read.limit, out)?;
+            // A stream is read page by page as JSON: its pages have no form of lines.
+            let (mut cursor, mut left) = (read.cursor, read.limit.unwrap_or(u64::MAX));
+            loop {
+                let page = page(client, &path, &query, cursor, left.min(PAGE_EVENTS))?;
+                page.events.iter().try_for_each(|event| out.json(event.get()))?;
+                left -= page.events.len() as u64;
+                cursor = page.cursor;
+                if left == 0 || cursor.is_none() {
+                    break;
+                }
+            }
         }
         Format::Json => out.document(&page(client, &path, &query, read.cursor, read.limit.unwrap_or(100))?)?,
         Format::Table => rows(&page(client, &path, &query, read.cursor, read.limit.unwrap_or(TABLE_LINES))?, out)?,
@@ -82,39 +94,38 @@ fn list(list: List, client: &Client, out: &mut Out) -> Outcome {
         Format::Ndjson => u64::MAX,
     });
     let mut cursor = list.cursor;
-    let mut streams: Vec<Value> = Vec::new();
+    let mut streams = Vec::new();
     let mut written = 0;
     loop {
         let left = limit - written;
         let mut query: Query = vec![("limit", left.min(PAGE_STREAMS).to_string())];
         query.extend(list.prefix.clone().map(|prefix| ("prefix", prefix)));
         query.extend(cursor.take().map(|cursor| ("cursor", cursor)));
-        let mut page = client.json("/v1/streams", &query)?;
-        cursor = page["cursor"].as_str().map(str::to_owned);
-        let Some(found) = page["streams"].as_array_mut() else {
-            return Err(Failure::failed(format!("{}: expected streams, found none", client.url)));
-        };
-        written += found.len() as u64;
+        let mut page: StreamsPage = client.parsed("/v1/streams", &query)?;
+        cursor = page.cursor;
+        written += page.streams.len() as u64;
         match out.format {
-            Format::Ndjson => found.iter().try_for_each(|stream| out.document(stream))?,
-            Format::Table | Format::Json => streams.append(found),
+            Format::Ndjson => page.streams.iter().try_for_each(|stream| out.document(stream))?,
+            Format::Table | Format::Json => streams.append(&mut page.streams),
         }
         if written >= limit || cursor.is_none() {
             break;
         }
     }
-    show(&streams, cursor, out)?;
+    show(streams, cursor, out)?;
     Ok(Exit::Ok)
 }
 
-fn show(streams: &[Value], cursor: Option<String>, out: &mut Out) -> Result<(), Failure> {
+fn show(streams: Vec<StreamLine>, cursor: Option<String>, out: &mut Out) -> Result<(), Failure> {
     match out.format {
         Format::Ndjson => {}
-        Format::Json => out.document(&json!({"streams": streams, "cursor": cursor}))?,
+        Format::Json => out.document(&StreamsPage { streams, cursor })?,
         Format::Table => {
-            let cells = ["subject", "version", "position", "firstposition"];
-            let rows = streams.iter().map(|stream| cells.map(|cell| member(stream, cell)).to_vec());
-            out.table(&["SUBJECT", "VERSION", "POSITION", "FIRST"], &rows.collect::<Vec<_>>())?;
+            let row = |stream: &StreamLine| {
+                let numbers = [stream.version, stream.position, stream.first_position];
+                [&[stream.subject.clone()][..], &numbers.map(|number| number.to_string())].concat()
+            };
+            out.table(&["SUBJECT", "VERSION", "POSITION", "FIRST"], &streams.iter().map(row).collect::<Vec<_>>())?;
             out.flush()?;
             if let Some(cursor) = cursor {
                 eprintln!("{} streams, more follow: the same command with --cursor {cursor}", streams.len());

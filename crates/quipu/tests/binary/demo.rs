@@ -28,7 +28,10 @@ fn the_demo_loads_324_github_events_once_and_places_orders() {
     assert_eq!((code, stdout.as_str()), (0, ""));
     let again = user.serve(&["--demo", "--data", &data]);
     assert!(again.said.iter().any(|line| line.contains("0 recorded, 329 duplicates")), "{:#?}", again.said);
-    assert_eq!(user.run(&["event", "list", "--url", &again.url, "--type", "com.github.*", "-o", "ndjson"]).ok().lines().len(), 324);
+    assert_eq!(
+        user.run(&["event", "list", "--url", &again.url, "--type", "com.github.*", "-o", "ndjson"]).ok().lines().len(),
+        324
+    );
 }
 
 #[test]

@@ -41,7 +41,8 @@ fn a_file_is_published_and_every_refusal_is_named() {
     let user = User::new();
     let server = user.serve(&["--temporary"]);
     let good = events(3);
-    let file = user.write("events.ndjson", &format!("{good}\nnot json\n{{\"specversion\":\"1.0\",\"id\":\"x\"}}\n{good}"));
+    let file =
+        user.write("events.ndjson", &format!("{good}\nnot json\n{{\"specversion\":\"1.0\",\"id\":\"x\"}}\n{good}"));
     let ran = user.run(&["event", "publish", &file, "--url", &server.url]).ended(1);
     assert_eq!(ran.stdout, "3 recorded, 3 duplicates, 2 refused\n");
     assert!(ran.stderr.contains("line 5: ") && ran.stderr.contains("[malformed-json]"), "{}", ran.stderr);
@@ -49,7 +50,10 @@ fn a_file_is_published_and_every_refusal_is_named() {
     let ran = user.run(&["event", "publish", &file, "--url", &server.url, "-o", "json"]).ended(1);
     let json = ran.json();
     assert_eq!((&json["recorded"], &json["duplicates"], &json["refused"]), (&0.into(), &6.into(), &2.into()));
-    assert_eq!((&json["refusals"][0]["line"], &json["refusals"][0]["error"]["code"]), (&5.into(), &"malformed-json".into()));
+    assert_eq!(
+        (&json["refusals"][0]["line"], &json["refusals"][0]["error"]["code"]),
+        (&5.into(), &"malformed-json".into())
+    );
 }
 
 #[test]

@@ -1,6 +1,9 @@
 //! The built binary, run as users run it: exit codes, what goes to standard output and what to standard error, and
 //! the shape of JSON. One folder and one server a test.
 
+// Helpers of tests may unwrap as tests do; the lint's own exception covers only the test functions.
+#![allow(clippy::unwrap_used)]
+
 mod configuration;
 mod contexts;
 mod demo;
@@ -9,3 +12,4 @@ mod failures;
 mod process;
 mod stores;
 mod tails;
+mod tour;

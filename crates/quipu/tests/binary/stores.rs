@@ -45,3 +45,74 @@ fn a_server_is_filled_measured_and_exported() {
     assert_eq!(user.run(&["store", "stats", "--url", url, "-o", "json"]).ok().json()["events"], 100);
     assert!(user.run(&["store", "stats", "--url", url]).ok().stdout.contains("streams"));
 }
+
+#[test]
+fn a_store_is_backed_up_while_its_server_runs_and_the_copy_is_sound() {
+    let user = User::new();
+    let (data, copy) = (user.path("data"), user.path("copy"));
+    let server = user.serve(&["--data", &data]);
+    user.run_with(&["event", "publish", "-", "--url", &server.url], &events(500)).ok();
+    let report = user.run(&["store", "backup", &data, &copy, "-o", "json"]).ok().json();
+    assert_eq!((&report[0]["tenant"], &report[0]["state"]), (&"default".into(), &"sound".into()));
+    assert_eq!(report[0]["events"], 500);
+    assert_ne!(user.run(&["store", "backup", &data, &copy]).code, 0, "a copy is never written over");
+    assert_eq!(server.stop().0, 0);
+    let checked = |folder: &str| user.run(&["store", "check", folder, "-o", "json"]).ok().json();
+    assert_eq!(checked(&data)[0]["chain"], checked(&copy)[0]["chain"]);
+    let exported = |folder: &str| user.run(&["store", "export", folder]).ok().stdout;
+    assert_eq!(exported(&data), exported(&copy));
+    assert!(user.run(&["store", "check", &copy]).ok().stdout.contains("sound"));
+}
+
+#[test]
+fn a_flipped_bit_is_found_and_named() {
+    let user = User::new();
+    let data = user.path("data");
+    let file = user.write("events.ndjson", &events(500));
+    user.run(&["store", "import", &file, "--data", &data]).ok();
+    let log = user.home.path().join("data/tenants/default/log");
+    let segment = std::fs::read_dir(log).unwrap().next().unwrap().unwrap().path();
+    let mut bytes = std::fs::read(&segment).unwrap();
+    let at = bytes.windows(6).position(|window| window == b"\"n\":99").expect("the data of an event");
+    bytes[at + 4] ^= 1;
+    std::fs::write(&segment, bytes).unwrap();
+    let ran = user.run(&["store", "check", &data, "-o", "json"]).ended(5);
+    assert_eq!(ran.json()[0]["state"], "damaged");
+    assert!(ran.stderr.contains(segment.to_str().unwrap()), "{ran:?}");
+    user.run(&["store", "check", &user.path("nowhere")]).ended(3);
+}
+
+#[test]
+fn data_passes_through_as_it_was_sent() {
+    let user = User::new();
+    let server = user.serve(&["--temporary"]);
+    let url = server.url.as_str();
+    let data = r#"{"z":12345678901234567890123,"a":1.50,"text":"ü\n"}"#;
+    user.run(&[
+        "event",
+        "publish",
+        "--url",
+        url,
+        "--type",
+        "a.b",
+        "--source",
+        "/s",
+        "--subject",
+        "x/1",
+        "--data",
+        data,
+    ])
+    .ok();
+    for args in [
+        &["event", "list", "-o", "ndjson"][..],
+        &["event", "get", "1", "-o", "ndjson"],
+        &["stream", "read", "x/1", "-o", "ndjson"],
+        &["event", "tail", "--from", "1", "--limit", "1", "-o", "json"],
+        &["store", "export"],
+    ] {
+        let ran = user.run(&[args, &["--url", url]].concat()).ok();
+        assert!(ran.stdout.contains(data), "{args:?}: {ran:?}");
+    }
+    let readable = user.run(&["event", "get", "1", "-o", "json", "--url", url]).ok();
+    assert!(readable.stdout.contains("\n    \"z\": 12345678901234567890123,\n    \"a\": 1.50,\n"), "{readable:?}");
+}

@@ -18,7 +18,8 @@ fn a_tail_goes_on_after_the_server_was_away_without_gap_or_repeat() {
     let publish = |text: &str| user.run_with(&["event", "publish", "-", "--url", &url], text).ok();
 
     publish(first);
-    let mut command = user.command(&["event", "tail", "--from", "start", "--limit", "30", "-o", "ndjson", "--url", &url]);
+    let mut command =
+        user.command(&["event", "tail", "--from", "start", "--limit", "30", "-o", "ndjson", "--url", &url]);
     let mut tail = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let (out, said) = (lines(tail.stdout.take().unwrap()), lines(tail.stderr.take().unwrap()));
     let mut positions = Vec::new();

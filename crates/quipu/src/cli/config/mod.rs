@@ -73,16 +73,15 @@ impl Config {
 
     /// What the engine is given.
     pub fn options(&self) -> quipu::Options {
+        let default = quipu::Options::default();
         quipu::Options {
             event_bytes_max: self.event_bytes_max,
             dedup_window_ms: i64::try_from(self.dedup_window.as_millis()).unwrap_or(i64::MAX),
             dedup_window_events: self.dedup_window_events,
             segment_bytes: self.segment_bytes,
             mailbox_bytes_max: self.mailbox_bytes_max,
-            threads: match self.threads {
-                0 => std::thread::available_parallelism().map_or(1, usize::from),
-                threads => threads,
-            },
+            threads: if self.threads == 0 { default.threads } else { self.threads },
+            ..default
         }
     }
 }
@@ -160,7 +159,8 @@ mod tests {
     #[test]
     fn the_defaults_are_valid() {
         let config = Config::check(&raw("", &[], &[]).unwrap()).unwrap();
-        assert_eq!(config.event_bytes_max, quipu::limits::EVENT_BYTES_DEFAULT);
+        let (ours, engine) = (config.options(), quipu::Options::default());
+        assert_eq!(format!("{ours:?}"), format!("{engine:?}"), "both have the same defaults");
         assert!(config.listen.ip().is_loopback());
     }
 

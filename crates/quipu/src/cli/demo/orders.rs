@@ -124,7 +124,8 @@ impl Order {
     fn steps(&self) -> Vec<Step> {
         let Self { key, customer, article, quantity, total_cents, carrier, .. } = self;
         let (order, stock, payment) = (format!("order/{key}"), format!("stock/{article}"), format!("payment/{key}"));
-        let step = |source, kind, cause, subject: &str, data| Step { source, kind, cause, subject: subject.into(), data };
+        let step =
+            |source, kind, cause, subject: &str, data| Step { source, kind, cause, subject: subject.into(), data };
         let placed = Some("order.placed");
         let lines = format!(r#"[{{"article":"{article}","quantity":{quantity}}}]"#);
         let goods = format!(r#"{{"article":"{article}","quantity":{quantity}}}"#);

@@ -10,7 +10,7 @@ pub fn run(which: Which, client: &Client, out: &mut Out) -> Outcome {
     let event = client.json(&path, &query)?;
     match out.format {
         Format::Table => out.members(&event)?,
-        Format::Json | Format::Ndjson => out.document(&event)?,
+        Format::Json | Format::Ndjson => out.json(&event)?,
     }
     Ok(Exit::Ok)
 }

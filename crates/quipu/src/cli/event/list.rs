@@ -5,7 +5,9 @@ use std::io::{BufRead, BufReader, Write};
 
 use clap::{Args, ValueEnum};
 use quipu_api::{CURSOR_HEADER, MEDIA_LINES};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::super::client::{Client, Get, Query};
 use super::super::exit::{Exit, Failure, Outcome};
@@ -62,7 +64,9 @@ pub fn run(list: &List, client: &Client, out: &mut Out) -> Outcome {
         Format::Ndjson => {
             lines(client, "/v1/events", &query, cursor, list.limit, out)?;
         }
-        Format::Json => out.document(&page(client, "/v1/events", &query, cursor, list.limit.unwrap_or(JSON_EVENTS))?)?,
+        Format::Json => {
+            out.document(&page(client, "/v1/events", &query, cursor, list.limit.unwrap_or(JSON_EVENTS))?)?
+        }
         Format::Table => {
             let page = page(client, "/v1/events", &query, cursor, list.limit.unwrap_or(TABLE_EVENTS))?;
             rows(&page, out)?;
@@ -71,30 +75,33 @@ pub fn run(list: &List, client: &Client, out: &mut Out) -> Outcome {
     Ok(Exit::Ok)
 }
 
-/// One page, as the server gives it. A server may end a page early to bound its work; that is gone on from here, so
-/// that a page is only short at the end.
-pub fn page(client: &Client, path: &str, query: &Query, cursor: Option<String>, limit: u64) -> Result<Value, Failure> {
-    let mut whole: Option<Value> = None;
+/// A page of events, or of one stream's.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Page {
+    /// As the server wrote them.
+    pub events: Vec<Box<RawValue>>,
+    pub cursor: Option<String>,
+    position: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version: Option<u64>,
+}
+
+/// One page. A server may end a page early to bound its work; that is gone on from here, so that a page is only short
+/// at the end.
+pub fn page(client: &Client, path: &str, query: &Query, cursor: Option<String>, limit: u64) -> Result<Page, Failure> {
     let mut cursor = cursor;
-    let mut left = limit;
+    let mut events = Vec::new();
     loop {
+        let left = limit - events.len() as u64;
         let mut query = query.clone();
         query.push(("limit", left.min(PAGE_EVENTS_MAX).to_string()));
         query.extend(cursor.take().map(|cursor| ("cursor", cursor)));
-        let mut page = client.json(path, &query)?;
-        let events = page["events"].as_array().map_or(0, Vec::len) as u64;
-        left = left.saturating_sub(events);
-        cursor = page["cursor"].as_str().map(str::to_owned);
-        if let Some(mut earlier) = whole.take()
-            && let (Some(all), Some(new)) = (earlier["events"].as_array_mut(), page["events"].as_array_mut())
-        {
-            all.append(new);
-            page["events"] = earlier["events"].take();
+        let mut page: Page = client.parsed(path, &query)?;
+        events.append(&mut page.events);
+        if events.len() as u64 >= limit || page.cursor.is_none() {
+            return Ok(Page { events, ..page });
         }
-        if left == 0 || cursor.is_none() {
-            return Ok(page);
-        }
-        whole = Some(page);
+        cursor = page.cursor;
     }
 }
 
@@ -140,12 +147,12 @@ pub fn lines(
 }
 
 /// A page as a table, and on standard error how to go on.
-pub fn rows(page: &Value, out: &mut Out) -> Result<(), Failure> {
-    let events = page["events"].as_array().map(Vec::as_slice).unwrap_or_default();
-    out.table(&HEADER, &events.iter().map(row).collect::<Vec<_>>())?;
+pub fn rows(page: &Page, out: &mut Out) -> Result<(), Failure> {
+    let events = page.events.iter().map(|raw| serde_json::from_str::<Value>(raw.get()).unwrap_or_default());
+    out.table(&HEADER, &events.map(|event| row(&event)).collect::<Vec<_>>())?;
     out.flush()?;
-    if let Some(cursor) = page["cursor"].as_str() {
-        eprintln!("{} events, more follow: the same command with --cursor {cursor}", events.len());
+    if let Some(cursor) = &page.cursor {
+        eprintln!("{} events, more follow: the same command with --cursor {cursor}", page.events.len());
     }
     Ok(())
 }

@@ -21,13 +21,13 @@ pub enum EventCommand {
     /// Publish events from a file, standard input or flags; each stands for itself
     Publish(Box<publish::Publish>),
     /// List events, by any mix of attributes
-    List(list::List),
+    List(Box<list::List>),
     /// Show one event
     Get(Which),
     /// Show the causes and effects of an event as a tree
     Trace(Which),
     /// Follow events as they are recorded
-    Tail(tail::Tail),
+    Tail(Box<tail::Tail>),
 }
 
 /// Which event: by position, or by source and id.

@@ -60,13 +60,11 @@ fn one(single: Single, client: &Client, out: &mut Out) -> Outcome {
     let event = event(single)?;
     let mut body = Vec::new();
     quipu::write_event(&mut body, &event, None);
-    let answer = client.read(client.post("/v1/events", MEDIA_EVENT, &body)?)?;
+    let answer: PublishAnswer = client.parse(&client.read(client.post("/v1/events", MEDIA_EVENT, &body)?)?)?;
     if out.format != Format::Table {
         out.document(&answer)?;
         return Ok(Exit::Ok);
     }
-    let answer: PublishAnswer = serde_json::from_value(answer)
-        .map_err(|error| Failure::failed(format!("{}: expected a result, found {error}", client.url)))?;
     let (what, place) = match answer.results.first() {
         Some(PublishResult::Recorded(place)) => ("recorded", place),
         Some(PublishResult::Duplicate(place)) => ("recorded before", place),

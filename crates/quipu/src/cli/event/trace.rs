@@ -3,24 +3,18 @@
 use quipu_api::{TraceAnswer, TraceLine};
 
 use super::super::client::Client;
-use super::super::exit::{Exit, Failure, Outcome};
+use super::super::exit::{Exit, Outcome};
 use super::super::output::{Format, Out};
 use super::Which;
 
 pub fn run(which: Which, client: &Client, out: &mut Out) -> Outcome {
     let asked = (which.position, which.source.clone(), which.id.clone());
     let (path, query) = which.route("/trace");
-    let answer = client.json(&path, &query)?;
+    let trace: TraceAnswer = client.parsed(&path, &query)?;
     match out.format {
-        Format::Json => out.document(&answer)?,
-        Format::Ndjson => {
-            for node in answer["nodes"].as_array().into_iter().flatten() {
-                out.document(node)?;
-            }
-        }
+        Format::Json => out.document(&trace)?,
+        Format::Ndjson => trace.nodes.iter().try_for_each(|node| out.document(node))?,
         Format::Table => {
-            let trace: TraceAnswer = serde_json::from_value(answer)
-                .map_err(|error| Failure::failed(format!("{}: expected a trace, found {error}", client.url)))?;
             let is_asked = |node: &TraceLine| {
                 asked.0 == Some(node.position)
                     || (asked.1.as_ref() == Some(&node.source) && asked.2.as_ref() == Some(&node.id))
@@ -84,7 +78,8 @@ mod tests {
             time: None,
             causation_id: None,
         };
-        let nodes = [node(0, 1, "a"), node(1, 2, "b"), node(2, 3, "c"), node(1, 4, "d"), node(2, 5, "e"), node(0, 6, "f")];
+        let nodes =
+            [node(0, 1, "a"), node(1, 2, "b"), node(2, 3, "c"), node(1, 4, "d"), node(2, 5, "e"), node(0, 6, "f")];
         let drawn = draw(&nodes, |node| node.position == 4);
         assert_eq!(drawn, ["a  #1", "|-- b  #2", "|   `-- c  #3", "`-- d  #4  *", "    `-- e  #5", "f  #6"]);
     }

@@ -1,12 +1,9 @@
 //! `quipu store import`: events from JSON lines, such as an export. What the server added to an exported event is
 //! taken off, since whoever records it adds its own.
 
-use std::fmt;
 use std::path::PathBuf;
 
 use clap::Args;
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
-use serde_json::value::RawValue;
 
 use super::super::Global;
 use super::super::bulk::{self, Target};
@@ -14,6 +11,7 @@ use super::super::event::client;
 use super::super::exit::Outcome;
 use super::super::folder::{TENANT_DEFAULT, open};
 use super::super::input::{Input, Item};
+use super::super::members::Members;
 use super::super::output::Out;
 
 #[derive(Debug, Args)]
@@ -62,40 +60,13 @@ fn without_stamp(item: Item) -> Item {
     Item { number: item.number, json }
 }
 
-/// The members of an object in their order, values as they stand: data must not change on the way.
-struct Members<'a>(Vec<(String, &'a RawValue)>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Visit;
-        impl<'de> Visitor<'de> for Visit {
-            type Value = Members<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut members = Vec::new();
-                while let Some(member) = map.next_entry()? {
-                    members.push(member);
-                }
-                Ok(Members(members))
-            }
-        }
-        deserializer.deserialize_map(Visit)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn only_what_the_server_added_is_taken_off() {
-        let edited = |json: &str| {
-            String::from_utf8(without_stamp(Item { number: 1, json: json.into() }).json).unwrap()
-        };
+        let edited = |json: &str| String::from_utf8(without_stamp(Item { number: 1, json: json.into() }).json).unwrap();
         let exported = r#"{"id":"1","position":7,"streamversion":2,"recordedtime":"x","data":{"position": 1.50}}"#;
         assert_eq!(edited(exported), r#"{"id":"1","data":{"position": 1.50}}"#);
         for untouched in [r#"{"id":"1", "data":{"position":1}}"#, "not json", "[1]"] {

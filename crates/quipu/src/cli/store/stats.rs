@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use clap::Args;
 use quipu_api::StatsAnswer;
-use serde_json::Value;
 
 use super::super::Global;
 use super::super::client::Query;
@@ -23,25 +22,26 @@ pub struct Stats {
 }
 
 pub fn run(stats: &Stats, global: &Global, out: &mut Out) -> Outcome {
-    let answer = match &stats.folder {
-        None => client(global)?.json("/v1/stats", &Query::new())?,
+    let answer: StatsAnswer = match &stats.folder {
+        None => client(global)?.parsed("/v1/stats", &Query::new())?,
         Some(folder) => {
             let quipu = open_existing(folder, &stats.tenant)?;
-            let answer = of_folder(&quipu.stats()?, quipu.position())?;
+            let answer = of_folder(&quipu.stats()?, quipu.position());
             quipu.close()?;
             answer
         }
     };
+    let answer = serde_json::to_string(&answer).map_err(|error| Failure::failed(error.to_string()))?;
     match out.format {
         Format::Table => out.members(&answer)?,
-        Format::Json | Format::Ndjson => out.document(&answer)?,
+        Format::Json | Format::Ndjson => out.json(&answer)?,
     }
     Ok(Exit::Ok)
 }
 
 /// As the server would say it.
-fn of_folder(stats: &quipu::Stats, position: u64) -> Result<Value, Failure> {
-    let answer = StatsAnswer {
+fn of_folder(stats: &quipu::Stats, position: u64) -> StatsAnswer {
+    StatsAnswer {
         events: stats.events,
         commits: stats.commits,
         streams: stats.streams,
@@ -52,6 +52,5 @@ fn of_folder(stats: &quipu::Stats, position: u64) -> Result<Value, Failure> {
         snapshot_bytes: stats.snapshot_bytes,
         oldest: stats.oldest.map(|time| time.to_string()),
         newest: stats.newest.map(|time| time.to_string()),
-    };
-    serde_json::to_value(answer).map_err(|error| Failure::failed(error.to_string()))
+    }
 }

@@ -1,0 +1,207 @@
+//! The server over sockets, and beside it, in the same run, what the same server does with a route that does nothing.
+//! The load comes from this process over the loopback interface, so client and server share the machine's cores.
+//!
+//! `cargo bench -p quipu-server --bench http -- [NAME…] [--rounds N] [--seconds S]` prints a table to stderr and one
+//! JSON object a line to stdout. The clients write requests that differ in a few digits and read no more of an answer
+//! than they have to: what they cost is taken from the server.
+
+mod load;
+mod wire;
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use quipu_domain::Timestamp;
+use quipu_engine::{Clock, Engine, Options, Random, Tenant};
+use quipu_server::Server;
+use quipu_store::DiskStorage;
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
+
+use load::{Reader, Route};
+use wire::Numbers;
+
+struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> Timestamp {
+        Timestamp(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros() as i64)
+    }
+}
+
+/// Nothing here has to be a secret.
+struct Counter(AtomicU64);
+
+impl Random for Counter {
+    fn fill(&self, bytes: &mut [u8]) {
+        for byte in bytes {
+            *byte = (self.0.fetch_add(1, Ordering::Relaxed).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32) as u8;
+        }
+    }
+}
+
+/// A server on a free port with a fresh store; set up as `quipu serve` does it.
+struct Host {
+    address: SocketAddr,
+    tenant: Arc<Tenant>,
+    _runtime: Runtime,
+    _engine: Engine,
+}
+
+impl Host {
+    fn start(folder: &Path) -> Self {
+        let storage = Arc::new(DiskStorage::new(folder));
+        let random = Arc::new(Counter(AtomicU64::new(1)));
+        let engine = Engine::open(storage, Arc::new(SystemClock), random, Options::default());
+        let engine = engine.expect("the folder is writable");
+        let tenant = engine.tenant("default").expect("opened");
+        let runtime = Runtime::new().expect("threads can be started");
+        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).expect("a free port");
+        let address = listener.local_addr().expect("bound");
+        let server = Server { has_noop_route: true, ..Server::default() };
+        runtime.spawn(server.serve(listener, Arc::clone(&tenant), std::future::pending()));
+        Self { address, tenant, _runtime: runtime, _engine: engine }
+    }
+
+    /// Runs a load and holds it to what the store says; events a second.
+    fn recording(&self, load: impl FnOnce() -> load::Done) -> f64 {
+        let before = self.tenant.position();
+        let done = load();
+        assert_eq!(self.tenant.position() - before, done.events, "every acknowledged event is in the store");
+        done.per_second()
+    }
+}
+
+/// How much of everything.
+#[derive(Clone, Copy)]
+struct Size {
+    rounds: usize,
+    time: Duration,
+}
+
+fn report(name: &str, figures: &[(&str, f64)]) {
+    let json: Vec<String> = figures.iter().map(|(key, value)| format!("\"{key}\":{value:.3}")).collect();
+    let text: Vec<String> = figures.iter().map(|(key, value)| format!("{key} {}", human(*value))).collect();
+    eprintln!("{name:<26} {}", text.join("   "));
+    println!("{{\"bench\":\"{name}\",{}}}", json.join(","));
+}
+
+fn human(value: f64) -> String {
+    match value {
+        v if v >= 1e6 => format!("{:.2}M", v / 1e6),
+        v if v >= 1e4 => format!("{:.1}k", v / 1e3),
+        v if v >= 100.0 => format!("{v:.0}"),
+        v => format!("{v:.2}"),
+    }
+}
+
+fn quantile(values: &mut [f64], q: f64) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[((values.len() - 1) as f64 * q) as usize]
+}
+
+/// 64 connections with one event a request, beside as many with the same body for the route that does nothing.
+fn single(folder: &Path, size: Size) {
+    let host = Host::start(&folder.join("single"));
+    let mut numbers = Numbers::default();
+    let mut run = |route, time| load::singles(host.address, route, 64, time, &mut numbers);
+    run(Route::Noop, size.time / 4);
+    run(Route::Publish, size.time / 4);
+    let (mut noop, mut ours, mut shares) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..size.rounds {
+        let limit = run(Route::Noop, size.time).per_second();
+        let rate = host.recording(|| run(Route::Publish, size.time));
+        noop.push(limit);
+        ours.push(rate);
+        shares.push(rate / limit);
+    }
+    let (ours, noop, share) = (quantile(&mut ours, 0.5), quantile(&mut noop, 0.5), quantile(&mut shares, 0.5));
+    report("http_single_64", &[("events_s", ours), ("noop_s", noop), ("share_of_noop", share)]);
+}
+
+/// Batches of 100 over a few connections.
+fn batch(folder: &Path, size: Size) {
+    for connections in [1, 4, 16] {
+        let host = Host::start(&folder.join(format!("batch{connections}")));
+        let mut numbers = Numbers::default();
+        let mut run = |time| load::batches(host.address, connections, 100, time, &mut numbers);
+        run(size.time / 4);
+        let mut rates: Vec<f64> = (0..size.rounds).map(|_| host.recording(|| run(size.time))).collect();
+        report(&format!("http_batch_100_by_{connections}"), &[("events_s", quantile(&mut rates, 0.5))]);
+    }
+}
+
+/// One WebSocket with so many events in flight.
+fn websocket(folder: &Path, size: Size) {
+    for in_flight in [64, 512] {
+        let host = Host::start(&folder.join(format!("websocket{in_flight}")));
+        let mut numbers = Numbers::default();
+        let mut run = |time| load::websocket(host.address, in_flight, time, &mut numbers);
+        run(size.time / 4);
+        let mut rates: Vec<f64> = (0..size.rounds).map(|_| host.recording(|| run(size.time))).collect();
+        report(&format!("websocket_in_flight_{in_flight}"), &[("events_s", quantile(&mut rates, 0.5))]);
+    }
+}
+
+/// Bulk loads: every result read, and a summary only.
+fn lines(folder: &Path, size: Size) {
+    for (name, is_minimal) in [("ndjson", false), ("ndjson_minimal", true)] {
+        let host = Host::start(&folder.join(name));
+        let mut numbers = Numbers::default();
+        // About as long as the other loads take.
+        let count = (size.time.as_secs_f64() * 200_000.0) as u64;
+        let mut run = || load::lines(host.address, count, is_minimal, &mut numbers);
+        let mut rates: Vec<f64> = (0..size.rounds).map(|_| host.recording(&mut run)).collect();
+        report(name, &[("events_s", quantile(&mut rates, 0.5))]);
+    }
+}
+
+/// From the time at which an event should be sent, a thousand a second, to its delivery at a reader that follows.
+fn delivery(folder: &Path, size: Size) {
+    for (name, reader) in [("delivery_sse", Reader::Sse), ("delivery_websocket", Reader::WebSocket)] {
+        let host = Host::start(&folder.join(name));
+        let (mut p50, mut p99, mut max) = (Vec::new(), Vec::new(), Vec::new());
+        let mut numbers = Numbers::default();
+        for _ in 0..size.rounds {
+            let count = (size.time.as_secs_f64() * 2_000.0) as u64;
+            let mut times = load::deliveries(host.address, reader, 1_000, count, &mut numbers);
+            p50.push(quantile(&mut times, 0.5));
+            p99.push(quantile(&mut times, 0.99));
+            max.push(quantile(&mut times, 1.0));
+        }
+        let (worst, max) = (quantile(&mut p99.clone(), 1.0), quantile(&mut max, 1.0));
+        let (p50, p99) = (quantile(&mut p50, 0.5), quantile(&mut p99, 0.5));
+        report(name, &[("p50_ms", p50), ("p99_ms", p99), ("p99_worst_round_ms", worst), ("max_ms", max)]);
+    }
+}
+
+type Bench = fn(&Path, Size);
+
+const BENCHES: [(&str, Bench); 5] =
+    [("single", single), ("batch", batch), ("websocket", websocket), ("ndjson", lines), ("delivery", delivery)];
+
+fn main() {
+    let mut names = Vec::new();
+    let mut size = Size { rounds: 5, time: Duration::from_secs(1) };
+    let mut arguments = std::env::args().skip(1);
+    while let Some(argument) = arguments.next() {
+        let mut number = || arguments.next().and_then(|n| n.parse::<f64>().ok()).expect("a number after the flag");
+        match argument.as_str() {
+            "--bench" => {}
+            "--rounds" => size.rounds = (number() as usize).max(1),
+            "--seconds" => size.time = Duration::from_secs_f64(number()),
+            name => names.push(name.to_owned()),
+        }
+    }
+    for name in &names {
+        let known = BENCHES.map(|(known, _)| known);
+        assert!(known.contains(&name.as_str()), "expected names among {known:?}, found {name}");
+    }
+    let temporary = tempfile::tempdir_in(".").expect("this folder is writable");
+    for (_, bench) in BENCHES.iter().filter(|(name, _)| names.is_empty() || names.iter().any(|n| n == name)) {
+        bench(temporary.path(), size);
+    }
+}

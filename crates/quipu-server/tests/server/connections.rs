@@ -1,0 +1,94 @@
+//! Connections: many idle ones, more than allowed, and several requests on one.
+
+use quipu_server::Server;
+
+use crate::client::Client;
+use crate::host::{Host, event};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_thousand_idle_connections_do_not_keep_others_from_being_served() {
+    let files = 2 * 10_000 + 200;
+    let Some(count) = room_for(files) else { return };
+    let host = Host::start().await;
+    let mut idle = Vec::with_capacity(count);
+    for _ in 0..count {
+        idle.push(Client::connect(host.address).await);
+    }
+    let answer = host.client().await.publish(&event("1", "t", "s")).await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(idle.len(), count);
+}
+
+/// How many connections the limit of open files allows; both ends are in this process.
+fn room_for(files: usize) -> Option<usize> {
+    let limits = std::fs::read_to_string("/proc/self/limits").ok()?;
+    let line = limits.lines().find(|line| line.starts_with("Max open files"))?;
+    let soft: usize = line.split_whitespace().nth(3)?.parse().ok()?;
+    Some((soft.min(files) - 200) / 2)
+}
+
+#[tokio::test]
+async fn a_connection_over_the_limit_is_told_so() {
+    let host = Host::start_with(Server { connections_max: 2, ..Server::default() }).await;
+    let mut first = host.client().await;
+    let mut second = host.client().await;
+    assert_eq!(first.get("/health/live").await.status, 200);
+    assert_eq!(second.get("/health/live").await.status, 200);
+    let answer = host.client().await.answer("GET").await;
+    assert_eq!((answer.status, answer.json()["code"].as_str()), (503, Some("too-many-connections")));
+    drop(first);
+    // A place is free as soon as the server has seen the end of the first connection.
+    loop {
+        let mut client = host.client().await;
+        client.write(b"GET /health/live HTTP/1.1\r\nhost: test\r\n\r\n").await;
+        if client.answer("GET").await.status == 200 {
+            break;
+        }
+    }
+}
+
+#[tokio::test]
+async fn requests_that_are_pipelined_are_answered_in_order() {
+    let host = Host::start().await;
+    let mut client = host.client().await;
+    let mut bytes = String::new();
+    for n in 1..=20 {
+        let body = event(&n.to_string(), "t", "s");
+        let length = body.len();
+        bytes.push_str(&format!(
+            "POST /v1/events HTTP/1.1\r\nhost: test\r\ncontent-type: application/cloudevents+json\r\ncontent-length: {length}\r\n\r\n{body}"
+        ));
+    }
+    client.write(bytes.as_bytes()).await;
+    for n in 1..=20 {
+        assert_eq!(client.answer("POST").await.json()["results"][0]["position"], n);
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_http_is_refused() {
+    let host = Host::start().await;
+    let mut client = host.client().await;
+    client.write(b"\x16\x03\x01 hello\r\n\r\n").await;
+    assert_eq!(client.head().await.0, 400);
+    assert_eq!(host.client().await.get("/health/live").await.status, 200);
+}
+
+#[tokio::test]
+async fn the_openapi_document_is_served() {
+    let host = Host::start().await;
+    let document = host.client().await.get("/openapi.json").await.json();
+    assert_eq!(document, quipu_api::openapi());
+}
+
+#[tokio::test]
+async fn stats_count_what_is_there() {
+    let host = Host::start().await;
+    let mut client = host.client().await;
+    client.publish(&event("1", "t", "s")).await;
+    client.publish(&event("2", "t", "u")).await;
+    let stats = client.get("/v1/stats").await.json();
+    let numbers = ["events", "streams", "position", "segments"].map(|name| stats[name].as_u64().unwrap());
+    assert_eq!(numbers, [2, 2, 2, 1]);
+    assert_eq!(stats["newest"], "2026-01-31T09:30:00.000Z");
+}

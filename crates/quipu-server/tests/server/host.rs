@@ -1,0 +1,90 @@
+//! A server on a free port, with a real engine on a temporary folder and a clock that stands still.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use quipu_domain::Timestamp;
+use quipu_engine::{Clock, Engine, Options, Random, Tenant};
+use quipu_server::Server;
+use quipu_store::DiskStorage;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use crate::client::Client;
+
+/// How long anything in these tests may take before it is stuck.
+pub const DEADLINE: Duration = Duration::from_secs(20);
+
+pub struct Host {
+    pub address: SocketAddr,
+    pub tenant: Arc<Tenant>,
+    shutdown: Option<oneshot::Sender<()>>,
+    serving: JoinHandle<std::io::Result<()>>,
+    _engine: Engine,
+    _folder: tempfile::TempDir,
+}
+
+struct Still;
+
+impl Clock for Still {
+    fn now(&self) -> Timestamp {
+        Timestamp::parse("2026-01-31T09:30:00Z").unwrap()
+    }
+}
+
+struct Dice;
+
+impl Random for Dice {
+    fn fill(&self, bytes: &mut [u8]) {
+        getrandom::fill(bytes).unwrap();
+    }
+}
+
+impl Host {
+    pub async fn start() -> Self {
+        Self::start_with(Server::default()).await
+    }
+
+    pub async fn start_with(server: Server) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let storage = Arc::new(DiskStorage::new(folder.path()));
+        let options = Options { event_bytes_max: server.event_bytes_max, ..Options::default() };
+        let engine = Engine::open(storage, Arc::new(Still), Arc::new(Dice), options).unwrap();
+        let tenant = engine.tenant("test").unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (sender, receiver) = oneshot::channel();
+        let serving = tokio::spawn(server.serve(listener, Arc::clone(&tenant), async {
+            let _ = receiver.await;
+        }));
+        Self { address, tenant, shutdown: Some(sender), serving, _engine: engine, _folder: folder }
+    }
+
+    pub async fn client(&self) -> Client {
+        Client::connect(self.address).await
+    }
+
+    /// Tells the server to stop, and goes on.
+    pub fn begin_shutdown(&mut self) {
+        let _ = self.shutdown.take().expect("not stopped before").send(());
+    }
+
+    /// Waits until the server has stopped.
+    pub async fn stopped(&mut self) {
+        within(&mut self.serving).await.unwrap().unwrap();
+    }
+}
+
+/// The outcome of what must not take long.
+pub async fn within<T>(work: impl Future<Output = T>) -> T {
+    tokio::time::timeout(DEADLINE, work).await.expect("this is stuck")
+}
+
+/// One event.
+pub fn event(id: &str, kind: &str, subject: &str) -> String {
+    format!(
+        r#"{{"specversion":"1.0","id":"{id}","source":"/test","type":"{kind}","subject":"{subject}","data":{{"n":1}}}}"#
+    )
+}

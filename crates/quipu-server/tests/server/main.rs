@@ -1,0 +1,13 @@
+//! The server as its clients see it: a real engine on a real folder, real sockets, and time that is handed in.
+
+// Clippy exempts test functions only; what they share is test code too.
+#![allow(clippy::unwrap_used)]
+
+mod bad_input;
+mod client;
+mod connections;
+mod host;
+mod shutdown;
+mod tail;
+mod transcripts;
+mod websocket;

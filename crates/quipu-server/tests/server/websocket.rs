@@ -1,0 +1,155 @@
+//! The WebSocket: publishing with many events in flight, and deliveries.
+
+use futures_util::{SinkExt as _, StreamExt as _};
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+use tokio_tungstenite::tungstenite::{Message, http::HeaderValue};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
+
+use crate::host::{Host, event, within};
+
+struct Socket(WebSocketStream<MaybeTlsStream<TcpStream>>);
+
+impl Socket {
+    async fn open(host: &Host) -> Self {
+        let mut request = format!("ws://{}/v1/ws", host.address).into_client_request().unwrap();
+        request.headers_mut().insert("sec-websocket-protocol", HeaderValue::from_static("cloudevents.json"));
+        let (socket, answer) = within(connect_async(request)).await.unwrap();
+        assert_eq!(answer.headers()["sec-websocket-protocol"], "cloudevents.json");
+        Self(socket)
+    }
+
+    async fn send(&mut self, text: impl Into<String>) {
+        within(self.0.send(Message::text(text.into()))).await.unwrap();
+    }
+
+    async fn message(&mut self) -> Option<Message> {
+        within(self.0.next()).await.map(|message| message.unwrap())
+    }
+
+    async fn receive(&mut self) -> Value {
+        match self.message().await {
+            Some(Message::Text(text)) => serde_json::from_str(&text).unwrap(),
+            other => panic!("expected a text frame, found {other:?}"),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_event_is_acknowledged_in_order() {
+    let host = Host::start().await;
+    let mut socket = Socket::open(&host).await;
+    for n in 1..=2_000 {
+        within(socket.0.feed(Message::text(event(&n.to_string(), "t", "s")))).await.unwrap();
+    }
+    within(socket.0.flush()).await.unwrap();
+    for n in 1..=2_000 {
+        let expected =
+            json!({"ack":{"id":n.to_string(),"source":"/test","status":"recorded","position":n,"streamversion":n}});
+        assert_eq!(socket.receive().await, expected);
+    }
+    assert_eq!(host.tenant.position(), 2_000);
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_answered_and_the_connection_goes_on() {
+    let host = Host::start().await;
+    let mut socket = Socket::open(&host).await;
+    socket.send("{").await;
+    socket.send(r#"{"specversion":"1.0","id":"1"}"#).await;
+    within(socket.0.send(Message::binary(b"x".to_vec()))).await.unwrap();
+    socket.send(event("1", "t", "s")).await;
+    socket.send(event("1", "t", "s")).await;
+    socket.send(event("1", "other", "s")).await;
+    socket.send(r#"{"subscribe":{"colour":"red"}}"#).await;
+    let codes = [
+        (&["error", "code"][..], "malformed-json"),
+        (&["error", "code"], "invalid-event"),
+        (&["error", "code"], "invalid-request"),
+        (&["ack", "status"], "recorded"),
+        (&["ack", "status"], "duplicate"),
+        (&["ack", "error", "code"], "id-conflict"),
+        (&["error", "code"], "invalid-parameter"),
+    ];
+    let mut found = Vec::new();
+    for _ in codes {
+        found.push(socket.receive().await);
+    }
+    for (path, expected) in codes {
+        let pointer = format!("/{}", path.join("/"));
+        assert!(found.iter().any(|frame| frame.pointer(&pointer) == Some(&expected.into())), "{expected}: {found:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_subscription_delivers_what_matches_until_it_ends() {
+    let host = Host::start().await;
+    let mut publisher = Socket::open(&host).await;
+    let mut reader = Socket::open(&host).await;
+    publisher.send(event("1", "a.b", "s")).await;
+    publisher.receive().await;
+    reader.send(r#"{"subscribe":{"type":["a.*"],"from":"start"}}"#).await;
+    assert_eq!(reader.receive().await, json!({"subscribed":{"after":0}}));
+    let delivered = reader.receive().await;
+    assert_eq!((&delivered["id"], &delivered["position"]), (&json!("1"), &json!(1)));
+    publisher.send(event("2", "c.d", "s")).await;
+    publisher.send(event("3", "a.c", "s")).await;
+    assert_eq!(reader.receive().await["id"], "3");
+    reader.send(r#"{"unsubscribe":true}"#).await;
+    assert!(reader.receive().await.get("unsubscribed").is_some());
+    reader.send(r#"{"subscribe":{"from":3}}"#).await;
+    assert_eq!(reader.receive().await, json!({"subscribed":{"after":2}}));
+    assert_eq!(reader.receive().await["position"], 3);
+}
+
+#[tokio::test]
+async fn one_connection_publishes_and_reads() {
+    let host = Host::start().await;
+    let mut socket = Socket::open(&host).await;
+    socket.send(r#"{"subscribe":{}}"#).await;
+    assert_eq!(socket.receive().await, json!({"subscribed":{"after":0}}));
+    socket.send(event("1", "t", "s")).await;
+    let frames = [socket.receive().await, socket.receive().await];
+    assert!(frames.iter().any(|frame| frame["ack"]["position"] == 1));
+    assert!(frames.iter().any(|frame| frame["position"] == 1));
+}
+
+#[tokio::test]
+async fn the_subprotocol_is_required() {
+    let host = Host::start().await;
+    let mut client = host.client().await;
+    let handshake = [
+        ("connection", "upgrade"),
+        ("upgrade", "websocket"),
+        ("sec-websocket-version", "13"),
+        ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+    ];
+    let answer = client.request("GET", "/v1/ws", &handshake, b"").await;
+    assert_eq!((answer.status, answer.json()["code"].as_str()), (400, Some("invalid-request")));
+    let answer = client.get("/v1/ws").await;
+    assert_eq!((answer.status, answer.json()["code"].as_str()), (400, Some("invalid-request")));
+}
+
+#[tokio::test]
+async fn a_frame_over_the_limit_is_answered_and_closed() {
+    let server = quipu_server::Server { event_bytes_max: 1_000, ..quipu_server::Server::default() };
+    let host = Host::start_with(server).await;
+    let mut socket = Socket::open(&host).await;
+    socket.send(event("1", "t", "s")).await;
+    assert_eq!(socket.receive().await["ack"]["position"], 1);
+    socket.send(event("2", "t", &"x".repeat(100_000))).await;
+    assert_eq!(socket.receive().await["error"]["code"], "event-too-large");
+    assert!(matches!(socket.message().await, Some(Message::Close(Some(frame))) if u16::from(frame.code) == 1009));
+}
+
+#[tokio::test]
+async fn a_shutdown_answers_what_is_in_flight_and_closes() {
+    let mut host = Host::start().await;
+    let mut socket = Socket::open(&host).await;
+    socket.send(event("1", "t", "s")).await;
+    assert_eq!(socket.receive().await["ack"]["position"], 1);
+    host.begin_shutdown();
+    assert!(matches!(socket.message().await, Some(Message::Close(Some(frame))) if u16::from(frame.code) == 1001));
+    host.stopped().await;
+}

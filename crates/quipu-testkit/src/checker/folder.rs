@@ -1,0 +1,26 @@
+//! `store check` finds nothing wrong in a folder that was stopped cleanly, and counts the events that reading counts.
+
+use quipu_store::Storage;
+
+use crate::checker::{Verdict, violated};
+
+const NAME: &str = "folder";
+
+/// Checks every checksum and the hash chain of a tenant's folder.
+pub fn check(storage: &dyn Storage, folder: &str, events: u64, commits: u64) -> Verdict {
+    let report = quipu_store::check(storage, folder, &mut |_, _| {})
+        .map_err(|fault| violated(NAME, format!("the folder cannot be read: {fault}")))?;
+    if let Some(problem) = report.problems.first() {
+        return Err(violated(NAME, format!("expected no problem, found {}: {problem}", report.problems.len())));
+    }
+    if report.torn.is_some() {
+        return Err(violated(NAME, format!("expected no torn tail after a clean stop, found {:?}", report.torn)));
+    }
+    if (report.events, report.commits) != (events, commits) {
+        return Err(violated(
+            NAME,
+            format!("expected {events} events in {commits} commits, found {} in {}", report.events, report.commits),
+        ));
+    }
+    Ok(())
+}
