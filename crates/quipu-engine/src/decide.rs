@@ -256,10 +256,10 @@ impl Turn<'_> {
             records.iter().filter(|record| record.kind == RecordKind::Event).nth(at as usize).cloned()
         };
         let after = self.commits.partition_point(|commit| commit.first_position <= position);
-        if let Some(commit) = after.checked_sub(1).map(|at| &self.commits[at]) {
-            if let Some(record) = events(&commit.records, position - commit.first_position) {
-                return Some(of_record(&record, commit.number));
-            }
+        if let Some(commit) = after.checked_sub(1).map(|at| &self.commits[at])
+            && let Some(record) = events(&commit.records, position - commit.first_position)
+        {
+            return Some(of_record(&record, commit.number));
         }
         let open_from = self.fold.tail.next_position - open.len() as u64;
         let at = position.checked_sub(open_from)?;

@@ -31,6 +31,8 @@ const SEALING_MAX: usize = 2;
 const REPLAY_BYTES: usize = 4 << 20;
 
 type Reply<T> = Box<dyn FnOnce(T) + Send>;
+/// Sends an answer, or the fault that befell the batch it stood in.
+type Answer = Box<dyn FnOnce(Option<&Fault>) + Send>;
 type Watcher = Arc<dyn Fn(u64) + Send + Sync>;
 
 /// One log with all that follows from it.
@@ -80,7 +82,7 @@ enum Input {
 struct Written {
     commit: u64,
     position: u64,
-    replies: Vec<Box<dyn FnOnce(Option<&Fault>) + Send>>,
+    replies: Vec<Answer>,
 }
 
 impl Tenant {
@@ -315,7 +317,7 @@ impl Tenant {
             first_position,
             commits: Vec::with_capacity(count),
         };
-        let mut replies: Vec<Box<dyn FnOnce(Option<&Fault>) + Send>> = Vec::with_capacity(count);
+        let mut replies: Vec<Answer> = Vec::with_capacity(count);
         for input in inputs {
             // A fault in deciding (an index or the log cannot be read) touches this input only.
             match input {
@@ -446,10 +448,11 @@ impl Tenant {
     /// Writes the mark that says that everything is durable, if the log has none at its end.
     pub fn idle(&self) {
         let _one_at_a_time = self.flusher.lock();
-        if self.written.lock().is_empty() && self.refuses_appends().is_none() {
-            if let Err(fault) = self.log.rest() {
-                self.poisoned(fault);
-            }
+        if self.written.lock().is_empty()
+            && self.refuses_appends().is_none()
+            && let Err(fault) = self.log.rest()
+        {
+            self.poisoned(fault);
         }
     }
 
@@ -657,10 +660,10 @@ fn replay(
     let tail = log.tail_at_opening();
     for number in snapshot::list(storage, snapshots)?.into_iter().rev().filter(|number| *number <= tail.number) {
         let fold = snapshot::read(storage, snapshots, number)?.and_then(|body| Fold::decode(&body));
-        if let Some(fold) = fold.filter(|fold| fold.tail.number == number) {
-            if let Some(fold) = replay_from(fold, log, index, hasher)? {
-                return Ok(fold);
-            }
+        if let Some(fold) = fold.filter(|fold| fold.tail.number == number)
+            && let Some(fold) = replay_from(fold, log, index, hasher)?
+        {
+            return Ok(fold);
         }
     }
     match replay_from(Fold::empty(), log, index, hasher)? {

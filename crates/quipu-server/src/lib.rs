@@ -12,6 +12,7 @@ mod body;
 mod connection;
 mod delivery;
 mod document;
+mod gather;
 mod health;
 mod media;
 mod ndjson;
@@ -103,6 +104,7 @@ impl Server {
             openapi: document::openapi(),
             positions: Arc::clone(&positions),
             phases,
+            gather: gather::Gather::start(Arc::clone(&tenant)),
             tenant,
             server: self,
         });
@@ -121,6 +123,8 @@ impl Server {
 /// What every request shares.
 struct App {
     tenant: Arc<Tenant>,
+    /// The way of single events to the tenant.
+    gather: gather::Gather,
     server: Server,
     /// The newest position on disk, for whoever waits for events.
     positions: Arc<watch::Sender<u64>>,

@@ -44,10 +44,10 @@ async fn run(app: Arc<App>, request: Request) -> Result<Response, Problem> {
     match mode {
         Mode::Binary => {
             let prepared = app.tenant.prepare(&binary::read(headers, &bytes)?, None)?;
-            one(&app, prepared).await
+            one(&app, prepared, bytes.len()).await
         }
-        Mode::Structured => one(&app, app.prepare(&bytes)?).await,
-        Mode::Json if !is_array(&bytes) => one(&app, app.prepare(&bytes)?).await,
+        Mode::Structured => one(&app, app.prepare(&bytes)?, bytes.len()).await,
+        Mode::Json if !is_array(&bytes) => one(&app, app.prepare(&bytes)?, bytes.len()).await,
         Mode::Batched | Mode::Json | Mode::Lines => batch(&app, bytes).await,
     }
 }
@@ -57,13 +57,10 @@ fn is_array(json: &[u8]) -> bool {
 }
 
 /// A single event that is refused is answered with its problem and status.
-async fn one(app: &App, prepared: Prepared) -> Result<Response, Problem> {
-    let mut waiting = app.send(vec![Ok(prepared)], ());
-    let reply = waiting.wait().await?;
-    match waiting.finish(Ok(reply)).pop() {
-        Some(Outcome::Refused(problem)) => Err(*problem),
-        Some(outcome) => Ok(answer::json(answer::published(&[outcome]))),
-        None => Err(problem::no_answer()),
+async fn one(app: &App, prepared: Prepared, bytes: usize) -> Result<Response, Problem> {
+    match Outcome::from(app.gather.publish(prepared, bytes).await?) {
+        Outcome::Refused(problem) => Err(*problem),
+        outcome => Ok(answer::json(answer::published(&[outcome]))),
     }
 }
 

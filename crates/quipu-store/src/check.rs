@@ -78,17 +78,17 @@ fn check_segment(
     progress: &mut dyn FnMut(u64),
 ) -> Result<Tail, Fault> {
     let mut tail = recovery::tail_of_header(&segment.header);
-    if let Some(before) = before {
-        if (before.number, before.next_position, before.chain) != (tail.number, tail.next_position, tail.chain) {
-            report.problems.push(format!(
-                "{}: expected to go on after commit {} at position {}, found commit {} at position {} or another hash",
-                segment.name,
-                before.number,
-                before.next_position,
-                tail.number + 1,
-                tail.next_position
-            ));
-        }
+    if let Some(before) = before
+        && (before.number, before.next_position, before.chain) != (tail.number, tail.next_position, tail.chain)
+    {
+        report.problems.push(format!(
+            "{}: expected to go on after commit {} at position {}, found commit {} at position {} or another hash",
+            segment.name,
+            before.number,
+            before.next_position,
+            tail.number + 1,
+            tail.next_position
+        ));
     }
     let mut events = 0;
     let mut commits = 0;

@@ -191,6 +191,7 @@ pub(crate) fn find_end(segment: &Segment) -> Result<End, Fault> {
         // Not even the header is known to be.
         Some((_, HEADER_BYTES)) => 0,
         Some((_, start)) => *start,
+        None if end.offset == HEADER_BYTES => 0,
         None => end.offset,
     };
     if let Some(commit) = last {

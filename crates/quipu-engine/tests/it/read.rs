@@ -15,16 +15,16 @@ fn mixed(i: u64) -> Event<'static> {
         .tag(format!("k:{}", i % 4))
         .tag(format!("m:{}", i % 3))
         .json(format!("{{\"i\":{i},\"pad\":\"{}\"}}", "x".repeat((i % 50) as usize)));
-    if i % 7 != 0 {
+    if !i.is_multiple_of(7) {
         builder = builder.subject(format!("stream/{}", i % 6));
     }
-    if i % 3 == 0 {
+    if i.is_multiple_of(3) {
         builder = builder.correlation_id(format!("c{}", i % 9));
     }
-    if i % 4 == 0 {
+    if i.is_multiple_of(4) {
         builder = builder.attribute("userid", Value::Text("u1".into()));
     }
-    if i % 8 == 0 {
+    if i.is_multiple_of(8) {
         builder = builder.attribute("priority", Value::Text("high".into()));
     }
     builder.build().unwrap()

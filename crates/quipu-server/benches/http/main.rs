@@ -200,7 +200,8 @@ fn main() {
         let known = BENCHES.map(|(known, _)| known);
         assert!(known.contains(&name.as_str()), "expected names among {known:?}, found {name}");
     }
-    let temporary = tempfile::tempdir_in(".").expect("this folder is writable");
+    // Beside the build, so on the disk and not in memory, and out of sight of version control.
+    let temporary = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("the target folder is writable");
     for (_, bench) in BENCHES.iter().filter(|(name, _)| names.is_empty() || names.iter().any(|n| n == name)) {
         bench(temporary.path(), size);
     }

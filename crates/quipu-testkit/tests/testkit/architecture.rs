@@ -180,7 +180,9 @@ fn every_link_in_the_documents_leads_somewhere() {
 fn every_source_file_that_the_documents_name_exists() {
     for document in documents() {
         let text = fs::read_to_string(&document).unwrap();
-        for name in text.split('`').skip(1).step_by(2).filter(|name| name.starts_with("crates/")) {
+        let names =
+            text.split('`').skip(1).step_by(2).filter(|name| name.starts_with("crates/") && !name.contains('*'));
+        for name in names {
             assert!(repository().join(name).exists(), "{} names {name}, which does not exist", document.display());
         }
     }
