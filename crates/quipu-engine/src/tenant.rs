@@ -63,7 +63,7 @@ pub struct Tenant {
     /// Something was appended since the housekeeper last looked.
     pub(crate) is_active: AtomicBool,
     pub(crate) threads: Option<Weak<Threads>>,
-    _lock: Box<dyn Send + Sync>,
+    _lock: Option<Box<dyn Send + Sync>>,
 }
 
 #[derive(Default)]
@@ -123,7 +123,32 @@ impl Tenant {
         let log_options = FileLogOptions { segment_bytes: options.segment_bytes };
         let (log, torn) =
             FileLog::open(Arc::clone(&storage), &format!("{folder}/log"), log_options, clock.now(), number)?;
-        let log: Arc<dyn Log> = Arc::new(log);
+        let mut tenant = Self::on_log(Arc::new(log), storage, folder, clock, random, options)?;
+        (tenant.torn, tenant.threads, tenant._lock) = (torn, threads, Some(lock));
+        Ok(Arc::new(tenant))
+    }
+
+    /// Opens the tenant of any log, without threads; indexes and snapshots are kept in a folder of `storage`. The log
+    /// sees to it that it has one owner.
+    pub fn open_on(
+        log: Arc<dyn Log>,
+        storage: Arc<dyn Storage>,
+        folder: &str,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+        options: Options,
+    ) -> Result<Arc<Self>, Fault> {
+        Self::on_log(log, storage, folder, clock, random, options).map(Arc::new)
+    }
+
+    fn on_log(
+        log: Arc<dyn Log>,
+        storage: Arc<dyn Storage>,
+        folder: &str,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+        options: Options,
+    ) -> Result<Self, Fault> {
         let hasher = TermHasher::new(begin(log.as_ref(), clock.now(), random.as_ref())?);
         let tail = log.tail_at_opening();
         let index = Index::open(
@@ -136,7 +161,7 @@ impl Tenant {
         )?;
         let fold = replay(storage.as_ref(), &format!("{folder}/snapshots"), log.as_ref(), &index, &hasher)?;
         let position = fold.tail.next_position - 1;
-        Ok(Arc::new(Self {
+        Ok(Self {
             folder: folder.to_owned(),
             storage,
             options,
@@ -144,7 +169,7 @@ impl Tenant {
             log,
             index,
             hasher,
-            torn,
+            torn: None,
             mailbox: Mutex::default(),
             durable_position: AtomicU64::new(position),
             durable_commit: AtomicU64::new(fold.tail.number),
@@ -159,9 +184,9 @@ impl Tenant {
             flushing: AtomicBool::new(false),
             maintaining: AtomicBool::new(false),
             is_active: AtomicBool::new(true),
-            threads,
-            _lock: lock,
-        }))
+            threads: None,
+            _lock: None,
+        })
     }
 
     /// What opening cut off, if the log ended in the middle of a write.
@@ -381,13 +406,22 @@ impl Tenant {
     /// Makes durable what is written and sends the replies. Returns how many.
     pub fn flush(&self) -> usize {
         let _one_at_a_time = self.flusher.lock();
-        let batches = std::mem::take(&mut *self.written.lock());
+        let mut batches = std::mem::take(&mut *self.written.lock());
         let Some(last) = batches.back() else { return 0 };
-        let fault = if last.commit > self.durable_commit.load(Ordering::Acquire) {
-            self.log.complete().err().map(|fault| self.poisoned(fault))
-        } else {
-            None
-        };
+        let mut fault = None;
+        if last.commit > self.durable_commit.load(Ordering::Acquire) {
+            match self.log.complete() {
+                Ok(durable) => {
+                    // A log may be late with a part of what it was asked for: that part waits for the next flush.
+                    let is_durable = batches.partition_point(|batch| batch.commit <= durable);
+                    let late = batches.split_off(is_durable);
+                    let mut written = self.written.lock();
+                    late.into_iter().rev().for_each(|batch| written.push_front(batch));
+                }
+                Err(failed) => fault = Some(self.poisoned(failed)),
+            }
+        }
+        let Some(last) = batches.back() else { return 0 };
         let position = last.position;
         if fault.is_none() {
             self.durable_commit.store(last.commit, Ordering::Release);
@@ -426,8 +460,9 @@ impl Tenant {
         self.forget_old_pairs(window)?;
         let fold = self.decider.lock().clone();
         // The copy may rest on commits that are not durable yet; the snapshot must not.
-        self.log.complete()?;
-        snapshot::write(self.storage.as_ref(), &self.snapshots(), fold.tail.number, &fold.encode())?;
+        if self.log.complete()? >= fold.tail.number {
+            snapshot::write(self.storage.as_ref(), &self.snapshots(), fold.tail.number, &fold.encode())?;
+        }
         Ok(true)
     }
 
@@ -463,7 +498,7 @@ impl Tenant {
     pub fn close(&self) -> Result<(), Fault> {
         self.mailbox.lock().is_closed = true;
         while self.decide() > 0 {}
-        while self.flush() > 0 {}
+        while self.flush() > 0 || (!self.written.lock().is_empty() && self.refuses_appends().is_none()) {}
         match self.refuses_appends() {
             Some(_) => Ok(()),
             None => self.log.close(),

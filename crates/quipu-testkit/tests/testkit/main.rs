@@ -9,4 +9,6 @@ mod crash_matrix;
 mod disk;
 mod formats;
 mod log;
+mod outcomes;
+mod seam;
 mod simulation;

@@ -9,6 +9,7 @@ mod contexts;
 mod demo;
 mod events;
 mod failures;
+mod kill_loop;
 mod process;
 mod stores;
 mod tails;

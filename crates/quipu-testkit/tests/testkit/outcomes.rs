@@ -1,0 +1,91 @@
+//! What a failing disk means to whoever appends: each fault has one outcome, and a message that names the file and what
+//! to do. The simulation meets these faults in every mixture; here each stands alone.
+
+use std::sync::Arc;
+
+use quipu_domain::{Direction, Event, Filter, Timestamp};
+use quipu_engine::{Fault, Options, Published, Tenant};
+use quipu_store::Storage;
+use quipu_testkit::{FailedSync, FaultyDisk, Kind, SeededRandom, Trigger, VirtualClock};
+
+fn open(disk: &FaultyDisk) -> Result<Arc<Tenant>, Fault> {
+    let storage: Arc<dyn Storage> = Arc::new(disk.clone());
+    let options = Options { segment_bytes: 16 << 10, run_events: 30, ..Options::default() };
+    let clock = Arc::new(VirtualClock::new(Timestamp(1)));
+    Tenant::open(storage, "t", clock, Arc::new(SeededRandom::new(1)), options)
+}
+
+fn publish(tenant: &Arc<Tenant>, id: &str) -> Result<Vec<Published>, Fault> {
+    let event = Event::builder(id, "/s", "t").subject("s").build().unwrap();
+    tenant.publish_wait(vec![tenant.prepare(&event, None).unwrap()])
+}
+
+fn readable(tenant: &Tenant) -> usize {
+    tenant.read(&Filter::default(), Direction::Forward, None, 10_000).unwrap().events.len()
+}
+
+/// Publishes until the disk refuses; how many were acknowledged, and the fault.
+fn publish_until_refused(tenant: &Arc<Tenant>) -> (usize, Fault) {
+    for i in 0..100_000 {
+        if let Err(fault) = publish(tenant, &i.to_string()) {
+            return (i, fault);
+        }
+    }
+    panic!("the disk never refused");
+}
+
+#[test]
+fn a_full_disk_makes_the_store_read_only_and_says_so() {
+    let disk = FaultyDisk::new(1);
+    let tenant = open(&disk).unwrap();
+    for i in 0..10 {
+        publish(&tenant, &format!("before{i}")).unwrap();
+    }
+    disk.limit_bytes(Some(disk.bytes() + 2_000));
+    let (acknowledged, fault) = publish_until_refused(&tenant);
+    assert!(matches!(&fault, Fault::DiskFull { path } if path.contains("/log/")), "{fault}");
+    assert!(fault.to_string().contains("free some room"), "{fault}");
+    assert!(matches!(publish(&tenant, "more"), Err(Fault::DiskFull { .. })));
+    assert_eq!(readable(&tenant), 10 + acknowledged);
+    // Room alone does not help a store whose last write failed: a restart does.
+    disk.limit_bytes(None);
+    drop(tenant);
+    let tenant = open(&disk).unwrap();
+    assert!(readable(&tenant) >= 10 + acknowledged);
+    publish(&tenant, "after").unwrap();
+}
+
+#[test]
+fn a_failed_sync_refuses_appends_until_a_restart_and_loses_nothing() {
+    for outcome in [FailedSync::StayDirty, FailedSync::Dropped, FailedSync::Clean] {
+        let disk = FaultyDisk::new(2);
+        disk.failed_sync(outcome);
+        let tenant = open(&disk).unwrap();
+        for i in 0..10 {
+            publish(&tenant, &format!("before{i}")).unwrap();
+        }
+        disk.fail(Kind::Sync, Trigger::At(1));
+        let fault = publish(&tenant, "unknown").unwrap_err();
+        assert!(fault.to_string().contains("restart"), "{fault}");
+        assert!(matches!(publish(&tenant, "later"), Err(Fault::Poisoned { .. })));
+        assert_eq!(readable(&tenant), 10);
+        drop(tenant);
+        let tenant = open(&disk).unwrap();
+        assert!(readable(&tenant) >= 10);
+        publish(&tenant, "after").unwrap();
+    }
+}
+
+#[test]
+fn a_read_only_folder_is_named_when_it_is_opened() {
+    let disk = FaultyDisk::new(3);
+    let tenant = open(&disk).unwrap();
+    publish(&tenant, "1").unwrap();
+    tenant.close().unwrap();
+    drop(tenant);
+    disk.set_read_only(true);
+    let fault = open(&disk).map(|_| ()).unwrap_err();
+    assert!(matches!(&fault, Fault::Io { path, .. } if !path.is_empty()), "{fault}");
+    disk.set_read_only(false);
+    assert_eq!(readable(&open(&disk).unwrap()), 1);
+}
