@@ -75,28 +75,41 @@ impl Chains {
     /// Calls `each` with every key in order and its positions, oldest first. Only keys are sorted: a chain is in order
     /// already, and most entries belong to few keys.
     pub fn each_sorted(&self, mut each: impl FnMut(u64, &[u32])) {
-        let mut heads: Vec<(u64, u32)> =
-            self.heads.iter().map(|head| (self.entries[*head as usize].key, *head)).collect();
-        heads.sort_unstable();
+        let mut newest = self.newest_entries();
+        newest.sort_unstable_by_key(|entry| entry.key);
         let mut positions = Vec::new();
-        for (key, head) in heads {
+        for entry in newest {
             positions.clear();
-            let mut at = head;
-            while at != NONE {
-                let entry = &self.entries[at as usize];
+            positions.push(entry.at);
+            let mut older = entry.older;
+            while older != NONE {
+                let entry = &self.entries[older as usize];
                 positions.push(entry.at);
-                at = entry.older;
+                older = entry.older;
             }
             positions.reverse();
             // An event that carries a tag twice is there twice.
             positions.dedup();
-            each(key, &positions);
+            each(entry.key, &positions);
         }
+    }
+
+    /// The newest entry of every key, in no order. Two passes over the array, where asking the table would be a jump
+    /// through memory for each key.
+    fn newest_entries(&self) -> Vec<Entry> {
+        let mut is_older = vec![0u64; self.entries.len().div_ceil(64)];
+        for entry in self.entries.iter().filter(|entry| entry.older != NONE) {
+            is_older[entry.older as usize / 64] |= 1 << (entry.older % 64);
+        }
+        let is_newest = |at: usize| is_older[at / 64] & (1 << (at % 64)) == 0;
+        let mut newest = Vec::with_capacity(self.heads.len());
+        newest.extend(self.entries.iter().enumerate().filter(|(at, _)| is_newest(*at)).map(|(_, entry)| *entry));
+        newest
     }
 
     /// Every key once, in no order.
     pub fn keys(&self) -> impl Iterator<Item = u64> {
-        self.heads.iter().map(|head| self.entries[*head as usize].key)
+        self.newest_entries().into_iter().map(|entry| entry.key)
     }
 
     fn clear(&mut self) {

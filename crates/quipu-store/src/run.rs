@@ -5,7 +5,7 @@
 //! file   = block* bitmap* locators fences footer
 //! block  = (key_delta:varint count:varint positions)* crc:u32      about 4 KiB; keys sorted, the first delta is from
 //!                                                                   the fence's key; up to 16 positions stand inline
-//!                                                                   as varint deltas, more are offset:varint len:varint
+//!                                                                   as varint deltas, more are offset:u32 len:u32
 //! bitmap = roaring (its portable format) crc:u32
 //! locators = (low:u32 for each of up to 1,024 events, crc:u32)*
 //! fences = (key:u64 offset:u32 len:u32)* for ids, then for terms; then (from_event:u32 locator_high:u32)*

@@ -50,6 +50,7 @@ fn mutated(input: &[u8], dice: &mut Dice) -> Vec<u8> {
 fn no_decoder_panics_and_what_is_read_is_written_again() {
     replay("envelope", fuzz::envelope);
     replay("events", fuzz::events);
+    replay("headers", fuzz::headers);
     replay("frame", fuzz::frame);
     replay("body", fuzz::body);
     replay("query", fuzz::query);
