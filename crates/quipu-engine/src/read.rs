@@ -295,6 +295,7 @@ impl Tenant {
     ) -> Result<Page, Fault> {
         let filter = Filter { subjects: vec![subject.to_owned()], ..Filter::default() };
         let from = match from_version {
+            Some(0) if direction == Direction::Forward => None,
             Some(version) => match self.position_of_version(subject, version, direction)? {
                 Some(position) => Some(position),
                 None => return Ok(Page::default()),

@@ -128,6 +128,7 @@ fn a_stream_is_read_from_any_version_in_both_directions() {
     };
     let newest = tenant.stream("stream/1").unwrap().version;
     assert_eq!(versions(Direction::Forward, None, 1_000), ((1..=newest).collect(), None));
+    assert_eq!(versions(Direction::Forward, Some(0), 2), (vec![1, 2], Some(3)));
     assert_eq!(versions(Direction::Forward, Some(5), 3), (vec![5, 6, 7], Some(8)));
     assert_eq!(versions(Direction::Backward, Some(5), 3), (vec![5, 4, 3], Some(2)));
     assert_eq!(versions(Direction::Backward, Some(2), 3), (vec![2, 1], None));
