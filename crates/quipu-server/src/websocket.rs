@@ -24,8 +24,12 @@ use crate::delivery::Deliveries;
 use crate::publish::{Entry, Waiting};
 use crate::{App, Phase, answer, problem, reached};
 
-/// Most frames that are handed to the engine together.
-const GROUP_FRAMES: usize = 256;
+/// Most frames that are handed to the engine together: few, so that the next ones are parsed while these are written.
+/// With 64 events in flight 32 make 115,000 events/s where 256 make 84,000, all 64 going round as one.
+const GROUP_FRAMES: usize = 32;
+/// What is read at once. The buffer is cleared before each read and kept while the connection is idle; what the
+/// library proposes, 128 KiB, costs 4 % of the time and more memory than all else of a connection.
+const READ_BYTES: usize = 8 << 10;
 /// Events of one connection that may be unanswered before its frames are read no further.
 const IN_FLIGHT_MAX: usize = 4_096;
 
@@ -56,7 +60,8 @@ fn open(
         Problem::new(Code::TooManyConnections, "expected fewer connections than the limit, found as many")
     })?;
     let limit = app.event_json_bytes_max();
-    let upgrade = upgrade.protocols([SUBPROTOCOL]).max_message_size(limit).max_frame_size(limit);
+    let upgrade =
+        upgrade.protocols([SUBPROTOCOL]).read_buffer_size(READ_BYTES).max_message_size(limit).max_frame_size(limit);
     Ok(upgrade.on_upgrade(move |socket| async move {
         let mut phases = app.phases.clone();
         let mut session = Session { app, socket, groups: VecDeque::new(), in_flight: 0, deliveries: None };
