@@ -236,7 +236,8 @@ mod tests {
             (r#"{"stream":"","version":1}"#, "/conditions/0/stream"),
             (r#"{"stream":"a","version":1,"after":1}"#, "/conditions/0"),
             (r#"{"after":1}"#, "/conditions/0"),
-            (r#"{"after":1,"query":{"items":[]}}"#, "/conditions/0/query"),
+            (r#"{"after":1,"query":{"items":[{}]}}"#, "/conditions/0/query"),
+            (r#"{"after":1,"query":{"items":[{"types":["order.*"]}]}}"#, "/conditions/0/query"),
             (r#"{"after":1,"query":{"items":[{"tags":["x"]}]}}"#, "/conditions/0/query"),
         ] {
             assert_eq!(conditions(json).expect_err(json).members["pointer"], pointer, "{json}");

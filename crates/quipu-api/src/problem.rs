@@ -197,6 +197,7 @@ impl From<&Refusal> for Problem {
                 Self::new(Code::PartlyRepeated, detail).with("index", *index).with("position", *position)
             }
             Refusal::RepeatedWithin { index } => Self::new(Code::RepeatedWithin, detail).with("index", *index),
+            Refusal::TooLarge { .. } => Self::new(Code::BodyTooLarge, detail),
             Refusal::CheckpointBehind { source, recorded, given } => Self::new(Code::CheckpointBehind, detail)
                 .with("source", source.as_str())
                 .with("recorded", *recorded)

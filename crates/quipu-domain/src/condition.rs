@@ -125,6 +125,15 @@ pub enum Refusal {
         /// The event that comes second, from 0.
         index: usize,
     },
+    /// An append that is larger than one commit may be.
+    TooLarge {
+        /// What there is too much of: events, bytes or conditions.
+        what: &'static str,
+        /// How many there may be.
+        limit: usize,
+        /// How many there are.
+        actual: usize,
+    },
     /// A checkpoint must advance.
     CheckpointBehind {
         /// Who numbers.
@@ -184,6 +193,9 @@ impl fmt::Display for Refusal {
             ),
             Self::RepeatedWithin { index } => {
                 write!(f, "event {index} has the source and id of an earlier event of this append")
+            }
+            Self::TooLarge { what, limit, actual } => {
+                write!(f, "expected at most {limit} {what} in one append, found {actual}: split it")
             }
             Self::CheckpointBehind { source, recorded, given } => {
                 write!(f, "checkpoint of {source}: expected a number above {recorded}, found {given}")

@@ -56,6 +56,7 @@ pub(crate) fn read<'a>(fields: &Fields<'a>) -> Result<Incoming<'a>, InvalidEvent
         builder = builder.time(text("timestamp", raw)?);
     }
     if let Some(raw) = optional(fields, "data")? {
+        crate::json::check_depth(raw)?;
         builder = builder.data_content_type("application/json").data(Data::Json(Cow::Borrowed(raw)));
     }
     if let Some(raw) = optional(fields, "metadata")? {

@@ -5,6 +5,7 @@
 //! nearly no copies.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt;
 
 use base64::Engine as _;
@@ -14,6 +15,7 @@ use serde_json::value::RawValue;
 
 use crate::domain_envelope;
 use crate::event::{clip, invalid};
+use crate::limits::JSON_DEPTH_MAX;
 use crate::{Data, Event, InvalidEvent, Timestamp, Value};
 
 /// An event as it came in, and what it claims about its stream.
@@ -142,6 +144,7 @@ impl<'a> Data<'a> {
         }
         if is_json(media_type) {
             let raw: &RawValue = serde_json::from_slice(body).map_err(|error| malformed(&error))?;
+            check_depth(raw.get())?;
             return Ok(Data::Json(Cow::Borrowed(raw.get())));
         }
         let is_text = media_type.is_some_and(|m| m.trim_start().to_ascii_lowercase().starts_with("text/"));
@@ -150,6 +153,53 @@ impl<'a> Data<'a> {
             _ => Ok(Data::Binary(Cow::Borrowed(body))),
         }
     }
+}
+
+/// Whether two JSON texts say the same: members in any order, strings by what they stand for, numbers to the letter,
+/// since a float cannot tell large ones apart.
+pub(crate) fn same_value(a: &str, b: &str) -> bool {
+    fn parse<'a, T: Deserialize<'a>>(text: &'a str) -> Option<T> {
+        serde_json::from_str(text).ok()
+    }
+    let (a, b) = (a.trim(), b.trim());
+    match (a.as_bytes().first(), b.as_bytes().first()) {
+        (Some(b'{'), Some(b'{')) => {
+            let members = parse::<BTreeMap<String, &RawValue>>(a).zip(parse::<BTreeMap<String, &RawValue>>(b));
+            members.is_some_and(|(a, b)| {
+                a.len() == b.len() && a.iter().zip(&b).all(|((k, v), (l, w))| k == l && same_value(v.get(), w.get()))
+            })
+        }
+        (Some(b'['), Some(b'[')) => {
+            let items = parse::<Vec<&RawValue>>(a).zip(parse::<Vec<&RawValue>>(b));
+            items
+                .is_some_and(|(a, b)| a.len() == b.len() && a.iter().zip(&b).all(|(v, w)| same_value(v.get(), w.get())))
+        }
+        (Some(b'"'), Some(b'"')) => parse::<String>(a) == parse::<String>(b),
+        _ => a == b,
+    }
+}
+
+/// Most parsers refuse JSON that is nested deeper than about a hundred levels: such data could be stored and never
+/// read.
+pub(crate) fn check_depth(text: &str) -> Result<(), InvalidEvent> {
+    let (mut depth, mut in_string, mut escaped) = (0usize, false, false);
+    for byte in text.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            b'{' | b'[' if !in_string => {
+                depth += 1;
+                if depth > JSON_DEPTH_MAX {
+                    let expected = format!("JSON of at most {JSON_DEPTH_MAX} levels");
+                    return Err(invalid("data", expected, "deeper nesting"));
+                }
+            }
+            b'}' | b']' if !in_string => depth -= 1,
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 fn read_data<'a>(
@@ -165,7 +215,10 @@ fn read_data<'a>(
             Err(_) => Err(invalid("data_base64", "base64 with padding (RFC 4648, section 4)", clip(&encoded))),
         },
         (Some(raw), None) if !is_json(media_type) && raw.starts_with('"') => Ok(Data::Text(text("data", raw)?)),
-        (Some(raw), None) => Ok(Data::Json(Cow::Borrowed(raw))),
+        (Some(raw), None) => {
+            check_depth(raw)?;
+            Ok(Data::Json(Cow::Borrowed(raw)))
+        }
     }
 }
 
@@ -403,6 +456,17 @@ mod tests {
             let error = parse_event(json.as_bytes()).expect_err(json).to_string();
             assert!(error.contains(part), "{json}: {error}");
         }
+    }
+
+    #[test]
+    fn data_that_is_nested_too_deep_is_refused() {
+        let nested = |levels: usize| {
+            let data = format!("{}\"[[[\\\"[\"{}", "[".repeat(levels), "]".repeat(levels));
+            format!(r#"{{"specversion":"1.0","id":"1","source":"/s","type":"t","data":{data}}}"#)
+        };
+        assert!(parse_event(nested(JSON_DEPTH_MAX).as_bytes()).is_ok());
+        assert!(parse_event(nested(JSON_DEPTH_MAX + 1).as_bytes()).is_err());
+        assert!(Data::from_body(None, "[".repeat(200).as_bytes()).is_err());
     }
 
     #[test]

@@ -22,8 +22,12 @@ pub const TAG_BYTES_MAX: usize = 256;
 pub const TYPE_LEVELS_MAX: usize = 8;
 /// Largest event (its stored form) unless configured otherwise.
 pub const EVENT_BYTES_DEFAULT: usize = 1 << 20;
+/// Deepest nesting of JSON data. Parsers give up at 128 levels, and an event on a page has some around it.
+pub const JSON_DEPTH_MAX: usize = 100;
 /// Most events in one append: one commit is one frame and is decided in one step.
 pub const APPEND_EVENTS_MAX: usize = 10_000;
+/// Most bytes of events in one append, as stored: a commit is one frame, which is read and checked as a whole.
+pub const APPEND_BYTES_MAX: usize = 64 << 20;
 /// Most conditions on one append.
 pub const CONDITIONS_MAX: usize = 64;
 /// Most items in one query, and most types or tags in one item.

@@ -1,15 +1,16 @@
 //! A query: which events a decision rests on, by type and tag, across streams. The shape is that of the "Dynamic
 //! Consistency Boundary" specification (dcb.events): an event matches a query if it matches any item, and an item if
-//! its type is one of the item's types and it carries all of the item's tags. An empty list restricts nothing.
+//! its type is one of the item's types and it carries all of the item's tags. An empty list restricts nothing: a query
+//! without items matches every event.
 
 use crate::event::is_tag;
 use crate::limits::{QUERY_ITEMS_MAX, TYPE_BYTES_MAX};
 use crate::{Event, base_type};
 
-/// Events that match any of the items.
+/// Events that match any of the items; without items, all events.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Query {
-    /// At least one item.
+    /// The items.
     pub items: Vec<QueryItem>,
 }
 
@@ -25,16 +26,16 @@ pub struct QueryItem {
 impl Query {
     /// Whether the event matches any item.
     pub fn matches(&self, event: &Event<'_>) -> bool {
-        self.items.iter().any(|item| item.matches(event))
+        self.items.is_empty() || self.items.iter().any(|item| item.matches(event))
     }
 
-    /// Checks the shape: 1 to [`QUERY_ITEMS_MAX`] items, none that matches everything, valid types and tags.
+    /// Checks the shape: at most [`QUERY_ITEMS_MAX`] items, none that is empty, valid types and tags.
     ///
     /// # Errors
     /// What was expected and what was found, in words.
     pub fn check(&self) -> Result<(), String> {
-        if self.items.is_empty() || self.items.len() > QUERY_ITEMS_MAX {
-            return Err(format!("expected 1 to {QUERY_ITEMS_MAX} items, found {}", self.items.len()));
+        if self.items.len() > QUERY_ITEMS_MAX {
+            return Err(format!("expected at most {QUERY_ITEMS_MAX} items, found {}", self.items.len()));
         }
         for item in &self.items {
             if item.types.is_empty() && item.tags.is_empty() {
@@ -45,6 +46,12 @@ impl Query {
             }
             if item.types.iter().any(|t| t.is_empty() || t.len() > TYPE_BYTES_MAX) {
                 return Err(format!("expected types of 1 to {TYPE_BYTES_MAX} bytes"));
+            }
+            if let Some(kind) = item.types.iter().find(|kind| kind.contains('*')) {
+                return Err(format!(
+                    "expected whole types, found {:?}: a query knows no prefixes",
+                    crate::event::clip(kind)
+                ));
             }
             if let Some(tag) = item.tags.iter().find(|tag| !is_tag(tag)) {
                 return Err(format!("expected tags such as customer:c1, found {:?}", crate::event::clip(tag)));
@@ -93,8 +100,10 @@ mod tests {
     }
 
     #[test]
-    fn a_query_that_matches_everything_is_refused() {
-        assert!(Query::default().check().is_err());
+    fn a_query_without_items_is_all_events_and_an_empty_item_is_refused() {
+        assert!(Query::default().check().is_ok());
+        assert!(Query::default().matches(&Event::builder("1", "/s", "t").build().unwrap()));
+        assert!(Query { items: vec![item(&["order.*"], &[])] }.check().is_err());
         assert!(Query { items: vec![item(&[], &[])] }.check().is_err());
         assert!(Query { items: vec![item(&[], &["notag"])] }.check().is_err());
         assert!(Query { items: vec![item(&["t"], &["a:b"])] }.check().is_ok());

@@ -35,14 +35,16 @@ impl Trace {
     /// Arranges events into trees. Each stands once, also when causes form a circle.
     pub fn arrange(events: Vec<TraceNode>, is_cut: bool) -> Self {
         let events: BTreeMap<u64, TraceNode> = events.into_iter().map(|node| (node.position, node)).collect();
-        // An id may recur under another source; the oldest is taken for the cause, since causes come first.
-        let mut by_id: HashMap<&str, u64> = HashMap::new();
-        for (position, node) in &events {
-            by_id.entry(&node.id).or_insert(*position);
+        let mut by_id: HashMap<&str, Vec<&TraceNode>> = HashMap::new();
+        for node in events.values() {
+            by_id.entry(&node.id).or_default().push(node);
         }
+        // An id may recur under another source: the event's own source comes first, then the newest before it.
         let parent = |node: &TraceNode| {
-            let cause = by_id.get(node.causation_id.as_deref()?)?;
-            (*cause != node.position).then_some(*cause)
+            let others = by_id.get(node.causation_id.as_deref()?)?.iter().filter(|n| n.position != node.position);
+            let own = others.clone().rfind(|cause| cause.source == node.source);
+            let before = others.clone().rfind(|cause| cause.position < node.position);
+            own.or(before).or(others.clone().next()).map(|cause| cause.position)
         };
         let mut children: BTreeMap<Option<u64>, Vec<u64>> = BTreeMap::new();
         for (position, node) in &events {
@@ -91,6 +93,18 @@ mod tests {
     fn effects_follow_their_cause() {
         let events = vec![node(1, "a", None), node(2, "b", Some("a")), node(3, "c", None), node(4, "d", Some("b"))];
         assert_eq!(shape(events), [(0, 1), (1, 2), (2, 4), (0, 3)]);
+    }
+
+    #[test]
+    fn an_id_that_recurs_means_the_one_of_the_same_source() {
+        let of = |position, source: &str, id, cause| TraceNode { source: source.into(), ..node(position, id, cause) };
+        let events = vec![
+            of(1, "/a", "1", None),
+            of(2, "/b", "1", None),
+            of(3, "/b", "2", Some("1")),
+            of(4, "/a", "2", Some("1")),
+        ];
+        assert_eq!(shape(events), [(0, 1), (1, 4), (0, 2), (1, 3)]);
     }
 
     #[test]

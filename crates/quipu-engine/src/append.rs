@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use quipu_domain::{Checkpoint, Condition, Event, InvalidEvent, Refusal};
+use quipu_domain::{Checkpoint, Condition, Event, InvalidEvent, Refusal, limits};
 use quipu_store::{Fault, Record, RecordKind, TermHasher, body};
 
 /// An event that is checked, encoded and hashed: ready for the mailbox.
@@ -63,6 +63,23 @@ pub struct Append {
     pub conditions: Vec<Condition>,
     /// How far an outside source is copied with these events.
     pub checkpoint: Option<Checkpoint>,
+}
+
+impl Append {
+    /// Whether this fits into one commit.
+    pub(crate) fn check_size(&self) -> Result<(), Refusal> {
+        let bytes = self.events.iter().map(Prepared::bytes).sum();
+        for (what, limit, actual) in [
+            ("events", limits::APPEND_EVENTS_MAX, self.events.len()),
+            ("bytes", limits::APPEND_BYTES_MAX, bytes),
+            ("conditions", limits::CONDITIONS_MAX, self.conditions.len()),
+        ] {
+            if actual > limit {
+                return Err(Refusal::TooLarge { what, limit, actual });
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Where an event was recorded.

@@ -47,6 +47,9 @@ fn expr_of_type(wanted: &TypeMatch, hasher: &TermHasher) -> Expr {
 
 /// What a query asks of the index.
 pub(crate) fn expr_of_query(query: &Query, hasher: &TermHasher) -> Expr {
+    if query.items.is_empty() {
+        return Expr::All;
+    }
     let items = query.items.iter().map(|item| {
         let mut parts: Vec<Expr> = item.tags.iter().map(|tag| Expr::Has(hasher.term(Term::Tag(tag)))).collect();
         if !item.types.is_empty() {

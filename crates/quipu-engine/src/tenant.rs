@@ -5,7 +5,7 @@
 //! each other: while one batch syncs, the next is decided. Each stage is run by one thread at a time, whoever that
 //! is: a thread of the engine, a caller that waits for its own append, or the simulator.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
@@ -21,7 +21,7 @@ use crate::decide::{Checked, Turn, Window};
 use crate::fold::Fold;
 use crate::options::{Clock, Options, Random};
 use crate::query::{expr_of_query, first_match};
-use crate::threads::{Job, Threads};
+use crate::threads::{AbortOnPanic, Job, Threads};
 
 /// What one turn of the loop takes at most: longer turns would make the first of them wait for the last.
 const TURN_BYTES: usize = 8 << 20;
@@ -47,6 +47,8 @@ pub struct Tenant {
     torn: Option<TornTail>,
     mailbox: Mutex<Mailbox>,
     decider: Mutex<Fold>,
+    /// Those of the fold that are durable.
+    checkpoints: Mutex<BTreeMap<String, u64>>,
     written: Mutex<VecDeque<Written>>,
     /// Serializes flushes, so that replies are sent in order.
     flusher: Mutex<()>,
@@ -82,6 +84,7 @@ enum Input {
 struct Written {
     commit: u64,
     position: u64,
+    checkpoints: Vec<(String, u64)>,
     replies: Vec<Answer>,
 }
 
@@ -174,6 +177,7 @@ impl Tenant {
             durable_position: AtomicU64::new(position),
             durable_commit: AtomicU64::new(fold.tail.number),
             streams: AtomicU64::new(fold.streams.len() as u64),
+            checkpoints: Mutex::new(fold.checkpoints.clone()),
             decider: Mutex::new(fold),
             written: Mutex::default(),
             flusher: Mutex::new(()),
@@ -226,7 +230,7 @@ impl Tenant {
         reply: impl FnOnce(Result<Appended, NotAppended>) + Send + 'static,
     ) {
         match self.pre_check(&mut append) {
-            Err(fault) => reply(Err(fault.into())),
+            Err(refused) => reply(Err(refused)),
             Ok(checked) => {
                 let bytes = append.events.iter().map(Prepared::bytes).sum();
                 if self.enqueue(bytes, Input::Append(append, checked, Box::new(reply))) {
@@ -272,9 +276,10 @@ impl Tenant {
         Ok(())
     }
 
-    fn pre_check(&self, append: &mut Append) -> Result<Vec<Checked>, Fault> {
+    fn pre_check(&self, append: &mut Append) -> Result<Vec<Checked>, NotAppended> {
+        append.check_size()?;
         self.look_up(&mut append.events)?;
-        append.conditions.iter().map(|condition| self.check_condition(condition)).collect()
+        Ok(append.conditions.iter().map(|condition| self.check_condition(condition)).collect::<Result<_, _>>()?)
     }
 
     /// Looks for a match in what is durable, on the caller's thread: the loop then looks at what is newer.
@@ -366,7 +371,8 @@ impl Tenant {
         }
         self.streams.store(fold.streams.len() as u64, Ordering::Relaxed);
         // Under the decider's lock, so that batches stand in order.
-        self.written.lock().push_back(Written { commit, position, replies });
+        let checkpoints = checkpoints_of(&commits);
+        self.written.lock().push_back(Written { commit, position, checkpoints, replies });
         drop(fold);
         while self.index.sealing() > SEALING_MAX && self.refuses_appends().is_none() {
             self.flush();
@@ -430,6 +436,9 @@ impl Tenant {
         let mut count = 0;
         for batch in batches {
             count += batch.replies.len();
+            if fault.is_none() {
+                self.checkpoints.lock().extend(batch.checkpoints);
+            }
             batch.replies.into_iter().for_each(|reply| reply(fault.as_ref()));
         }
         if fault.is_none() {
@@ -524,9 +533,9 @@ impl Tenant {
         snapshot::folder_bytes(self.storage.as_ref(), &self.snapshots())
     }
 
-    /// The number recorded for an outside source, counting what is about to be durable.
+    /// The number durably recorded for an outside source.
     pub fn checkpoint(&self, source: &str) -> Option<u64> {
-        self.decider.lock().checkpoints.get(source).copied()
+        self.checkpoints.lock().get(source).copied()
     }
 
     /// Calls `woken` with the newest durable position after every batch, until the guard is dropped. It runs on the
@@ -565,6 +574,7 @@ impl Tenant {
     /// Runs the decide stage until nothing waits, starting the flush stage as batches are written. The caller has
     /// set `deciding`.
     pub(crate) fn decide_while_waiting(self: &Arc<Self>, threads: &Threads) {
+        let _bug = AbortOnPanic;
         loop {
             self.decide();
             self.deciding.store(false, Ordering::SeqCst);
@@ -585,6 +595,7 @@ impl Tenant {
     /// Runs the flush stage until nothing is written, at most `rounds` times on this thread. The caller has set
     /// `flushing`.
     pub(crate) fn flush_while_written(self: &Arc<Self>, threads: &Threads, rounds: usize) {
+        let _bug = AbortOnPanic;
         for round in 1.. {
             self.flush();
             self.flushing.store(false, Ordering::SeqCst);
@@ -655,6 +666,13 @@ impl<T> Slot<T> {
     }
 }
 
+fn checkpoints_of(commits: &[Commit]) -> Vec<(String, u64)> {
+    let records = commits.iter().flat_map(|commit| &commit.records);
+    let checkpoints = records.filter(|record| record.kind == RecordKind::Checkpoint);
+    let read = checkpoints.filter_map(|record| Record::read_checkpoint(&record.body));
+    read.map(|(source, number)| (source.to_owned(), number)).collect()
+}
+
 fn lock(storage: &dyn Storage, folder: &str) -> Result<Box<dyn Send + Sync>, Fault> {
     let path = format!("{folder}/lock");
     storage.lock(&path).map_err(|e| match e.kind() {
@@ -693,8 +711,19 @@ fn replay(
     hasher: &TermHasher,
 ) -> Result<Fold, Fault> {
     let tail = log.tail_at_opening();
-    for number in snapshot::list(storage, snapshots)?.into_iter().rev().filter(|number| *number <= tail.number) {
+    for number in snapshot::list(storage, snapshots)?.into_iter().rev() {
         let fold = snapshot::read(storage, snapshots, number)?.and_then(|body| Fold::decode(&body));
+        if number > tail.number && fold.is_some() {
+            // A snapshot is written of what is durable only: the log has lost its end.
+            return Err(Fault::Damaged {
+                path: storage.display(&snapshots.replace("snapshots", "log")),
+                offset: 0,
+                detail: format!(
+                    "it ends with commit {}, and a snapshot has commit {number}: the end of the log is missing",
+                    tail.number
+                ),
+            });
+        }
         if let Some(fold) = fold.filter(|fold| fold.tail.number == number)
             && let Some(fold) = replay_from(fold, log, index, hasher)?
         {

@@ -93,7 +93,6 @@ impl Threads {
                 queue.waiting -= 1;
             };
             drop(queue);
-            let _bug = AbortOnPanic;
             match job {
                 Job::Decide(tenant) => tenant.decide_while_waiting(self),
                 Job::Flush(tenant) => tenant.flush_while_written(self, usize::MAX),
@@ -127,7 +126,7 @@ impl Threads {
 
 /// A panic in the loop is a bug that leaves memory in a state nobody knows, and callers without an answer. The log on
 /// disk is right: ending the process at once and opening it again is the only safe way on.
-struct AbortOnPanic;
+pub(crate) struct AbortOnPanic;
 
 impl Drop for AbortOnPanic {
     fn drop(&mut self) {

@@ -21,14 +21,14 @@ impl Tenant {
         let mut waiting = VecDeque::from([position]);
         if let Some(correlation) = start.event().correlation_id() {
             let filter = Filter { correlation_ids: vec![correlation.to_owned()], ..Filter::default() };
-            self.gather(&filter, &mut found, &mut waiting)?;
+            self.gather(&filter, None, &mut found, &mut waiting)?;
         }
         found.insert(position, node(&start));
         let mut causes = 0;
         while let Some(position) = waiting.pop_front() {
             let Some(event) = found.get(&position).cloned() else { continue };
             let filter = Filter { causation_ids: vec![event.id.clone()], ..Filter::default() };
-            self.gather(&filter, &mut found, &mut waiting)?;
+            self.gather(&filter, Some(&event), &mut found, &mut waiting)?;
             let Some(cause) = event.causation_id.filter(|cause| !found.values().any(|node| node.id == *cause)) else {
                 continue;
             };
@@ -45,10 +45,12 @@ impl Tenant {
         Ok(Some(Trace::arrange(found.into_values().collect(), is_cut)))
     }
 
-    /// Adds the events that match and are not known yet, up to the limit.
+    /// Adds the events that match and are not known yet, up to the limit. With a cause, only those that mean this one
+    /// and not another of the same id.
     fn gather(
         &self,
         filter: &Filter,
+        cause: Option<&TraceNode>,
         found: &mut BTreeMap<u64, TraceNode>,
         waiting: &mut VecDeque<u64>,
     ) -> Result<(), Fault> {
@@ -57,6 +59,12 @@ impl Tenant {
             let page = self.read(filter, Direction::Forward, from, TRACE_EVENTS_MAX - found.len())?;
             for recorded in &page.events {
                 let position = recorded.stamp.position;
+                if let Some(cause) = cause.filter(|_| !found.contains_key(&position)) {
+                    let meant = self.cause(recorded.event().source(), &cause.id, position)?;
+                    if meant.is_none_or(|meant| meant.stamp.position != cause.position) {
+                        continue;
+                    }
+                }
                 if found.insert(position, node(recorded)).is_none() {
                     waiting.push_back(position);
                 }

@@ -8,7 +8,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderValue, header};
 use axum::response::Response;
 use bytes::Bytes;
-use futures_util::stream;
+use futures_util::stream::{self, StreamExt};
 use quipu_api::{MEDIA_SSE, Problem, TailFrom, TailRequest};
 
 use crate::delivery::Deliveries;
@@ -27,12 +27,15 @@ fn run(app: Arc<App>, request: &Request) -> Result<Response, Problem> {
     if let Some(last) = request.headers().get("last-event-id") {
         asked.from = TailFrom::after("Last-Event-ID", last.to_str().unwrap_or("other bytes than ASCII"))?;
     }
-    let (deliveries, _) = Deliveries::begin(&app, asked);
+    let (deliveries, after) = Deliveries::begin(&app, asked);
+    // A message without data sets the client's last id and is not shown: one that is cut off before the first event
+    // comes back to where it began, not to a later end.
+    let first = stream::iter([Ok(Bytes::from(format!("id: {after}\n\n")))]);
     let messages = stream::unfold((app, deliveries), |(app, mut deliveries)| async {
         let bytes = next(&app, &mut deliveries).await?;
         Some((Ok::<_, Infallible>(bytes), (app, deliveries)))
     });
-    let mut response = answer::typed(MEDIA_SSE, Body::from_stream(messages));
+    let mut response = answer::typed(MEDIA_SSE, Body::from_stream(first.chain(messages)));
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(response)
 }

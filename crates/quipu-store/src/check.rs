@@ -55,6 +55,14 @@ pub fn check(storage: &dyn Storage, folder: &str, progress: &mut dyn FnMut(u64, 
     if ordinals.windows(2).any(|pair| pair[1] != pair[0] + 1) {
         report.problems.push(format!("{}: a segment is missing between others", storage.display(&log)));
     }
+    match segments.first().map(|first| recovery::tail_of_header(&first.header)) {
+        None => report.problems.push(format!("{}: expected a log, found no segment", storage.display(&log))),
+        Some(tail) if (tail.number, tail.next_position, tail.chain) != (0, 1, [0; 32]) => {
+            let (path, number) = (storage.display(&log), tail.number + 1);
+            report.problems.push(format!("{path}: expected the log to begin with commit 1, found commit {number}"));
+        }
+        Some(_) => {}
+    }
     let all = segments.iter().map(Segment::end).sum();
     let mut tail: Option<Tail> = None;
     let mut done = 0;

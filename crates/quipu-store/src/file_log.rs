@@ -58,6 +58,8 @@ struct Writer {
     offsets: Vec<u32>,
     /// Whether the last thing in the log says that everything before it is durable.
     is_marked: bool,
+    /// Whether that is durable itself.
+    is_mark_durable: bool,
 }
 
 impl FileLog {
@@ -72,6 +74,8 @@ impl FileLog {
         now: Timestamp,
         random: impl Fn() -> u64 + Send + Sync + 'static,
     ) -> Result<(Self, Option<recovery::TornTail>), Fault> {
+        // An offset in a segment is half of a locator.
+        let options = FileLogOptions { segment_bytes: options.segment_bytes.min(1 << 31) };
         let opened = recovery::open(storage.as_ref(), folder, now, &random)?;
         let segment = Arc::clone(&opened.segments[opened.segments.len() - 1]);
         let durable = opened.tail.number;
@@ -91,6 +95,7 @@ impl FileLog {
                 buffer: Vec::new(),
                 offsets: Vec::new(),
                 is_marked: opened.is_marked,
+                is_mark_durable: opened.is_marked,
             }),
             poison: OnceLock::new(),
         };
@@ -135,6 +140,17 @@ impl FileLog {
         segment.file.write_at(&writer.buffer, start).map_err(|e| fail("write", e))?;
         segment.set_end(end);
         writer.buffer.clear();
+        Ok(())
+    }
+
+    /// Writes the mark that everything is durable, if the log does not end with one.
+    fn mark(&self, writer: &mut Writer) -> Result<(), Fault> {
+        if writer.is_marked {
+            return Ok(());
+        }
+        frame::encode_mark(&mut writer.buffer, writer.segment.header.context(), writer.tail.number);
+        self.write(writer)?;
+        writer.is_marked = true;
         Ok(())
     }
 
@@ -214,7 +230,7 @@ impl Log for FileLog {
             writer.tail.epoch = commit.epoch;
         }
         self.write(writer)?;
-        writer.is_marked = false;
+        (writer.is_marked, writer.is_mark_durable) = (false, false);
         *self.submitted.lock() = (writer.tail.number, Arc::clone(&writer.segment));
         Ok(())
     }
@@ -225,9 +241,17 @@ impl Log for FileLog {
         if *self.durable.lock() < number {
             self.sync(&segment)?;
         }
-        let mut durable = self.durable.lock();
-        *durable = (*durable).max(number);
-        Ok(*durable)
+        {
+            let mut durable = self.durable.lock();
+            *durable = (*durable).max(number);
+        }
+        // Not synced: it is for a process that is killed now, whose last batch must not be taken for a torn one.
+        let mut writer = self.writer.lock();
+        if writer.tail.number == number {
+            // What was asked for is durable; that this failed is the next append's to hear.
+            let _ = self.mark(&mut writer);
+        }
+        Ok(number)
     }
 
     fn rest(&self) -> Result<(), Fault> {
@@ -235,13 +259,13 @@ impl Log for FileLog {
         let mut writer = self.writer.lock();
         let writer = &mut *writer;
         let durable = *self.durable.lock();
-        if writer.is_marked || durable != writer.tail.number {
+        if writer.is_mark_durable || durable != writer.tail.number {
             return Ok(());
         }
-        frame::encode_mark(&mut writer.buffer, writer.segment.header.context(), durable);
-        self.write(writer)?;
-        writer.is_marked = true;
-        self.sync(&writer.segment)
+        self.mark(writer)?;
+        self.sync(&writer.segment)?;
+        writer.is_mark_durable = true;
+        Ok(())
     }
 
     fn close(&self) -> Result<(), Fault> {

@@ -144,6 +144,7 @@ fn encode_record(out: &mut Vec<u8>, offset: u32, record: &Record) {
 
 fn seal(out: &mut [u8], start: usize, context: FrameContext) {
     let payload = start + HEAD_BYTES;
+    assert!(out.len() - payload <= PAYLOAD_BYTES_MAX, "whoever makes a commit limits its size");
     let len = (out.len() - payload) as u32;
     let crc = checksum(context, &out[payload..]);
     out[start..start + 4].copy_from_slice(&len.to_le_bytes());

@@ -95,9 +95,19 @@ impl Index {
         let mut found = Vec::new();
         for name in index.run_names()? {
             let path = format!("{folder}/{name}");
-            let range = run::parse_name(&name).filter(|(first, last)| first <= last && *last < end_position);
+            let range = run::parse_name(&name).filter(|(first, last)| first <= last);
             match range.map(|range| (range, Run::open(index.storage.as_ref(), &path))) {
                 Some(((first, last), Ok(run))) if (run.first_position(), run.end_position()) == (first, last + 1) => {
+                    if last >= end_position {
+                        // A run is written of what is durable only: the log has lost its end.
+                        return Err(Fault::Damaged {
+                            path: index.storage.display(&folder.replace("index", "log")),
+                            offset: 0,
+                            detail: format!(
+                                "it ends before position {end_position}, and an index has positions to {last}: the end of the log is missing"
+                            ),
+                        });
+                    }
                     found.push(Arc::new(run));
                 }
                 Some((_, Err(fault @ Fault::Io { .. }))) => return Err(fault),
@@ -273,6 +283,7 @@ impl Index {
             Err(Fault::Damaged { .. }) => {}
             answer => return answer,
         }
+        let _one_at_a_time = self.maintenance.lock();
         let table = self.table_of(run.first_position(), run.end_position())?;
         let rebuilt = Arc::new(run::write(self.storage.as_ref(), &self.folder, &table)?);
         if let Some(old) = self.runs.write().iter_mut().find(|old| old.path() == rebuilt.path()) {

@@ -233,6 +233,32 @@ fn a_checkpoint_must_advance_and_survives_a_restart() {
 }
 
 #[test]
+fn an_append_that_is_too_large_for_one_commit_is_refused_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let tenant = open(folder.path(), small()).unwrap();
+    let data = format!("\"{}\"", "x".repeat(1_000_000));
+    let events: Vec<_> = (0..68).map(|i| event_of("t", &i.to_string(), "s", &data)).collect();
+    let answer = refusal(tenant.append_wait(append_of(&tenant, &events)));
+    assert!(matches!(answer, Refusal::TooLarge { what: "bytes", .. }), "{answer:?}");
+    let many: Vec<_> = (0..10_001).map(|i| event(&i.to_string(), "s")).collect();
+    let answer = refusal(tenant.append_wait(append_of(&tenant, &many)));
+    assert_eq!(answer, Refusal::TooLarge { what: "events", limit: 10_000, actual: 10_001 });
+    assert_eq!(tenant.position(), 0);
+}
+
+#[test]
+fn a_checkpoint_is_not_told_before_it_is_durable() {
+    let folder = tempfile::tempdir().unwrap();
+    let tenant = open(folder.path(), small()).unwrap();
+    let checkpoint = Some(Checkpoint { source: "topic/0".into(), number: 10 });
+    tenant.append(Append { checkpoint, ..append_of(&tenant, &[event("1", "s")]) }, |_| {});
+    tenant.decide();
+    assert_eq!(tenant.checkpoint("topic/0"), None);
+    tenant.flush();
+    assert_eq!(tenant.checkpoint("topic/0"), Some(10));
+}
+
+#[test]
 fn an_event_that_claims_another_version_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let tenant = open(folder.path(), small()).unwrap();

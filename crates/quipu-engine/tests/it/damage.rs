@@ -98,6 +98,33 @@ fn a_flipped_bit_in_a_sealed_segment_is_named_when_it_is_read() {
 }
 
 #[test]
+fn a_flipped_bit_right_after_a_kill_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let tenant = open(folder.path(), small()).unwrap();
+    for i in 0..5 {
+        publish(&tenant, &event(&i.to_string(), "s"));
+    }
+    // No clean stop, no idle moment: the process is gone.
+    drop(tenant);
+    let last = files(folder.path(), "seg").pop().unwrap();
+    let bytes = fs::read(&last).unwrap();
+    let end = bytes.iter().rposition(|byte| *byte != 0).unwrap();
+    flip(&last, end - 40);
+    assert!(matches!(open(folder.path(), small()), Err(Fault::Damaged { .. })));
+}
+
+#[test]
+fn a_log_that_lost_its_end_is_noticed_by_what_was_made_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    fill(folder.path(), 120);
+    let segments = files(folder.path(), "seg");
+    fs::remove_file(segments.last().unwrap()).unwrap();
+    fs::remove_file(&segments[segments.len() - 2]).unwrap();
+    let fault = open(folder.path(), small()).map(|_| ()).unwrap_err();
+    assert!(matches!(&fault, Fault::Damaged { detail, .. } if detail.contains("end of the log is missing")), "{fault}");
+}
+
+#[test]
 fn a_missing_segment_is_named() {
     let folder = tempfile::tempdir().unwrap();
     fill(folder.path(), 120);

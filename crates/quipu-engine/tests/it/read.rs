@@ -207,6 +207,25 @@ fn a_trace_is_the_tree_of_causes_and_effects() {
 }
 
 #[test]
+fn a_trace_does_not_mix_sources_that_use_the_same_ids() {
+    let folder = tempfile::tempdir().unwrap();
+    let tenant = open(folder.path(), small()).unwrap();
+    for (source, id, cause) in [("/a", "1", None), ("/b", "1", None), ("/b", "2", Some("1")), ("/a", "2", Some("1"))] {
+        let mut builder = Event::builder(id, source, "t");
+        if let Some(cause) = cause {
+            builder = builder.causation_id(cause);
+        }
+        publish(&tenant, &builder.build().unwrap());
+    }
+    let positions = |position| {
+        let trace = tenant.trace(position).unwrap().unwrap();
+        trace.nodes.iter().map(|(depth, node)| (*depth, node.position)).collect::<Vec<_>>()
+    };
+    assert_eq!(positions(1), [(0, 1), (1, 4)]);
+    assert_eq!(positions(3), [(0, 2), (1, 3)]);
+}
+
+#[test]
 fn what_is_not_durable_is_not_seen() {
     let folder = tempfile::tempdir().unwrap();
     let tenant = open(folder.path(), Options { run_events: 2, ..small() }).unwrap();

@@ -3,7 +3,7 @@
 use quipu_server::Server;
 
 use crate::client::Client;
-use crate::host::{Host, event};
+use crate::host::{Host, event, within};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ten_thousand_idle_connections_do_not_keep_others_from_being_served() {
@@ -91,4 +91,39 @@ async fn stats_count_what_is_there() {
     let numbers = ["events", "streams", "position", "segments"].map(|name| stats[name].as_u64().unwrap());
     assert_eq!(numbers, [2, 2, 2, 1]);
     assert_eq!(stats["newest"], "2026-01-31T09:30:00.000Z");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn single_events_of_many_connections_each_get_their_own_answer() {
+    let host = Host::start().await;
+    let mut clients = Vec::new();
+    for c in 0..32 {
+        let mut client = host.client().await;
+        clients.push(tokio::spawn(async move {
+            for n in 0..40 {
+                // Every fourth repeats the one before, every fifth of these with another type.
+                let (id, kind) = match n % 20 {
+                    3 | 7 | 11 | 15 => (n - 1, "t"),
+                    19 => (n - 1, "other"),
+                    _ => (n, "t"),
+                };
+                let answer = client.publish(&event(&format!("{c}.{id}"), kind, &format!("s/{c}"))).await;
+                let expected = if kind == "other" { 409 } else { 200 };
+                assert_eq!(answer.status, expected, "{answer:?}");
+                let result = &answer.json()["results"][0];
+                if kind == "other" {
+                    assert_eq!(answer.json()["code"], "id-conflict");
+                    continue;
+                }
+                assert_eq!(result["status"], if id == n { "recorded" } else { "duplicate" });
+                let found = client.get(&format!("/v1/positions/{}", result["position"])).await.json();
+                assert_eq!(found["id"], format!("{c}.{id}"));
+                assert_eq!(found["streamversion"], result["streamversion"]);
+            }
+        }));
+    }
+    for client in clients {
+        within(client).await.unwrap();
+    }
+    assert_eq!(host.tenant.position(), 32 * 30);
 }
