@@ -37,6 +37,7 @@ async fn idle_connections_and_tails_are_ended() {
     let mut tail = host.client().await;
     tail.write(b"GET /v1/tail HTTP/1.1\r\nhost: test\r\n\r\n").await;
     assert_eq!(tail.head().await.0, 200);
+    assert!(tail.chunk().await.is_some(), "where the tail begins");
     host.begin_shutdown();
     host.stopped().await;
     assert!(idle.is_closed().await);

@@ -25,7 +25,10 @@ impl Tail {
             .await;
         let (status, headers) = client.head().await;
         assert_eq!((status, headers["content-type"].as_str()), (200, "text/event-stream"));
-        Self { client, text: BytesMut::new() }
+        let mut tail = Self { client, text: BytesMut::new() };
+        let first = tail.block().await;
+        assert!(first.starts_with("id: ") && !first.contains('\n'), "where it begins comes first: {first}");
+        tail
     }
 
     /// The block up to the next empty line.

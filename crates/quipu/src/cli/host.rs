@@ -1,6 +1,7 @@
 //! The server in this process: an open store, a listener, and a clean end on SIGINT or SIGTERM. `dev` and `serve`
 //! differ only in what they say around it.
 
+use rustix::process::{Resource, getrlimit, setrlimit};
 use std::io;
 use std::net::SocketAddr;
 
@@ -41,6 +42,16 @@ pub fn log(config: &Config) {
     let _ = tracing_subscriber::fmt().with_writer(io::stderr).with_target(false).with_max_level(config.log).try_init();
 }
 
+/// Connections, segments and index runs each hold a file open, and the usual soft limit of 1,024 is soon reached: a
+/// segment that cannot be made stops all appends.
+fn raise_file_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!("the limit of open files stays as it is: {error}");
+    }
+}
+
 /// Opens the store. An address that others can reach is refused before anything is touched.
 pub fn open(config: &Config) -> Result<Quipu, Failure> {
     if !config.listen.ip().is_loopback() && !config.insecure_listen_anywhere {
@@ -51,10 +62,11 @@ pub fn open(config: &Config) -> Result<Quipu, Failure> {
             config.listen
         )));
     }
+    raise_file_limit();
     let quipu = Quipu::open_with(&config.data, config.options())?;
     if let Some(torn) = quipu.torn_tail() {
         tracing::warn!(
-            "the last stop was no clean one: {} bytes at the end of {} were written but acknowledged to nobody; they \
+            "the last stop was no clean one: {} bytes at the end of {} were no whole commit, and nothing says that they were acknowledged; they \
              were cut off and are kept in {}",
             torn.bytes,
             torn.path,
