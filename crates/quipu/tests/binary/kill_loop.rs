@@ -3,7 +3,7 @@
 //! that nobody sent, in part, twice or with a gap before it.
 //!
 //! `QUIPU_KILL_ROUNDS=500 cargo test -p quipu --test binary kills` runs 500 rounds instead of 15. (nextest would end
-//! a test that takes so long.) A round adds some thousand events.
+//! a test that takes so long.) A round takes a second in a debug build and adds some thousand events.
 
 use std::collections::{HashMap, HashSet};
 use std::io::{BufRead, BufReader, Read, Write};
