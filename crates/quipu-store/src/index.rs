@@ -283,8 +283,9 @@ impl Index {
             Err(Fault::Damaged { .. }) => {}
             answer => return answer,
         }
-        let _one_at_a_time = self.maintenance.lock();
+        // Reading may meet another damaged run and come here again: only the writing is one at a time.
         let table = self.table_of(run.first_position(), run.end_position())?;
+        let _one_at_a_time = self.maintenance.lock();
         let rebuilt = Arc::new(run::write(self.storage.as_ref(), &self.folder, &table)?);
         if let Some(old) = self.runs.write().iter_mut().find(|old| old.path() == rebuilt.path()) {
             *old = Arc::clone(&rebuilt);
