@@ -13,7 +13,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use quipu_domain::{Direction, Event, Filter, Timestamp};
-use quipu_engine::{Clock, Engine, Options, Prepared, Random, Tenant};
+use quipu_engine::{Clock, Engine, Options, Prepared, Random, Tenant, World};
 use quipu_store::DiskStorage;
 
 /// As in the binary.
@@ -41,8 +41,8 @@ impl Random for Counter {
 
 fn engine(folder: &Path) -> Engine {
     let storage = Arc::new(DiskStorage::new(folder));
-    Engine::open(storage, Arc::new(SystemClock), Arc::new(Counter(AtomicU64::new(1))), Options::default())
-        .expect("the folder is writable")
+    let (clock, random) = (Arc::new(SystemClock), Arc::new(Counter(AtomicU64::new(1))));
+    Engine::open(World { storage, clock, random }, Options::default()).expect("the folder is writable")
 }
 
 /// An event whose stored form, envelope and all, has 256 bytes.

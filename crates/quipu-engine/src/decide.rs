@@ -9,6 +9,7 @@ use quipu_store::{Commit, Fault, Index, Log, Record, RecordKind, TermHasher, bod
 
 use crate::append::{Append, Appended, NotAppended, Place, Prepared, Published};
 use crate::fold::Fold;
+use crate::options::Options;
 use crate::query::{expr_of_query, first_match};
 
 /// A commit is closed when it would grow beyond this, so that one publish of many events stays readable in pieces.
@@ -34,6 +35,17 @@ pub(crate) struct Turn<'a> {
 pub(crate) struct Window {
     pub ms: i64,
     pub events: u64,
+}
+
+impl Window {
+    pub fn of(options: &Options) -> Self {
+        Self { ms: options.dedup_window_ms, events: options.dedup_window_events }
+    }
+
+    /// Whether an event is in the window at `now`, before the event at `next_position`.
+    pub fn holds(self, position: u64, recorded_time: Timestamp, next_position: u64, now: Timestamp) -> bool {
+        position + self.events >= next_position || recorded_time.plus_ms(self.ms) >= now
+    }
 }
 
 /// Something recorded, or decided earlier in this turn.
@@ -212,7 +224,7 @@ impl Turn<'_> {
         }
         for position in newer.iter().chain(event.known.iter().filter(|known| **known < event.known_to)) {
             let Some((found, recorded_time)) = self.at_time(*position, open)? else { continue };
-            if !self.is_in_window(*position, recorded_time) {
+            if !self.window.holds(*position, recorded_time, self.fold.tail.next_position, self.now) {
                 break;
             }
             if same_identity(&found.event(), &event.event()) {
@@ -220,11 +232,6 @@ impl Turn<'_> {
             }
         }
         Ok(None)
-    }
-
-    fn is_in_window(&self, position: u64, recorded_time: Timestamp) -> bool {
-        position + self.window.events >= self.fold.tail.next_position
-            || recorded_time.plus_ms(self.window.ms) >= self.now
     }
 
     fn at(&self, position: u64, open: &[Record]) -> Result<Option<Found>, Fault> {

@@ -1,20 +1,18 @@
 //! All tenants of one data folder, and the threads that drive them.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use parking_lot::Mutex;
-use quipu_store::{Fault, Storage};
+use quipu_store::Fault;
 
-use crate::options::{Clock, Options, Random};
+use crate::options::{Options, World};
 use crate::tenant::Tenant;
 use crate::threads::Threads;
 
 /// A data folder that is open.
 pub struct Engine {
-    storage: Arc<dyn Storage>,
-    clock: Arc<dyn Clock>,
-    random: Arc<dyn Random>,
+    world: World,
     options: Options,
     tenants: Arc<Mutex<BTreeMap<String, Arc<Tenant>>>>,
     threads: Arc<Threads>,
@@ -22,17 +20,13 @@ pub struct Engine {
 
 impl Engine {
     /// Opens a data folder; tenants are opened when they are asked for.
-    pub fn open(
-        storage: Arc<dyn Storage>,
-        clock: Arc<dyn Clock>,
-        random: Arc<dyn Random>,
-        options: Options,
-    ) -> Result<Self, Fault> {
+    pub fn open(world: World, options: Options) -> Result<Self, Fault> {
+        let storage = &world.storage;
         storage.create_dir("tenants").map_err(|e| Fault::io("create", storage.display("tenants"), e))?;
         let tenants: Arc<Mutex<BTreeMap<String, Arc<Tenant>>>> = Arc::default();
         let listed = Arc::clone(&tenants);
         let threads = Threads::start(options.threads, move || listed.lock().values().cloned().collect());
-        Ok(Self { storage, clock, random, options, tenants, threads })
+        Ok(Self { world, options, tenants, threads })
     }
 
     /// The tenant of that name, made if there is none. Names are 1 to 64 of `a-z`, `0-9`, `-` and `_`.
@@ -45,14 +39,8 @@ impl Engine {
         if let Some(tenant) = tenants.get(name) {
             return Ok(Arc::clone(tenant));
         }
-        let tenant = Tenant::open_driven(
-            Arc::clone(&self.storage),
-            &format!("tenants/{name}"),
-            Arc::clone(&self.clock),
-            Arc::clone(&self.random),
-            self.options.clone(),
-            Some(Weak::clone(&Arc::downgrade(&self.threads))),
-        )?;
+        let threads = Arc::downgrade(&self.threads);
+        let tenant = Tenant::open_driven(&self.world, &format!("tenants/{name}"), self.options.clone(), threads)?;
         tenants.insert(name.to_owned(), Arc::clone(&tenant));
         Ok(tenant)
     }

@@ -8,11 +8,11 @@
 //! All numbers but the chain and the hashes are varints.
 
 use std::collections::BTreeMap;
-use std::hash::{BuildHasherDefault, Hasher};
 
-use hashbrown::HashMap;
 use quipu_domain::{StreamState, Timestamp};
 use quipu_store::{Digest, Reader, Tail, put, put_bytes};
+
+use crate::streams::Streams;
 
 const FORMAT: u8 = 1;
 
@@ -20,46 +20,24 @@ const FORMAT: u8 = 1;
 #[derive(Clone)]
 pub(crate) struct Fold {
     pub tail: Tail,
-    pub streams: HashMap<u128, StreamState, BuildHasherDefault<Folded>>,
+    pub streams: Streams,
     pub checkpoints: BTreeMap<String, u64>,
-}
-
-/// The keys are hashes already, made with a secret key: taking half of one is hash enough.
-#[derive(Default)]
-pub(crate) struct Folded(u64);
-
-impl Hasher for Folded {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, _: &[u8]) {
-        unreachable!("only u128 keys are hashed");
-    }
-
-    fn write_u128(&mut self, key: u128) {
-        self.0 = key as u64;
-    }
 }
 
 impl Fold {
     /// Before the first commit.
     pub fn empty() -> Self {
         let tail = Tail { number: 0, next_position: 1, recorded_time: Timestamp(i64::MIN), epoch: 1, chain: [0; 32] };
-        Self { tail, streams: HashMap::default(), checkpoints: BTreeMap::new() }
+        Self { tail, streams: Streams::default(), checkpoints: BTreeMap::new() }
     }
 
     /// Counts an event of a stream; its version.
     pub fn record(&mut self, stream: Option<u128>, position: u64) -> u64 {
-        let Some(stream) = stream else { return 0 };
-        let state = self.streams.entry(stream).or_default();
-        state.version += 1;
-        state.position = position;
-        state.version
+        stream.map_or(0, |stream| self.streams.record(stream, position))
     }
 
     pub fn version(&self, stream: u128) -> u64 {
-        self.streams.get(&stream).map_or(0, |state| state.version)
+        self.streams.get(stream).map_or(0, |state| state.version)
     }
 
     pub fn encode(&self) -> Vec<u8> {
@@ -76,7 +54,7 @@ impl Fold {
             put(&mut out, *number);
         }
         put(&mut out, self.streams.len() as u64);
-        for (stream, state) in &self.streams {
+        for (stream, state) in self.streams.iter() {
             out.extend_from_slice(&stream.to_le_bytes());
             put(&mut out, state.version);
             put(&mut out, state.position);
@@ -123,7 +101,8 @@ mod tests {
             fold.record(Some(u128::from(i % 7) << 70 | u128::from(i % 7)), i + 1);
         }
         let read = Fold::decode(&fold.encode()).unwrap();
-        assert_eq!((read.tail, &read.checkpoints, &read.streams), (fold.tail, &fold.checkpoints, &fold.streams));
+        assert_eq!((read.tail, &read.checkpoints, read.streams.len()), (fold.tail, &fold.checkpoints, 7));
+        assert!(fold.streams.iter().all(|(stream, state)| read.streams.get(stream) == Some(state)));
         assert!(Fold::decode(&fold.encode()[1..]).is_none());
     }
 }

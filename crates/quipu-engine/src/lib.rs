@@ -6,12 +6,17 @@
 
 mod append;
 mod decide;
+mod drive;
 mod engine;
 mod fold;
 mod follower;
+mod mailbox;
+mod opening;
 mod options;
 mod query;
 mod read;
+mod stages;
+mod streams;
 mod tenant;
 mod threads;
 mod trace;
@@ -19,7 +24,7 @@ mod trace;
 pub use append::{Append, Appended, NotAppended, Place, Prepared, Published};
 pub use engine::{Engine, is_tenant_name};
 pub use follower::Follower;
-pub use options::{Clock, Options, Random};
+pub use options::{Clock, Options, Random, World};
 pub use quipu_store::{Fault, TornTail};
 pub use read::{Page, Recorded, Stats, StreamInfo};
 pub use tenant::{CommitGuard, Tenant};

@@ -1,6 +1,9 @@
 //! What an engine is handed: limits and windows, the time, and randomness. It reads no clock and rolls no dice itself.
 
+use std::sync::Arc;
+
 use quipu_domain::{Timestamp, limits};
+use quipu_store::Storage;
 
 /// Limits and windows, with the reason for each default.
 #[derive(Clone, Debug)]
@@ -33,6 +36,17 @@ impl Default for Options {
             threads: std::thread::available_parallelism().map_or(4, |cores| cores.get() * 2).max(4),
         }
     }
+}
+
+/// What an engine is handed of the world.
+#[derive(Clone)]
+pub struct World {
+    /// Where its files are.
+    pub storage: Arc<dyn Storage>,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+    /// Chance.
+    pub random: Arc<dyn Random>,
 }
 
 /// Tells the time.

@@ -105,7 +105,7 @@ impl Threads {
     }
 
     fn maintain(&self, tenant: &Arc<Tenant>) {
-        // A disk that refuses is tried again when the next memtable is full, or by the loop itself.
+        // A disk that refuses is tried again when the next memtable is full, by the loop itself, or by the housekeeper.
         while matches!(tenant.maintain(), Ok(true)) {}
         tenant.maintaining.store(false, Ordering::Release);
     }
@@ -161,6 +161,7 @@ fn keep_house(threads: &Weak<Threads>, tenants: &dyn Fn() -> Vec<Arc<Tenant>>) {
             }
         }
         for tenant in tenants() {
+            tenant.maintain_if_stuck();
             if tenant.is_active.swap(false, Ordering::Relaxed) {
                 resting.push(Arc::downgrade(&tenant));
             }

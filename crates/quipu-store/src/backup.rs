@@ -2,7 +2,8 @@
 //! commit is the log as it was at that commit. Indexes and snapshots are caches and stay behind: opening the copy
 //! rebuilds them.
 //!
-//! The copy is checked, chain and all, as it is read back.
+//! The copy is checked, chain and all, as it is read back. Until all of it is durable its files have names of their own:
+//! a backup that was interrupted is never taken for a short log.
 
 use crate::check::{CheckReport, check};
 use crate::recovery;
@@ -33,7 +34,7 @@ pub fn backup(
 ) -> Result<BackupReport, Fault> {
     let log = format!("{folder}/log");
     target.create_dir(&log).map_err(|e| Fault::io("create", target.display(&log), e))?;
-    if !segment::list(target, &log)?.is_empty() {
+    if !segment::list(target, &log)?.is_empty() || segment::unfinished_copy(target, &log)?.is_some() {
         let taken = std::io::Error::new(std::io::ErrorKind::AlreadyExists, "expected an empty folder, found a log");
         return Err(Fault::io("write a backup to", target.display(&log), taken));
     }
@@ -56,7 +57,7 @@ pub fn backup(
     let mut done = 0;
     for (i, segment) in segments.iter().enumerate() {
         let end = if i + 1 == segments.len() { recovery::find_end(segment)?.offset } else { segment.end() };
-        let path = segment::path(&log, segment.ordinal);
+        let path = segment::partial_path(&log, segment.ordinal);
         let name = target.display(&path);
         let copy = target.open(&path, OpenMode::CreateNew).map_err(|e| Fault::io("create", &name, e))?;
         let mut at = 0;
@@ -71,6 +72,11 @@ pub fn backup(
         }
         copy.sync().map_err(|e| Fault::io("sync", &name, e))?;
         done += end;
+    }
+    target.sync_dir(&log).map_err(|e| Fault::io("sync", target.display(&log), e))?;
+    for segment in &segments {
+        let (from, to) = (segment::partial_path(&log, segment.ordinal), segment::path(&log, segment.ordinal));
+        target.rename(&from, &to).map_err(|e| Fault::io("rename", target.display(&from), e))?;
     }
     target.sync_dir(&log).map_err(|e| Fault::io("sync", target.display(&log), e))?;
     Ok(BackupReport { bytes: done, check: check(target, folder, &mut |_, _| {})? })

@@ -12,6 +12,8 @@ use std::borrow::Cow;
 
 use quipu_domain::{Data, Event, Value};
 
+use crate::log::Log;
+use crate::storage::Fault;
 use crate::varint::{self, Reader};
 
 const FORMAT: u8 = 1;
@@ -90,6 +92,18 @@ fn encode_attribute(out: &mut Vec<u8>, name: &str, value: &Value<'_>) {
         }
         Value::Boolean(flag) => out.push(2 + u8::from(*flag)),
     }
+}
+
+/// Reads the body of the event at a position of a log.
+///
+/// # Errors
+/// [`Fault::Damaged`]: its checksum fitted, so it was written by something that is not this program, or by a bug.
+pub fn decode_at<'a>(bytes: &'a [u8], position: u64, log: &dyn Log) -> Result<Event<'a>, Fault> {
+    decode(bytes).ok_or_else(|| Fault::Damaged {
+        path: log.name(),
+        offset: 0,
+        detail: format!("the event at position {position} has a checksum that fits and cannot be decoded"),
+    })
 }
 
 /// Reads a body; nothing if the bytes are none.

@@ -41,8 +41,12 @@ pub struct CheckReport {
 pub fn check(storage: &dyn Storage, folder: &str, progress: &mut dyn FnMut(u64, u64)) -> Result<CheckReport, Fault> {
     let log = format!("{folder}/log");
     let ordinals = segment::list(storage, &log)?;
+    let unfinished = segment::unfinished_copy(storage, &log)?;
     let mut segments = Vec::with_capacity(ordinals.len());
     let mut report = CheckReport::default();
+    if let Some(path) = unfinished {
+        report.problems.push(format!("{path}: the backup that this folder was made by was interrupted"));
+    }
     for ordinal in &ordinals {
         match Segment::open(storage, &log, *ordinal, OpenMode::Read)? {
             Some(segment) => segments.push(segment),

@@ -361,6 +361,10 @@ impl Log for FileLog {
         let segments = self.segments.read();
         LogSize { segments: segments.len() as u64, bytes: segments.iter().map(|segment| segment.end()).sum() }
     }
+
+    fn name(&self) -> String {
+        self.storage.display(&self.folder)
+    }
 }
 
 /// Reads whole frames of one segment from an offset at which a frame, or a record in one, begins.

@@ -70,7 +70,7 @@ impl Tables {
 
 impl Index {
     /// Opens the runs of a folder. Files that are no run of this log are removed; gaps are rebuilt. Events after the
-    /// last run are to be inserted by whoever replays the log.
+    /// last run are to be inserted by whoever replays the log; repeats are found in runs after [`Index::load_pairs`].
     ///
     /// `end_position` is the position after the log's last event.
     pub fn open(
@@ -101,7 +101,7 @@ impl Index {
                     if last >= end_position {
                         // A run is written of what is durable only: the log has lost its end.
                         return Err(Fault::Damaged {
-                            path: index.storage.display(&folder.replace("index", "log")),
+                            path: index.log.name(),
                             offset: 0,
                             detail: format!(
                                 "it ends before position {end_position}, and an index has positions to {last}: the end of the log is missing"
@@ -124,7 +124,7 @@ impl Index {
             if run.first_position() > covered {
                 index.rebuild(covered, run.first_position())?;
             }
-            index.add_run(run)?;
+            index.runs.write().push(run);
         }
         let end = index.covered_to();
         index.tables.write().open = Memtable::new(end);
@@ -153,16 +153,20 @@ impl Index {
         self.tables.read().open.end_position()
     }
 
-    /// Adds a run behind the others, and its pairs to the filter.
-    fn add_run(&self, run: Arc<Run>) -> Result<(), Fault> {
-        let mut keys = Vec::new();
-        match run.each_pair(|key| keys.push(key)) {
-            Ok(()) => {}
-            Err(Fault::Damaged { .. }) => return self.rebuild(run.first_position(), run.end_position()),
-            Err(fault) => return Err(fault),
+    /// Puts the pairs of the newest runs into the filter: of those whose last position is in the deduplication window.
+    pub fn load_pairs(&self, is_in_window: impl Fn(u64) -> Result<bool, Fault>) -> Result<(), Fault> {
+        let runs = self.runs.read().clone();
+        let mut first = runs.len();
+        while first > 0 && is_in_window(runs[first - 1].end_position() - 1)? {
+            first -= 1;
         }
-        self.filter.write().add(run.end_position(), keys);
-        self.runs.write().push(run);
+        for run in &runs[first..] {
+            let keys = self.ask(run, |run| {
+                let mut keys = Vec::new();
+                run.each_pair(|key| keys.push(key)).map(|()| keys)
+            })?;
+            self.filter.write().add(run.end_position(), keys);
+        }
         Ok(())
     }
 
@@ -172,7 +176,8 @@ impl Index {
         while from < end {
             let table = self.table_of(from, end.min(from + self.run_events as u64))?;
             from = table.end_position();
-            self.add_run(Arc::new(run::write(self.storage.as_ref(), &self.folder, &table)?))?;
+            let run = run::write(self.storage.as_ref(), &self.folder, &table)?;
+            self.runs.write().push(Arc::new(run));
         }
         Ok(())
     }
@@ -206,7 +211,7 @@ impl Index {
                         continue;
                     }
                     let locator = start + u64::from(record.offset);
-                    let event = body::decode(&record.body).ok_or_else(|| self.undecodable(position))?;
+                    let event = body::decode_at(&record.body, position, self.log.as_ref())?;
                     terms.clear();
                     self.terms_of(&event, record.stream_version, &mut terms);
                     table.insert(self.hasher.pair(event.source(), event.id()), &terms);
@@ -215,14 +220,6 @@ impl Index {
             }
         }
         Ok(table)
-    }
-
-    fn undecodable(&self, position: u64) -> Fault {
-        Fault::Damaged {
-            path: self.storage.display(&self.folder),
-            offset: 0,
-            detail: format!("the event at position {position} has a checksum that fits and cannot be decoded"),
-        }
     }
 
     /// The keys of all terms of an event.
@@ -398,11 +395,6 @@ impl Index {
     /// How many bytes the runs take on disk.
     pub fn run_bytes(&self) -> u64 {
         self.runs.read().iter().map(|run| run.bytes()).sum()
-    }
-
-    /// Roughly how many bytes the memtables take in memory.
-    pub fn memory_bytes(&self) -> usize {
-        self.tables.read().newest_first().map(Memtable::bytes).sum()
     }
 }
 

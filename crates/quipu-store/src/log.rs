@@ -37,8 +37,9 @@ pub trait Log: Send + Sync {
     /// [`Fault::Fenced`] if the log has another tail. After any error no further commit is accepted.
     fn submit(&self, expected_tail: u64, commits: &[Commit], locators: &mut Vec<Locator>) -> Result<(), Fault>;
 
-    /// Waits until everything submitted before this call is durable, and returns the number of the last durable
-    /// commit. May run while others submit.
+    /// Waits until more is durable than before, if anything was submitted before this call, and returns the number of
+    /// the last durable commit. May run while others submit. Whoever needs all of it asks again: a log elsewhere may
+    /// tell of its commits one after the other.
     fn complete(&self) -> Result<u64, Fault>;
 
     /// The log is idle or about to be closed: note down that everything is durable, so that a later opening cannot
@@ -66,6 +67,9 @@ pub trait Log: Send + Sync {
 
     /// Where the log's bytes are: the files and their sizes, for statistics.
     fn size(&self) -> LogSize;
+
+    /// What messages call it: its folder, or where else it is.
+    fn name(&self) -> String;
 }
 
 /// One event as the log has it.

@@ -116,10 +116,6 @@ impl Chains {
         self.heads.clear();
         self.entries.clear();
     }
-
-    fn bytes(&self) -> usize {
-        self.entries.capacity() * size_of::<Entry>() + self.heads.capacity() * 5
-    }
 }
 
 impl Memtable {
@@ -151,11 +147,6 @@ impl Memtable {
     /// How many events.
     pub fn len(&self) -> usize {
         self.len as usize
-    }
-
-    /// Roughly the memory that it takes.
-    pub fn bytes(&self) -> usize {
-        self.locators.capacity() * size_of::<Locator>() + self.ids.bytes() + self.terms.bytes()
     }
 
     /// Adds the next event.

@@ -52,6 +52,10 @@ pub(crate) fn open(
         up = up.rsplit_once('/').map_or("", |(parent, _)| parent);
         storage.sync_dir(up).map_err(|e| Fault::io("sync", storage.display(up), e))?;
     }
+    if let Some(path) = segment::unfinished_copy(storage, folder)? {
+        let detail = "the backup that this folder was made by was interrupted; make it anew".into();
+        return Err(Fault::Damaged { path, offset: 0, detail });
+    }
     let ordinals = segment::list(storage, folder)?;
     let mut torn = None;
     let mut segments: Vec<Arc<Segment>> = Vec::with_capacity(ordinals.len() + 1);

@@ -18,6 +18,7 @@ use crate::varint::Reader;
 pub(crate) const HEADER_BYTES: u64 = 88;
 const MAGIC: &[u8; 8] = b"QUIPUSEG";
 const FORMAT: u32 = 1;
+const PARTIAL: &str = ".partial";
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct SegmentHeader {
@@ -138,6 +139,18 @@ impl Segment {
 
 pub(crate) fn path(folder: &str, ordinal: u32) -> String {
     format!("{folder}/{ordinal:08}.seg")
+}
+
+/// What a segment is called while a backup copies it.
+pub(crate) fn partial_path(folder: &str, ordinal: u32) -> String {
+    format!("{}{PARTIAL}", path(folder, ordinal))
+}
+
+/// A file of a backup that was not finished, if there is one: the log in this folder is then not whole.
+pub(crate) fn unfinished_copy(storage: &dyn Storage, folder: &str) -> Result<Option<String>, Fault> {
+    let names = storage.list(folder).map_err(|e| Fault::io("list", storage.display(folder), e))?;
+    let partial = names.iter().find(|name| name.ends_with(PARTIAL));
+    Ok(partial.map(|name| storage.display(&format!("{folder}/{name}"))))
 }
 
 /// The ordinals of the segments in a folder, in order.

@@ -44,6 +44,16 @@ pub fn write(storage: &dyn Storage, folder: &str, number: u64, body: &[u8]) -> R
     Ok(())
 }
 
+/// Removes what a crash left of files that were being written.
+pub fn remove_unfinished(storage: &dyn Storage, folder: &str) -> Result<(), Fault> {
+    // A folder that is not there has none.
+    for name in storage.list(folder).unwrap_or_default().iter().filter(|name| name.ends_with(".tmp")) {
+        let path = format!("{folder}/{name}");
+        storage.remove(&path).map_err(|e| Fault::io("remove", storage.display(&path), e))?;
+    }
+    Ok(())
+}
+
 /// The numbers of the snapshots in a folder, in order.
 pub fn list(storage: &dyn Storage, folder: &str) -> Result<Vec<u64>, Fault> {
     let names = match storage.list(folder) {

@@ -142,7 +142,10 @@ impl fmt::Display for Fault {
         match self {
             Self::Io { action, path, source } => write!(f, "cannot {action} {path}: {source}"),
             Self::DiskFull { path } => {
-                write!(f, "no room left on the disk for {path}: the store is read-only; free some room and restart")
+                write!(
+                    f,
+                    "no room left on the disk for {path}: the store is read-only; free some room, and restart if it stays so"
+                )
             }
             Self::Damaged { path, offset, detail } => write!(
                 f,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use quipu_domain::{Checkpoint, Condition, Event, StreamExpectation, Timestamp};
-use quipu_engine::{Append, NotAppended, Options, Tenant};
+use quipu_engine::{Append, NotAppended, Options, Tenant, World};
 
 use crate::checker::answers::{Left, settle};
 use crate::checker::pages::read_log;
@@ -68,7 +68,8 @@ impl CrashMatrix {
     fn open(self, disk: &FaultyDisk, seed: u64) -> Result<Arc<Tenant>, quipu_engine::Fault> {
         let options = Options { segment_bytes: self.segment_bytes, run_events: 20, threads: 1, ..Options::default() };
         let clock = Arc::new(VirtualClock::new(Timestamp(1_767_225_600_000_000)));
-        Tenant::open(Arc::new(disk.clone()), FOLDER, clock, Arc::new(SeededRandom::new(seed)), options)
+        let random = Arc::new(SeededRandom::new(seed));
+        Tenant::open(&World { storage: Arc::new(disk.clone()), clock, random }, FOLDER, options)
     }
 
     /// Appends with several records, publishes, rolls segments, writes index runs, a mark and snapshots, and stops

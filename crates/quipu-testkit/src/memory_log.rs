@@ -162,4 +162,8 @@ impl Log for MemoryLog {
     fn size(&self) -> LogSize {
         LogSize::default()
     }
+
+    fn name(&self) -> String {
+        "the log in memory".into()
+    }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use quipu_domain::{Filter, Timestamp};
-use quipu_engine::{Append, Fault, Follower, NotAppended, Options, Prepared, Tenant};
+use quipu_engine::{Append, Fault, Follower, NotAppended, Options, Prepared, Tenant, World};
 
 use crate::checker::answers::{Left, settle};
 use crate::checker::pages::{read_log, to_logged};
@@ -420,9 +420,12 @@ impl Simulation {
     }
 
     fn open_tenant(&mut self) -> Result<Arc<Tenant>, Fault> {
-        let random = Arc::new(crate::SeededRandom::new(self.dice.roll()));
-        let clock: Arc<VirtualClock> = Arc::clone(&self.clock);
-        Tenant::open(Arc::new(self.disk.clone()), FOLDER, clock, random, self.options.clone())
+        let world = World {
+            storage: Arc::new(self.disk.clone()),
+            clock: Arc::<VirtualClock>::clone(&self.clock),
+            random: Arc::new(crate::SeededRandom::new(self.dice.roll())),
+        };
+        Tenant::open(&world, FOLDER, self.options.clone())
     }
 
     /// Opens the tenant, finds out what the process before left, and whether that is right.

@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 use quipu_domain::{Condition, Direction, Event, Filter, Incoming, InvalidEvent, StreamState, Trace};
 use quipu_engine::{
     Appended, CommitGuard, Engine, Options, Page, Prepared, Published, Recorded, Stats, StreamInfo, Tenant, TornTail,
+    World,
 };
 use quipu_store::{DiskStorage, Fault};
 
@@ -73,7 +74,8 @@ impl Quipu {
     /// As [`Quipu::open`].
     pub fn open_with(folder: impl AsRef<Path>, options: Options) -> Result<Self, Error> {
         let storage = Arc::new(DiskStorage::new(folder.as_ref()));
-        let engine = Engine::open(storage, Arc::new(SystemClock), Arc::new(SystemRandom), options)?;
+        let world = World { storage, clock: Arc::new(SystemClock), random: Arc::new(SystemRandom) };
+        let engine = Engine::open(world, options)?;
         let store = Arc::new(Store { engine: Arc::new(engine), readers: OnceLock::new() });
         Self::of(store, TENANT_DEFAULT)
     }

@@ -98,6 +98,35 @@ fn beyond_the_window_a_pair_may_recur_and_the_newest_is_found() {
 }
 
 #[test]
+fn the_window_is_the_same_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = Arc::new(Hands::default());
+    let options = Options { dedup_window_events: 5, dedup_window_ms: 1_000, ..small() };
+    let open = || open_at(folder.path(), options.clone(), Arc::clone(&clock)).unwrap();
+    let tenant = open();
+    for i in 0..100 {
+        // The first 60 are a second older than the others.
+        clock.0.store(if i < 60 { 0 } else { 1_000_000 }, Ordering::Relaxed);
+        publish(&tenant, &event(&i.to_string(), "s"));
+        while tenant.maintain().unwrap() {}
+    }
+    drop(tenant);
+    // Exactly as old as the window is long, and so still in it.
+    let tenant = open();
+    assert_eq!(publish(&tenant, &event("3", "s")), Published::Duplicate(place(4, 4)));
+    clock.0.store(1_000_001, Ordering::Relaxed);
+    publish(&tenant, &event("newest", "s"));
+    drop(tenant);
+    let tenant = open();
+    assert_eq!(publish(&tenant, &event("3", "s")), Published::Recorded(place(102, 102)));
+    assert_eq!(publish(&tenant, &event("61", "s")), Published::Duplicate(place(62, 62)));
+    // The last runs are of the window by count, whatever their age.
+    clock.0.store(9_000_000, Ordering::Relaxed);
+    assert_eq!(publish(&tenant, &event("3", "s")), Published::Duplicate(place(102, 102)));
+    assert_eq!(publish(&tenant, &event("61", "s")), Published::Recorded(place(103, 103)));
+}
+
+#[test]
 fn a_repeated_append_gets_its_first_answer_and_a_part_of_it_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let tenant = open(folder.path(), small()).unwrap();

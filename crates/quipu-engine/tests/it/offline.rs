@@ -79,3 +79,18 @@ fn a_backup_of_an_open_store_opens_and_is_whole() {
     assert_eq!(restored.read(&Filter::default(), Direction::Forward, None, 1_000).unwrap().events.len(), 120);
     assert!(backup(&DiskStorage::new(folder.path()), "t", &target, &mut |_, _| {}).is_err());
 }
+
+#[test]
+fn an_interrupted_backup_is_not_taken_for_a_short_log() {
+    let (folder, copy) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    filled(folder.path()).close().unwrap();
+    let (source, target) = (DiskStorage::new(folder.path()), DiskStorage::new(copy.path()));
+    let killed = std::panic::catch_unwind(|| {
+        backup(&source, "t", &target, &mut |done, all| assert!(done < all / 2, "here it is killed"))
+    });
+    assert!(killed.is_err());
+    let fault = open(copy.path(), small()).map(drop).unwrap_err().to_string();
+    assert!(fault.contains(".partial") && fault.contains("interrupted"), "{fault}");
+    assert!(check_folder(copy.path()).problems.iter().any(|problem| problem.contains("interrupted")));
+    assert!(backup(&source, "t", &target, &mut |_, _| {}).is_err());
+}

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use quipu_domain::{Event, Timestamp};
-use quipu_engine::{Append, Clock, Engine, Fault, Options, Prepared, Published, Random, Tenant};
+use quipu_engine::{Append, Clock, Engine, Fault, Options, Prepared, Published, Random, Tenant, World};
 use quipu_store::DiskStorage;
 
 /// Microseconds that a test moves.
@@ -40,12 +40,13 @@ pub fn open(folder: &Path, options: Options) -> Result<Arc<Tenant>, Fault> {
 
 pub fn open_at(folder: &Path, options: Options, clock: Arc<Hands>) -> Result<Arc<Tenant>, Fault> {
     let storage = Arc::new(DiskStorage::new(folder));
-    Tenant::open(storage, "t", clock, Arc::new(Counter::default()), options)
+    Tenant::open(&World { storage, clock, random: Arc::new(Counter::default()) }, "t", options)
 }
 
 pub fn engine(folder: &Path, options: Options) -> Engine {
     let storage = Arc::new(DiskStorage::new(folder));
-    Engine::open(storage, Arc::new(Hands::default()), Arc::new(Counter::default()), options).unwrap()
+    let (clock, random) = (Arc::new(Hands::default()), Arc::new(Counter::default()));
+    Engine::open(World { storage, clock, random }, options).unwrap()
 }
 
 pub fn event(id: &str, stream: &str) -> Event<'static> {

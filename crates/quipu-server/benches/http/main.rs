@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use quipu_domain::Timestamp;
-use quipu_engine::{Clock, Engine, Options, Random, Tenant};
+use quipu_engine::{Clock, Engine, Options, Random, Tenant, World};
 use quipu_server::Server;
 use quipu_store::DiskStorage;
 use tokio::net::TcpListener;
@@ -55,7 +55,7 @@ impl Host {
     fn start(folder: &Path) -> Self {
         let storage = Arc::new(DiskStorage::new(folder));
         let random = Arc::new(Counter(AtomicU64::new(1)));
-        let engine = Engine::open(storage, Arc::new(SystemClock), random, Options::default());
+        let engine = Engine::open(World { storage, clock: Arc::new(SystemClock), random }, Options::default());
         let engine = engine.expect("the folder is writable");
         let tenant = engine.tenant("default").expect("opened");
         let runtime = Runtime::new().expect("threads can be started");

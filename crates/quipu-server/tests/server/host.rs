@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quipu_domain::Timestamp;
-use quipu_engine::{Clock, Engine, Options, Random, Tenant};
+use quipu_engine::{Clock, Engine, Options, Random, Tenant, World};
 use quipu_server::Server;
-use quipu_store::DiskStorage;
+use quipu_store::{DiskStorage, Storage};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -23,7 +23,7 @@ pub struct Host {
     shutdown: Option<oneshot::Sender<()>>,
     serving: JoinHandle<std::io::Result<()>>,
     _engine: Engine,
-    _folder: tempfile::TempDir,
+    _folder: Option<tempfile::TempDir>,
 }
 
 struct Still;
@@ -50,8 +50,14 @@ impl Host {
     pub async fn start_with(server: Server) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let storage = Arc::new(DiskStorage::new(folder.path()));
+        Self { _folder: Some(folder), ..Self::start_on(storage, server).await }
+    }
+
+    /// Over another disk.
+    pub async fn start_on(storage: Arc<dyn Storage>, server: Server) -> Self {
         let options = Options { event_bytes_max: server.event_bytes_max, ..Options::default() };
-        let engine = Engine::open(storage, Arc::new(Still), Arc::new(Dice), options).unwrap();
+        let world = World { storage, clock: Arc::new(Still), random: Arc::new(Dice) };
+        let engine = Engine::open(world, options).unwrap();
         let tenant = engine.tenant("test").unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -59,7 +65,7 @@ impl Host {
         let serving = tokio::spawn(server.serve(listener, Arc::clone(&tenant), async {
             let _ = receiver.await;
         }));
-        Self { address, tenant, shutdown: Some(sender), serving, _engine: engine, _folder: folder }
+        Self { address, tenant, shutdown: Some(sender), serving, _engine: engine, _folder: None }
     }
 
     pub async fn client(&self) -> Client {

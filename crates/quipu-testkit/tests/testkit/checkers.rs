@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use quipu_domain::{Condition, Event, Filter, Stamp, StreamExpectation, Timestamp, TypeMatch};
-use quipu_engine::{Appended, Options, Place, Published, Tenant};
+use quipu_engine::{Appended, Options, Place, Published, Tenant, World};
 use quipu_testkit::checker::answers::{Left, settle};
 use quipu_testkit::checker::{acknowledged, duplicates, folder, followers, gapless, indexes, whole};
 use quipu_testkit::{
@@ -167,16 +167,18 @@ fn a_follower_that_skips_repeats_or_swaps_is_found() {
     followers::check(&none, 0, 3, &[], &log).unwrap();
 }
 
+fn open(disk: &FaultyDisk) -> Arc<Tenant> {
+    let world = World {
+        storage: Arc::new(disk.clone()),
+        clock: Arc::new(VirtualClock::new(Timestamp(1))),
+        random: Arc::new(SeededRandom::new(1)),
+    };
+    Tenant::open(&world, FOLDER, Options::default()).unwrap()
+}
+
 #[test]
 fn an_index_that_differs_from_a_scan_is_found() {
-    let tenant = Tenant::open(
-        Arc::new(FaultyDisk::new(1)),
-        "tenants/main",
-        Arc::new(VirtualClock::new(Timestamp(1))),
-        Arc::new(SeededRandom::new(1)),
-        Options::default(),
-    )
-    .unwrap();
+    let tenant = open(&FaultyDisk::new(1));
     let prepared = ["a", "b"].map(|id| tenant.prepare(&event(id), None).unwrap());
     tenant.publish_wait(prepared.into()).unwrap();
     let log = quipu_testkit::checker::pages::read_log(&tenant).unwrap();
@@ -197,14 +199,7 @@ fn an_index_that_differs_from_a_scan_is_found() {
 #[test]
 fn a_folder_with_a_flipped_bit_or_another_count_is_found() {
     let disk = FaultyDisk::new(1);
-    let tenant = Tenant::open(
-        Arc::new(disk.clone()),
-        FOLDER,
-        Arc::new(VirtualClock::new(Timestamp(1))),
-        Arc::new(SeededRandom::new(1)),
-        Options::default(),
-    )
-    .unwrap();
+    let tenant = open(&disk);
     tenant.publish_wait(vec![tenant.prepare(&event("a"), None).unwrap()]).unwrap();
     tenant.close().unwrap();
     folder::check(&disk, FOLDER, 1, 2).unwrap();

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use quipu_domain::{Filter, Timestamp};
-use quipu_engine::{Options, Tenant};
+use quipu_engine::{Options, Tenant, World};
 use quipu_store::{OpenMode, Storage, check};
 use quipu_testkit::{FOLDER, FaultyDisk, SeededRandom, VirtualClock};
 
@@ -32,7 +32,7 @@ fn the_segment_on_the_format_page_is_a_sound_log_and_is_read() {
 
     let clock = Arc::new(VirtualClock::new(Timestamp(0)));
     let random = Arc::new(SeededRandom::new(1));
-    let tenant = Tenant::open(Arc::new(disk), FOLDER, clock, random, Options::default()).unwrap();
+    let tenant = Tenant::open(&World { storage: Arc::new(disk), clock, random }, FOLDER, Options::default()).unwrap();
     assert_eq!(tenant.checkpoint("old"), Some(7));
     let page = tenant.read(&Filter::default(), quipu_domain::Direction::Forward, None, 10).unwrap();
     let event = page.events[0].event();

@@ -4,15 +4,19 @@
 use std::sync::Arc;
 
 use quipu_domain::{Direction, Event, Filter, Timestamp};
-use quipu_engine::{Fault, Options, Published, Tenant};
+use quipu_engine::{Fault, Options, Published, Tenant, World};
 use quipu_store::Storage;
 use quipu_testkit::{FailedSync, FaultyDisk, Kind, SeededRandom, Trigger, VirtualClock};
 
 fn open(disk: &FaultyDisk) -> Result<Arc<Tenant>, Fault> {
+    open_with(disk, 30)
+}
+
+fn open_with(disk: &FaultyDisk, run_events: usize) -> Result<Arc<Tenant>, Fault> {
     let storage: Arc<dyn Storage> = Arc::new(disk.clone());
-    let options = Options { segment_bytes: 16 << 10, run_events: 30, ..Options::default() };
+    let options = Options { segment_bytes: 16 << 10, run_events, ..Options::default() };
     let clock = Arc::new(VirtualClock::new(Timestamp(1)));
-    Tenant::open(storage, "t", clock, Arc::new(SeededRandom::new(1)), options)
+    Tenant::open(&World { storage, clock, random: Arc::new(SeededRandom::new(1)) }, "t", options)
 }
 
 fn publish(tenant: &Arc<Tenant>, id: &str) -> Result<Vec<Published>, Fault> {
@@ -37,7 +41,7 @@ fn publish_until_refused(tenant: &Arc<Tenant>) -> (usize, Fault) {
 #[test]
 fn a_full_disk_makes_the_store_read_only_and_says_so() {
     let disk = FaultyDisk::new(1);
-    let tenant = open(&disk).unwrap();
+    let tenant = open_with(&disk, 1_000_000).unwrap();
     for i in 0..10 {
         publish(&tenant, &format!("before{i}")).unwrap();
     }
@@ -53,6 +57,25 @@ fn a_full_disk_makes_the_store_read_only_and_says_so() {
     let tenant = open(&disk).unwrap();
     assert!(readable(&tenant) >= 10 + acknowledged);
     publish(&tenant, "after").unwrap();
+}
+
+/// Memory would grow without end otherwise: what index runs do not hold is in memory.
+#[test]
+fn appends_stop_when_index_runs_cannot_be_written_and_go_on_when_they_can() {
+    let disk = FaultyDisk::new(1);
+    let tenant = open(&disk).unwrap();
+    publish(&tenant, "before").unwrap();
+    // The log has reserved its room, so index runs are the first that find none.
+    disk.limit_bytes(Some(disk.bytes() + 500));
+    let (acknowledged, fault) = publish_until_refused(&tenant);
+    assert!(fault.to_string().contains("/index/"), "{fault}");
+    assert!((80..130).contains(&acknowledged), "{acknowledged} events are a few memtables of 30");
+    assert_eq!(tenant.refuses_appends().map(|fault| fault.to_string()), Some(fault.to_string()));
+    assert_eq!(readable(&tenant), 1 + acknowledged);
+    disk.limit_bytes(None);
+    while tenant.maintain().unwrap() {}
+    publish(&tenant, "after").unwrap();
+    assert_eq!(readable(&tenant), 2 + acknowledged);
 }
 
 #[test]

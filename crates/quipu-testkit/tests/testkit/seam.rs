@@ -4,15 +4,19 @@ use std::sync::Arc;
 use std::sync::mpsc;
 
 use quipu_domain::{Direction, Event, Filter, Timestamp};
-use quipu_engine::{Fault, Options, Published, Tenant};
+use quipu_engine::{Fault, Options, Published, Tenant, World};
 use quipu_store::Log;
 use quipu_testkit::{FaultyDisk, MemoryLog, SeededRandom, VirtualClock};
 
 fn open(log: &Arc<MemoryLog>) -> Arc<Tenant> {
     let log: Arc<dyn Log> = Arc::clone(log) as Arc<dyn Log>;
     let options = Options { run_events: 10, ..Options::default() };
-    let clock = Arc::new(VirtualClock::new(Timestamp(1)));
-    Tenant::open_on(log, Arc::new(FaultyDisk::new(1)), "t", clock, Arc::new(SeededRandom::new(1)), options).unwrap()
+    let world = World {
+        storage: Arc::new(FaultyDisk::new(1)),
+        clock: Arc::new(VirtualClock::new(Timestamp(1))),
+        random: Arc::new(SeededRandom::new(1)),
+    };
+    Tenant::open_on(log, &world, "t", options).unwrap()
 }
 
 fn publish(tenant: &Arc<Tenant>, id: &str) -> mpsc::Receiver<Result<Vec<Published>, Fault>> {

@@ -5,9 +5,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use quipu_testkit::Simulation;
 
 /// Seeds that once found something. Append, with a word on what it was.
-const FOUND: [u64; 1] = [
+const FOUND: [u64; 2] = [
     // A new segment's header was not written again after its sync had failed.
     1_795_257_380_588_730,
+    // Two damaged index runs, each met while the other was rebuilt, locked each other.
+    920_080,
 ];
 
 fn run(seeds: impl Iterator<Item = u64>) {

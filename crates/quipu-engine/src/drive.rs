@@ -1,0 +1,87 @@
+//! Who runs the stages of a tenant: a thread of the engine, or a caller that waits for its own append. Each stage has one
+//! thread at a time, which the flags `deciding`, `flushing` and `maintaining` see to.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
+
+use crate::tenant::Tenant;
+use crate::threads::{AbortOnPanic, Job, Threads};
+
+impl Tenant {
+    fn threads(&self) -> Option<Arc<Threads>> {
+        self.threads.as_ref().and_then(Weak::upgrade)
+    }
+
+    /// Has a thread of the engine decide, unless one is at it.
+    pub(crate) fn drive_elsewhere(self: &Arc<Self>) {
+        let Some(threads) = self.threads() else { return };
+        if !self.deciding.swap(true, Ordering::AcqRel) {
+            threads.push(Job::Decide(Arc::clone(self)));
+        }
+    }
+
+    /// Decides and flushes on this thread, unless another is at it.
+    pub(crate) fn drive_here(self: &Arc<Self>) {
+        let Some(threads) = self.threads() else {
+            // Without threads nobody else drives: the caller does both stages.
+            self.decide();
+            self.flush();
+            return;
+        };
+        if !self.deciding.swap(true, Ordering::AcqRel) {
+            self.decide_while_waiting(&threads);
+        }
+    }
+
+    /// Runs the decide stage until nothing waits, starting the flush stage as batches are written. The caller has
+    /// set `deciding`.
+    pub(crate) fn decide_while_waiting(self: &Arc<Self>, threads: &Threads) {
+        let _bug = AbortOnPanic;
+        loop {
+            self.decide();
+            self.deciding.store(false, Ordering::SeqCst);
+            // Whoever enqueued before the line above saw `deciding` and left; whoever does after it comes himself.
+            let is_more = !self.mailbox.lock().inputs.is_empty() && !self.deciding.swap(true, Ordering::AcqRel);
+            if !self.flushing.swap(true, Ordering::AcqRel) {
+                match is_more {
+                    true => threads.push(Job::Flush(Arc::clone(self))),
+                    false => self.flush_while_written(threads, 1),
+                }
+            }
+            if !is_more {
+                return;
+            }
+        }
+    }
+
+    /// Runs the flush stage until nothing is written, at most `rounds` times on this thread. The caller has set
+    /// `flushing`.
+    pub(crate) fn flush_while_written(self: &Arc<Self>, threads: &Threads, rounds: usize) {
+        let _bug = AbortOnPanic;
+        for round in 1.. {
+            self.flush();
+            self.flushing.store(false, Ordering::SeqCst);
+            if self.written.lock().is_empty() || self.flushing.swap(true, Ordering::AcqRel) {
+                break;
+            }
+            if round == rounds {
+                // A caller that waits for its own append must not be kept by those of others.
+                threads.push(Job::Flush(Arc::clone(self)));
+                break;
+            }
+        }
+        if self.index.sealing() > 0 && !self.maintaining.swap(true, Ordering::AcqRel) {
+            threads.push(Job::Maintain(Arc::clone(self)));
+        }
+    }
+
+    /// Tries again what keeps appends from being taken: no append will come to do it.
+    pub(crate) fn maintain_if_stuck(self: &Arc<Self>) {
+        if self.stuck.lock().is_some()
+            && let Some(threads) = self.threads()
+            && !self.maintaining.swap(true, Ordering::AcqRel)
+        {
+            threads.push(Job::Maintain(Arc::clone(self)));
+        }
+    }
+}

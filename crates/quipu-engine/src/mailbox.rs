@@ -1,0 +1,64 @@
+//! What waits for the loop, and where its answers go.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use parking_lot::{Condvar, Mutex};
+use quipu_store::Fault;
+
+use crate::append::{Append, Appended, NotAppended, Prepared, Published};
+use crate::decide::Checked;
+
+pub(crate) type Reply<T> = Box<dyn FnOnce(T) + Send>;
+
+/// Inputs in the order in which they are decided.
+#[derive(Default)]
+pub(crate) struct Mailbox {
+    pub inputs: VecDeque<(usize, Input)>,
+    pub bytes: usize,
+    pub is_closed: bool,
+}
+
+pub(crate) enum Input {
+    Publish(Vec<Prepared>, Reply<Result<Vec<Published>, Fault>>),
+    Append(Append, Vec<Checked>, Reply<Result<Appended, NotAppended>>),
+}
+
+impl Input {
+    /// Answers that it was not taken.
+    pub fn fail(self, fault: Fault) {
+        match self {
+            Self::Publish(_, reply) => reply(Err(fault)),
+            Self::Append(_, _, reply) => reply(Err(fault.into())),
+        }
+    }
+}
+
+/// Where a waiting caller finds its answer.
+pub(crate) struct Slot<T> {
+    value: Mutex<Option<T>>,
+    is_there: Condvar,
+}
+
+impl<T> Slot<T> {
+    /// One for who answers, one for who waits.
+    pub fn pair() -> (Arc<Self>, Arc<Self>) {
+        let slot = Arc::new(Self { value: Mutex::new(None), is_there: Condvar::new() });
+        (Arc::clone(&slot), slot)
+    }
+
+    pub fn put(&self, value: T) {
+        *self.value.lock() = Some(value);
+        self.is_there.notify_one();
+    }
+
+    pub fn take(&self) -> T {
+        let mut value = self.value.lock();
+        loop {
+            match value.take() {
+                Some(value) => return value,
+                None => self.is_there.wait(&mut value),
+            }
+        }
+    }
+}

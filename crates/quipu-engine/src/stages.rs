@@ -1,0 +1,233 @@
+//! The two stages of the loop, and the work beside them. *Decide* takes everything that waits, decides it in order on
+//! the pending state and writes it. *Flush* makes what is written durable with one sync and sends the replies. While
+//! one batch syncs, the next is decided. *Maintain* writes index runs and snapshots.
+
+use std::sync::atomic::Ordering;
+
+use quipu_store::{Commit, Fault, Record, RecordKind, snapshot};
+
+use crate::decide::{Turn, Window};
+use crate::mailbox::Input;
+use crate::tenant::Tenant;
+
+/// What one turn of the loop takes at most: longer turns would make the first of them wait for the last.
+const TURN_BYTES: usize = 8 << 20;
+/// Full memtables that may wait for their run before the loop writes one itself.
+const SEALING_MAX: usize = 2;
+
+/// Sends an answer, or the fault that befell the batch it stood in.
+type Answer = Box<dyn FnOnce(Option<&Fault>) + Send>;
+
+/// Answers that wait until a commit, and with it all before, is durable.
+pub(crate) struct Written {
+    pub commit: u64,
+    pub position: u64,
+    pub checkpoints: Vec<(String, u64)>,
+    pub replies: Vec<Answer>,
+}
+
+impl Tenant {
+    /// Decides what waits, as much as one turn takes, and writes it, not synced. Returns how many inputs it decided.
+    pub fn decide(&self) -> usize {
+        let mut fold = self.decider.lock();
+        let inputs = self.take_inputs();
+        if inputs.is_empty() {
+            return 0;
+        }
+        let count = inputs.len();
+        self.is_active.store(true, Ordering::Relaxed);
+        let expected_tail = fold.tail.number;
+        let first_position = fold.tail.next_position;
+        let now = self.world.clock.now().max(fold.tail.recorded_time);
+        let window = Window::of(&self.options);
+        let mut turn = Turn {
+            fold: &mut fold,
+            index: &self.index,
+            log: self.log.as_ref(),
+            hasher: &self.hasher,
+            now,
+            window,
+            first_position,
+            commits: Vec::with_capacity(count),
+        };
+        let mut replies: Vec<Answer> = Vec::with_capacity(count);
+        for input in inputs {
+            // A fault in deciding (an index or the log cannot be read) touches this input only.
+            match input {
+                Input::Publish(events, reply) => {
+                    let answer = turn.publish(events);
+                    replies.push(Box::new(move |fault| reply(fault.map_or(answer, |fault| Err(fault.clone())))));
+                }
+                Input::Append(append, checked, reply) => {
+                    let answer = turn.append(append, &checked);
+                    replies.push(Box::new(move |fault| reply(fault.map_or(answer, |fault| Err(fault.clone().into())))));
+                }
+            }
+        }
+        let commits = turn.commits;
+        let (commit, position) = (fold.tail.number, fold.tail.next_position - 1);
+        if let Err(fault) = self.write(expected_tail, first_position, &commits) {
+            let fault = self.poisoned(fault);
+            drop(fold);
+            replies.into_iter().for_each(|reply| reply(Some(&fault)));
+            return count;
+        }
+        self.streams.store(fold.streams.len() as u64, Ordering::Relaxed);
+        // Under the decider's lock, so that batches stand in order.
+        let checkpoints = checkpoints_of(&commits);
+        self.written.lock().push_back(Written { commit, position, checkpoints, replies });
+        drop(fold);
+        self.write_runs_that_wait();
+        count
+    }
+
+    /// Appending is faster than writing index runs, or they cannot be written: the loop helps out, or appends stop.
+    fn write_runs_that_wait(&self) {
+        while self.index.sealing() > SEALING_MAX && self.poison().is_none() {
+            self.flush();
+            match self.maintain() {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(fault) => {
+                    *self.stuck.lock() = Some(fault);
+                    return;
+                }
+            }
+        }
+    }
+
+    fn take_inputs(&self) -> Vec<Input> {
+        let mut mailbox = self.mailbox.lock();
+        let mut inputs = Vec::with_capacity(mailbox.inputs.len());
+        let mut taken = 0;
+        while taken < TURN_BYTES
+            && let Some((bytes, input)) = mailbox.inputs.pop_front()
+        {
+            taken += bytes;
+            inputs.push(input);
+        }
+        mailbox.bytes -= taken;
+        inputs
+    }
+
+    fn write(&self, expected_tail: u64, first_position: u64, commits: &[Commit]) -> Result<(), Fault> {
+        if commits.is_empty() {
+            return Ok(());
+        }
+        let mut locators = Vec::new();
+        self.log.submit(expected_tail, commits, &mut locators)?;
+        let kinds = commits.iter().flat_map(|commit| commit.records.iter().map(|record| record.kind));
+        let events = kinds.zip(locators).filter(|(kind, _)| *kind == RecordKind::Event).map(|(_, locator)| locator);
+        self.index.place(first_position, events);
+        Ok(())
+    }
+
+    /// Makes durable what is written and sends the replies. Returns how many.
+    pub fn flush(&self) -> usize {
+        let _one_at_a_time = self.flusher.lock();
+        let mut batches = std::mem::take(&mut *self.written.lock());
+        let Some(last) = batches.back() else { return 0 };
+        let mut fault = None;
+        if last.commit > self.durable_commit.load(Ordering::Acquire) {
+            match self.log.complete() {
+                Ok(durable) => {
+                    // A log may be late with a part of what it was asked for: that part waits for the next flush.
+                    let is_durable = batches.partition_point(|batch| batch.commit <= durable);
+                    let late = batches.split_off(is_durable);
+                    let mut written = self.written.lock();
+                    late.into_iter().rev().for_each(|batch| written.push_front(batch));
+                }
+                Err(failed) => fault = Some(self.poisoned(failed)),
+            }
+        }
+        let Some(last) = batches.back() else { return 0 };
+        let position = last.position;
+        if fault.is_none() {
+            self.durable_commit.store(last.commit, Ordering::Release);
+            self.durable_position.store(position, Ordering::Release);
+        }
+        let mut count = 0;
+        for batch in batches {
+            count += batch.replies.len();
+            if fault.is_none() {
+                self.checkpoints.lock().extend(batch.checkpoints);
+            }
+            batch.replies.into_iter().for_each(|reply| reply(fault.as_ref()));
+        }
+        if fault.is_none() {
+            let watchers = self.watchers.read();
+            watchers.iter().for_each(|(_, watcher)| watcher(position));
+        }
+        count
+    }
+
+    /// After a failed write or sync it is not known what the disk holds: no more appends until a restart.
+    fn poisoned(&self, fault: Fault) -> Fault {
+        self.poison.get_or_init(|| fault.clone());
+        match fault {
+            Fault::DiskFull { .. } | Fault::Poisoned { .. } | Fault::Fenced { .. } => fault,
+            fault => Fault::Poisoned { cause: fault.to_string() },
+        }
+    }
+
+    /// Background work: writes the index run of a full memtable and a snapshot. Returns whether there was any.
+    ///
+    /// # Errors
+    /// The disk refused. Nothing is lost: both are caches, and the work stays to be done.
+    pub fn maintain(&self) -> Result<bool, Fault> {
+        let window = self.position().saturating_sub(self.options.dedup_window_events);
+        if !self.index.maintain(self.position())? {
+            return Ok(false);
+        }
+        *self.stuck.lock() = None;
+        self.forget_old_pairs(window)?;
+        let fold = self.decider.lock().clone();
+        // The copy may rest on commits that are not durable yet; the snapshot must not.
+        if self.log.complete()? >= fold.tail.number {
+            snapshot::write(self.world.storage.as_ref(), &self.snapshots(), fold.tail.number, &fold.encode())?;
+        }
+        Ok(true)
+    }
+
+    /// Moves the filter's window, if the oldest event that the count alone would drop is old enough.
+    fn forget_old_pairs(&self, position: u64) -> Result<(), Fault> {
+        let Some(recorded) = self.event_at(position)? else { return Ok(()) };
+        let age_end = recorded.stamp.recorded_time.plus_ms(self.options.dedup_window_ms);
+        if age_end < self.world.clock.now() {
+            self.index.forget_pairs_before(position);
+        }
+        Ok(())
+    }
+
+    /// Writes the mark that says that everything is durable, if the log has none at its end.
+    pub fn idle(&self) {
+        let _one_at_a_time = self.flusher.lock();
+        if self.written.lock().is_empty()
+            && self.poison().is_none()
+            && let Err(fault) = self.log.rest()
+        {
+            self.poisoned(fault);
+        }
+    }
+
+    /// Finishes what waits and closes the log. Appends are refused from now on; reads go on.
+    ///
+    /// # Errors
+    /// The disk refused; opening will then recover as after a crash.
+    pub fn close(&self) -> Result<(), Fault> {
+        self.mailbox.lock().is_closed = true;
+        while self.decide() > 0 {}
+        while self.flush() > 0 || (!self.written.lock().is_empty() && self.poison().is_none()) {}
+        match self.poison() {
+            Some(_) => Ok(()),
+            None => self.log.close(),
+        }
+    }
+}
+
+fn checkpoints_of(commits: &[Commit]) -> Vec<(String, u64)> {
+    let records = commits.iter().flat_map(|commit| &commit.records);
+    let checkpoints = records.filter(|record| record.kind == RecordKind::Checkpoint);
+    let read = checkpoints.filter_map(|record| Record::read_checkpoint(&record.body));
+    read.map(|(source, number)| (source.to_owned(), number)).collect()
+}
