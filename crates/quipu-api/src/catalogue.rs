@@ -229,7 +229,14 @@ mod tests {
 
     #[test]
     fn every_code_belongs_to_an_operation_or_to_every_connection() {
-        let anywhere = [Code::RouteNotFound, Code::MethodNotAllowed, Code::TooManyConnections];
+        let anywhere = [
+            Code::MalformedHttp,
+            Code::RouteNotFound,
+            Code::MethodNotAllowed,
+            Code::UriTooLong,
+            Code::HeadTooLarge,
+            Code::TooManyConnections,
+        ];
         for code in Code::ALL {
             let named = OPERATIONS.iter().any(|operation| operation.refusals().any(|c| c == *code));
             assert!(named || anywhere.contains(code), "{}", code.slug());

@@ -42,6 +42,7 @@ macro_rules! codes {
 }
 
 codes! {
+    MalformedHttp "malformed-http" 400 false "The request is no HTTP";
     MalformedJson "malformed-json" 400 false "The body is not JSON";
     InvalidEvent "invalid-event" 400 false "The event breaks a rule";
     ReservedName "reserved-name" 400 false "The name is reserved for the server";
@@ -63,7 +64,9 @@ codes! {
     CheckpointBehind "checkpoint-behind" 409 false "The checkpoint does not advance";
     EventTooLarge "event-too-large" 413 false "The event is too large";
     BodyTooLarge "body-too-large" 413 false "The body is too large";
+    UriTooLong "uri-too-long" 414 false "The path and query are too long";
     UnsupportedMediaType "unsupported-media-type" 415 false "The body has an unknown media type";
+    HeadTooLarge "head-too-large" 431 false "The head of the request is too large";
     Internal "internal" 500 false "The server failed";
     Damaged "damaged" 500 false "Recorded data is damaged";
     Overloaded "overloaded" 503 true "Too much is waiting";

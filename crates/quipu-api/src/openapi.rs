@@ -192,9 +192,20 @@ impl JsonSchema for IncomingEvent {
                 "version": { "type": ["string", "integer"], "description": "A text is the version of the schema, a number the version of the stream." },
                 "aggregateId": { "type": "string" },
                 "source": { "type": "string" },
-                "metadata": { "type": "object" },
+                "metadata": {
+                    "type": "object",
+                    "properties": {
+                        "tenantId": { "type": "string" },
+                        "userId": { "type": "string" },
+                        "organizationId": { "type": "string" },
+                        "correlationId": { "type": "string" },
+                        "causationId": { "type": "string" },
+                    },
+                    "additionalProperties": false,
+                },
                 "data": {},
             },
+            "additionalProperties": false,
         });
         json_schema!({ "oneOf": [event, domain, { "type": "array", "items": { "oneOf": [event, domain] } }] })
     }

@@ -87,12 +87,29 @@ pub struct Start {
     pub limit: usize,
     /// The digest of the question, for the cursor of the next page.
     pub question: u64,
+    /// Whether an earlier page said to begin there.
+    pub is_next: bool,
 }
 
 impl Start {
     /// The cursor of the page after this one.
     pub fn cursor(&self, next: u64) -> String {
         Cursor { direction: self.direction, next, question: self.question }.encode()
+    }
+
+    /// Checks that a cursor is of this log, where the newest is this one: a cursor leads to something that is there.
+    ///
+    /// # Errors
+    /// `invalid-cursor`.
+    pub fn within(&self, newest: u64) -> Result<(), Problem> {
+        match self.from {
+            Some(from) if self.is_next && from > newest => {
+                let detail =
+                    format!("expected a cursor up to {newest}, the newest there is, found {from}: begin again");
+                Err(Problem::new(Code::InvalidCursor, detail).with("newest", newest))
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -162,7 +179,7 @@ fn start(
     let question = Cursor::digest(question);
     let limit = limit.unwrap_or(PAGE_EVENTS_DEFAULT);
     let Some(cursor) = cursor else {
-        return Ok(Start { direction: asked.unwrap_or_default(), from, limit, question });
+        return Ok(Start { direction: asked.unwrap_or_default(), from, limit, question, is_next: false });
     };
     let cursor = Cursor::decode(cursor, question)?;
     if asked.is_some_and(|asked| asked != cursor.direction) {
@@ -170,7 +187,7 @@ fn start(
         let detail = format!("expected the direction {expected} of this cursor, found the other");
         return Err(Problem::new(Code::InvalidCursor, detail));
     }
-    Ok(Start { direction: cursor.direction, from: Some(cursor.next), limit, question })
+    Ok(Start { direction: cursor.direction, from: Some(cursor.next), limit, question, is_next: true })
 }
 
 fn write_query<'a>(pairs: impl IntoIterator<Item = (&'a str, String)>) -> String {
@@ -352,11 +369,23 @@ impl TailFrom {
     }
 
     /// The position after which to follow, in a log that ends at `newest`.
-    pub fn follow_after(self, newest: u64) -> u64 {
+    ///
+    /// # Errors
+    /// `position-not-found` beyond the end: whoever asks for that has seen another log than this one, such as one that
+    /// was since restored from an older copy, and would wait for what has another position here.
+    pub fn follow_after(self, newest: u64) -> Result<u64, Problem> {
         match self {
-            Self::Start => 0,
-            Self::End => newest,
-            Self::Position(position) => position.saturating_sub(1),
+            Self::Start => Ok(0),
+            Self::End => Ok(newest),
+            Self::Position(position) if position.saturating_sub(1) > newest => {
+                let next = newest.saturating_add(1);
+                let detail = format!(
+                    "expected to begin at most at {next}, the next position to be recorded, found {position}: the log \
+                     ends at {newest}"
+                );
+                Err(Problem::new(Code::PositionNotFound, detail).with("newest", newest))
+            }
+            Self::Position(position) => Ok(position.saturating_sub(1)),
         }
     }
 }
@@ -434,8 +463,43 @@ mod tests {
     #[test]
     fn a_last_event_id_wins_over_from() {
         let request = TailRequest::from_query("from=start&lastEventId=9").unwrap();
-        assert_eq!(request.from.follow_after(100), 9);
-        assert_eq!(TailFrom::Position(5).follow_after(100), 4);
-        assert_eq!(TailFrom::End.follow_after(100), 100);
+        assert_eq!(request.from.follow_after(100), Ok(9));
+        assert_eq!(TailFrom::Position(5).follow_after(100), Ok(4));
+        assert_eq!(TailFrom::End.follow_after(100), Ok(100));
+    }
+
+    #[test]
+    fn a_tail_begins_at_most_at_the_next_position() {
+        for (from, newest, expected) in [
+            (TailFrom::Position(0), 0, Some(0)),
+            (TailFrom::Position(1), 0, Some(0)),
+            (TailFrom::Position(2), 0, None),
+            (TailFrom::Position(101), 100, Some(100)),
+            (TailFrom::Position(102), 100, None),
+            (TailFrom::after("lastEventId", "100").unwrap(), 100, Some(100)),
+            (TailFrom::after("lastEventId", "101").unwrap(), 100, None),
+            (TailFrom::after("lastEventId", "18446744073709551615").unwrap(), 100, None),
+        ] {
+            let found = from.follow_after(newest);
+            assert_eq!(found.as_ref().ok(), expected.as_ref(), "{from:?}");
+            if let Err(problem) = found {
+                assert_eq!(
+                    (problem.code(), &problem.members["newest"]),
+                    (Some(Code::PositionNotFound), &newest.into())
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_cursor_beyond_the_end_is_refused() {
+        let request = ReadRequest::default();
+        let cursor = request.start().unwrap().cursor(8);
+        let start = ReadRequest { cursor: Some(cursor), ..request }.start().unwrap();
+        assert_eq!(start.within(8), Ok(()));
+        let problem = start.within(7).unwrap_err();
+        assert_eq!((problem.code(), &problem.members["newest"]), (Some(Code::InvalidCursor), &7.into()));
+        let first = StreamRequest { from_version: Some(9), ..StreamRequest::default() }.start("s").unwrap();
+        assert_eq!(first.within(7), Ok(()), "only a cursor says that there was something");
     }
 }

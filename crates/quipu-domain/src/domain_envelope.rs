@@ -1,5 +1,6 @@
 //! The older "domain event" envelope (`eventType`, `eventId`, `timestamp`, `version`, `metadata`, `data`), mapped to
-//! CloudEvents. It is accepted, never written.
+//! CloudEvents. It is accepted, never written. What the mapping does not know is refused: it would be lost without a
+//! word.
 //!
 //! | there | here |
 //! |---|---|
@@ -12,8 +13,19 @@
 use std::borrow::Cow;
 
 use crate::event::{clip, invalid};
-use crate::json::{Fields, Incoming, read_object, text};
+use crate::json::{Fields, Incoming, read_object_text, text};
 use crate::{Data, Event, InvalidEvent, Value, type_version};
+
+/// The members that are mapped.
+const MEMBERS: &[&str] = &["eventType", "eventId", "timestamp", "version", "aggregateId", "source", "metadata", "data"];
+/// The members of `metadata`, and the attributes that they become.
+const METADATA: &[(&str, &str)] = &[
+    ("tenantId", "tenantid"),
+    ("userId", "userid"),
+    ("organizationId", "organizationid"),
+    ("correlationId", "correlationid"),
+    ("causationId", "causationid"),
+];
 
 /// Whether the object is a domain envelope rather than a CloudEvent.
 pub(crate) fn is_one(fields: &Fields<'_>) -> bool {
@@ -21,6 +33,7 @@ pub(crate) fn is_one(fields: &Fields<'_>) -> bool {
 }
 
 pub(crate) fn read<'a>(fields: &Fields<'a>) -> Result<Incoming<'a>, InvalidEvent> {
+    known(fields, "", MEMBERS)?;
     let id = text("eventId", required(fields, "eventId")?)?;
     let mut kind = text("eventType", required(fields, "eventType")?)?;
     let aggregate = optional(fields, "aggregateId")?.map(|raw| text("aggregateId", raw)).transpose()?;
@@ -69,19 +82,28 @@ fn read_metadata<'a>(
     mut builder: crate::EventBuilder<'a>,
     raw: &'a str,
 ) -> Result<crate::EventBuilder<'a>, InvalidEvent> {
-    let metadata = read_object(raw.as_bytes())?;
-    for (there, here) in [
-        ("tenantId", "tenantid"),
-        ("userId", "userid"),
-        ("organizationId", "organizationid"),
-        ("correlationId", "correlationid"),
-        ("causationId", "causationid"),
-    ] {
+    let metadata = read_object_text(raw)?;
+    let names: Vec<&str> = METADATA.iter().map(|(there, _)| *there).collect();
+    known(&metadata, "metadata.", &names)?;
+    for (there, here) in METADATA {
         if let Some(raw) = optional(&metadata, there)? {
-            builder = builder.attribute(here, Value::Text(text(there, raw)?));
+            builder = builder.attribute(*here, Value::Text(text(there, raw)?));
         }
     }
     Ok(builder)
+}
+
+/// Refuses what the mapping has no place for. As elsewhere a member that is null is not there.
+fn known(fields: &Fields<'_>, place: &str, names: &[&str]) -> Result<(), InvalidEvent> {
+    match fields.iter().find(|(name, raw)| *raw != "null" && !names.contains(&name.as_ref())) {
+        None => Ok(()),
+        Some((name, raw)) => {
+            let name = format!("{place}{}", clip(name));
+            let names = names.join(", ");
+            let expected = format!("absent, since this envelope has only {names} (a CloudEvent can carry more)");
+            Err(invalid(&name, expected, clip(raw)))
+        }
+    }
 }
 
 /// The major number of "2", "2.0" or "v2.1".
@@ -130,6 +152,12 @@ mod tests {
     }
 
     #[test]
+    fn a_member_that_is_null_is_not_there() {
+        let json = br#"{"eventType":"a.b","eventId":"1","aggregateType":null,"metadata":{"ip":null}}"#;
+        assert_eq!(parse_event(json).unwrap().event.id(), "1");
+    }
+
+    #[test]
     fn what_is_missing_or_wrong_is_named() {
         for (json, part) in [
             (r#"{"eventType":"a.b"}"#, "eventId"),
@@ -138,6 +166,9 @@ mod tests {
             (r#"{"eventType":"a.b","eventId":"1","version":1}"#, "aggregateId"),
             (r#"{"eventType":"a.b","eventId":"1","eventId":"2"}"#, "twice"),
             (r#"{"eventType":"a.b","eventId":"1","metadata":3}"#, "object"),
+            (r#"{"eventType":"a.b","eventId":"1","aggregateType":"order"}"#, "aggregateType"),
+            (r#"{"eventType":"a.b","eventId":"1","metadata":{"userId":"u","ip":"::1"}}"#, "metadata.ip"),
+            (r#"{"eventType":"a.b","eventId":"1","metadata":{"userid":"u"}}"#, "metadata.userid"),
         ] {
             let error = parse_event(json.as_bytes()).expect_err(json).to_string();
             assert!(error.contains(part), "{json}: {error}");

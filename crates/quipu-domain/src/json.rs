@@ -51,7 +51,18 @@ pub struct Stamp {
 /// # Errors
 /// [`InvalidEvent`] names the attribute, what was expected and what was found.
 pub fn parse_event(json: &[u8]) -> Result<Incoming<'_>, InvalidEvent> {
-    let fields = read_object(json)?;
+    read(read_object(json)?)
+}
+
+/// As [`parse_event`], for a text: it is not looked through for bytes that are no UTF-8 once more.
+///
+/// # Errors
+/// As [`parse_event`].
+pub fn parse_event_text(json: &str) -> Result<Incoming<'_>, InvalidEvent> {
+    read(read_object_text(json)?)
+}
+
+fn read(fields: Fields<'_>) -> Result<Incoming<'_>, InvalidEvent> {
     if domain_envelope::is_one(&fields) {
         return domain_envelope::read(&fields);
     }
@@ -294,17 +305,24 @@ fn write_text(out: &mut Vec<u8>, text: &str) {
 /// The fields of one object, in order and with repeats, values as the text they stand in.
 pub(crate) type Fields<'a> = Vec<(Cow<'a, str>, &'a str)>;
 
-pub(crate) fn read_object(json: &[u8]) -> Result<Fields<'_>, InvalidEvent> {
-    let object: Object<'_> = serde_json::from_slice(json).map_err(|error| {
-        let first = json.iter().find(|c| !c.is_ascii_whitespace());
-        match (error.classify(), first) {
-            (serde_json::error::Category::Data, Some(b'[')) => InvalidEvent::NotAnObject { found: "an array" },
-            (serde_json::error::Category::Data, Some(b'"')) => InvalidEvent::NotAnObject { found: "a string" },
-            (serde_json::error::Category::Data, _) => InvalidEvent::NotAnObject { found: "a plain value" },
-            _ => malformed(&error),
-        }
-    })?;
+fn read_object(json: &[u8]) -> Result<Fields<'_>, InvalidEvent> {
+    let object: Object<'_> = serde_json::from_slice(json).map_err(|error| no_object(json, &error))?;
     Ok(object.0)
+}
+
+pub(crate) fn read_object_text(json: &str) -> Result<Fields<'_>, InvalidEvent> {
+    let object: Object<'_> = serde_json::from_str(json).map_err(|error| no_object(json.as_bytes(), &error))?;
+    Ok(object.0)
+}
+
+fn no_object(json: &[u8], error: &serde_json::Error) -> InvalidEvent {
+    let first = json.iter().find(|c| !c.is_ascii_whitespace());
+    match (error.classify(), first) {
+        (serde_json::error::Category::Data, Some(b'[')) => InvalidEvent::NotAnObject { found: "an array" },
+        (serde_json::error::Category::Data, Some(b'"')) => InvalidEvent::NotAnObject { found: "a string" },
+        (serde_json::error::Category::Data, _) => InvalidEvent::NotAnObject { found: "a plain value" },
+        _ => malformed(error),
+    }
 }
 
 fn malformed(error: &serde_json::Error) -> InvalidEvent {
@@ -415,6 +433,22 @@ mod tests {
             r#"{"specversion":"1.0","id":"ü","source":"/s","type":"t","data":null}"#,
         ] {
             assert_eq!(round_trip(json), json);
+        }
+    }
+
+    #[test]
+    fn a_text_is_read_as_its_bytes_are() {
+        for json in [
+            r#"{"specversion":"1.0","id":"1","source":"/s","type":"grün","data":{"n":1.50}}"#,
+            r#"{"eventType":"a.b","eventId":"1","metadata":{"userId":"u"}}"#,
+            r#"{"specversion":"1.0","id":1}"#,
+            r#"{"id":"#,
+            "[1]",
+            "\"x\"",
+            "3",
+            "",
+        ] {
+            assert_eq!(parse_event_text(json), parse_event(json.as_bytes()), "{json}");
         }
     }
 

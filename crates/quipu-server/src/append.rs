@@ -5,10 +5,15 @@ use std::sync::Arc;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use quipu_api::{AppendRequest, Code, Problem};
+use quipu_domain::Condition;
 use quipu_engine::{Append, Appended, NotAppended};
 use tokio::sync::oneshot;
 
-use crate::{App, answer, body, media, problem};
+use crate::{App, answer, body, media, problem, publish};
+
+/// An append for which the engine has to look at more than this before it takes it goes to a thread where it holds up
+/// nobody. The usual one rests on what was just read: a few words against a few hundred positions, which are in memory.
+const INLINE_LOOKS_MAX: u64 = 4_096;
 
 pub(crate) async fn append(State(app): State<Arc<App>>, request: Request) -> Response {
     problem::answer(run(app, request).await)
@@ -20,20 +25,45 @@ async fn run(app: Arc<App>, request: Request) -> Result<Response, Problem> {
         body::linger(request_body);
         return Err(problem);
     }
-    let bytes = body::whole(&parts.headers, request_body, app.body_limits()).await?;
-    let append = read(&app, &bytes)?;
-    drop(bytes);
+    let whole = body::whole(&app, &parts.headers, request_body).await?;
+    let is_quick = publish::is_quick(whole.bytes.len());
+    let (append, _held) = publish::parse(&app, whole, read).await?;
+    let is_quick = is_quick && looks(&append.conditions, app.tenant.position()) <= INLINE_LOOKS_MAX;
     let (sender, reply) = oneshot::channel();
-    app.tenant.append(append, move |appended| {
+    let replied = move |appended| {
         // The receiver is gone if the client is; the append is decided all the same.
         let _ = sender.send(appended);
-    });
+    };
+    if is_quick {
+        app.tenant.append(append, replied);
+    } else {
+        let tenant = Arc::clone(&app.tenant);
+        let submit = move || {
+            tenant.append(append, replied);
+            Ok(())
+        };
+        problem::blocking(submit).await?;
+    }
     match reply.await {
         Ok(Ok(appended)) => Ok(answer::json(write(&appended))),
         Ok(Err(NotAppended::Refused(refusal))) => Err(refusal.into()),
         Ok(Err(NotAppended::Fault(fault))) => Err(problem::fault(&fault)),
         Err(_) => Err(problem::no_answer()),
     }
+}
+
+/// How much the engine may have to look at before it takes an append: for each condition on a query, all types and
+/// tags of that, once for themselves and once for every position that the client has not seen.
+fn looks(conditions: &[Condition], newest: u64) -> u64 {
+    let of_condition = |condition: &Condition| match condition {
+        Condition::Stream { .. } => 1,
+        Condition::NoneAfter { position, query } => {
+            let words = query.items.iter().map(|item| item.types.len() + item.tags.len()).sum::<usize>();
+            let unseen = newest.saturating_sub(*position);
+            unseen.saturating_add(1).saturating_mul(u64::try_from(words.max(1)).unwrap_or(u64::MAX))
+        }
+    };
+    conditions.iter().map(of_condition).fold(0, u64::saturating_add)
 }
 
 fn read(app: &App, bytes: &[u8]) -> Result<Append, Problem> {
@@ -79,7 +109,25 @@ fn write(appended: &Appended) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use quipu_domain::{Query, QueryItem, StreamExpectation};
     use quipu_engine::Place;
+
+    #[test]
+    fn a_condition_on_a_query_looks_at_every_word_for_every_unseen_position() {
+        let item = QueryItem { types: vec!["a".into(), "b".into()], tags: vec!["k:v".into()] };
+        let after =
+            |position| Condition::NoneAfter { position, query: Query { items: vec![item.clone(), item.clone()] } };
+        let stream = Condition::Stream { stream: "s".into(), expected: StreamExpectation::Exists };
+        for (conditions, looked_at) in [
+            (vec![], 0),
+            (vec![stream.clone(), stream], 2),
+            (vec![after(100)], 6),
+            (vec![after(90), after(100)], 66 + 6),
+            (vec![after(200)], 6),
+        ] {
+            assert_eq!(looks(&conditions, 100), looked_at, "{conditions:?}");
+        }
+    }
 
     #[test]
     fn the_answer_reads_as_the_wire_type_and_back() {

@@ -1,4 +1,5 @@
-//! Bodies of requests: read within a limit, without ever waiting for long on a client that pauses.
+//! Bodies of requests: read within the limit of a body and the memory of all requests, without ever waiting for long on
+//! a client that pauses.
 
 use std::time::Duration;
 
@@ -9,37 +10,64 @@ use http_body_util::BodyExt as _;
 use hyper::body::Body as _;
 use quipu_api::{Code, Problem};
 
+use crate::App;
+use crate::memory::Held;
+
 /// How long a body that was refused is still read and thrown away: a client that is busy sending does not see an
 /// answer on a connection that was closed under it.
-const LINGER: Duration = Duration::from_secs(2);
+pub(crate) const LINGER: Duration = Duration::from_secs(2);
 
-/// Limits of a body.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Limits {
-    pub bytes_max: usize,
-    pub timeout: Duration,
+/// Most bytes that are set aside because a body is announced to be large. The rest follows as it arrives.
+const FIRST_BYTES: usize = 64 << 10;
+
+/// A body that is in memory.
+pub(crate) struct Whole {
+    pub bytes: Bytes,
+    /// Its share of the memory of all requests: to be kept for as long as the bytes or what was made of them.
+    pub held: Held,
 }
 
 /// The whole body. One that came in one piece is not copied.
-pub(crate) async fn whole(headers: &HeaderMap, mut body: Body, limits: Limits) -> Result<Bytes, Problem> {
-    let announced = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
-    if announced.is_some_and(|length| length > limits.bytes_max) {
-        linger(body);
-        return Err(too_large(limits.bytes_max));
+pub(crate) async fn whole(app: &App, headers: &HeaderMap, mut body: Body) -> Result<Whole, Problem> {
+    let mut held = Held::default();
+    match read(app, headers, &mut body, &mut held).await {
+        Ok(bytes) => Ok(Whole { bytes, held }),
+        Err(problem) => {
+            // Who paused is not waited for any longer; who sends too much is still sending.
+            if problem.code() != Some(Code::RequestTimeout) {
+                linger(body);
+            }
+            Err(problem)
+        }
     }
-    let Some(first) = piece(&mut body, limits.timeout).await? else { return Ok(Bytes::new()) };
+}
+
+async fn read(app: &App, headers: &HeaderMap, body: &mut Body, held: &mut Held) -> Result<Bytes, Problem> {
+    let (limit, timeout) = (app.server.body_bytes_max, app.server.body_timeout);
+    let announced = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+    if announced.is_some_and(|length| length > limit) {
+        return Err(too_large(limit));
+    }
+    let Some(first) = piece(body, timeout).await? else { return Ok(Bytes::new()) };
     if announced == Some(first.len()) {
+        app.memory.cover(held, first.len()).await?;
         return Ok(first);
     }
-    let mut all = BytesMut::with_capacity(announced.unwrap_or(2 * first.len()).min(1 << 20));
+    let mut all = BytesMut::new();
     let mut next = Some(first);
     while let Some(piece_read) = next {
-        if all.len() + piece_read.len() > limits.bytes_max {
-            linger(body);
-            return Err(too_large(limits.bytes_max));
+        let length = all.len() + piece_read.len();
+        if length > limit {
+            return Err(too_large(limit));
+        }
+        if length > all.capacity() {
+            // Doubled, so that a body is copied about once; never beyond what was announced or may come.
+            let room = (2 * all.capacity()).max(FIRST_BYTES).min(announced.unwrap_or(limit)).max(length);
+            app.memory.cover(held, room).await?;
+            all.reserve(room - all.len());
         }
         all.extend_from_slice(&piece_read);
-        next = piece(&mut body, limits.timeout).await?;
+        next = piece(body, timeout).await?;
     }
     Ok(all.freeze())
 }

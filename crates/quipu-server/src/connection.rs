@@ -6,14 +6,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::http::header::UPGRADE;
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
-use quipu_api::{Code, MEDIA_PROBLEM, Problem};
+use quipu_api::{Code, Problem};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
+use crate::head::{self, Timer};
+use crate::socket::{Reader, Socket, Wire};
 use crate::{App, Phase, reached};
 
 /// Most bytes that are read ahead on a connection, and so the largest head of a request. In binary mode attributes are
@@ -36,7 +41,7 @@ pub(crate) async fn accept(
 ) -> io::Result<()> {
     let mut shutdown = pin!(shutdown);
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(app.server.header_timeout).max_buf_size(READ_AHEAD_BYTES);
+    http.header_read_timeout(app.server.idle_timeout).max_buf_size(READ_AHEAD_BYTES);
     loop {
         let accepted = tokio::select! {
             () = &mut shutdown => break,
@@ -76,8 +81,11 @@ fn open(stream: TcpStream, http: &http1::Builder, router: &Router, app: &Arc<App
         }
         return;
     };
-    let service = TowerToHyperService::new(router.clone());
-    let connection = http.serve_connection(TokioIo::new(stream), service).with_upgrades();
+    let wire = Wire::new(Arc::clone(&app.memory));
+    let mut http = http.clone();
+    http.timer(Timer::new(Arc::clone(&wire), app.server.header_timeout));
+    let service = Service { router: TowerToHyperService::new(router.clone()), wire: Arc::clone(&wire) };
+    let connection = http.serve_connection(TokioIo::new(Socket::new(stream, wire)), service).with_upgrades();
     let mut phases = app.phases.clone();
     tokio::spawn(async move {
         let mut connection = pin!(connection);
@@ -98,17 +106,32 @@ fn open(stream: TcpStream, http: &http1::Builder, router: &Router, app: &Arc<App
     });
 }
 
+/// The router, told apart by connection.
+struct Service {
+    router: TowerToHyperService<Router>,
+    wire: Arc<Wire>,
+}
+
+impl hyper::service::Service<Request<Incoming>> for Service {
+    type Response = <TowerToHyperService<Router> as hyper::service::Service<Request<Incoming>>>::Response;
+    type Error = <TowerToHyperService<Router> as hyper::service::Service<Request<Incoming>>>::Error;
+    type Future = <TowerToHyperService<Router> as hyper::service::Service<Request<Incoming>>>::Future;
+
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+        self.wire.hand_to(Reader::Body);
+        if request.headers().contains_key(UPGRADE) {
+            request.extensions_mut().insert(Arc::clone(&self.wire));
+        }
+        self.router.call(request)
+    }
+}
+
 /// Answers a connection over the limit. The request is read and thrown away for a moment: a connection that is closed
 /// with unread bytes is reset, and the client would never see the answer.
 async fn refuse(mut stream: TcpStream, limit: usize) -> io::Result<()> {
     let detail = format!("expected at most {limit} connections, found more");
     let problem = Problem::new(Code::TooManyConnections, detail).with("limit", limit);
-    let body = serde_json::to_string(&problem).unwrap_or_default();
-    let answer = format!(
-        "HTTP/1.1 503 Service Unavailable\r\ncontent-type: {MEDIA_PROBLEM}\r\ncontent-length: {}\r\nretry-after: 1\r\n\
-         connection: close\r\n\r\n{body}",
-        body.len()
-    );
+    let answer = head::answer(&problem, "retry-after: 1\r\n");
     stream.write_all(answer.as_bytes()).await?;
     stream.shutdown().await?;
     let mut thrown_away = [0; 1024];

@@ -10,8 +10,11 @@ use tokio::task::JoinHandle;
 
 use crate::{App, problem};
 
-/// A follower this close to the end of the log reads what was just written, from memory: not worth a thread.
+/// A follower this close to the end of the log reads what was just written, from memory: not worth a thread, unless the
+/// events are large.
 const INLINE_EVENTS: u64 = 512;
+/// What the size of an event is taken for before one was seen: few are read on the thread that serves sockets then.
+const EVENT_BYTES_UNSEEN: usize = 16 << 10;
 /// Most events at once.
 const EVENTS_MAX: usize = 256;
 /// Bytes of events at once that a client should cost.
@@ -22,8 +25,10 @@ pub(crate) struct Deliveries {
     tenant: Arc<Tenant>,
     positions: watch::Receiver<u64>,
     state: State,
-    /// Events to ask for at once, from the size of those before.
-    limit: usize,
+    /// Everything that matches up to here was returned, while a read goes on in another thread too.
+    position: u64,
+    /// What an event takes, from those that were read last.
+    event_bytes: usize,
 }
 
 /// A follower that has read, and what.
@@ -38,11 +43,17 @@ enum State {
 
 impl Deliveries {
     /// Begins to follow; says after which position.
-    pub(crate) fn begin(app: &App, request: TailRequest) -> (Self, u64) {
+    pub(crate) fn begin(app: &App, request: TailRequest) -> Result<(Self, u64), Problem> {
         let positions = app.positions.subscribe();
-        let after = request.from.follow_after(app.tenant.position());
+        let after = request.from.follow_after(app.tenant.position())?;
         let state = State::Here(Box::new(app.tenant.follow(request.filter, after)));
-        (Self { tenant: Arc::clone(&app.tenant), positions, state, limit: EVENTS_MAX / 4 }, after)
+        let (tenant, event_bytes) = (Arc::clone(&app.tenant), EVENT_BYTES_UNSEEN);
+        Ok((Self { tenant, positions, state, position: after, event_bytes }, after))
+    }
+
+    /// Everything that matches up to this position was returned by [`Deliveries::next`].
+    pub(crate) fn position(&self) -> u64 {
+        self.position
     }
 
     /// The next events that match, at least one; waits for them. May be given up and called again.
@@ -66,15 +77,20 @@ impl Deliveries {
                         self.positions.changed().await.map_err(|_| problem::no_answer())?;
                         continue;
                     }
-                    if behind > INLINE_EVENTS {
-                        self.read_elsewhere();
+                    let limit = limit(self.event_bytes);
+                    if !is_inline(behind, self.event_bytes) {
+                        self.read_elsewhere(limit);
                         continue;
                     }
-                    follower.next(self.limit)
+                    follower.next(limit)
                 }
             };
             let events = read.map_err(|fault| problem::fault(&fault))?;
+            if let State::Here(follower) = &self.state {
+                self.position = follower.position();
+            }
             if !events.is_empty() {
+                self.event_bytes = events.iter().map(Recorded::bytes).sum::<usize>() / events.len();
                 return Ok(events);
             }
             // A stretch without a match: others want this thread too.
@@ -82,18 +98,51 @@ impl Deliveries {
         }
     }
 
-    fn read_elsewhere(&mut self) {
+    fn read_elsewhere(&mut self, limit: usize) {
         if let State::Here(mut follower) = std::mem::replace(&mut self.state, State::Lost) {
-            let limit = self.limit;
             self.state = State::Reading(tokio::task::spawn_blocking(move || {
                 let read = follower.next(limit);
                 (follower, read)
             }));
         }
     }
+}
 
-    /// Learns how large the events are, so that a page of them stays near [`PAGE_BYTES`].
-    pub(crate) fn learn(&mut self, bytes: usize, events: usize) {
-        self.limit = (PAGE_BYTES / (bytes / events.max(1)).max(1)).clamp(1, EVENTS_MAX);
+/// Events to ask for at once, so that a page of them stays near [`PAGE_BYTES`].
+fn limit(event_bytes: usize) -> usize {
+    (PAGE_BYTES / event_bytes.max(1)).clamp(1, EVENTS_MAX)
+}
+
+/// Whether to read on the thread that serves sockets: everything behind the follower may have to be looked at, though
+/// the filter takes little of it.
+fn is_inline(behind: u64, event_bytes: usize) -> bool {
+    let bytes = behind.saturating_mul(u64::try_from(event_bytes).unwrap_or(u64::MAX));
+    behind <= INLINE_EVENTS && bytes <= PAGE_BYTES as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_and_small_events_are_read_inline_and_others_elsewhere() {
+        for (behind, event_bytes, expected) in [
+            (1, 256, true),
+            (INLINE_EVENTS, 256, true),
+            (INLINE_EVENTS + 1, 256, false),
+            (INLINE_EVENTS, 1_024, false),
+            (1, PAGE_BYTES, true),
+            (2, PAGE_BYTES, false),
+            (1, usize::MAX, false),
+            (16, EVENT_BYTES_UNSEEN, true),
+            (17, EVENT_BYTES_UNSEEN, false),
+        ] {
+            assert_eq!(is_inline(behind, event_bytes), expected, "{behind} events of {event_bytes} bytes");
+        }
+    }
+
+    #[test]
+    fn a_page_has_fewer_events_if_they_are_large() {
+        assert_eq!([0, 256, 4_096, PAGE_BYTES, 1 << 30].map(limit), [256, 256, 64, 1, 1]);
     }
 }

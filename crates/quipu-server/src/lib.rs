@@ -13,13 +13,16 @@ mod connection;
 mod delivery;
 mod document;
 mod gather;
+mod head;
 mod health;
 mod media;
+mod memory;
 mod ndjson;
 mod problem;
 mod publish;
 mod read;
 mod router;
+mod socket;
 mod state;
 mod stream;
 mod tail;
@@ -29,6 +32,7 @@ mod websocket;
 /// Reads an event in binary mode; for the fuzz targets.
 #[doc(hidden)]
 pub use binary::read as read_binary;
+pub use state::stats_answer;
 
 use std::io;
 use std::sync::Arc;
@@ -39,6 +43,8 @@ use quipu_domain::limits::EVENT_BYTES_DEFAULT;
 use quipu_engine::Tenant;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
+
+use crate::memory::Memory;
 
 /// Bytes of bulk loads that may be on their way through the engine at once, over all connections, in KiB. Far below
 /// what the engine's mailbox takes, so that bulk loads wait for each other instead of crowding out single events.
@@ -53,8 +59,16 @@ pub struct Server {
     pub event_bytes_max: usize,
     /// Most open connections. Each costs a file descriptor and some 10 KiB.
     pub connections_max: usize,
-    /// How long a connection may take to send the head of a request, and may be idle between two.
+    /// Most bytes of requests in memory, over all connections: bodies, bulk loads, heads and frames that are read and
+    /// not yet recorded. The first 8 KiB of each connection are not counted. What does not fit is refused as overloaded.
+    pub request_memory_bytes_max: usize,
+    /// How long a request waits for others to give such memory back.
+    pub request_memory_wait: Duration,
+    /// How long a connection may take to send the head of a request, from its first byte; the first one from the
+    /// beginning of the connection.
     pub header_timeout: Duration,
+    /// How long a connection may be idle between two requests.
+    pub idle_timeout: Duration,
     /// How long the body of a request may pause.
     pub body_timeout: Duration,
     /// How often an idle tail sends a sign of life. Proxies close what is silent for 30 to 60 seconds.
@@ -72,7 +86,10 @@ impl Default for Server {
             body_bytes_max: 64 << 20,
             event_bytes_max: EVENT_BYTES_DEFAULT,
             connections_max: 20_000,
+            request_memory_bytes_max: 256 << 20,
+            request_memory_wait: Duration::from_secs(5),
             header_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(75),
             body_timeout: Duration::from_secs(30),
             heartbeat: Duration::from_secs(15),
             drain_timeout: Duration::from_secs(10),
@@ -98,6 +115,7 @@ impl Server {
         let (positions, _) = watch::channel(tenant.position());
         let positions = Arc::new(positions);
         let app = Arc::new(App {
+            memory: Arc::new(Memory::new(self.request_memory_bytes_max, self.request_memory_wait)),
             bulk: Arc::new(Semaphore::new(BULK_KIB_MAX)),
             connections: Arc::new(Semaphore::new(self.connections_max.min(Semaphore::MAX_PERMITS))),
             refusals: Arc::new(Semaphore::new(connection::REFUSALS_MAX)),
@@ -131,6 +149,8 @@ struct App {
     phases: watch::Receiver<Phase>,
     /// A permit for each open connection.
     connections: Arc<Semaphore>,
+    /// What requests may take in memory.
+    memory: Arc<Memory>,
     /// A permit for each KiB of a bulk load that is on its way through the engine.
     bulk: Arc<Semaphore>,
     /// A permit for each connection over the limit that is being told so.
@@ -150,10 +170,6 @@ enum Phase {
 }
 
 impl App {
-    fn body_limits(&self) -> body::Limits {
-        body::Limits { bytes_max: self.server.body_bytes_max, timeout: self.server.body_timeout }
-    }
-
     /// Largest JSON text of an event: its stored form is smaller than its JSON (names, escapes, base64), at most by
     /// half for anything but a text of escapes.
     fn event_json_bytes_max(&self) -> usize {

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use axum::body::Body;
+use axum::http::header::RETRY_AFTER;
 use axum::http::{HeaderMap, HeaderValue};
 use axum::response::Response;
 use bytes::Bytes;
@@ -14,8 +15,9 @@ use quipu_engine::Published;
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::answer::{Outcome, Sums};
+use crate::memory::Held;
 use crate::publish::{Entry, Waiting};
-use crate::{App, BULK_KIB_MAX, answer, body, media};
+use crate::{App, BULK_KIB_MAX, answer, body, media, problem};
 
 /// A chunk is handed to the engine when it has this many lines, or nothing else is under way.
 const CHUNK_LINES: usize = 1_024;
@@ -79,10 +81,12 @@ struct Load {
     app: Arc<App>,
     body: Body,
     lines: Lines,
-    /// What was read and not handed on yet: line numbers, entries, bytes.
+    /// What was read and not handed on yet: line numbers, entries, bytes with those of the line that has begun.
     numbers: Vec<u64>,
     entries: Vec<Entry>,
     bytes: usize,
+    /// Their share of the memory of all requests, until the engine's share for bulk loads is theirs.
+    held: Held,
     in_flight: VecDeque<Chunk>,
     sums: Sums,
     sink: Sink,
@@ -92,7 +96,8 @@ impl Load {
     fn new(app: Arc<App>, body: Body, sink: Sink) -> Self {
         let lines = Lines { carry: Vec::new(), limit: app.event_json_bytes_max(), number: 0, is_skipping: false };
         let (numbers, entries, in_flight) = (Vec::new(), Vec::new(), VecDeque::new());
-        Self { app, body, lines, numbers, entries, bytes: 0, in_flight, sums: Sums::default(), sink }
+        let (held, sums) = (Held::default(), Sums::default());
+        Self { app, body, lines, numbers, entries, bytes: 0, held, in_flight, sums, sink }
     }
 
     /// Reads to the end of the body, or to what stops the load.
@@ -101,9 +106,11 @@ impl Load {
         let mut error = None;
         let mut has_ended = false;
         loop {
-            let is_full = self.entries.len() >= CHUNK_LINES || self.bytes >= CHUNK_BYTES;
+            // A line that is longer than a chunk is read to its end.
+            let has_lines = !self.entries.is_empty();
+            let is_full = has_lines && (self.entries.len() >= CHUNK_LINES || self.bytes >= CHUNK_BYTES);
             let is_due = is_full || has_ended || self.in_flight.is_empty();
-            if !self.entries.is_empty() && is_due && self.in_flight.len() < CHUNKS_IN_FLIGHT {
+            if has_lines && is_due && self.in_flight.len() < CHUNKS_IN_FLIGHT {
                 self.send().await;
                 continue;
             }
@@ -125,7 +132,10 @@ impl Load {
                     }
                 }
                 piece = body::piece(&mut self.body, timeout), if !has_ended && !is_full => match piece {
-                    Ok(Some(piece)) => self.take(&piece),
+                    Ok(Some(piece)) => match self.cover(piece.len()).await {
+                        Ok(()) => self.take(&piece),
+                        Err(problem) => (error, has_ended) = (Some(problem), true),
+                    },
                     Ok(None) => {
                         has_ended = true;
                         self.take_last();
@@ -136,6 +146,11 @@ impl Load {
         }
     }
 
+    /// Makes room for a piece beside what is there.
+    async fn cover(&mut self, piece: usize) -> Result<(), Problem> {
+        self.app.memory.cover(&mut self.held, self.bytes + piece).await
+    }
+
     fn take(&mut self, piece: &[u8]) {
         let Self { app, lines, numbers, entries, bytes, .. } = self;
         *bytes += piece.len();
@@ -143,6 +158,10 @@ impl Load {
             numbers.push(number);
             entries.push(line.and_then(|line| app.prepare(line)).map_err(Box::new));
         });
+        // A line that is too long is not kept.
+        if entries.is_empty() {
+            *bytes = lines.carry.len();
+        }
     }
 
     fn take_last(&mut self) {
@@ -160,7 +179,9 @@ impl Load {
         let permit = Arc::clone(&self.app.bulk).acquire_many_owned(kib).await.ok();
         let waiting = self.app.send(std::mem::take(&mut self.entries), permit);
         self.in_flight.push_back(Chunk { lines: std::mem::take(&mut self.numbers), waiting });
-        self.bytes = 0;
+        // The beginning of the next line is still here.
+        self.bytes = self.lines.carry.len();
+        self.held.shrink(self.bytes);
     }
 
     /// Hands on the results of the first chunk; `false` if nobody reads them any more.
@@ -205,7 +226,7 @@ impl Load {
     /// The sums and the first refusals, as the whole answer.
     fn minimal(self, error: Option<Problem>) -> Response {
         let Sink::Minimal(refusals) = self.sink else { return answer::json(Vec::new()) };
-        let status = error.as_ref().map(|error| error.status);
+        let refused = error.as_ref().map(problem::respond);
         if error.is_some() {
             body::linger(self.body);
         }
@@ -221,8 +242,10 @@ impl Load {
         write_error(&mut out, error.as_ref());
         out.push(b'}');
         let mut response = answer::typed(MEDIA_JSON, out);
-        if let Some(status) = status.and_then(|status| axum::http::StatusCode::from_u16(status).ok()) {
-            *response.status_mut() = status;
+        // The body says more than the problem alone; the rest of the answer is the problem's.
+        if let Some(refused) = refused {
+            *response.status_mut() = refused.status();
+            response.headers_mut().extend(refused.headers().get(RETRY_AFTER).map(|wait| (RETRY_AFTER, wait.clone())));
         }
         response.headers_mut().insert("preference-applied", HeaderValue::from_static("return=minimal"));
         response

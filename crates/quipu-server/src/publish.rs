@@ -5,14 +5,15 @@ use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::response::Response;
-use bytes::Bytes;
 use quipu_api::{Code, Problem};
 use quipu_domain::{Event, Incoming, InvalidEvent, parse_event, parse_events};
 use quipu_engine::{Fault, Prepared, Published};
 use tokio::sync::oneshot;
 
 use crate::answer::Outcome;
+use crate::body::Whole;
 use crate::media::{self, Mode};
+use crate::memory::Held;
 use crate::{App, answer, binary, body, ndjson, problem};
 
 /// Bodies above this are parsed off the threads that serve sockets: at some 300 MB/s a larger one would hold up every
@@ -40,16 +41,44 @@ async fn run(app: Arc<App>, request: Request) -> Result<Response, Problem> {
             return Err(problem);
         }
     };
-    let bytes = body::whole(headers, request_body, app.body_limits()).await?;
-    match mode {
-        Mode::Binary => {
-            let prepared = app.tenant.prepare(&binary::read(headers, &bytes)?, None)?;
-            one(&app, prepared, bytes.len()).await
-        }
-        Mode::Structured => one(&app, app.prepare(&bytes)?, bytes.len()).await,
-        Mode::Json if !is_array(&bytes) => one(&app, app.prepare(&bytes)?, bytes.len()).await,
-        Mode::Batched | Mode::Json | Mode::Lines => batch(&app, bytes).await,
+    let whole = body::whole(&app, headers, request_body).await?;
+    let bytes = whole.bytes.len();
+    let is_batch = match mode {
+        Mode::Batched | Mode::Lines => true,
+        Mode::Json => is_array(&whole.bytes),
+        Mode::Binary | Mode::Structured => false,
+    };
+    if is_batch {
+        let (entries, _held) = parse(&app, whole, App::prepare_array).await?;
+        return batch(&app, entries, bytes).await;
     }
+    let (prepared, _held) = match mode {
+        Mode::Binary => {
+            let headers = parts.headers;
+            parse(&app, whole, move |app, body| app.prepare_event(&binary::read(&headers, body)?, None)).await?
+        }
+        _ => parse(&app, whole, App::prepare).await?,
+    };
+    one(&app, prepared, bytes).await
+}
+
+/// Parses a body here if it is small, else on a thread where it holds up nobody. Gives back its share of the memory, to
+/// be kept until what was parsed is recorded.
+pub(crate) async fn parse<T: Send + 'static>(
+    app: &Arc<App>,
+    whole: Whole,
+    work: impl FnOnce(&App, &[u8]) -> Result<T, Problem> + Send + 'static,
+) -> Result<(T, Held), Problem> {
+    if is_quick(whole.bytes.len()) {
+        return Ok((work(app, &whole.bytes)?, whole.held));
+    }
+    let app = Arc::clone(app);
+    problem::blocking(move || Ok(work(&app, &whole.bytes).map(|parsed| (parsed, whole.held)))).await?
+}
+
+/// Whether a body of so many bytes is dealt with on the threads that serve sockets.
+pub(crate) fn is_quick(bytes: usize) -> bool {
+    bytes <= INLINE_BYTES_MAX
 }
 
 fn is_array(json: &[u8]) -> bool {
@@ -64,13 +93,7 @@ async fn one(app: &App, prepared: Prepared, bytes: usize) -> Result<Response, Pr
     }
 }
 
-async fn batch(app: &Arc<App>, bytes: Bytes) -> Result<Response, Problem> {
-    let entries = if bytes.len() <= INLINE_BYTES_MAX {
-        app.prepare_array(&bytes)?
-    } else {
-        let app = Arc::clone(app);
-        problem::blocking(move || Ok(app.prepare_array(&bytes))).await??
-    };
+async fn batch(app: &Arc<App>, entries: Vec<Entry>, bytes: usize) -> Result<Response, Problem> {
     let mut outcomes = Vec::with_capacity(entries.len());
     let mut entries = entries.into_iter();
     loop {
@@ -78,7 +101,13 @@ async fn batch(app: &Arc<App>, bytes: Bytes) -> Result<Response, Problem> {
         if some.is_empty() {
             break;
         }
-        let mut waiting = app.send(some, ());
+        // The engine looks for repeats before it takes them, which for many may be long too.
+        let mut waiting = if is_quick(bytes) {
+            app.send(some, ())
+        } else {
+            let app = Arc::clone(app);
+            problem::blocking(move || Ok(app.send(some, ()))).await?
+        };
         let reply = waiting.wait().await;
         if let Err(fault) = &reply {
             if outcomes.is_empty() {

@@ -27,6 +27,7 @@ async fn run_list(app: Arc<App>, request: Request) -> Result<Response, Problem> 
     let media_type = media::accepted(request.headers(), &[MEDIA_JSON, MEDIA_LINES])?;
     let asked = ReadRequest::from_query(query(&request))?;
     let start = asked.start()?;
+    start.within(app.tenant.position())?;
     problem::blocking(move || {
         // Asked before reading: a page without a cursor has then seen everything up to this position.
         let newest = app.tenant.position();
@@ -84,7 +85,8 @@ pub(crate) fn close_page(out: &mut Vec<u8>, cursor: Option<&str>, newest: u64) {
     answer::number(out, newest);
 }
 
-fn lines(page: &Page, start: Start, key: impl Fn(&Recorded) -> u64) -> Response {
+/// The page as one event a line, with the cursor in a header.
+pub(crate) fn lines(page: &Page, start: Start, key: impl Fn(&Recorded) -> u64) -> Response {
     let mut out = Vec::new();
     let mut next = page.next;
     for event in &page.events {

@@ -6,6 +6,7 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use quipu_api::request::checkpoint_source;
 use quipu_api::{CheckpointAnswer, Problem, StatsAnswer};
+use quipu_engine::Stats;
 
 use crate::{App, answer, problem, read};
 
@@ -16,7 +17,13 @@ pub(crate) async fn stats(State(app): State<Arc<App>>) -> Response {
 async fn run_stats(app: Arc<App>) -> Result<Response, Problem> {
     let position = app.tenant.position();
     let stats = problem::blocking(move || app.tenant.stats()).await?;
-    let answer = StatsAnswer {
+    let answer = stats_answer(&stats, position);
+    Ok(answer::json(serde_json::to_vec(&answer).expect("numbers are JSON")))
+}
+
+/// The numbers of a tenant as they go over the wire, and as the command line shows those of a folder.
+pub fn stats_answer(stats: &Stats, position: u64) -> StatsAnswer {
+    StatsAnswer {
         events: stats.events,
         commits: stats.commits,
         streams: stats.streams,
@@ -27,8 +34,7 @@ async fn run_stats(app: Arc<App>) -> Result<Response, Problem> {
         snapshot_bytes: stats.snapshot_bytes,
         oldest: stats.oldest.map(|time| time.to_string()),
         newest: stats.newest.map(|time| time.to_string()),
-    };
-    Ok(answer::json(serde_json::to_vec(&answer).expect("numbers are JSON")))
+    }
 }
 
 pub(crate) async fn checkpoint(State(app): State<Arc<App>>, request: Request) -> Response {

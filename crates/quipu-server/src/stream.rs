@@ -5,11 +5,12 @@ use std::sync::Arc;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use percent_encoding::percent_decode_str;
-use quipu_api::{Code, Problem, StreamLine, StreamRequest, StreamsPage, StreamsRequest};
-use quipu_engine::{Recorded, StreamInfo};
+use quipu_api::request::Start;
+use quipu_api::{Code, MEDIA_JSON, MEDIA_LINES, Problem, StreamLine, StreamRequest, StreamsPage, StreamsRequest};
+use quipu_engine::{Fault, Recorded, StreamInfo};
 
-use crate::read::{close_page, open_page, query, read_page};
-use crate::{App, answer, problem};
+use crate::read::{close_page, lines, open_page, query, read_page};
+use crate::{App, answer, media, problem};
 
 const PATH: &str = "/v1/streams/";
 
@@ -20,6 +21,7 @@ pub(crate) async fn list(State(app): State<Arc<App>>, request: Request) -> Respo
 async fn run_list(app: Arc<App>, request: Request) -> Result<Response, Problem> {
     let asked = StreamsRequest::from_query(query(&request))?;
     let start = asked.start()?;
+    start.within(app.tenant.position())?;
     problem::blocking(move || {
         let (streams, next) = app.tenant.streams(&asked.prefix, start.from.unwrap_or(0), start.limit)?;
         let line = |info: StreamInfo| StreamLine {
@@ -40,31 +42,34 @@ pub(crate) async fn read(State(app): State<Arc<App>>, request: Request) -> Respo
 }
 
 async fn run_read(app: Arc<App>, request: Request) -> Result<Response, Problem> {
+    let media_type = media::accepted(request.headers(), &[MEDIA_JSON, MEDIA_LINES])?;
     let subject = subject(request.uri().path())?;
-    let asked = StreamRequest::from_query(query(&request))?;
-    let start = asked.start(&subject)?;
-    let (app, name) = (Arc::clone(&app), subject.clone());
-    let page = problem::blocking(move || {
-        let newest = app.tenant.position();
-        let version = app.tenant.stream(&name)?.version;
-        if version == 0 {
-            return Ok(None);
-        }
-        let read = |from| app.tenant.read_stream(&name, start.direction, from, start.limit);
-        let page = read_page(start, read)?;
-        let key = |recorded: &Recorded| recorded.stamp.stream_version.unwrap_or_default();
-        let (mut out, cursor) = open_page(&page, start, key);
-        close_page(&mut out, cursor.as_deref(), newest);
-        out.extend_from_slice(b",\"version\":");
-        answer::number(&mut out, version);
-        out.push(b'}');
-        Ok(Some(out))
-    })
-    .await?;
-    page.map(answer::json).ok_or_else(|| {
+    let start = StreamRequest::from_query(query(&request))?.start(&subject)?;
+    problem::blocking(move || page(&app, &subject, start, media_type)).await?
+}
+
+/// A page of a stream, in versions.
+fn page(app: &App, subject: &str, start: Start, media_type: &str) -> Result<Result<Response, Problem>, Fault> {
+    let newest = app.tenant.position();
+    let version = app.tenant.stream(subject)?.version;
+    if version == 0 {
         let detail = format!("expected a stream {subject}, found no event with this subject");
-        Problem::new(Code::StreamNotFound, detail).with("stream", subject)
-    })
+        return Ok(Err(Problem::new(Code::StreamNotFound, detail).with("stream", subject)));
+    }
+    if let Err(problem) = start.within(version) {
+        return Ok(Err(problem));
+    }
+    let page = read_page(start, |from| app.tenant.read_stream(subject, start.direction, from, start.limit))?;
+    let key = |recorded: &Recorded| recorded.stamp.stream_version.unwrap_or_default();
+    if media_type == MEDIA_LINES {
+        return Ok(Ok(lines(&page, start, key)));
+    }
+    let (mut out, cursor) = open_page(&page, start, key);
+    close_page(&mut out, cursor.as_deref(), newest);
+    out.extend_from_slice(b",\"version\":");
+    answer::number(&mut out, version);
+    out.push(b'}');
+    Ok(Ok(answer::json(out)))
 }
 
 /// The rest of the path, percent-decoded once. Taken from the path as it came, so that a subject that begins or ends

@@ -14,9 +14,6 @@ use quipu_api::{MEDIA_SSE, Problem, TailFrom, TailRequest};
 use crate::delivery::Deliveries;
 use crate::{App, Phase, answer, media, problem, reached, read};
 
-/// A comment: ignored by clients, but a sign of life for what stands between.
-const HEARTBEAT: &[u8] = b":\n\n";
-
 pub(crate) async fn tail(State(app): State<Arc<App>>, request: Request) -> Response {
     problem::answer(run(app, &request))
 }
@@ -27,10 +24,9 @@ fn run(app: Arc<App>, request: &Request) -> Result<Response, Problem> {
     if let Some(last) = request.headers().get("last-event-id") {
         asked.from = TailFrom::after("Last-Event-ID", last.to_str().unwrap_or("other bytes than ASCII"))?;
     }
-    let (deliveries, after) = Deliveries::begin(&app, asked);
-    // A message without data sets the client's last id and is not shown: one that is cut off before the first event
-    // comes back to where it began, not to a later end.
-    let first = stream::iter([Ok(Bytes::from(format!("id: {after}\n\n")))]);
+    let (deliveries, after) = Deliveries::begin(&app, asked)?;
+    // Who is cut off before the first event comes back to where it began, not to a later end.
+    let first = stream::iter([Ok(mark(after))]);
     let messages = stream::unfold((app, deliveries), |(app, mut deliveries)| async {
         let bytes = next(&app, &mut deliveries).await?;
         Some((Ok::<_, Infallible>(bytes), (app, deliveries)))
@@ -55,10 +51,15 @@ async fn next(app: &App, deliveries: &mut Deliveries) -> Option<Bytes> {
                 event.write_json(&mut out);
                 out.extend_from_slice(b"\n\n");
             }
-            deliveries.learn(out.len(), events.len());
             Some(out.into())
         }
-        () = tokio::time::sleep(app.server.heartbeat) => Some(Bytes::from_static(HEARTBEAT)),
+        () = tokio::time::sleep(app.server.heartbeat) => Some(mark(deliveries.position())),
         () = reached(&mut phases, Phase::Draining) => None,
     }
+}
+
+/// A message without data: it sets the client's last id and is not shown (WHATWG HTML, 9.2.6: dispatching an event sets
+/// the last id first, and ends there if there is no data).
+fn mark(position: u64) -> Bytes {
+    Bytes::from(format!("id: {position}\n\n"))
 }

@@ -5,8 +5,10 @@
 //! up its own connection and nothing else.
 
 use std::collections::VecDeque;
+use std::io;
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::extract::State;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgrade, close_code};
@@ -16,12 +18,13 @@ use bytes::Bytes;
 use futures_util::{FutureExt as _, SinkExt as _, StreamExt as _};
 use quipu_api::frame::{ControlFrame, ServerFrame, Subscribed};
 use quipu_api::{Code, Problem, SUBPROTOCOL, TailRequest, filter_from_json};
-use quipu_domain::{Incoming, InvalidEvent, parse_event};
+use quipu_domain::{Incoming, InvalidEvent, parse_event_text};
 use quipu_engine::{Published, Recorded};
 use tokio::time::MissedTickBehavior;
 
 use crate::delivery::Deliveries;
 use crate::publish::{Entry, Waiting};
+use crate::socket::{Reader, Wire};
 use crate::{App, Phase, answer, problem, reached};
 
 /// Most frames that are handed to the engine together: few, so that the next ones are parsed while these are written.
@@ -36,19 +39,20 @@ const IN_FLIGHT_MAX: usize = 4_096;
 pub(crate) async fn connect(
     State(app): State<Arc<App>>,
     headers: HeaderMap,
+    wire: Option<Extension<Arc<Wire>>>,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Response {
-    problem::answer(open(app, &headers, upgrade))
+    let no_handshake = |found: String| {
+        Problem::new(Code::InvalidRequest, format!("expected a WebSocket handshake (RFC 6455), found: {found}"))
+    };
+    problem::answer(match (upgrade, wire) {
+        (Ok(upgrade), Some(Extension(wire))) => open(app, wire, &headers, upgrade),
+        (Ok(_), None) => Err(no_handshake("no header Upgrade".into())),
+        (Err(rejection), _) => Err(no_handshake(rejection.to_string())),
+    })
 }
 
-fn open(
-    app: Arc<App>,
-    headers: &HeaderMap,
-    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
-) -> Result<Response, Problem> {
-    let upgrade = upgrade.map_err(|rejection| {
-        Problem::new(Code::InvalidRequest, format!("expected a WebSocket handshake (RFC 6455), found: {rejection}"))
-    })?;
+fn open(app: Arc<App>, wire: Arc<Wire>, headers: &HeaderMap, upgrade: WebSocketUpgrade) -> Result<Response, Problem> {
     let offered = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL);
     let mut offered = offered.iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
     if !offered.any(|protocol| protocol.trim() == SUBPROTOCOL) {
@@ -64,7 +68,8 @@ fn open(
         upgrade.protocols([SUBPROTOCOL]).read_buffer_size(READ_BYTES).max_message_size(limit).max_frame_size(limit);
     Ok(upgrade.on_upgrade(move |socket| async move {
         let mut phases = app.phases.clone();
-        let mut session = Session { app, socket, groups: VecDeque::new(), in_flight: 0, deliveries: None };
+        wire.hand_to(Reader::Frames);
+        let mut session = Session { app, wire, socket, groups: VecDeque::new(), in_flight: 0, deliveries: None };
         tokio::select! {
             _ = session.run() => {}
             () = reached(&mut phases, Phase::Ending) => {}
@@ -84,6 +89,7 @@ struct Group {
 
 struct Session {
     app: Arc<App>,
+    wire: Arc<Wire>,
     socket: WebSocket,
     groups: VecDeque<Group>,
     in_flight: usize,
@@ -166,6 +172,7 @@ impl Session {
         }
         // What came before the end is recorded, though nobody may be there to hear it.
         self.send(group);
+        self.wire.parsed();
         if let Some(error) = broken {
             self.give_up(&error).await?;
         }
@@ -174,7 +181,7 @@ impl Session {
 
     /// One text frame: an event, or a control object. An event is tried first, since nearly every frame is one.
     async fn take(&mut self, text: &str, group: &mut Draft) -> Result<(), Gone> {
-        match parse_event(text.as_bytes()) {
+        match parse_event_text(text) {
             Ok(Incoming { event, stream_version }) => {
                 let prepared = self.app.prepare_event(&event, stream_version);
                 group.event(event.id(), event.source(), prepared.map_err(Box::new));
@@ -202,7 +209,7 @@ impl Session {
         match control {
             ControlFrame { subscribe: Some(parameters), unsubscribe: None } => {
                 let request = TailRequest::from_pairs(filter_from_json(&parameters)?)?;
-                let (deliveries, after) = Deliveries::begin(&self.app, request);
+                let (deliveries, after) = Deliveries::begin(&self.app, request)?;
                 self.deliveries = Some(deliveries);
                 Ok(ServerFrame::Subscribed(Subscribed { after }))
             }
@@ -247,9 +254,6 @@ impl Session {
             event.write_json(&mut out);
             ends.push(out.len());
         }
-        if let Some(deliveries) = &mut self.deliveries {
-            deliveries.learn(out.len(), events.len());
-        }
         for text in slices(out, &ends) {
             self.socket.feed(Message::Text(text)).await?;
         }
@@ -263,13 +267,16 @@ impl Session {
 
     /// The client broke the protocol or sent too much at once: says so, if it still listens.
     async fn give_up(&mut self, error: &axum::Error) -> Result<(), Gone> {
-        let text = error.to_string();
-        let (code, close) = match text.contains("too long") {
-            true => (Code::EventTooLarge, close_code::SIZE),
-            false => (Code::InvalidRequest, close_code::PROTOCOL),
+        let found = error.to_string();
+        let problem = |code| Problem::new(code, format!("expected a WebSocket message, found: {found}"));
+        let (problem, close) = if is_out_of_memory(error) {
+            (self.app.memory.spent(), close_code::AGAIN)
+        } else if found.contains("too long") {
+            (problem(Code::EventTooLarge), close_code::SIZE)
+        } else {
+            (problem(Code::InvalidRequest), close_code::PROTOCOL)
         };
-        self.say(&ServerFrame::Error(Problem::new(code, format!("expected a WebSocket message, found: {text}"))))
-            .await?;
+        self.say(&ServerFrame::Error(problem)).await?;
         self.close(close, "").await
     }
 
@@ -349,6 +356,12 @@ fn slices(bytes: Vec<u8>, ends: &[usize]) -> Vec<Utf8Bytes> {
         Utf8Bytes::try_from(text).expect("JSON that was written here is UTF-8")
     };
     ends.iter().map(slice).collect()
+}
+
+/// Whether the socket gave up since there is no room for what the client sends.
+fn is_out_of_memory(error: &axum::Error) -> bool {
+    let mut causes = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
+    causes.any(|cause| cause.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::OutOfMemory))
 }
 
 fn is_control(text: &str) -> bool {

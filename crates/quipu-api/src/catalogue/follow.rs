@@ -7,13 +7,14 @@ use crate::parameter::{FILTER, Kind, Place};
 
 const FROM: Parameter = Parameter {
     name: "from",
-    description: "Where to begin: start, end (the default), or the position of the first event.",
+    description: "Where to begin: start, end (the default), or the position of the first event, which is at most the next one \
+        to be recorded.",
     kind: Kind::Text,
     place: Place::Optional,
 };
 const LAST_EVENT_ID: Parameter = Parameter {
     name: "lastEventId",
-    description: "Resume after this position, as the header Last-Event-ID does.",
+    description: "Resume after this position, which is there, as the header Last-Event-ID does.",
     kind: Kind::Number,
     place: Place::Optional,
 };
@@ -24,15 +25,17 @@ pub(super) const TAIL: Operation = Operation {
     description: "Sends every event that matches, from a position on and then as they are recorded, until either side \
         ends the connection. A plain EventSource works: the id of a message is the event's position, its data is the \
         CloudEvent in JSON, and the header Last-Event-ID (which EventSource sends by itself) resumes without gap or \
-        repeat. A comment every 15 seconds keeps proxies from closing an idle connection. A slow reader is served from \
-        the log at its own pace.",
+        repeat. Every 15 seconds without an event a message without data, which EventSource does not show, keeps \
+        proxies from closing the connection and moves the id on to what was looked at: a client that reconnects after \
+        a long silence does not begin where its last event was. A slow reader is served from the log at its own pace. A \
+        position beyond the end of the log is refused with `position-not-found`: it was seen in another log.",
     method: Method::Get,
     path: "/v1/tail",
     parameters: &[FILTER, &[FROM, LAST_EVENT_ID]],
     bodies: &[],
     answers: &[content(MEDIA_SSE, None, "Messages with id (the position) and data (the event).")],
     permission: Permission::Read,
-    refusals: &[&[Code::InvalidParameter, Code::NotAcceptable, Code::Unavailable]],
+    refusals: &[&[Code::InvalidParameter, Code::PositionNotFound, Code::NotAcceptable, Code::Unavailable]],
     example: Example {
         target: "/v1/tail?type=order.*&from=start",
         body: None,
@@ -60,7 +63,7 @@ pub(super) const CONNECT: Operation = Operation {
         "Status 101; then text frames, CloudEvents and these.",
     )],
     permission: Permission::Append,
-    refusals: &[&[Code::InvalidRequest, Code::Unavailable]],
+    refusals: &[&[Code::InvalidRequest, Code::PositionNotFound, Code::Overloaded, Code::Unavailable]],
     example: Example {
         target: "/v1/ws",
         body: None,

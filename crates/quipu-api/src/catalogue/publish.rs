@@ -15,7 +15,7 @@ pub(super) const PUBLISH: Operation = Operation {
         CloudEvents 1.0.2 HTTP binding are taken: structured, batched, and binary (attributes in ce- headers, data in \
         the body). A bulk load is one event a line; its answer is one result a line, written while the body is read; \
         with `Prefer: return=minimal` it is one summary with the first 100 refusals. The older domain envelope \
-        (eventType, eventId, …) is taken wherever an event is.",
+        (eventType, eventId, …) is taken wherever an event is; a member that it does not have is refused.",
     method: Method::Post,
     path: "/v1/events",
     parameters: &[],

@@ -145,7 +145,8 @@ pub(super) const STREAM_READ: Operation = Operation {
     summary: "Read a stream",
     description: "Returns a page of the events of one stream, from a version on, oldest or newest first. The subject \
         is the rest of the path: slashes may stand as they are or percent-encoded, every other character that a path \
-        cannot hold is percent-encoded.",
+        cannot hold is percent-encoded. With `Accept: application/x-ndjson` the answer is one event a line, and the \
+        cursor is in the header quipu-cursor.",
     method: Method::Get,
     path: "/v1/streams/{subject}",
     parameters: &[
@@ -156,9 +157,12 @@ pub(super) const STREAM_READ: Operation = Operation {
         PAGE,
     ],
     bodies: &[],
-    answers: &[content(MEDIA_JSON, Some(|g| g.subschema_for::<StreamEventsPage>()), "A page of events.")],
+    answers: &[
+        content(MEDIA_JSON, Some(|g| g.subschema_for::<StreamEventsPage>()), "A page of events."),
+        content(MEDIA_LINES, Some(|g| g.subschema_for::<RecordedEvent>()), "One event a line."),
+    ],
     permission: Permission::Read,
-    refusals: &[READING, &[Code::InvalidParameter, Code::InvalidCursor, Code::StreamNotFound]],
+    refusals: &[READING, &[Code::InvalidParameter, Code::InvalidCursor, Code::NotAcceptable, Code::StreamNotFound]],
     example: Example {
         target: "/v1/streams/order/17?limit=1",
         body: None,

@@ -171,3 +171,19 @@ async fn walk(client: &mut Client, target: &str, key: &str) -> Vec<u64> {
         }
     }
 }
+
+#[tokio::test]
+async fn a_cursor_of_a_longer_log_is_refused() {
+    let (long, short) = (Host::start().await, Host::start().await);
+    let events = |count| (1..=count).map(|n: u32| event(&n.to_string(), "t", "s") + "\n").collect::<String>();
+    long.client().await.post("/v1/events", "application/x-ndjson", &events(20)).await;
+    short.client().await.post("/v1/events", "application/x-ndjson", &events(5)).await;
+    for target in ["/v1/events?limit=10", "/v1/streams/s?limit=10"] {
+        let page = long.client().await.get(target).await.json();
+        let next = format!("{target}&cursor={}", page["cursor"].as_str().unwrap());
+        assert_eq!(long.client().await.get(&next).await.status, 200);
+        let refused = short.client().await.get(&next).await;
+        assert_eq!((refused.status, refused.json()["code"].as_str()), (400, Some("invalid-cursor")), "{target}");
+        assert_eq!(refused.json()["newest"], 5);
+    }
+}

@@ -66,15 +66,6 @@ async fn requests_that_are_pipelined_are_answered_in_order() {
 }
 
 #[tokio::test]
-async fn what_is_no_http_is_refused() {
-    let host = Host::start().await;
-    let mut client = host.client().await;
-    client.write(b"\x16\x03\x01 hello\r\n\r\n").await;
-    assert_eq!(client.head().await.0, 400);
-    assert_eq!(host.client().await.get("/health/live").await.status, 200);
-}
-
-#[tokio::test]
 async fn the_openapi_document_is_served() {
     let host = Host::start().await;
     let document = host.client().await.get("/openapi.json").await.json();

@@ -6,8 +6,12 @@
 mod bad_input;
 mod client;
 mod connections;
+mod heads;
+mod health;
 mod host;
+mod memory;
 mod shutdown;
 mod tail;
+mod threads;
 mod transcripts;
 mod websocket;

@@ -10,13 +10,15 @@ use crate::client::Client;
 use crate::host::{Host, event};
 
 /// Messages of a tail, read as an `EventSource` does.
-struct Tail {
+pub struct Tail {
     client: Client,
     text: BytesMut,
+    /// What it would send as `Last-Event-ID` if it connected again.
+    last_id: String,
 }
 
 impl Tail {
-    async fn open(host: &Host, target: &str, headers: &str) -> Self {
+    pub async fn open(host: &Host, target: &str, headers: &str) -> Self {
         let mut client = host.client().await;
         client
             .write(
@@ -25,14 +27,14 @@ impl Tail {
             .await;
         let (status, headers) = client.head().await;
         assert_eq!((status, headers["content-type"].as_str()), (200, "text/event-stream"));
-        let mut tail = Self { client, text: BytesMut::new() };
+        let mut tail = Self { client, text: BytesMut::new(), last_id: String::new() };
         let first = tail.block().await;
-        assert!(first.starts_with("id: ") && !first.contains('\n'), "where it begins comes first: {first}");
+        assert_eq!(tail.dispatched(&first), None, "where it begins comes first: {first}");
         tail
     }
 
     /// The block up to the next empty line.
-    async fn block(&mut self) -> String {
+    pub async fn block(&mut self) -> String {
         loop {
             if let Some(end) = self.text.windows(2).position(|window| window == b"\n\n") {
                 let block = self.text.split_to(end + 2);
@@ -43,14 +45,31 @@ impl Tail {
         }
     }
 
+    /// The data that a block shows, if it shows any (WHATWG HTML, 9.2.6): its id counts in any case.
+    fn dispatched(&mut self, block: &str) -> Option<String> {
+        let mut data = String::new();
+        for line in block.lines() {
+            let (field, value) = line.split_once(':').unwrap_or((line, ""));
+            let value = value.strip_prefix(' ').unwrap_or(value);
+            match field {
+                "id" => value.clone_into(&mut self.last_id),
+                "data" => data = data + value + "\n",
+                "event" | "retry" | "" => {}
+                other => panic!("a field that no EventSource knows: {other}"),
+            }
+        }
+        (!data.is_empty()).then_some(data)
+    }
+
     /// The next message: its id, and the id of its event.
-    async fn message(&mut self) -> (u64, String) {
-        let block = self.block().await;
-        let (id, data) = block.split_once('\n').unwrap();
-        let event: Value = serde_json::from_str(data.strip_prefix("data: ").unwrap()).unwrap();
-        let id = id.strip_prefix("id: ").unwrap().parse().unwrap();
-        assert_eq!(event["position"], id);
-        (id, event["id"].as_str().unwrap().to_owned())
+    pub async fn message(&mut self) -> (u64, String) {
+        loop {
+            let block = self.block().await;
+            let Some(data) = self.dispatched(&block) else { continue };
+            let event: Value = serde_json::from_str(&data).unwrap();
+            assert_eq!(event["position"].to_string(), self.last_id);
+            return (self.last_id.parse().unwrap(), event["id"].as_str().unwrap().to_owned());
+        }
     }
 }
 
@@ -111,8 +130,49 @@ async fn a_tail_with_a_filter_shows_what_matches() {
 async fn an_idle_tail_shows_signs_of_life() {
     let host = Host::start_with(Server { heartbeat: Duration::from_millis(10), ..Server::default() }).await;
     let mut tail = Tail::open(&host, "/v1/tail", "").await;
-    assert_eq!(tail.block().await, ":");
-    assert_eq!(tail.block().await, ":");
+    for _ in 0..2 {
+        let block = tail.block().await;
+        assert_eq!(tail.dispatched(&block), None, "it is not shown");
+    }
+    publish(&host, 1..=1).await;
+    assert_eq!(tail.message().await.0, 1);
+}
+
+#[tokio::test]
+async fn a_client_that_saw_nothing_for_long_comes_back_behind_what_was_looked_at() {
+    let host = Host::start_with(Server { heartbeat: Duration::from_millis(10), ..Server::default() }).await;
+    publish(&host, 1..=3_000).await;
+    let mut tail = Tail::open(&host, "/v1/tail?type=other&from=start", "").await;
+    while tail.last_id != "3000" {
+        let block = tail.block().await;
+        assert_eq!(tail.dispatched(&block), None);
+    }
+    publish(&host, 3_001..=3_002).await;
+    let again = format!("last-event-id: {}\r\n", tail.last_id);
+    let mut tail = Tail::open(&host, "/v1/tail?type=odd.*&from=start", &again).await;
+    assert_eq!(tail.message().await.0, 3_001);
+}
+
+#[tokio::test]
+async fn a_tail_does_not_wait_beyond_the_end_of_the_log() {
+    let host = Host::start().await;
+    publish(&host, 1..=3).await;
+    let mut client = host.client().await;
+    for (target, headers) in [
+        ("/v1/tail?from=5", vec![]),
+        ("/v1/tail?lastEventId=4", vec![]),
+        ("/v1/tail?from=start", vec![("last-event-id", "4")]),
+    ] {
+        let answer = client.request("GET", target, &headers, b"").await;
+        let problem = answer.json();
+        assert_eq!(
+            (answer.status, &problem["code"], &problem["newest"]),
+            (404, &"position-not-found".into(), &3.into())
+        );
+    }
+    let mut tail = Tail::open(&host, "/v1/tail?from=4", "").await;
+    publish(&host, 4..=4).await;
+    assert_eq!(tail.message().await.0, 4);
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::{Message, http::HeaderValue};
@@ -9,10 +10,10 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
 use crate::host::{Host, event, within};
 
-struct Socket(WebSocketStream<MaybeTlsStream<TcpStream>>);
+pub struct Socket(pub WebSocketStream<MaybeTlsStream<TcpStream>>);
 
 impl Socket {
-    async fn open(host: &Host) -> Self {
+    pub async fn open(host: &Host) -> Self {
         let mut request = format!("ws://{}/v1/ws", host.address).into_client_request().unwrap();
         request.headers_mut().insert("sec-websocket-protocol", HeaderValue::from_static("cloudevents.json"));
         let (socket, answer) = within(connect_async(request)).await.unwrap();
@@ -20,15 +21,21 @@ impl Socket {
         Self(socket)
     }
 
-    async fn send(&mut self, text: impl Into<String>) {
+    pub async fn send(&mut self, text: impl Into<String>) {
         within(self.0.send(Message::text(text.into()))).await.unwrap();
     }
 
-    async fn message(&mut self) -> Option<Message> {
+    /// Writes bytes below the WebSocket.
+    pub async fn write(&mut self, bytes: &[u8]) {
+        let MaybeTlsStream::Plain(stream) = self.0.get_mut() else { unreachable!("there is no TLS here") };
+        within(stream.write_all(bytes)).await.unwrap();
+    }
+
+    pub async fn message(&mut self) -> Option<Message> {
         within(self.0.next()).await.map(|message| message.unwrap())
     }
 
-    async fn receive(&mut self) -> Value {
+    pub async fn receive(&mut self) -> Value {
         match self.message().await {
             Some(Message::Text(text)) => serde_json::from_str(&text).unwrap(),
             other => panic!("expected a text frame, found {other:?}"),
@@ -101,6 +108,17 @@ async fn a_subscription_delivers_what_matches_until_it_ends() {
     reader.send(r#"{"subscribe":{"from":3}}"#).await;
     assert_eq!(reader.receive().await, json!({"subscribed":{"after":2}}));
     assert_eq!(reader.receive().await["position"], 3);
+}
+
+#[tokio::test]
+async fn a_subscription_beyond_the_end_of_the_log_is_refused() {
+    let host = Host::start().await;
+    let mut socket = Socket::open(&host).await;
+    socket.send(r#"{"subscribe":{"from":2}}"#).await;
+    let refused = socket.receive().await;
+    assert_eq!((&refused["error"]["code"], &refused["error"]["newest"]), (&"position-not-found".into(), &0.into()));
+    socket.send(r#"{"subscribe":{"from":1}}"#).await;
+    assert_eq!(socket.receive().await, json!({"subscribed":{"after":0}}));
 }
 
 #[tokio::test]

@@ -9,12 +9,12 @@ use super::config::Config;
 use super::demo::{self, Trickle};
 use super::exit::{Failure, Outcome};
 use super::host::{self, Host};
-use super::serve::Settings;
+use super::serve::Listening;
 
 #[derive(Debug, Args)]
 pub struct Dev {
     #[command(flatten)]
-    settings: Settings,
+    listening: Listening,
     /// Load 329 GitHub webhook events, and place orders for as long as it runs
     #[arg(long)]
     demo: bool,
@@ -31,7 +31,7 @@ pub fn run(dev: Dev) -> Outcome {
         None
     };
     let folder = temporary.iter().map(|folder| ("data".to_owned(), folder.path().to_string_lossy().into_owned()));
-    let (raw, warnings) = dev.settings.raw(folder.collect())?;
+    let (raw, warnings) = dev.listening.raw(folder.collect())?;
     for warning in warnings {
         eprintln!("quipu: {warning}");
     }

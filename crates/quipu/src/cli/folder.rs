@@ -1,29 +1,31 @@
-//! A data folder on the command line: opened as the library opens it, but never made by a mistyped path.
+//! A data folder on the command line: opened with the limits and windows of its server, and never made by a mistyped
+//! path.
 
 use std::fs;
 use std::io;
 use std::path::Path;
 
-use quipu::{Options, Quipu};
+use quipu::Quipu;
 
+use super::config::Settings;
 use super::exit::{Exit, Failure};
 
 /// The tenant that is meant when none is named.
 pub const TENANT_DEFAULT: &str = "default";
 
 /// Opens a tenant of a folder that has data.
-pub fn open_existing(folder: &Path, tenant: &str) -> Result<Quipu, Failure> {
+pub fn open_existing(folder: &Path, tenant: &str, settings: &Settings) -> Result<Quipu, Failure> {
     if !tenants(folder)?.iter().any(|name| name == tenant) {
         let message =
             format!("expected the tenant {tenant} in {}, found {}", folder.display(), tenants(folder)?.join(", "));
         return Err(Failure::new(Exit::NotFound, message));
     }
-    open(folder, tenant)
+    open(folder, tenant, settings)
 }
 
 /// Opens a tenant of a folder, which is made if it does not exist.
-pub fn open(folder: &Path, tenant: &str) -> Result<Quipu, Failure> {
-    let quipu = Quipu::open_with(folder, Options::default())?;
+pub fn open(folder: &Path, tenant: &str, settings: &Settings) -> Result<Quipu, Failure> {
+    let quipu = Quipu::open_with(folder, settings.options()?)?;
     Ok(if tenant == TENANT_DEFAULT { quipu } else { quipu.tenant(tenant)? })
 }
 

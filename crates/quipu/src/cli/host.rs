@@ -85,8 +85,10 @@ impl Host {
         let server = Server {
             body_bytes_max: config.body_bytes_max,
             event_bytes_max: config.event_bytes_max,
+            request_memory_bytes_max: config.request_memory_bytes_max,
             connections_max: config.connections_max,
             header_timeout: config.header_timeout,
+            idle_timeout: config.idle_timeout,
             body_timeout: config.body_idle_timeout,
             drain_timeout: config.drain_timeout,
             ..Server::default()

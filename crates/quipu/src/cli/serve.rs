@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::config::{self, Config, Sources};
+use super::config::{self, Config};
 use super::exit::{Exit, Failure, Outcome};
 use super::host;
 use super::output::Out;
@@ -12,7 +12,7 @@ use super::output::Out;
 #[derive(Debug, Args)]
 pub struct Serve {
     #[command(flatten)]
-    settings: Settings,
+    listening: Listening,
     /// Serve an address that is not of this machine alone, although there are no credentials
     #[arg(long)]
     insecure_listen_anywhere: bool,
@@ -23,41 +23,31 @@ pub struct Serve {
 
 /// Flags that `dev` and `serve` share.
 #[derive(Debug, Args)]
-pub struct Settings {
+pub struct Listening {
     /// The data folder, made if it does not exist [default: quipu-data]
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
     /// Where to listen [default: 127.0.0.1:7070]
     #[arg(long, value_name = "ADDR")]
     listen: Option<String>,
-    /// The configuration file [default: QUIPU_CONFIG, or quipu.toml if there is one]
-    #[arg(long, value_name = "FILE")]
-    config: Option<String>,
-    /// Any configuration key; may be given several times
-    #[arg(long, value_name = "KEY=VALUE")]
-    set: Vec<String>,
+    #[command(flatten)]
+    settings: config::Settings,
 }
 
-impl Settings {
+impl Listening {
     /// The raw configuration of all sources; and warnings.
     pub fn raw(&self, more: Vec<(String, String)>) -> Result<(config::Raw, Vec<String>), Failure> {
         let mut flags = Vec::new();
-        for pair in &self.set {
-            let Some((key, value)) = pair.split_once('=') else {
-                return Err(Failure::usage(format!("--set: expected KEY=VALUE, found {pair}")));
-            };
-            flags.push((key.to_owned(), value.to_owned()));
-        }
         flags.extend(self.data.iter().map(|data| ("data".to_owned(), data.to_string_lossy().into_owned())));
         flags.extend(self.listen.iter().map(|listen| ("listen".to_owned(), listen.clone())));
         flags.extend(more);
-        Sources::read(self.config.as_deref(), flags)?.merge()
+        self.settings.raw(flags)
     }
 }
 
 pub fn run(serve: Serve, out: &mut Out) -> Outcome {
     let more = serve.insecure_listen_anywhere.then(|| ("insecure_listen_anywhere".to_owned(), "true".to_owned()));
-    let (raw, warnings) = serve.settings.raw(more.into_iter().collect())?;
+    let (raw, warnings) = serve.listening.raw(more.into_iter().collect())?;
     for warning in warnings {
         eprintln!("quipu: {warning}");
     }

@@ -3,20 +3,12 @@
 
 use std::io::{self, BufRead};
 
-/// One message.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Message {
-    /// The last id that was seen, this message's or an earlier one's.
-    pub id: Option<String>,
-    /// Its data; several `data` lines joined by a line break.
-    pub data: String,
-}
-
-/// Reads the next message; nothing at the end of the connection. A message that is cut off is dropped, as the
+/// Reads the data of the next message; nothing at the end of the connection. `last_id` becomes the id of every message
+/// that is whole, also of one without data, which is not shown. A message that is cut off is dropped with its id, as the
 /// format demands.
-pub fn next(reader: &mut impl BufRead) -> io::Result<Option<Message>> {
-    let mut message = Message::default();
-    let mut has_data = false;
+pub fn next(reader: &mut impl BufRead, last_id: &mut Option<String>) -> io::Result<Option<String>> {
+    let mut data: Option<String> = None;
+    let mut id = None;
     let mut line = String::new();
     loop {
         line.clear();
@@ -25,22 +17,23 @@ pub fn next(reader: &mut impl BufRead) -> io::Result<Option<Message>> {
         }
         let line = line.trim_end_matches(['\n', '\r']);
         if line.is_empty() {
-            if has_data {
-                return Ok(Some(message));
+            if id.is_some() {
+                *last_id = id.take();
+            }
+            if data.is_some() {
+                return Ok(data);
             }
             continue;
         }
         let (field, value) = line.split_once(':').unwrap_or((line, ""));
         let value = value.strip_prefix(' ').unwrap_or(value);
-        match field {
-            "id" => message.id = Some(value.to_owned()),
-            "data" => {
-                if has_data {
-                    message.data.push('\n');
-                }
-                has_data = true;
-                message.data.push_str(value);
+        match (field, &mut data) {
+            ("id", _) => id = Some(value.to_owned()),
+            ("data", Some(data)) => {
+                data.push('\n');
+                data.push_str(value);
             }
+            ("data", None) => data = Some(value.to_owned()),
             _ => {}
         }
     }
@@ -53,8 +46,17 @@ mod tests {
     #[test]
     fn comments_are_skipped_and_a_cut_message_is_dropped() {
         let mut stream = ":beat\n\nid: 7\ndata: {\"a\":\r\ndata:1}\n\n:beat\n\nid: 8\ndata: cut".as_bytes();
-        let message = next(&mut stream).unwrap();
-        assert_eq!(message, Some(Message { id: Some("7".into()), data: "{\"a\":\n1}".into() }));
-        assert_eq!(next(&mut stream).unwrap(), None);
+        let mut last_id = None;
+        assert_eq!(next(&mut stream, &mut last_id).unwrap().as_deref(), Some("{\"a\":\n1}"));
+        assert_eq!(next(&mut stream, &mut last_id).unwrap(), None);
+        assert_eq!(last_id.as_deref(), Some("7"));
+    }
+
+    #[test]
+    fn the_id_of_a_message_without_data_counts() {
+        let mut stream = "id: 7\n\nid: 9\n\n".as_bytes();
+        let mut last_id = None;
+        assert_eq!(next(&mut stream, &mut last_id).unwrap(), None);
+        assert_eq!(last_id.as_deref(), Some("9"));
     }
 }

@@ -76,6 +76,20 @@ impl User {
         path.to_str().unwrap().to_owned()
     }
 
+    /// The files in the home folder whose names begin so, sorted.
+    pub fn files(&self, prefix: &str) -> Vec<String> {
+        self.files_in("", prefix)
+    }
+
+    /// The same for a folder below it.
+    pub fn files_in(&self, folder: &str, prefix: &str) -> Vec<String> {
+        let entries = std::fs::read_dir(self.home.path().join(folder)).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let mut names: Vec<String> = names.filter(|name| name.starts_with(prefix)).collect();
+        names.sort();
+        names
+    }
+
     pub fn path(&self, name: &str) -> String {
         self.home.path().join(name).to_str().unwrap().to_owned()
     }

@@ -1,6 +1,6 @@
 //! A data folder as a whole.
 
-use crate::process::{User, events};
+use crate::process::{User, events, finish};
 
 #[test]
 fn what_is_exported_is_imported_elsewhere_once() {
@@ -115,4 +115,83 @@ fn data_passes_through_as_it_was_sent() {
     }
     let readable = user.run(&["event", "get", "1", "-o", "json", "--url", url]).ok();
     assert!(readable.stdout.contains("\n    \"z\": 12345678901234567890123,\n    \"a\": 1.50,\n"), "{readable:?}");
+}
+
+#[test]
+fn an_export_that_fails_leaves_no_file() {
+    let user = User::new();
+    let file = user.path("export.ndjson");
+    let is_gone = || user.files("export.ndjson").is_empty();
+    user.run(&["store", "export", "--to", &file, "--url", "http://127.0.0.1:1"]).ended(4);
+    assert!(is_gone(), "{:?}", user.files("export.ndjson"));
+
+    // A bit of the middle is flipped, so that the export fails when it has written a part.
+    let data = user.path("data");
+    let events = user.write("events.ndjson", &events(20_000));
+    user.run(&["store", "import", &events, "--data", &data, "--set", "segment_bytes=1048576"]).ok();
+    let segment = user.home.path().join("data/tenants/default/log/00000002.seg");
+    let mut bytes = std::fs::read(&segment).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&segment, bytes).unwrap();
+    let ran = user.run(&["store", "export", &data, "--to", &file]).ended(5);
+    assert!(ran.stderr.contains("00000002.seg"), "{ran:?}");
+    assert!(is_gone(), "{:?}", user.files("export.ndjson"));
+}
+
+#[test]
+fn an_export_does_not_write_over_a_file_or_what_another_one_writes() {
+    let user = User::new();
+    let data = user.path("data");
+    let events = user.write("events.ndjson", &events(10));
+    user.run(&["store", "import", &events, "--data", &data]).ok();
+    let there = user.write("there.ndjson", "mine");
+    user.run(&["store", "export", &data, "--to", &there]).ended(1);
+    assert_eq!(std::fs::read_to_string(&there).unwrap(), "mine");
+    let partial = user.write("other.ndjson.partial", "another one's");
+    let ran = user.run(&["store", "export", &data, "--to", &user.path("other.ndjson")]).ended(1);
+    assert!(ran.stderr.contains("other.ndjson.partial"), "{ran:?}");
+    assert_eq!(std::fs::read_to_string(&partial).unwrap(), "another one's");
+    std::fs::remove_file(&partial).unwrap();
+    user.run(&["store", "export", &data, "--to", &user.path("other.ndjson")]).ok();
+    assert_eq!(user.files("other.ndjson"), ["other.ndjson"]);
+}
+
+#[test]
+fn an_import_into_a_folder_uses_the_configuration_of_its_server() {
+    let user = User::new();
+    let file = user.write("events.ndjson", &events(20_000));
+    let segments = |folder: &str| user.files_in(&format!("{folder}/tenants/default/log"), "0000").len();
+    user.write("quipu.toml", "segment_bytes = 1048576\n");
+    user.run(&["store", "import", &file, "--data", &user.path("small")]).ok();
+    assert!(segments("small") > 1, "{}", segments("small"));
+    let set = ["--set", "segment_bytes=268435456"];
+    user.run(&[&["store", "import", &file, "--data", &user.path("large")][..], &set].concat()).ok();
+    assert_eq!(segments("large"), 1);
+
+    let large = user.write(
+        "large.ndjson",
+        &format!(r#"{{"specversion":"1.0","id":"1","source":"/s","type":"t","data":"{}"}}"#, "x".repeat(2_000)),
+    );
+    let mut command = user.command(&["store", "import", &large, "--data", &user.path("limited")]);
+    let ran = finish(command.env("QUIPU_EVENT_BYTES_MAX", "1024")).ended(1);
+    assert!(ran.stderr.contains("[event-too-large]"), "{ran:?}");
+    user.run(&["store", "import", &large, "--data", &user.path("limited"), "--set", "event_byte_max=1"]).ended(2);
+    user.run(&["store", "import", &large, "--url", "http://127.0.0.1:1", "--set", "event_bytes_max=4096"]).ended(2);
+}
+
+#[test]
+fn a_folder_is_measured_as_its_server_measures_it() {
+    let user = User::new();
+    let data = user.path("data");
+    let server = user.serve(&["--data", &data]);
+    user.run_with(&["event", "publish", "-", "--url", &server.url], &events(300)).ok();
+    let of_server = user.run(&["store", "stats", "--url", &server.url, "-o", "json"]).ok().json();
+    assert_eq!(server.stop().0, 0);
+    let of_folder = user.run(&["store", "stats", &data, "-o", "json"]).ok().json();
+    let names = |json: &serde_json::Value| json.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    assert_eq!(names(&of_server), names(&of_folder));
+    for name in ["events", "streams", "position", "segments", "oldest", "newest"] {
+        assert_eq!(of_server[name], of_folder[name], "{name}");
+    }
 }

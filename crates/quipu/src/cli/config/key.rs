@@ -55,13 +55,15 @@ keys! {
     "log" "" "info" Kind::Text => "error, warn, info, debug or trace, on standard error";
     "event_bytes_max" "bytes" "1048576" number(1_024, 1 << 26) => "an event is a fact, not a file; larger payloads go elsewhere, named by dataref";
     "body_bytes_max" "bytes" "67108864" number(1_024, 1 << 30) => "one event or batch is held in memory; bulk lines have no limit";
+    "request_memory_bytes_max" "bytes" "268435456" number(1 << 20, 1 << 40) => "bodies, bulk loads and frames of all connections that are not recorded yet; four of the largest bodies";
     "connections_max" "connections" "20000" number(1, 1 << 20) => "10,000 idle connections and as many again";
     "dedup_window_hours" "hours" "24" number(1, 24 * 365) => "a client that retries gives up within a day";
     "dedup_window_events" "events" "1000000" number(1_000, 1 << 32) => "whichever of the two windows is larger counts";
     "segment_bytes" "bytes" "268435456" number(1 << 20, 1 << 32) => "sealed about once in a million events, small enough to copy and to index at once";
     "mailbox_bytes_max" "bytes" "67108864" number(1 << 20, 1 << 32) => "what waits beyond a tenth of a second of disk is refused as overloaded rather than queued";
     "threads" "threads" "0" number(0, 1_024) => "0 is twice the cores: engine threads mostly wait for the disk";
-    "header_timeout_ms" "ms" "10000" number(100, DAY_MS) => "a client that sends headers slower than this keeps a connection from others";
+    "header_timeout_ms" "ms" "10000" number(100, DAY_MS) => "a client that sends the head of a request slower than this keeps a connection from others";
+    "idle_timeout_ms" "ms" "75000" number(100, DAY_MS) => "between two requests: longer than the 60 s for which proxies keep a connection, so that they close it first";
     "body_idle_timeout_ms" "ms" "30000" number(100, DAY_MS) => "a bulk load may last for hours, but not stand still";
     "drain_timeout_ms" "ms" "10000" number(0, DAY_MS) => "as long as container platforms wait before they kill";
 }

@@ -6,9 +6,11 @@
 
 mod key;
 mod raw;
+mod settings;
 
 pub use key::{KEYS, Key, Kind, help};
 pub use raw::{Origin, Raw, Sources};
+pub use settings::Settings;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -28,6 +30,7 @@ pub struct Config {
     pub log: tracing::Level,
     pub event_bytes_max: usize,
     pub body_bytes_max: usize,
+    pub request_memory_bytes_max: usize,
     pub connections_max: usize,
     pub dedup_window: Duration,
     pub dedup_window_events: u64,
@@ -35,6 +38,7 @@ pub struct Config {
     pub mailbox_bytes_max: usize,
     pub threads: usize,
     pub header_timeout: Duration,
+    pub idle_timeout: Duration,
     pub body_idle_timeout: Duration,
     pub drain_timeout: Duration,
 }
@@ -52,6 +56,7 @@ impl Config {
             log: raw.parsed("log", "error, warn, info, debug or trace")?,
             event_bytes_max: size("event_bytes_max")?,
             body_bytes_max: size("body_bytes_max")?,
+            request_memory_bytes_max: size("request_memory_bytes_max")?,
             connections_max: size("connections_max")?,
             dedup_window: Duration::from_secs(number("dedup_window_hours")?.saturating_mul(3_600)),
             dedup_window_events: number("dedup_window_events")?,
@@ -59,16 +64,28 @@ impl Config {
             mailbox_bytes_max: size("mailbox_bytes_max")?,
             threads: size("threads")?,
             header_timeout: duration("header_timeout_ms")?,
+            idle_timeout: duration("idle_timeout_ms")?,
             body_idle_timeout: duration("body_idle_timeout_ms")?,
             drain_timeout: duration("drain_timeout_ms")?,
         };
-        if config.body_bytes_max < config.event_bytes_max {
+        config.check_limits()?;
+        Ok(config)
+    }
+
+    /// Limits that hold each other.
+    fn check_limits(&self) -> Result<(), Failure> {
+        let Self { event_bytes_max: event, body_bytes_max: body, request_memory_bytes_max: memory, .. } = self;
+        if body < event {
             return Err(Failure::usage(format!(
-                "body_bytes_max ({}): expected at least event_bytes_max ({}), since a body holds an event",
-                config.body_bytes_max, config.event_bytes_max
+                "body_bytes_max ({body}): expected at least event_bytes_max ({event}), since a body holds an event"
             )));
         }
-        Ok(config)
+        if memory < body {
+            return Err(Failure::usage(format!(
+                "request_memory_bytes_max ({memory}): expected at least body_bytes_max ({body}), since a body is held in memory"
+            )));
+        }
+        Ok(())
     }
 
     /// What the engine is given.
@@ -177,6 +194,12 @@ mod tests {
             ("", &[][..], &[("listen", "here")][..], &["listen", "found here"][..]),
             ("", &[][..], &[("event_bytes_max", "1")][..], &["event_bytes_max", "at least 1024"][..]),
             ("", &[][..], &[("log", "loud")][..], &["log", "found loud"][..]),
+            (
+                "request_memory_bytes_max = 1048576",
+                &[][..],
+                &[][..],
+                &["request_memory_bytes_max", "body_bytes_max"][..],
+            ),
             ("body_bytes_max = 4096", &[][..], &[][..], &["body_bytes_max", "event_bytes_max"][..]),
         ] {
             let checked = raw(file, variables, flags).and_then(|raw| Config::check(&raw));

@@ -86,13 +86,10 @@ fn follow(
     limit: Option<u64>,
     out: &mut Out,
 ) -> Result<Ended, Failure> {
-    while let Ok(Some(message)) = sse::next(reader) {
-        print(&message.data, out)?;
+    while let Ok(Some(data)) = sse::next(reader, &mut followed.last_id) {
+        print(&data, out)?;
         // Each event is shown when it is there, not when a buffer is full.
         out.flush()?;
-        if message.id.is_some() {
-            followed.last_id = message.id;
-        }
         followed.events += 1;
         if limit.is_some_and(|limit| followed.events >= limit) {
             return Ok(Ended::Limit);

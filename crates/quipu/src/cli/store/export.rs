@@ -1,19 +1,20 @@
 //! `quipu store export`: all events as JSON lines, with position, stream version and recorded time.
 
-use std::fs::OpenOptions;
-use std::io::{self, BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::io::Write;
+use std::path::PathBuf;
 
 use clap::Args;
-use quipu::Filter;
+use quipu::{Filter, Quipu};
 
 use super::super::Global;
 use super::super::client::Query;
+use super::super::config::Settings;
 use super::super::event::{client, lines};
 use super::super::exit::{Exit, Failure, Outcome};
 use super::super::folder::{TENANT_DEFAULT, open_existing};
 use super::super::output::Out;
 use super::super::progress::Progress;
+use super::partial::Partial;
 
 #[derive(Debug, Args)]
 pub struct Export {
@@ -22,7 +23,9 @@ pub struct Export {
     /// A tenant of the folder
     #[arg(long, default_value = TENANT_DEFAULT, requires = "folder")]
     tenant: String,
-    /// Write to this file, which must not exist, instead of standard output
+    #[command(flatten)]
+    settings: Settings,
+    /// Write to this file, which must not exist, instead of standard output; it is there once it is whole
     #[arg(long, value_name = "FILE")]
     to: Option<PathBuf>,
 }
@@ -31,15 +34,12 @@ pub fn run(export: &Export, global: &Global, out: &mut Out) -> Outcome {
     let written = match &export.to {
         None => write(export, global, out)?,
         Some(path) => {
-            let failed = |error: io::Error| Failure::file("write", path.display(), &error);
-            let file = OpenOptions::new().write(true).create_new(true).open(path).map_err(failed)?;
-            let mut to = Kept { to: BufWriter::with_capacity(256 * 1024, file), error: None };
-            let written = write(export, global, &mut to);
-            if let Some(error) = to.error {
-                return Err(failed(error));
-            }
+            let mut file = Partial::begin(path)?;
+            let written = write(export, global, &mut file);
+            // An error of the file says more than what the writing made of it.
+            file.check()?;
             let written = written?;
-            to.to.flush().and_then(|()| to.to.get_ref().sync_all()).map_err(failed)?;
+            file.finish()?;
             written
         }
     };
@@ -49,13 +49,15 @@ pub fn run(export: &Export, global: &Global, out: &mut Out) -> Outcome {
 
 fn write(export: &Export, global: &Global, to: &mut dyn Write) -> Result<u64, Failure> {
     match &export.folder {
-        Some(folder) => of_folder(folder, &export.tenant, to),
-        None => lines(&client(global)?, "/v1/events", &Query::new(), None, None, to),
+        Some(folder) => of_folder(open_existing(folder, &export.tenant, &export.settings)?, to),
+        None => {
+            export.settings.refuse()?;
+            lines(&client(global)?, "/v1/events", &Query::new(), None, None, to)
+        }
     }
 }
 
-fn of_folder(folder: &Path, tenant: &str, to: &mut dyn Write) -> Result<u64, Failure> {
-    let quipu = open_existing(folder, tenant)?;
+fn of_folder(quipu: Quipu, to: &mut dyn Write) -> Result<u64, Failure> {
     let mut progress = Progress::new(None);
     let (mut events, mut bytes) = (0, 0);
     let mut line = Vec::new();
@@ -73,24 +75,4 @@ fn of_folder(folder: &Path, tenant: &str, to: &mut dyn Write) -> Result<u64, Fai
     progress.finish();
     quipu.close()?;
     Ok(events)
-}
-
-/// Keeps the error of a file apart from one of standard output, for which a broken pipe is no error.
-struct Kept<W> {
-    to: W,
-    error: Option<io::Error>,
-}
-
-impl<W: Write> Write for Kept<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.to.write(bytes).map_err(|error| {
-            let kind = error.kind();
-            self.error = Some(error);
-            kind.into()
-        })
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.to.flush()
-    }
 }

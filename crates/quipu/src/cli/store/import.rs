@@ -7,6 +7,7 @@ use clap::Args;
 
 use super::super::Global;
 use super::super::bulk::{self, Target};
+use super::super::config::Settings;
 use super::super::event::client;
 use super::super::exit::Outcome;
 use super::super::folder::{TENANT_DEFAULT, open};
@@ -24,14 +25,19 @@ pub struct Import {
     /// A tenant of the folder
     #[arg(long, default_value = TENANT_DEFAULT, requires = "data")]
     tenant: String,
+    #[command(flatten)]
+    settings: Settings,
 }
 
 pub fn run(import: &Import, global: &Global, out: &mut Out) -> Outcome {
     let input = Input::open(&import.file)?;
     match &import.data {
-        None => bulk::load(input, &Target::Server(&client(global)?), without_stamp, out),
+        None => {
+            import.settings.refuse()?;
+            bulk::load(input, &Target::Server(&client(global)?), without_stamp, out)
+        }
         Some(folder) => {
-            let quipu = open(folder, &import.tenant)?;
+            let quipu = open(folder, &import.tenant, &import.settings)?;
             let exit = bulk::load(input, &Target::Folder(&quipu), without_stamp, out)?;
             quipu.close()?;
             Ok(exit)

@@ -7,6 +7,7 @@ use quipu_api::StatsAnswer;
 
 use super::super::Global;
 use super::super::client::Query;
+use super::super::config::Settings;
 use super::super::event::client;
 use super::super::exit::{Exit, Failure, Outcome};
 use super::super::folder::{TENANT_DEFAULT, open_existing};
@@ -19,14 +20,19 @@ pub struct Stats {
     /// A tenant of the folder
     #[arg(long, default_value = TENANT_DEFAULT, requires = "folder")]
     tenant: String,
+    #[command(flatten)]
+    settings: Settings,
 }
 
 pub fn run(stats: &Stats, global: &Global, out: &mut Out) -> Outcome {
     let answer: StatsAnswer = match &stats.folder {
-        None => client(global)?.parsed("/v1/stats", &Query::new())?,
+        None => {
+            stats.settings.refuse()?;
+            client(global)?.parsed("/v1/stats", &Query::new())?
+        }
         Some(folder) => {
-            let quipu = open_existing(folder, &stats.tenant)?;
-            let answer = of_folder(&quipu.stats()?, quipu.position());
+            let quipu = open_existing(folder, &stats.tenant, &stats.settings)?;
+            let answer = quipu_server::stats_answer(&quipu.stats()?, quipu.position());
             quipu.close()?;
             answer
         }
@@ -37,20 +43,4 @@ pub fn run(stats: &Stats, global: &Global, out: &mut Out) -> Outcome {
         Format::Json | Format::Ndjson => out.json(&answer)?,
     }
     Ok(Exit::Ok)
-}
-
-/// As the server would say it.
-fn of_folder(stats: &quipu::Stats, position: u64) -> StatsAnswer {
-    StatsAnswer {
-        events: stats.events,
-        commits: stats.commits,
-        streams: stats.streams,
-        position,
-        segments: stats.segments,
-        log_bytes: stats.log_bytes,
-        index_bytes: stats.index_bytes,
-        snapshot_bytes: stats.snapshot_bytes,
-        oldest: stats.oldest.map(|time| time.to_string()),
-        newest: stats.newest.map(|time| time.to_string()),
-    }
 }

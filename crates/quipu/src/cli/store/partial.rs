@@ -1,0 +1,82 @@
+//! A file that is there under its name only when it is whole: until then it is `NAME.partial`, which is removed if the
+//! writing fails. What a killed process leaves can so never be taken for a whole file.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use super::super::exit::{Exit, Failure};
+
+pub struct Partial {
+    path: PathBuf,
+    partial: PathBuf,
+    to: BufWriter<File>,
+    /// Kept apart from an error of standard output, for which a broken pipe is no error.
+    error: Option<io::Error>,
+    is_finished: bool,
+}
+
+impl Partial {
+    /// Begins a file that must not exist.
+    pub fn begin(path: &Path) -> Result<Self, Failure> {
+        if path.try_exists().map_err(|error| Failure::file("write", path.display(), &error))? {
+            let message = format!("expected a file that does not exist yet, found {}", path.display());
+            return Err(Failure::new(Exit::Failed, message));
+        }
+        let mut name = path.to_owned().into_os_string();
+        name.push(".partial");
+        let partial = PathBuf::from(name);
+        let file =
+            OpenOptions::new().write(true).create_new(true).open(&partial).map_err(|error| match error.kind() {
+                io::ErrorKind::AlreadyExists => Failure::failed(format!(
+                    "expected no {}: another process is writing it, or one that was killed has left it; then remove it",
+                    partial.display()
+                )),
+                _ => Failure::file("write", partial.display(), &error),
+            })?;
+        let to = BufWriter::with_capacity(256 * 1024, file);
+        Ok(Self { path: path.to_owned(), partial, to, error: None, is_finished: false })
+    }
+
+    /// Whether everything could be written so far.
+    pub fn check(&self) -> Result<(), Failure> {
+        match &self.error {
+            Some(error) => Err(Failure::file("write", self.path.display(), error)),
+            None => Ok(()),
+        }
+    }
+
+    /// Puts the file on the disk, and then under its name.
+    pub fn finish(mut self) -> Result<(), Failure> {
+        let on_disk = self.to.flush().and_then(|()| self.to.get_ref().sync_all());
+        let named = on_disk.and_then(|()| fs::rename(&self.partial, &self.path));
+        named.map_err(|error| Failure::file("write", self.path.display(), &error))?;
+        self.is_finished = true;
+        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let synced = File::open(folder).and_then(|folder| folder.sync_all());
+        synced.map_err(|error| Failure::file("sync", folder.display(), &error))
+    }
+}
+
+impl Write for Partial {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.to.write(bytes).map_err(|error| {
+            let kind = error.kind();
+            self.error = Some(error);
+            kind.into()
+        })
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.to.flush()
+    }
+}
+
+impl Drop for Partial {
+    fn drop(&mut self) {
+        if !self.is_finished {
+            // Nothing more can be done about a file that cannot be removed either; the failure is told already.
+            let _ = fs::remove_file(&self.partial);
+        }
+    }
+}
