@@ -325,7 +325,7 @@ fn no_object(json: &[u8], error: &serde_json::Error) -> InvalidEvent {
     }
 }
 
-fn malformed(error: &serde_json::Error) -> InvalidEvent {
+pub(crate) fn malformed(error: &serde_json::Error) -> InvalidEvent {
     let text = error.to_string();
     let reason = text.split(" at line ").next().unwrap_or_default().to_owned();
     InvalidEvent::MalformedJson { line: error.line(), column: error.column(), reason }

@@ -5,13 +5,16 @@
 //! a socket, so every rule is tested by tables and properties.
 
 mod condition;
+pub mod delivery;
 mod domain_envelope;
 mod event;
 mod event_type;
 mod filter;
 mod json;
 pub mod limits;
+mod pattern;
 mod query;
+mod subscription;
 mod timestamp;
 mod trace;
 
@@ -20,6 +23,11 @@ pub use event::{Data, Event, EventBuilder, InvalidEvent, Value};
 pub use event_type::{base_type, type_prefixes, type_version};
 pub use filter::{Direction, Filter, Range, TypeMatch};
 pub use json::{Incoming, Stamp, parse_event, parse_event_text, parse_events, write_event};
+pub use pattern::{Explanation, Failure, Found, InvalidPattern, Matches, Pattern, PatternSet, Scratch, Snapshot};
 pub use query::{Query, QueryItem};
+pub use subscription::{
+    DeadLetterPolicy, InvalidSubscription, OnGivenUp, Ordering, Push, PushMode, StartAt, Subscription, Template,
+    Transform, is_subscription_name,
+};
 pub use timestamp::Timestamp;
 pub use trace::{Trace, TraceNode};

@@ -38,3 +38,16 @@ pub const PAGE_EVENTS_MAX: usize = 10_000;
 pub const PAGE_EVENTS_DEFAULT: usize = 100;
 /// Most events in one trace; a larger tree is cut and says so.
 pub const TRACE_EVENTS_MAX: usize = 1_000;
+/// Longest text of a pattern. AWS allows 4 KiB; lists of a few thousand ids fit into sixteen times that.
+pub const PATTERN_BYTES_MAX: usize = 64 << 10;
+/// Most values in all lists of a pattern, those inside of `anything-but` counted: 64 KiB of the shortest strings
+/// (`"ab",`, 5 bytes) would be 13,000 values, of which three in ten are more than anybody writes by hand.
+pub const PATTERN_VALUES_MAX: usize = 4_096;
+/// Most fields that one branch of a pattern names. Checking a branch goes one level deeper for each.
+pub const PATTERN_FIELDS_MAX: usize = 256;
+/// Most branches that the `$or`s of a pattern multiply out to: ten with two alternatives each are 2^10. AWS allows
+/// 1,000.
+pub const PATTERN_BRANCHES_MAX: usize = 1_024;
+/// Most values once `$or`s are multiplied out, which is what a pattern costs in a set: 16 times the values of one
+/// branch, or 64 values in each of the most branches.
+pub const PATTERN_EXPANDED_MAX: usize = 65_536;

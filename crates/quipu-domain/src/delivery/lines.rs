@@ -1,0 +1,105 @@
+//! The lines in which events of one key wait for each other: the unfinished deliveries of the key in order, and what
+//! comes after them. What does not fit is not kept: only where in the log it begins.
+
+use std::collections::{HashMap, VecDeque};
+
+use super::pending::DeliveryId;
+
+/// A key as whoever routes hashes it. 128 bits, since two keys must never be taken for one.
+pub type Key = u128;
+
+/// Unfinished deliveries of one key. A run of them may go to one consumer at once, to be acknowledged in order.
+/// Few in tests, so that lines are often full.
+pub(crate) const RUN_MAX: usize = if cfg!(test) { 3 } else { 64 };
+/// Positions that all lines of a subscription remember behind their unfinished deliveries: 8 bytes each.
+const WAITING_MAX: usize = if cfg!(test) { 5 } else { 10_000 };
+
+#[derive(Debug, Default)]
+pub(crate) struct Line {
+    /// Unfinished deliveries, the oldest first: it alone decides whether the key moves.
+    pub order: VecDeque<DeliveryId>,
+    /// Events of the key that come next.
+    waiting: VecDeque<u64>,
+    /// There are more of them from this position on, up to the scan position: read the log.
+    more_from: Option<u64>,
+}
+
+/// All lines of a subscription.
+#[derive(Debug, Default)]
+pub(crate) struct Lines {
+    lines: HashMap<Key, Line>,
+    waiting: usize,
+}
+
+impl Line {
+    /// Where the first event of the key is that has no delivery yet.
+    pub fn waits_from(&self) -> Option<u64> {
+        self.waiting.front().copied().or(self.more_from)
+    }
+}
+
+impl Lines {
+    pub fn len(&self) -> usize {
+        self.lines.len()
+    }
+
+    pub fn get(&self, key: Key) -> Option<&Line> {
+        self.lines.get(&key)
+    }
+
+    /// The line of a key, made if there is none.
+    pub fn line(&mut self, key: Key) -> &mut Line {
+        self.lines.entry(key).or_default()
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (Key, &Line)> {
+        self.lines.iter().map(|(key, line)| (*key, line))
+    }
+
+    /// Remembers that an event of the key waits. Events come in order.
+    pub fn wait(&mut self, key: Key, position: u64) {
+        let line = self.lines.entry(key).or_default();
+        if line.more_from.is_some() {
+            return;
+        }
+        if self.waiting < WAITING_MAX {
+            line.waiting.push_back(position);
+            self.waiting += 1;
+        } else {
+            line.more_from = Some(position);
+        }
+    }
+
+    /// Remembers that events of the key wait from this position on, wherever they are.
+    pub fn wait_from(&mut self, key: Key, position: u64) {
+        self.lines.entry(key).or_default().more_from = Some(position);
+    }
+
+    /// Takes the next event of the key that waits and is remembered.
+    pub fn next_waiting(&mut self, key: Key) -> Option<u64> {
+        let position = self.lines.get_mut(&key)?.waiting.pop_front()?;
+        self.waiting -= 1;
+        Some(position)
+    }
+
+    /// The log was read for more of the key: these are the next, and perhaps still more from `more_from` on.
+    pub fn found(&mut self, key: Key, positions: &[u64], more_from: Option<u64>) {
+        if let Some(line) = self.lines.get_mut(&key) {
+            line.waiting.extend(positions);
+            line.more_from = more_from;
+            self.waiting += positions.len();
+        }
+    }
+
+    /// Where to read on for a key whose remembered events are used up.
+    pub fn reads_from(&self, key: Key) -> Option<u64> {
+        self.lines.get(&key).filter(|line| line.waiting.is_empty()).and_then(|line| line.more_from)
+    }
+
+    /// Forgets a key that nothing belongs to.
+    pub fn forget_if_empty(&mut self, key: Key) {
+        if self.lines.get(&key).is_some_and(|line| line.order.is_empty() && line.waits_from().is_none()) {
+            self.lines.remove(&key);
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! What a stranger may send: patterns up to and beyond each limit, events that are no JSON, and texts that made other
+//! matchers slow.
+
+use proptest::prelude::*;
+
+use crate::limits::*;
+use crate::pattern::{Pattern, PatternSet, Scratch};
+use crate::{Data, Event, InvalidEvent};
+
+fn refused(text: &str, reason: &str) {
+    let error = Pattern::parse(text).expect_err(reason).to_string();
+    assert!(error.contains(reason), "{error}");
+}
+
+#[test]
+fn every_limit_holds_at_its_edge() {
+    let padded = |bytes: usize| format!("{{\"a\":[\"{}\"]}}", "x".repeat(bytes - 10));
+    assert!(Pattern::parse(&padded(PATTERN_BYTES_MAX)).is_ok());
+    refused(&padded(PATTERN_BYTES_MAX + 1), "bytes");
+
+    // The list of values is a level, too.
+    let nested = |levels: usize| format!("{}[1]{}", "{\"a\":".repeat(levels - 1), "}".repeat(levels - 1));
+    assert!(Pattern::parse(&nested(JSON_DEPTH_MAX)).is_ok());
+    refused(&nested(JSON_DEPTH_MAX + 1), "levels");
+    refused(&"[".repeat(60_000), "JSON");
+    refused(&nested(10_000), "levels");
+
+    let values = |count: usize| format!("{{\"a\":[{}]}}", vec!["1"; count].join(","));
+    assert!(Pattern::parse(&values(PATTERN_VALUES_MAX)).is_ok());
+    refused(&values(PATTERN_VALUES_MAX + 1), "values");
+    let excluded = format!("{{\"a\":[{{\"anything-but\":[{}]}}]}}", vec!["1"; PATTERN_VALUES_MAX + 1].join(","));
+    refused(&excluded, "values");
+
+    let fields = |count: usize| {
+        let fields: Vec<String> = (0..count).map(|n| format!("\"f{n}\":[1]")).collect();
+        format!("{{{}}}", fields.join(","))
+    };
+    assert!(Pattern::parse(&fields(PATTERN_FIELDS_MAX)).is_ok());
+    refused(&fields(PATTERN_FIELDS_MAX + 1), "fields");
+
+    let doubled = |times: usize| {
+        let ors: Vec<String> =
+            (0..times).map(|n| format!("\"o{n}\":{{\"$or\":[{{\"a\":[1]}},{{\"b\":[1]}}]}}")).collect();
+        format!("{{{}}}", ors.join(","))
+    };
+    assert!(Pattern::parse(&doubled(10)).is_ok());
+    refused(&doubled(11), "branches");
+    refused(&doubled(200), "branches");
+
+    let expanded = |list: usize| {
+        let branches: Vec<String> = (0..64).map(|n| format!("{{\"b{n}\":[1]}}")).collect();
+        format!("{{\"a\":[{}],\"$or\":[{}]}}", vec!["1"; list].join(","), branches.join(","))
+    };
+    assert!(Pattern::parse(&expanded(PATTERN_EXPANDED_MAX / 64 - 1)).is_ok());
+    refused(&expanded(PATTERN_EXPANDED_MAX / 64), "multiplied");
+}
+
+#[test]
+fn a_wildcard_of_a_hundred_stars_costs_no_more_than_a_search() {
+    let stars = format!(r#"{{"a":[{{"wildcard":"{}b"}}]}}"#, "*a".repeat(100) + "*");
+    let pattern = Pattern::parse(&stars).unwrap();
+    // A matcher that tries all ways would try 10^200.
+    let event = format!(r#"{{"a":"{}"}}"#, "a".repeat(100_000));
+    assert!(!pattern.matches(event.as_bytes()).unwrap());
+    assert!(pattern.matches(event.replace("a\"}", "b\"}").as_bytes()).unwrap());
+}
+
+#[test]
+fn arrays_beside_each_other_do_not_multiply() {
+    let elements = |name: &str| vec![format!("{{\"{name}\":1}}"); 2_000].join(",");
+    let event = format!(
+        r#"{{"p":[{}],"q":[{}],"r":[{}],"s":[{},{}]}}"#,
+        elements("a"),
+        elements("a"),
+        elements("a"),
+        elements("a"),
+        elements("b"),
+    );
+    // 8 × 10^9 choices of p, q and r, and none in s.
+    let pattern = Pattern::parse(r#"{"p":{"a":[1]},"q":{"a":[1]},"r":{"a":[1]},"s":{"a":[1],"b":[1]}}"#).unwrap();
+    assert!(!pattern.matches(event.as_bytes()).unwrap());
+}
+
+#[test]
+fn an_array_of_many_elements_is_gone_through_once() {
+    let elements: Vec<String> = (0..40_000).map(|n| format!("{{\"a\":1,\"b\":{}}}", n % 2 + 1)).collect();
+    let event = format!(r#"{{"i":[{}]}}"#, elements.join(","));
+    let pattern = Pattern::parse(r#"{"i":{"a":[1],"b":[1,2],"c":[{"exists":false}],"d":[{"exists":false}]}}"#).unwrap();
+    assert!(pattern.matches(event.as_bytes()).unwrap());
+    let none = Pattern::parse(r#"{"i":{"a":[1],"b":[1],"c":[{"exists":false}]},"z":[1]}"#).unwrap();
+    assert!(!none.matches(event.as_bytes()).unwrap());
+    let apart = event.replace("{\"a\":1,\"b\":1}", "{\"a\":1},{\"b\":1}");
+    let both = Pattern::parse(r#"{"i":{"a":[1],"b":[1]}}"#).unwrap();
+    assert!(!both.matches(apart.as_bytes()).unwrap());
+}
+
+#[test]
+fn an_event_that_asks_for_the_impossible_is_given_up() {
+    // 40 arrays under one name, of elements that exclude each other.
+    let array =
+        "\"i\":[{\"a\":1},{\"b\":1},{\"c\":1},{\"d\":1},{\"e\":1},{\"f\":1},{\"g\":1},{\"h\":1},{\"x\":1},{\"y\":1}]";
+    let event = format!("{{{},\"i\":[{{\"z\":1,\"k\":[{{\"m\":1}},{{\"n\":1}}]}}]}}", vec![array; 40].join(","));
+    let fields = ["a", "b", "c", "d", "e", "f", "g", "h"].map(|name| format!("\"{name}\":[1]")).join(",");
+    let pattern = Pattern::parse(&format!("{{\"i\":{{{fields},\"k\":{{\"m\":[1],\"n\":[1]}}}}}}")).unwrap();
+    assert!(!pattern.matches(event.as_bytes()).unwrap());
+}
+
+#[test]
+fn what_is_no_object_is_refused_when_it_comes_from_outside() {
+    let pattern = Pattern::parse(r#"{"a":[1]}"#).unwrap();
+    for text in ["", "[]", "\"a\"", "1", "{", "{\"a\":1", "{\"a\":1}}", "{\"a\":1,}"] {
+        assert!(pattern.matches(text.as_bytes()).is_err(), "{text}");
+        assert!(pattern.explain(text.as_bytes()).is_err(), "{text}");
+    }
+    let nested = |levels: usize| format!("{{\"a\":{}1{}}}", "[".repeat(levels), "]".repeat(levels));
+    assert!(pattern.matches(nested(200).as_bytes()).unwrap());
+    assert!(matches!(pattern.matches(nested(300).as_bytes()), Err(InvalidEvent::InvalidAttribute { .. })));
+    // Nobody looks at it, so it may be as deep as it likes.
+    assert!(!pattern.matches(nested(50_000).replace("\"a\"", "\"b\"").as_bytes()).unwrap());
+}
+
+fn set() -> PatternSet<u32> {
+    let texts = [
+        r#"{"a":["x"]}"#,
+        r#"{"a":{"b":[{"numeric":[">",0]}]}}"#,
+        r#"{"a":[{"wildcard":"*a*"}],"b":[{"exists":false}]}"#,
+        r#"{"detail":{"a":[{"prefix":"x"},{"suffix":{"equals-ignore-case":"ß"}}]}}"#,
+        r#"{"a":[{"cidr":"::/0"},{"anything-but":"x"}],"a.b":["y"]}"#,
+        r#"{"":[null]}"#,
+    ];
+    (0..).zip(texts.map(|text| Pattern::parse(text).unwrap())).collect()
+}
+
+proptest! {
+    #[test]
+    fn bytes_that_are_no_json_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        let (snapshot, mut scratch) = (set().snapshot(), Scratch::default());
+        snapshot.matches(&bytes, &mut scratch).count();
+    }
+
+    #[test]
+    fn texts_of_the_signs_of_json_never_panic(
+        text in "([{}\\[\\],:\"\\\\ ab.]|\"a\":|\"b\"|\\\\u|d800|true|nul|-1e4|ß){0,80}",
+    ) {
+        let (snapshot, mut scratch) = (set().snapshot(), Scratch::default());
+        snapshot.matches(text.as_bytes(), &mut scratch).count();
+        snapshot.matches(format!("{{\"a\":{text}").as_bytes(), &mut scratch).count();
+        let event = Event::builder("a", "b", "c").data(Data::Json(text.as_str().into())).build_trusted();
+        snapshot.matches_event(&event, None, &mut scratch).count();
+        if let Ok(pattern) = Pattern::parse(&text) {
+            prop_assert_eq!(pattern.text(), text.as_str());
+        }
+    }
+
+    #[test]
+    fn an_event_that_breaks_off_never_panics(at in 0usize..200) {
+        let text = r#"{"specversion":"1.0","a":[{"b":"x\u00e9"},["y\"",-1.5e3]],"data":{"a":"x","detail":[null,true]},"":null,"b":{"c":"]}"}}"#;
+        let (snapshot, mut scratch) = (set().snapshot(), Scratch::default());
+        snapshot.matches(&text.as_bytes()[..at.min(text.len())], &mut scratch).count();
+        snapshot.matches(&text.as_bytes()[at.min(text.len())..], &mut scratch).count();
+    }
+
+    #[test]
+    fn any_pattern_is_parsed_or_refused(text in "(\\{|\\}|\\[|\\]|,|:|\"a\"|\"prefix\"|\"numeric\"|\"\\$or\"|\"exists\"|\"=\"|1|true|\"anything-but\"){0,30}") {
+        Pattern::parse(&text).ok();
+    }
+}

@@ -1,0 +1,314 @@
+//! A subscription as its owner describes it: which events, in which order, how fast, how often, and what becomes of those
+//! that fail. The JSON form is public and is what the log keeps.
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::delivery::{RateLimit, RetryPolicy, Rules};
+
+/// Longest name.
+const NAME_BYTES_MAX: usize = 128;
+/// A consumer that needs longer extends: an hour would leave a dead one unnoticed for as long.
+const ACK_DEADLINE_MS_MAX: u64 = 60 * 60 * 1_000;
+/// Deliveries in flight are kept in memory, about 200 bytes each.
+const IN_FLIGHT_MAX: u32 = 10_000;
+/// Ten years: whoever needs longer does not mean a dead letter.
+const RETENTION_MS_MAX: u64 = 10 * 365 * 24 * 60 * 60 * 1_000;
+
+/// A durable, named follower that delivers to somebody.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Subscription {
+    /// Which events: an EventBridge event pattern. All without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<serde_json::Value>"))]
+    pub pattern: Option<Box<RawValue>>,
+    /// Where it begins; only when it is made.
+    #[serde(default)]
+    pub start: StartAt,
+    /// Which events wait for each other.
+    #[serde(default)]
+    pub ordering: Ordering,
+    /// With ordering per key: where the key stands. `subject`, another attribute, or a path into the data such as
+    /// `data.customer.id`. Events without it wait for nobody.
+    #[serde(default = "subject")]
+    pub key: String,
+    /// Deliveries that may be with consumers at once; 1 to 10,000.
+    #[serde(rename = "maxinflight", default = "max_in_flight")]
+    pub max_in_flight: u32,
+    /// How long a consumer has to answer, milliseconds; 1 to 3,600,000.
+    #[serde(rename = "ackdeadlinems", default = "ack_deadline_ms")]
+    pub ack_deadline_ms: u64,
+    /// When failed deliveries are tried again.
+    #[serde(default)]
+    pub retry: RetryPolicy,
+    /// How many deliveries a second; as many as are taken without it.
+    #[serde(rename = "ratelimit", default, skip_serializing_if = "Option::is_none")]
+    pub rate_limit: Option<RateLimit>,
+    /// What becomes of deliveries that are given up.
+    #[serde(rename = "deadletter", default)]
+    pub dead_letter: DeadLetterPolicy,
+    /// What is delivered instead of the event.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transform: Option<Transform>,
+    /// The endpoint that events are sent to. Without one, consumers fetch them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub push: Option<Push>,
+    /// Whether the outcome of every delivery is recorded as an event `quipu.delivery.*`.
+    #[serde(rename = "reportsoutcomes", default)]
+    pub reports_outcomes: bool,
+    /// Whether deliveries are held back.
+    #[serde(default)]
+    pub paused: bool,
+}
+
+/// Where a subscription begins.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub enum StartAt {
+    /// With the first event of the log.
+    Beginning,
+    /// With the next event.
+    #[default]
+    Now,
+    /// With the event at this position.
+    Position(u64),
+    /// With the first event recorded at this time or later, RFC 3339.
+    Time(String),
+}
+
+/// Which events wait for each other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub enum Ordering {
+    /// Those of one key.
+    #[default]
+    #[serde(rename = "per-key")]
+    PerKey,
+    /// None.
+    #[serde(rename = "none")]
+    None,
+    /// All.
+    #[serde(rename = "strict")]
+    Strict,
+}
+
+/// What becomes of deliveries that are given up. They are always kept as dead letters.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct DeadLetterPolicy {
+    /// What the key of one does.
+    #[serde(rename = "key")]
+    pub on_key: OnGivenUp,
+    /// How long dead letters are kept, milliseconds. 14 days by default.
+    #[serde(rename = "retentionms")]
+    pub retention_ms: u64,
+}
+
+/// What later events of the key do when one was given up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub enum OnGivenUp {
+    /// Go on without it.
+    #[default]
+    Continue,
+    /// Wait until somebody redrives or discards it.
+    Park,
+}
+
+/// What is delivered instead of the event.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub enum Transform {
+    /// The part of the event that a path names, such as `$.data.order`.
+    Path(String),
+    /// A template, filled from paths: an EventBridge input transformer.
+    Template(Template),
+    /// The first output of a jq expression over the event.
+    Jq(String),
+}
+
+/// An EventBridge input transformer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Template {
+    /// Name → path into the event.
+    #[serde(default)]
+    pub paths: std::collections::BTreeMap<String, String>,
+    /// The text in which `<name>` stands for what the path found.
+    pub template: String,
+}
+
+/// An endpoint.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Push {
+    /// Where events are sent: `https://` or `http://`.
+    pub url: String,
+    /// How the event is written, as the CloudEvents HTTP binding says.
+    #[serde(default)]
+    pub mode: PushMode,
+    /// How long the endpoint has to answer, milliseconds; 1 to 60,000.
+    #[serde(rename = "timeoutms", default = "timeout_ms")]
+    pub timeout_ms: u64,
+}
+
+/// How a pushed event is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub enum PushMode {
+    /// Attributes in `ce-` headers, data in the body.
+    #[default]
+    Binary,
+    /// The whole event in the body.
+    Structured,
+}
+
+fn subject() -> String {
+    "subject".into()
+}
+
+fn max_in_flight() -> u32 {
+    1_000
+}
+
+fn ack_deadline_ms() -> u64 {
+    30_000
+}
+
+fn timeout_ms() -> u64 {
+    15_000
+}
+
+impl Default for DeadLetterPolicy {
+    fn default() -> Self {
+        Self { on_key: OnGivenUp::Continue, retention_ms: 14 * 24 * 60 * 60 * 1_000 }
+    }
+}
+
+impl Default for Subscription {
+    fn default() -> Self {
+        serde_json::from_str("{}").expect("every member has a default")
+    }
+}
+
+/// Something in a subscription that makes no sense.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InvalidSubscription {
+    /// Which member, as a JSON pointer.
+    pub pointer: &'static str,
+    /// What was expected and what was found.
+    pub detail: String,
+}
+
+impl std::fmt::Display for InvalidSubscription {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.pointer, self.detail)
+    }
+}
+
+impl std::error::Error for InvalidSubscription {}
+
+/// Whether a name may be a subscription's: 1 to 128 of letters, digits, `-`, `_` and `.`, a letter or digit first.
+pub fn is_subscription_name(name: &str) -> bool {
+    name.len() <= NAME_BYTES_MAX
+        && name.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && name.bytes().all(|c| c.is_ascii_alphanumeric() || b"-_.".contains(&c))
+}
+
+impl Subscription {
+    /// Checks every member but the pattern, the transformation and the endpoint's address, which have rules of their own.
+    ///
+    /// # Errors
+    /// The first member that makes no sense.
+    pub fn check(&self) -> Result<(), InvalidSubscription> {
+        let within = |pointer, value: u64, range: std::ops::RangeInclusive<u64>| {
+            let detail = || format!("expected {} to {}, found {value}", range.start(), range.end());
+            if range.contains(&value) { Ok(()) } else { Err(InvalidSubscription { pointer, detail: detail() }) }
+        };
+        within("/maxinflight", self.max_in_flight.into(), 1..=IN_FLIGHT_MAX.into())?;
+        within("/ackdeadlinems", self.ack_deadline_ms, 1..=ACK_DEADLINE_MS_MAX)?;
+        within("/deadletter/retentionms", self.dead_letter.retention_ms, 1_000..=RETENTION_MS_MAX)?;
+        if let Some(push) = &self.push {
+            within("/push/timeoutms", push.timeout_ms, 1..=60_000)?;
+        }
+        let invalid = |pointer, detail: &str| Err(InvalidSubscription { pointer, detail: detail.to_owned() });
+        if self.key.is_empty() || self.key.len() > 256 || self.key.split('.').any(str::is_empty) {
+            return invalid("/key", "expected an attribute, or a path such as data.customer.id");
+        }
+        if let StartAt::Time(time) = &self.start
+            && crate::Timestamp::parse(time).is_none()
+        {
+            return invalid("/start/time", "expected a time such as 2026-01-01T00:00:00Z");
+        }
+        match (self.retry.problem(), self.rate_limit.and_then(|limit| limit.problem())) {
+            (Some(problem), _) => invalid("/retry", problem),
+            (None, Some(problem)) => invalid("/ratelimit", problem),
+            (None, None) => Ok(()),
+        }
+    }
+
+    /// What deliveries are judged by.
+    pub fn rules(&self) -> Rules {
+        Rules {
+            max_in_flight: self.max_in_flight as usize,
+            ack_deadline_ms: self.ack_deadline_ms,
+            retry: self.retry.clone(),
+            is_strict: self.ordering == Ordering::Strict,
+            parks_keys: self.dead_letter.on_key == OnGivenUp::Park,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everything_has_a_default_and_is_read_back() {
+        let subscription = Subscription::default();
+        subscription.check().unwrap();
+        let text = serde_json::to_string(&subscription).unwrap();
+        let again: Subscription = serde_json::from_str(&text).unwrap();
+        assert_eq!(serde_json::to_string(&again).unwrap(), text);
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused_with_its_place() {
+        for (text, pointer) in [
+            (r#"{"maxinflight":0}"#, "/maxinflight"),
+            (r#"{"maxinflight":10001}"#, "/maxinflight"),
+            (r#"{"ackdeadlinems":0}"#, "/ackdeadlinems"),
+            (r#"{"key":""}"#, "/key"),
+            (r#"{"key":"data..id"}"#, "/key"),
+            (r#"{"start":{"time":"yesterday"}}"#, "/start/time"),
+            (r#"{"retry":{"maxattempts":0}}"#, "/retry"),
+            (r#"{"retry":{"backoff":{"delaysms":[]}}}"#, "/retry"),
+            (r#"{"ratelimit":{"persecond":0,"burst":1}}"#, "/ratelimit"),
+            (r#"{"deadletter":{"retentionms":1}}"#, "/deadletter/retentionms"),
+            (r#"{"push":{"url":"https://a.example","timeoutms":0}}"#, "/push/timeoutms"),
+        ] {
+            let subscription: Subscription = serde_json::from_str(text).unwrap();
+            assert_eq!(subscription.check().unwrap_err().pointer, pointer, "{text}");
+        }
+        assert!(serde_json::from_str::<Subscription>(r#"{"maxInFlight":1}"#).is_err());
+    }
+
+    #[test]
+    fn names_are_plain() {
+        for name in ["a", "billing.v2", "9-x_y", &"x".repeat(128)] {
+            assert!(is_subscription_name(name), "{name}");
+        }
+        for name in ["", "-a", ".a", "a b", "a/b", "ä", &"x".repeat(129)] {
+            assert!(!is_subscription_name(name), "{name}");
+        }
+    }
+}
