@@ -10,12 +10,12 @@ use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde::de::{Deserialize, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::domain_envelope;
 use crate::event::{clip, invalid};
-use crate::limits::JSON_DEPTH_MAX;
+use crate::limits::{BATCH_EVENTS_MAX, JSON_DEPTH_MAX};
 use crate::{Data, Event, InvalidEvent, Timestamp, Value};
 
 /// An event as it came in, and what it claims about its stream.
@@ -130,10 +130,60 @@ fn read(fields: Fields<'_>) -> Result<Incoming<'_>, InvalidEvent> {
 /// # Errors
 /// The text is not a JSON array.
 pub fn parse_events(json: &[u8]) -> Result<Vec<&RawValue>, InvalidEvent> {
-    serde_json::from_slice(json).map_err(|error| match error.classify() {
+    split_array(json, usize::MAX)
+}
+
+/// Splits a JSON array of a stranger as [`parse_events`] does, and stops at more than [`BATCH_EVENTS_MAX`].
+///
+/// # Errors
+/// The text is not a JSON array, or one of too many elements ([`InvalidEvent::TooMany`]).
+pub fn parse_batch(json: &[u8]) -> Result<Vec<&RawValue>, InvalidEvent> {
+    split_array(json, BATCH_EVENTS_MAX)
+}
+
+fn split_array(json: &[u8], limit: usize) -> Result<Vec<&RawValue>, InvalidEvent> {
+    let mut is_over = false;
+    let mut parser = serde_json::Deserializer::from_slice(json);
+    let split = Elements { limit, is_over: &mut is_over }.deserialize(&mut parser);
+    split.and_then(|texts| parser.end().map(|()| texts)).map_err(|error| match error.classify() {
+        _ if is_over => InvalidEvent::TooMany { what: "events", limit, actual: limit + 1 },
         serde_json::error::Category::Data => InvalidEvent::NotAnObject { found: "no array of events" },
         _ => malformed(&error),
     })
+}
+
+/// The elements of an array, up to a limit: what is behind it is not even looked at.
+struct Elements<'o> {
+    limit: usize,
+    is_over: &'o mut bool,
+}
+
+impl<'de> DeserializeSeed<'de> for Elements<'_> {
+    type Value = Vec<&'de RawValue>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_seq(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Elements<'_> {
+    type Value = Vec<&'de RawValue>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array of events")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Self::Value, A::Error> {
+        let mut texts = Vec::new();
+        while let Some(text) = elements.next_element()? {
+            if texts.len() == self.limit {
+                *self.is_over = true;
+                return Err(serde::de::Error::custom("too many elements"));
+            }
+            texts.push(text);
+        }
+        Ok(texts)
+    }
 }
 
 /// Whether data of this media type is JSON: `application/json`, `text/json` or `…+json`, with any parameters.

@@ -22,7 +22,7 @@ pub use condition::{Checkpoint, Condition, ConditionFailure, Refusal, StreamExpe
 pub use event::{Data, Event, EventBuilder, InvalidEvent, Value};
 pub use event_type::{base_type, type_prefixes, type_version};
 pub use filter::{Direction, Filter, Range, TypeMatch};
-pub use json::{Incoming, Stamp, parse_event, parse_event_text, parse_events, write_event};
+pub use json::{Incoming, Stamp, parse_batch, parse_event, parse_event_text, parse_events, write_event};
 pub use pattern::{Explanation, Failure, Found, InvalidPattern, Matches, Pattern, PatternSet, Scratch, Snapshot};
 pub use query::{Query, QueryItem};
 pub use subscription::{

@@ -26,6 +26,9 @@ pub const EVENT_BYTES_DEFAULT: usize = 1 << 20;
 pub const JSON_DEPTH_MAX: usize = 100;
 /// Most events in one append: one commit is one frame and is decided in one step.
 pub const APPEND_EVENTS_MAX: usize = 10_000;
+/// Most events in one JSON array that is published, as in an append. Each that is refused is answered with some 1 KB,
+/// from as little as 2 bytes; bulk loads, which are answered while they are read, have no limit.
+pub const BATCH_EVENTS_MAX: usize = 10_000;
 /// Most bytes of events in one append, as stored: a commit is one frame, which is read and checked as a whole.
 pub const APPEND_BYTES_MAX: usize = 64 << 20;
 /// Most conditions on one append.

@@ -1,7 +1,7 @@
 //! Bodies of requests: read within the limit of a body and the memory of all requests, without ever waiting for long on
-//! a client that pauses.
+//! a client that pauses or trickles.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::http::{HeaderMap, header};
@@ -12,12 +12,13 @@ use quipu_api::{Code, Problem};
 
 use crate::App;
 use crate::memory::Held;
+use crate::patience::{BYTES_S_MIN, Patience};
 
 /// How long a body that was refused is still read and thrown away: a client that is busy sending does not see an
 /// answer on a connection that was closed under it.
 pub(crate) const LINGER: Duration = Duration::from_secs(2);
 
-/// Most bytes that are set aside because a body is announced to be large. The rest follows as it arrives.
+/// Fewest bytes that are set aside for a body that comes in several pieces and was not announced.
 const FIRST_BYTES: usize = 64 << 10;
 
 /// A body that is in memory.
@@ -43,12 +44,12 @@ pub(crate) async fn whole(app: &App, headers: &HeaderMap, mut body: Body) -> Res
 }
 
 async fn read(app: &App, headers: &HeaderMap, body: &mut Body, held: &mut Held) -> Result<Bytes, Problem> {
-    let (limit, timeout) = (app.server.body_bytes_max, app.server.body_timeout);
+    let (limit, mut patience) = (app.server.body_bytes_max, Patience::new(app.server.body_timeout));
     let announced = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
     if announced.is_some_and(|length| length > limit) {
         return Err(too_large(limit));
     }
-    let Some(first) = piece(body, timeout).await? else { return Ok(Bytes::new()) };
+    let Some(first) = piece(body, &mut patience).await? else { return Ok(Bytes::new()) };
     if announced == Some(first.len()) {
         app.memory.cover(held, first.len()).await?;
         return Ok(first);
@@ -61,24 +62,28 @@ async fn read(app: &App, headers: &HeaderMap, body: &mut Body, held: &mut Held) 
             return Err(too_large(limit));
         }
         if length > all.capacity() {
-            // Doubled, so that a body is copied about once; never beyond what was announced or may come.
-            let room = (2 * all.capacity()).max(FIRST_BYTES).min(announced.unwrap_or(limit)).max(length);
+            // All that was announced: bodies of which each has a part and waits for the rest would wait for each
+            // other. Else doubled, so that a body is copied about once.
+            let doubled = (2 * all.capacity()).max(FIRST_BYTES).min(limit);
+            let room = announced.unwrap_or(doubled).max(length);
             app.memory.cover(held, room).await?;
             all.reserve(room - all.len());
         }
         all.extend_from_slice(&piece_read);
-        next = piece(body, timeout).await?;
+        next = piece(body, &mut patience).await?;
     }
     Ok(all.freeze())
 }
 
 /// The next piece of a body; nothing at its end.
-pub(crate) async fn piece(body: &mut Body, timeout: Duration) -> Result<Option<Bytes>, Problem> {
+pub(crate) async fn piece(body: &mut Body, patience: &mut Patience) -> Result<Option<Bytes>, Problem> {
     loop {
-        let Ok(frame) = tokio::time::timeout(timeout, body.frame()).await else {
-            let detail = format!("expected the rest of the body within {} s, found nothing", timeout.as_secs());
-            return Err(Problem::new(Code::RequestTimeout, detail));
+        let begin = Instant::now();
+        let Ok(frame) = tokio::time::timeout(patience.left(), body.frame()).await else {
+            return Err(too_slow(patience, "the body"));
         };
+        let bytes = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref()).map_or(0, Bytes::len);
+        patience.spend(begin.elapsed(), bytes);
         match frame {
             None => return Ok(None),
             Some(Ok(frame)) => {
@@ -101,6 +106,15 @@ pub(crate) fn linger(mut body: Body) {
         return;
     }
     tokio::spawn(tokio::time::timeout(LINGER, async move { while let Some(Ok(_)) = body.frame().await {} }));
+}
+
+/// Why a client is not waited for any longer.
+pub(crate) fn too_slow(patience: &Patience, what: &str) -> Problem {
+    let pause = patience.pause_max().as_secs_f64();
+    let detail = format!(
+        "expected the rest of {what} after a pause of at most {pause} s, and at least {BYTES_S_MIN} bytes/s on the whole, found less"
+    );
+    Problem::new(Code::RequestTimeout, detail)
 }
 
 fn too_large(limit: usize) -> Problem {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::http::header::UPGRADE;
 use hyper::Request;
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
@@ -18,7 +18,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
 use crate::head::{self, Timer};
-use crate::socket::{Reader, Socket, Wire};
+use crate::socket::{Socket, Wire};
 use crate::{App, Phase, reached};
 
 /// Most bytes that are read ahead on a connection, and so the largest head of a request. In binary mode attributes are
@@ -118,7 +118,7 @@ impl hyper::service::Service<Request<Incoming>> for Service {
     type Future = <TowerToHyperService<Router> as hyper::service::Service<Request<Incoming>>>::Future;
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
-        self.wire.hand_to(Reader::Body);
+        self.wire.hand_to_body(request.body().size_hint().exact());
         if request.headers().contains_key(UPGRADE) {
             request.extensions_mut().insert(Arc::clone(&self.wire));
         }

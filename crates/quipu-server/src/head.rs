@@ -12,7 +12,7 @@ use hyper::rt;
 use quipu_api::{Code, MEDIA_PROBLEM, Problem};
 use tokio::time::Sleep;
 
-use crate::socket::{Reader, Wire};
+use crate::socket::Wire;
 
 /// The timer of one connection's heads. HTTP starts it whenever it begins to wait for a head, and ends the connection
 /// when it is over. HTTP itself is told the timeout of an idle connection.
@@ -36,7 +36,7 @@ impl rt::Timer for Timer {
     }
 
     fn sleep_until(&self, deadline: Instant) -> Pin<Box<dyn rt::Sleep>> {
-        self.wire.hand_to(Reader::Head);
+        self.wire.hand_to_head();
         let has_begun = !self.is_used.swap(true, Ordering::Relaxed);
         let sleep = match has_begun {
             true => tokio::time::sleep(self.timeout),

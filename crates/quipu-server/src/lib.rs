@@ -5,6 +5,7 @@
 //!
 //! Routes are made from the catalogue of `quipu-api`; one file holds the operations of one group.
 
+mod ahead;
 mod answer;
 mod append;
 mod binary;
@@ -12,12 +13,15 @@ mod body;
 mod connection;
 mod delivery;
 mod document;
+mod frames;
 mod gather;
+mod handshake;
 mod head;
 mod health;
 mod media;
 mod memory;
 mod ndjson;
+mod patience;
 mod problem;
 mod publish;
 mod read;
@@ -60,7 +64,8 @@ pub struct Server {
     /// Most open connections. Each costs a file descriptor and some 10 KiB.
     pub connections_max: usize,
     /// Most bytes of requests in memory, over all connections: bodies, bulk loads, heads and frames that are read and
-    /// not yet recorded. The first 8 KiB of each connection are not counted. What does not fit is refused as overloaded.
+    /// not yet recorded. Up to 8 KiB of each connection are not counted, nor the pieces of a body that are on their way
+    /// to its reader. What does not fit is refused as overloaded.
     pub request_memory_bytes_max: usize,
     /// How long a request waits for others to give such memory back.
     pub request_memory_wait: Duration,
@@ -69,7 +74,8 @@ pub struct Server {
     pub header_timeout: Duration,
     /// How long a connection may be idle between two requests.
     pub idle_timeout: Duration,
-    /// How long the body of a request may pause.
+    /// How long the body of a request may pause, or a message of a WebSocket. On the whole it must come at 32 KiB/s; of
+    /// a bulk load each line.
     pub body_timeout: Duration,
     /// How often an idle tail sends a sign of life. Proxies close what is silent for 30 to 60 seconds.
     pub heartbeat: Duration,

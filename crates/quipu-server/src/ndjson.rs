@@ -8,7 +8,7 @@ use axum::body::Body;
 use axum::http::header::RETRY_AFTER;
 use axum::http::{HeaderMap, HeaderValue};
 use axum::response::Response;
-use bytes::Bytes;
+use bytes::{Buf as _, Bytes};
 use futures_util::stream;
 use quipu_api::{Code, MEDIA_JSON, MEDIA_LINES, Problem};
 use quipu_engine::Published;
@@ -16,6 +16,7 @@ use tokio::sync::{Semaphore, mpsc};
 
 use crate::answer::{Outcome, Sums};
 use crate::memory::Held;
+use crate::patience::Patience;
 use crate::publish::{Entry, Waiting};
 use crate::{App, BULK_KIB_MAX, answer, body, media, problem};
 
@@ -25,9 +26,10 @@ const CHUNK_LINES: usize = 1_024;
 const CHUNK_BYTES: usize = 512 << 10;
 /// Chunks of one load that are under way at once: one that is written, one that waits, one that is being parsed.
 const CHUNKS_IN_FLIGHT: usize = 3;
-/// Results that a client need not have read before its body is read no further (some 5 MB): a client that sends
-/// everything before it reads anything gets by with this much, or with `Prefer: return=minimal`.
-const RESULTS_BUFFERED: usize = 64 << 10;
+/// Bytes of results that a client need not have read before its body is read no further (some 64,000 events that were
+/// recorded): a client that sends everything before it reads anything gets by with this much, or with
+/// `Prefer: return=minimal`.
+const RESULT_BYTES_BUFFERED: usize = 5 << 20;
 /// Refusals that the minimal answer lists.
 const REFUSALS_LISTED: usize = 100;
 
@@ -37,7 +39,7 @@ pub(crate) async fn load(app: Arc<App>, headers: &HeaderMap, request_body: Body)
         let error = load.run().await;
         return load.minimal(error);
     }
-    let permits = Arc::new(Semaphore::new(RESULTS_BUFFERED));
+    let permits = Arc::new(Semaphore::new(RESULT_BYTES_BUFFERED));
     let (sender, receiver) = mpsc::unbounded_channel();
     let results = Results { receiver, permits: Arc::clone(&permits) };
     tokio::spawn(async move {
@@ -80,6 +82,10 @@ struct Chunk {
 struct Load {
     app: Arc<App>,
     body: Body,
+    /// For the line that has begun; a load may last as long as it likes.
+    patience: Patience,
+    /// What was read and not split yet, behind a chunk that is full.
+    rest: Bytes,
     lines: Lines,
     /// What was read and not handed on yet: line numbers, entries, bytes with those of the line that has begun.
     numbers: Vec<u64>,
@@ -97,12 +103,12 @@ impl Load {
         let lines = Lines { carry: Vec::new(), limit: app.event_json_bytes_max(), number: 0, is_skipping: false };
         let (numbers, entries, in_flight) = (Vec::new(), Vec::new(), VecDeque::new());
         let (held, sums) = (Held::default(), Sums::default());
-        Self { app, body, lines, numbers, entries, bytes: 0, held, in_flight, sums, sink }
+        let (patience, rest) = (Patience::new(app.server.body_timeout), Bytes::new());
+        Self { app, body, patience, rest, lines, numbers, entries, bytes: 0, held, in_flight, sums, sink }
     }
 
     /// Reads to the end of the body, or to what stops the load.
     async fn run(&mut self) -> Option<Problem> {
-        let timeout = self.app.server.body_timeout;
         let mut error = None;
         let mut has_ended = false;
         loop {
@@ -112,6 +118,10 @@ impl Load {
             let is_due = is_full || has_ended || self.in_flight.is_empty();
             if has_lines && is_due && self.in_flight.len() < CHUNKS_IN_FLIGHT {
                 self.send().await;
+                continue;
+            }
+            if !self.rest.is_empty() && !is_full {
+                self.split();
                 continue;
             }
             if has_ended && self.in_flight.is_empty() {
@@ -129,11 +139,12 @@ impl Load {
                         (error, has_ended) = (fault, true);
                         self.entries.clear();
                         self.numbers.clear();
+                        self.rest.clear();
                     }
                 }
-                piece = body::piece(&mut self.body, timeout), if !has_ended && !is_full => match piece {
+                piece = body::piece(&mut self.body, &mut self.patience), if !has_ended && !is_full => match piece {
                     Ok(Some(piece)) => match self.cover(piece.len()).await {
-                        Ok(()) => self.take(&piece),
+                        Ok(()) => self.take(piece),
                         Err(problem) => (error, has_ended) = (Some(problem), true),
                     },
                     Ok(None) => {
@@ -151,16 +162,28 @@ impl Load {
         self.app.memory.cover(&mut self.held, self.bytes + piece).await
     }
 
-    fn take(&mut self, piece: &[u8]) {
-        let Self { app, lines, numbers, entries, bytes, .. } = self;
-        *bytes += piece.len();
-        lines.split(piece, |number, line| {
+    fn take(&mut self, piece: Bytes) {
+        self.bytes += piece.len();
+        self.rest = piece;
+        self.split();
+    }
+
+    /// Reads lines until the chunk is full or nothing is left.
+    fn split(&mut self) {
+        let Self { app, rest, lines, numbers, entries, .. } = self;
+        let begun = lines.number;
+        let room = CHUNK_LINES - entries.len();
+        let used = lines.split(rest, room, |number, line| {
             numbers.push(number);
             entries.push(line.and_then(|line| app.prepare(line)).map_err(Box::new));
         });
+        rest.advance(used);
+        if lines.number > begun {
+            self.patience.renew();
+        }
         // A line that is too long is not kept.
-        if entries.is_empty() {
-            *bytes = lines.carry.len();
+        if self.entries.is_empty() {
+            self.bytes = self.lines.carry.len() + self.rest.len();
         }
     }
 
@@ -179,8 +202,8 @@ impl Load {
         let permit = Arc::clone(&self.app.bulk).acquire_many_owned(kib).await.ok();
         let waiting = self.app.send(std::mem::take(&mut self.entries), permit);
         self.in_flight.push_back(Chunk { lines: std::mem::take(&mut self.numbers), waiting });
-        // The beginning of the next line is still here.
-        self.bytes = self.lines.carry.len();
+        // What is behind the chunk is still here.
+        self.bytes = self.lines.carry.len() + self.rest.len();
         self.held.shrink(self.bytes);
     }
 
@@ -197,14 +220,14 @@ impl Load {
                 true
             }
             Sink::Lines { sender, permits } => {
-                let count = outcomes.len().min(RESULTS_BUFFERED);
-                let Ok(permit) = permits.acquire_many(count as u32).await else { return false };
-                permit.forget();
                 let mut out = Vec::with_capacity(64 * outcomes.len());
                 for (line, outcome) in lines.iter().zip(&outcomes) {
                     write_line(&mut out, *line, outcome);
                     out.push(b'\n');
                 }
+                let count = out.len().min(RESULT_BYTES_BUFFERED);
+                let Ok(permit) = permits.acquire_many(count as u32).await else { return false };
+                permit.forget();
                 sender.send((out.into(), count)).is_ok()
             }
         }
@@ -284,20 +307,26 @@ struct Lines {
 }
 
 impl Lines {
-    fn split(&mut self, piece: &[u8], mut line: impl FnMut(u64, Result<&[u8], Problem>)) {
+    /// Gives at most so many lines of a piece, and says how many bytes of it are used up: all, unless there are more.
+    fn split(&mut self, piece: &[u8], room: usize, mut line: impl FnMut(u64, Result<&[u8], Problem>)) -> usize {
         let mut rest = piece;
+        let mut given = 0;
         while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
+            if given == room {
+                return piece.len() - rest.len();
+            }
             let (head, tail) = rest.split_at(end);
             rest = &tail[1..];
             self.number += 1;
             if std::mem::take(&mut self.is_skipping) || self.carry.len() + head.len() > self.limit {
                 self.carry.clear();
                 line(self.number, Err(self.too_long()));
+                given += 1;
             } else if self.carry.is_empty() {
-                emit(self.number, head, &mut line);
+                given += emit(self.number, head, &mut line);
             } else {
                 self.carry.extend_from_slice(head);
-                emit(self.number, &self.carry, &mut line);
+                given += emit(self.number, &self.carry, &mut line);
                 self.carry.clear();
             }
         }
@@ -307,6 +336,7 @@ impl Lines {
         } else {
             self.carry.extend_from_slice(rest);
         }
+        piece.len()
     }
 
     /// The last line, if it has no line break.
@@ -325,11 +355,14 @@ impl Lines {
     }
 }
 
-fn emit(number: u64, text: &[u8], line: &mut impl FnMut(u64, Result<&[u8], Problem>)) {
+/// Gives a line unless it is blank, and says how many that is.
+fn emit(number: u64, text: &[u8], line: &mut impl FnMut(u64, Result<&[u8], Problem>)) -> usize {
     let text = text.trim_ascii();
-    if !text.is_empty() {
-        line(number, Ok(text));
+    if text.is_empty() {
+        return 0;
     }
+    line(number, Ok(text));
+    1
 }
 
 #[cfg(test)]
@@ -342,7 +375,9 @@ mod tests {
         let mut take = |number, line: Result<&[u8], Problem>| {
             found.push((number, line.map(|line| String::from_utf8_lossy(line).into_owned()).map_err(|p| p.code)));
         };
-        pieces.iter().for_each(|piece| lines.split(piece.as_bytes(), &mut take));
+        for piece in pieces {
+            assert_eq!(lines.split(piece.as_bytes(), usize::MAX, &mut take), piece.len());
+        }
         lines.end(&mut take);
         found
     }
@@ -363,5 +398,18 @@ mod tests {
         assert_eq!(split(&["a\n1234567\nb\n"], 4), expected);
         assert_eq!(split(&["a\n123", "45", "67\nb"], 4), expected);
         assert_eq!(split(&["12345"], 4), [(1, refused)]);
+    }
+
+    #[test]
+    fn a_piece_gives_no_more_lines_than_there_is_room_for() {
+        let mut lines = Lines { carry: Vec::new(), limit: 10, number: 0, is_skipping: false };
+        let piece = b"x\n\nx\nx\nrest";
+        let mut found = Vec::new();
+        let mut used = 0;
+        for expected in [&[1, 3][..], &[4]] {
+            used += lines.split(&piece[used..], 2, |number, _| found.push(number));
+            assert_eq!(std::mem::take(&mut found), expected);
+        }
+        assert_eq!((used, lines.carry.as_slice()), (piece.len(), &b"rest"[..]));
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use quipu_api::{Code, Problem};
-use quipu_domain::{Event, Incoming, InvalidEvent, parse_event, parse_events};
+use quipu_domain::{Event, Incoming, InvalidEvent, parse_batch, parse_event};
 use quipu_engine::{Fault, Prepared, Published};
 use tokio::sync::oneshot;
 
@@ -137,7 +137,11 @@ impl App {
     }
 
     fn prepare_array(&self, json: &[u8]) -> Result<Vec<Entry>, Problem> {
-        let texts = parse_events(json).map_err(|invalid| match invalid {
+        let texts = parse_batch(json).map_err(|invalid| match invalid {
+            InvalidEvent::TooMany { limit, .. } => {
+                let detail = format!("expected at most {limit} events in one body, found more");
+                Problem::new(Code::BodyTooLarge, detail).with("limit", limit)
+            }
             InvalidEvent::NotAnObject { .. } => {
                 Problem::new(Code::InvalidEvent, "expected a JSON array of events, found another value")
                     .with("expected", "a JSON array of events")

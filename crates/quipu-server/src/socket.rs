@@ -2,11 +2,13 @@
 //! requests, and what HTTP answers by itself to a head that it cannot read becomes a problem document.
 //!
 //! Bodies are not counted here but where they are read (`body.rs`): their readers can answer when there is no room.
+//! What HTTP holds of them meanwhile is two pieces, one on its way to the reader and one behind it. The frames of a
+//! WebSocket are counted by whoever knows where they end (`frames.rs`).
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -14,17 +16,19 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 
+use crate::ahead::Ahead;
 use crate::body::LINGER;
 use crate::head;
 use crate::memory::{FREE_BYTES, Held, Memory};
 
-/// Largest piece that is read at once without asking for room first. What HTTP reads at once grows with what it gets.
-const READ_BYTES_MAX: usize = 64 << 10;
+/// Largest piece that is read at once. What HTTP reads at once would grow with what it gets to 256 KiB, and a piece is in
+/// memory before anybody can ask for room for it.
+const READ_BYTES_MAX: usize = 16 << 10;
 
 /// Who reads from the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub(crate) enum Reader {
+enum Reader {
     /// HTTP, the head of a request.
     Head,
     /// A handler, the body of a request.
@@ -39,25 +43,52 @@ pub(crate) struct Wire {
     reader: AtomicU8,
     /// Bytes that were read and are not parsed yet.
     unparsed: AtomicUsize,
+    ahead: Mutex<Ahead>,
     held: Mutex<Held>,
 }
 
 impl Wire {
     pub(crate) fn new(memory: Arc<Memory>) -> Arc<Self> {
-        let (reader, unparsed, held) = (AtomicU8::new(Reader::Head as u8), AtomicUsize::new(0), Mutex::default());
-        Arc::new(Self { memory, reader, unparsed, held })
+        let (reader, unparsed) = (AtomicU8::new(Reader::Head as u8), AtomicUsize::new(0));
+        Arc::new(Self { memory, reader, unparsed, ahead: Mutex::default(), held: Mutex::default() })
     }
 
-    /// Somebody else reads from now on, who begins with nothing.
-    pub(crate) fn hand_to(&self, reader: Reader) {
+    /// HTTP waits for a head, of which some may be there already.
+    pub(crate) fn hand_to_head(&self) {
+        let behind = lock(&self.ahead).waits();
+        self.hand_to(Reader::Head, behind);
+    }
+
+    /// HTTP has read a head; a body of this length follows, if that is known.
+    pub(crate) fn hand_to_body(&self, length: Option<u64>) {
+        lock(&self.ahead).begins(length);
+        self.hand_to(Reader::Body, 0);
+    }
+
+    /// A WebSocket reads from now on.
+    pub(crate) fn hand_to_frames(&self) {
+        self.hand_to(Reader::Frames, 0);
+    }
+
+    fn hand_to(&self, reader: Reader, unparsed: usize) {
         self.reader.store(reader as u8, Ordering::Relaxed);
-        self.parsed();
+        self.set_unparsed(unparsed);
     }
 
-    /// What was read is parsed: it is no longer counted here.
-    pub(crate) fn parsed(&self) {
-        if self.unparsed.swap(0, Ordering::Relaxed) >= FREE_BYTES {
-            self.held.lock().unwrap_or_else(PoisonError::into_inner).shrink(0);
+    /// So much of what was read is not parsed; the rest is no longer counted here.
+    pub(crate) fn set_unparsed(&self, bytes: usize) {
+        let before = self.unparsed.swap(bytes, Ordering::Relaxed);
+        if before >= FREE_BYTES && bytes < before {
+            lock(&self.held).shrink(bytes);
+        }
+    }
+
+    fn was_read(&self, bytes: &[u8]) {
+        if !self.is_read_by(Reader::Frames) {
+            lock(&self.ahead).read(bytes);
+        }
+        if self.is_read_by(Reader::Head) {
+            self.unparsed.fetch_add(bytes.len(), Ordering::Relaxed);
         }
     }
 
@@ -69,6 +100,10 @@ impl Wire {
     fn is_read_by(&self, reader: Reader) -> bool {
         self.reader.load(Ordering::Relaxed) == reader as u8
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 type Room = Pin<Box<dyn Future<Output = Option<Held>> + Send>>;
@@ -108,9 +143,9 @@ impl Socket {
                 let Some(taken) = taken else {
                     return Poll::Ready(Err(io::Error::new(io::ErrorKind::OutOfMemory, "no room in memory")));
                 };
-                self.wire.held.lock().unwrap_or_else(PoisonError::into_inner).join(taken);
+                lock(&self.wire.held).join(taken);
             }
-            let mut held = self.wire.held.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut held = lock(&self.wire.held);
             if self.wire.memory.try_cover(&mut held, unparsed + READ_BYTES_MAX) {
                 return Poll::Ready(Ok(()));
             }
@@ -121,6 +156,18 @@ impl Socket {
                 memory.cover(&mut more, missing.max(FREE_BYTES + 1)).await.ok().map(|()| more)
             }));
         }
+    }
+
+    /// Reads no more than the largest piece.
+    fn poll_piece(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if buffer.remaining() <= READ_BYTES_MAX {
+            return Pin::new(&mut self.stream).poll_read(cx, buffer);
+        }
+        let mut piece = ReadBuf::new(buffer.initialize_unfilled_to(READ_BYTES_MAX));
+        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut piece))?;
+        let length = piece.filled().len();
+        buffer.advance(length);
+        Poll::Ready(Ok(()))
     }
 
     /// Whether these bytes are an answer that HTTP gives by itself; from then on they are replaced.
@@ -146,13 +193,12 @@ impl Socket {
 
 impl AsyncRead for Socket {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if self.wire.is_read_by(Reader::Body) {
-            return Pin::new(&mut self.stream).poll_read(cx, buffer);
+        if !self.wire.is_read_by(Reader::Body) {
+            ready!(self.poll_room(cx))?;
         }
-        ready!(self.poll_room(cx))?;
         let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
-        self.wire.unparsed.fetch_add(buffer.filled().len() - before, Ordering::Relaxed);
+        ready!(self.poll_piece(cx, buffer))?;
+        self.wire.was_read(&buffer.filled()[before..]);
         Poll::Ready(Ok(()))
     }
 }
@@ -191,14 +237,62 @@ impl AsyncWrite for Socket {
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
         let Self { stream, refusal: Some(refusal), .. } = &mut *self else { return Poll::Ready(Ok(())) };
-        let mut thrown_away = [0; 4 << 10];
-        loop {
-            let mut buffer = ReadBuf::new(&mut thrown_away);
-            match Pin::new(&mut *stream).poll_read(cx, &mut buffer) {
-                Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {}
-                Poll::Ready(_) => return Poll::Ready(Ok(())),
-                Poll::Pending => return refusal.linger.as_mut().poll(cx).map(Ok),
-            }
+        poll_throw_away(cx, stream, refusal.linger.as_mut())
+    }
+}
+
+/// Reads and throws away until the client ends or the linger does.
+fn poll_throw_away(
+    cx: &mut Context<'_>,
+    stream: &mut (impl AsyncRead + Unpin),
+    mut linger: Pin<&mut Sleep>,
+) -> Poll<io::Result<()>> {
+    let mut thrown_away = [0; 4 << 10];
+    loop {
+        // First, since there may always be something to read.
+        if linger.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Ok(()));
         }
+        let mut buffer = ReadBuf::new(&mut thrown_away);
+        let read = ready!(Pin::new(&mut *stream).poll_read(cx, &mut buffer));
+        if read.is_err() || buffer.filled().is_empty() {
+            return Poll::Ready(Ok(()));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::future::poll_fn;
+    use std::time::Duration;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    #[tokio::test]
+    async fn who_always_has_something_to_read_does_not_outlive_the_linger() {
+        let mut linger = Box::pin(sleep(Duration::from_millis(5)));
+        let mut client = tokio::io::repeat(b'x');
+        let thrown_away = poll_fn(|cx| poll_throw_away(cx, &mut client, linger.as_mut()));
+        tokio::time::timeout(Duration::from_secs(10), thrown_away).await.expect("this is stuck").unwrap();
+    }
+
+    #[tokio::test]
+    async fn no_more_than_a_piece_is_read_at_once_however_large_the_buffer() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        client.write_all(&[b'x'; 2 * READ_BYTES_MAX]).await.unwrap();
+        let wire = Wire::new(Arc::new(Memory::new(1 << 20, Duration::ZERO)));
+        let mut socket = Socket::new(listener.accept().await.unwrap().0, Arc::clone(&wire));
+        let mut buffer = vec![0; 256 << 10];
+        let mut all = 0;
+        while all < 2 * READ_BYTES_MAX {
+            let read = socket.read(&mut buffer).await.unwrap();
+            assert!((1..=READ_BYTES_MAX).contains(&read), "{read}");
+            all += read;
+        }
+        assert_eq!(wire.unparsed(), all);
+        wire.hand_to_body(None);
+        assert_eq!(wire.unparsed(), 0);
     }
 }

@@ -8,24 +8,28 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 
-use axum::Extension;
-use axum::extract::State;
-use axum::extract::ws::rejection::WebSocketUpgradeRejection;
-use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgrade, close_code};
-use axum::http::{HeaderMap, header};
+use axum::extract::{Request, State};
 use axum::response::Response;
 use bytes::Bytes;
 use futures_util::{FutureExt as _, SinkExt as _, StreamExt as _};
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
 use quipu_api::frame::{ControlFrame, ServerFrame, Subscribed};
 use quipu_api::{Code, Problem, SUBPROTOCOL, TailRequest, filter_from_json};
 use quipu_domain::{Incoming, InvalidEvent, parse_event_text};
 use quipu_engine::{Published, Recorded};
 use tokio::time::MissedTickBehavior;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
 
 use crate::delivery::Deliveries;
+use crate::frames::Frames;
+use crate::handshake::{self, Handshake};
 use crate::publish::{Entry, Waiting};
-use crate::socket::{Reader, Wire};
-use crate::{App, Phase, answer, problem, reached};
+use crate::socket::Wire;
+use crate::{App, Phase, answer, body, problem, reached};
 
 /// Most frames that are handed to the engine together: few, so that the next ones are parsed while these are written.
 /// With 64 events in flight 32 make 115,000 events/s where 256 make 84,000, all 64 going round as one.
@@ -36,26 +40,17 @@ const READ_BYTES: usize = 8 << 10;
 /// Events of one connection that may be unanswered before its frames are read no further.
 const IN_FLIGHT_MAX: usize = 4_096;
 
-pub(crate) async fn connect(
-    State(app): State<Arc<App>>,
-    headers: HeaderMap,
-    wire: Option<Extension<Arc<Wire>>>,
-    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
-) -> Response {
-    let no_handshake = |found: String| {
-        Problem::new(Code::InvalidRequest, format!("expected a WebSocket handshake (RFC 6455), found: {found}"))
-    };
-    problem::answer(match (upgrade, wire) {
-        (Ok(upgrade), Some(Extension(wire))) => open(app, wire, &headers, upgrade),
-        (Ok(_), None) => Err(no_handshake("no header Upgrade".into())),
-        (Err(rejection), _) => Err(no_handshake(rejection.to_string())),
-    })
+pub(crate) async fn connect(State(app): State<Arc<App>>, request: Request) -> Response {
+    problem::answer(open(app, request))
 }
 
-fn open(app: Arc<App>, wire: Arc<Wire>, headers: &HeaderMap, upgrade: WebSocketUpgrade) -> Result<Response, Problem> {
-    let offered = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL);
-    let mut offered = offered.iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
-    if !offered.any(|protocol| protocol.trim() == SUBPROTOCOL) {
+fn open(app: Arc<App>, mut request: Request) -> Result<Response, Problem> {
+    let wire = request.extensions_mut().remove::<Arc<Wire>>().ok_or("no header Upgrade");
+    let shaken = wire.and_then(|wire| Ok((wire, Handshake::read(&mut request)?)));
+    let (wire, Handshake { upgrade, accept_key }) = shaken.map_err(|found| {
+        Problem::new(Code::InvalidRequest, format!("expected a WebSocket handshake (RFC 6455), found {found}"))
+    })?;
+    if !handshake::offers_subprotocol(request.headers()) {
         let detail = format!("expected the subprotocol {SUBPROTOCOL} in Sec-WebSocket-Protocol, found another or none");
         return Err(Problem::new(Code::InvalidRequest, detail));
     }
@@ -63,19 +58,31 @@ fn open(app: Arc<App>, wire: Arc<Wire>, headers: &HeaderMap, upgrade: WebSocketU
     let permit = Arc::clone(&app.connections).try_acquire_owned().map_err(|_| {
         Problem::new(Code::TooManyConnections, "expected fewer connections than the limit, found as many")
     })?;
-    let limit = app.event_json_bytes_max();
-    let upgrade =
-        upgrade.protocols([SUBPROTOCOL]).read_buffer_size(READ_BYTES).max_message_size(limit).max_frame_size(limit);
-    Ok(upgrade.on_upgrade(move |socket| async move {
-        let mut phases = app.phases.clone();
-        wire.hand_to(Reader::Frames);
-        let mut session = Session { app, wire, socket, groups: VecDeque::new(), in_flight: 0, deliveries: None };
-        tokio::select! {
-            _ = session.run() => {}
-            () = reached(&mut phases, Phase::Ending) => {}
+    tokio::spawn(async move {
+        match upgrade.await {
+            Ok(upgraded) => serve(app, wire, upgraded).await,
+            Err(error) => tracing::debug!(%error, "a connection ended before it became a WebSocket"),
         }
         drop(permit);
-    }))
+    });
+    Ok(handshake::answer(&accept_key))
+}
+
+async fn serve(app: Arc<App>, wire: Arc<Wire>, upgraded: Upgraded) {
+    let mut phases = app.phases.clone();
+    let limit = app.event_json_bytes_max();
+    let config = WebSocketConfig::default()
+        .read_buffer_size(READ_BYTES)
+        .max_message_size(Some(limit))
+        .max_frame_size(Some(limit));
+    wire.hand_to_frames();
+    let frames = Frames::new(TokioIo::new(upgraded), wire, app.server.body_timeout);
+    let socket = WebSocketStream::from_raw_socket(frames, Role::Server, Some(config)).await;
+    let mut session = Session { app, socket, groups: VecDeque::new(), in_flight: 0, deliveries: None };
+    tokio::select! {
+        _ = session.run() => {}
+        () = reached(&mut phases, Phase::Ending) => {}
+    }
 }
 
 /// Frames that were handed to the engine together, and what is needed to answer them.
@@ -89,8 +96,7 @@ struct Group {
 
 struct Session {
     app: Arc<App>,
-    wire: Arc<Wire>,
-    socket: WebSocket,
+    socket: WebSocketStream<Frames<TokioIo<Upgraded>>>,
     groups: VecDeque<Group>,
     in_flight: usize,
     deliveries: Option<Deliveries>,
@@ -99,15 +105,15 @@ struct Session {
 /// The connection does not work any more.
 struct Gone;
 
-impl From<axum::Error> for Gone {
-    fn from(_: axum::Error) -> Self {
+impl From<Error> for Gone {
+    fn from(_: Error) -> Self {
         Self
     }
 }
 
 /// What a session wakes up for.
 enum Woken {
-    Frame(Option<Result<Message, axum::Error>>),
+    Frame(Option<Result<Message, Error>>),
     Reply(Result<Vec<Published>, Problem>),
     Events(Result<Vec<Recorded>, Problem>),
     Heartbeat,
@@ -147,7 +153,7 @@ impl Session {
     }
 
     /// Takes a frame and those that have arrived behind it; `false` if the client has closed.
-    async fn gather(&mut self, first: Option<Result<Message, axum::Error>>) -> Result<bool, Gone> {
+    async fn gather(&mut self, first: Option<Result<Message, Error>>) -> Result<bool, Gone> {
         let mut group = Draft::default();
         let mut next = Some(first);
         let mut is_open = true;
@@ -164,7 +170,7 @@ impl Session {
                     Code::InvalidRequest,
                     "expected a text frame with JSON, found a binary frame",
                 )),
-                Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+                Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
             }
             if is_open && group.ends.len() < GROUP_FRAMES {
                 next = self.socket.next().now_or_never();
@@ -172,7 +178,7 @@ impl Session {
         }
         // What came before the end is recorded, though nobody may be there to hear it.
         self.send(group);
-        self.wire.parsed();
+        self.socket.get_mut().taken();
         if let Some(error) = broken {
             self.give_up(&error).await?;
         }
@@ -266,15 +272,17 @@ impl Session {
     }
 
     /// The client broke the protocol or sent too much at once: says so, if it still listens.
-    async fn give_up(&mut self, error: &axum::Error) -> Result<(), Gone> {
-        let found = error.to_string();
-        let problem = |code| Problem::new(code, format!("expected a WebSocket message, found: {found}"));
-        let (problem, close) = if is_out_of_memory(error) {
-            (self.app.memory.spent(), close_code::AGAIN)
-        } else if found.contains("too long") {
-            (problem(Code::EventTooLarge), close_code::SIZE)
-        } else {
-            (problem(Code::InvalidRequest), close_code::PROTOCOL)
+    async fn give_up(&mut self, error: &Error) -> Result<(), Gone> {
+        let problem = |code| Problem::new(code, format!("expected a WebSocket message, found: {error}"));
+        let (problem, close) = match error {
+            Error::Io(error) if error.kind() == io::ErrorKind::OutOfMemory => {
+                (self.app.memory.spent(), CloseCode::Again)
+            }
+            Error::Io(error) if error.kind() == io::ErrorKind::TimedOut => {
+                (body::too_slow(self.socket.get_ref().patience(), "a message"), CloseCode::Policy)
+            }
+            Error::Capacity(_) => (problem(Code::EventTooLarge), CloseCode::Size),
+            _ => (problem(Code::InvalidRequest), CloseCode::Protocol),
         };
         self.say(&ServerFrame::Error(problem)).await?;
         self.close(close, "").await
@@ -286,10 +294,10 @@ impl Session {
             let reply = first(&mut self.groups).await;
             self.settle(reply).await?;
         }
-        self.close(close_code::AWAY, "the server is shutting down").await
+        self.close(CloseCode::Away, "the server is shutting down").await
     }
 
-    async fn close(&mut self, code: u16, reason: &'static str) -> Result<(), Gone> {
+    async fn close(&mut self, code: CloseCode, reason: &'static str) -> Result<(), Gone> {
         let frame = CloseFrame { code, reason: Utf8Bytes::from_static(reason) };
         Ok(self.socket.send(Message::Close(Some(frame))).await?)
     }
@@ -356,12 +364,6 @@ fn slices(bytes: Vec<u8>, ends: &[usize]) -> Vec<Utf8Bytes> {
         Utf8Bytes::try_from(text).expect("JSON that was written here is UTF-8")
     };
     ends.iter().map(slice).collect()
-}
-
-/// Whether the socket gave up since there is no room for what the client sends.
-fn is_out_of_memory(error: &axum::Error) -> bool {
-    let mut causes = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
-    causes.any(|cause| cause.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::OutOfMemory))
 }
 
 fn is_control(text: &str) -> bool {

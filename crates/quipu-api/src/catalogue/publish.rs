@@ -21,12 +21,12 @@ pub(super) const PUBLISH: Operation = Operation {
     parameters: &[],
     bodies: &[
         content(MEDIA_EVENT, Some(|g| g.subschema_for::<CloudEvent>()), "One event, structured mode."),
-        content(MEDIA_BATCH, Some(|g| g.subschema_for::<Vec<CloudEvent>>()), "A batch."),
+        content(MEDIA_BATCH, Some(|g| g.subschema_for::<Vec<CloudEvent>>()), "A batch of at most 10,000 events."),
         content(MEDIA_LINES, Some(|g| g.subschema_for::<IncomingEvent>()), "A bulk load, one event a line."),
         content(
             MEDIA_JSON,
             Some(|g| g.subschema_for::<IncomingEvent>()),
-            "One event or an array of events, in either envelope.",
+            "One event or an array of at most 10,000 events, in either envelope.",
         ),
         content("*/*", None, "With a ce-specversion header: the data of one event, binary mode."),
     ],

@@ -1,11 +1,11 @@
 //! What no decent client sends: the answer is a clear problem, and nothing is half written.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use quipu_server::Server;
 
 use crate::client::Client;
-use crate::host::{Host, event};
+use crate::host::{DEADLINE, Host, event};
 
 fn limits() -> Server {
     Server { body_bytes_max: 10_000, event_bytes_max: 2_000, ..Server::default() }
@@ -186,4 +186,76 @@ async fn a_cursor_of_a_longer_log_is_refused() {
         assert_eq!((refused.status, refused.json()["code"].as_str()), (400, Some("invalid-cursor")), "{target}");
         assert_eq!(refused.json()["newest"], 5);
     }
+}
+
+#[tokio::test]
+async fn an_array_of_too_many_elements_is_refused_as_a_whole() {
+    let host = Host::start().await;
+    let array = |count: usize| format!("[{}]", vec!["0"; count].join(","));
+    for (media_type, count) in [
+        ("application/cloudevents-batch+json", 10_001),
+        ("application/json", 10_001),
+        ("application/cloudevents-batch+json", 3_000_000),
+    ] {
+        let answer = host.client().await.post("/v1/events", media_type, &array(count)).await;
+        let problem = answer.json();
+        assert_eq!(
+            (answer.status, &problem["code"], &problem["limit"]),
+            (413, &"body-too-large".into(), &10_000.into())
+        );
+    }
+    let answer = host.client().await.post("/v1/events", "application/json", &array(10_000)).await;
+    assert_eq!(answer.json()["results"].as_array().unwrap().len(), 10_000);
+}
+
+#[tokio::test]
+async fn every_short_line_of_a_bulk_load_gets_its_answer() {
+    let host = Host::start().await;
+    let count = 20_000;
+    let body = "x\n".repeat(count);
+    let answer = host.client().await.post("/v1/events", "application/x-ndjson", &body).await;
+    let lines: Vec<serde_json::Value> = answer.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(
+        (lines.len(), &lines[count - 1]["line"], &lines[count]["refused"]),
+        (count + 1, &count.into(), &count.into())
+    );
+}
+
+/// Sends this again and again, each time after a moment without an answer; gives the status of the answer.
+async fn trickle(client: &mut Client, piece: &[u8]) -> u16 {
+    let pause = Duration::from_millis(20);
+    let deadline = Instant::now() + DEADLINE;
+    while Instant::now() < deadline {
+        client.write(piece).await;
+        if tokio::time::timeout(pause, client.wait()).await.is_ok() {
+            return client.answer("POST").await.status;
+        }
+    }
+    panic!("there is no answer");
+}
+
+#[tokio::test]
+async fn a_body_that_trickles_is_cut_off() {
+    let host = Host::start_with(Server { body_timeout: Duration::from_millis(200), ..Server::default() }).await;
+    let mut client = host.client().await;
+    let head =
+        "POST /v1/events HTTP/1.1\r\nhost: test\r\ncontent-type: application/json\r\ncontent-length: 1000000\r\n\r\n";
+    client.write(head.as_bytes()).await;
+    assert_eq!(trickle(&mut client, b" ").await, 408);
+}
+
+#[tokio::test]
+async fn a_line_of_a_bulk_load_that_trickles_ends_it_and_lines_that_trickle_do_not() {
+    let host = Host::start_with(Server { body_timeout: Duration::from_millis(200), ..Server::default() }).await;
+    let head = "POST /v1/events HTTP/1.1\r\nhost: test\r\ncontent-type: application/x-ndjson\r\nprefer: return=minimal\r\ncontent-length: 1000000\r\n\r\n";
+    let mut client = host.client().await;
+    client.write(head.as_bytes()).await;
+    // Far longer than the longest pause.
+    let pause = Duration::from_millis(20);
+    for n in 0..40 {
+        client.write(format!("{}\n", event(&n.to_string(), "t", "s")).as_bytes()).await;
+        assert!(tokio::time::timeout(pause, client.wait()).await.is_err(), "there is an answer after {n} lines");
+    }
+    assert_eq!(trickle(&mut client, b"x").await, 408);
+    assert_eq!(host.tenant.position(), 40);
 }

@@ -73,6 +73,13 @@ impl Client {
         self.post("/v1/events", "application/cloudevents+json", event).await
     }
 
+    /// Waits for the first bytes of an answer, or the end. May be given up.
+    pub async fn wait(&mut self) {
+        if self.buffer.is_empty() {
+            self.fill().await;
+        }
+    }
+
     /// Reads one answer, whole.
     pub async fn answer(&mut self, method: &str) -> Answer {
         let (status, headers) = self.head().await;

@@ -28,6 +28,27 @@ async fn an_idle_connection_outlives_a_slow_one() {
 }
 
 #[tokio::test]
+async fn a_head_that_began_behind_another_request_is_not_idle() {
+    let host = Host::start_with(patient()).await;
+    let body = event("1", "t", "s");
+    let post = format!(
+        "POST /v1/events HTTP/1.1\r\nhost: test\r\ncontent-type: application/cloudevents+json\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let get = "GET /health/live HTTP/1.1\r\nhost: test\r\n\r\n";
+    for request in [get, &post] {
+        let mut whole = host.client().await;
+        whole.write(request.as_bytes()).await;
+        assert_eq!(whole.answer("").await.status, 200);
+        let mut begun = host.client().await;
+        begun.write(format!("{request}GET /health/live HTTP/1.1\r\nhost: te").as_bytes()).await;
+        assert_eq!(begun.answer("").await.status, 200);
+        begun.until_closed().await;
+        assert_eq!(whole.get("/health/live").await.status, 200, "it was idle for longer than a head may take");
+    }
+}
+
+#[tokio::test]
 async fn an_idle_connection_is_closed_in_the_end() {
     let host = Host::start_with(Server { idle_timeout: Duration::from_millis(50), ..Server::default() }).await;
     let mut client = host.client().await;

@@ -96,15 +96,47 @@ async fn a_line_that_is_longer_than_a_chunk_is_read() {
 }
 
 #[tokio::test]
+async fn bodies_that_were_announced_wait_for_each_other_and_not_each_with_a_part() {
+    let host = Host::start_with(Server { request_memory_wait: crate::host::DEADLINE, ..small() }).await;
+    let bodies = [large("1", 600_000), large("2", 600_000)];
+    let mut clients = Vec::new();
+    for body in &bodies {
+        let mut client = host.client().await;
+        let head = format!(
+            "POST /v1/events HTTP/1.1\r\nhost: test\r\ncontent-type: application/cloudevents+json\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        );
+        client.write(head.as_bytes()).await;
+        client.write(&body.as_bytes()[..300_000]).await;
+        clients.push(client);
+    }
+    // Both are being read by now: this answer comes after what was sent before.
+    assert_eq!(host.client().await.publish(&event("3", "t", "s")).await.status, 200);
+    let mut clients = clients.into_iter().zip(&bodies).map(|(mut client, body)| async move {
+        client.write(&body.as_bytes()[300_000..]).await;
+        client.answer("POST").await.status
+    });
+    let (first, second) = (clients.next().unwrap(), clients.next().unwrap());
+    assert_eq!(tokio::join!(first, second), (200, 200));
+}
+
+/// A frame that announces so many bytes, with a mask of zeros, and the first of them.
+fn frame(first: u8, announced: u64, payload: &[u8]) -> Vec<u8> {
+    let mut frame = vec![first, 0xff];
+    frame.extend_from_slice(&announced.to_be_bytes());
+    frame.extend_from_slice(&[0; 4]);
+    frame.extend_from_slice(payload);
+    frame
+}
+
+const TEXT: u8 = 0x81;
+const FIRST_FRAGMENT: u8 = 0x01;
+
+#[tokio::test]
 async fn a_frame_that_is_not_whole_counts_and_one_without_room_is_refused() {
     let host = Host::start_with(small()).await;
-    // A text frame of 960,000 bytes with a mask of zeros, of which the last byte does not come.
     let mut holder = Socket::open(&host).await;
-    let mut frame = vec![0x81, 0xff];
-    frame.extend_from_slice(&960_000_u64.to_be_bytes());
-    frame.extend_from_slice(&[0; 4]);
-    frame.extend(std::iter::repeat_n(b'x', 959_999));
-    holder.write(&frame).await;
+    holder.write(&frame(TEXT, 1_000_000, &[b'x'; 999_999])).await;
     let answer = refused(&host).await;
     assert_eq!(answer.json()["code"], "overloaded");
 
@@ -115,4 +147,31 @@ async fn a_frame_that_is_not_whole_counts_and_one_without_room_is_refused() {
     let _ = other.0.send(Message::text(large("2", 900_000))).await;
     assert_eq!(other.receive().await["error"]["code"], "overloaded");
     assert!(matches!(other.message().await, Some(Message::Close(Some(frame))) if u16::from(frame.code) == 1013));
+}
+
+#[tokio::test]
+async fn most_of_a_frame_counts_behind_one_that_is_whole() {
+    let host = Host::start_with(small()).await;
+    let mut holder = Socket::open(&host).await;
+    let first = event("1", "t", "s");
+    let mut bytes = frame(TEXT, first.len() as u64, first.as_bytes());
+    bytes.extend(frame(TEXT, 1_000_000, &[b'x'; 999_999]));
+    holder.write(&bytes).await;
+    assert_eq!(holder.receive().await["ack"]["position"], 1);
+    assert_eq!(refused(&host).await.json()["code"], "overloaded");
+}
+
+#[tokio::test]
+async fn a_fragment_counts_until_its_message_is_whole_whatever_comes_between() {
+    let host = Host::start_with(small()).await;
+    let mut holder = Socket::open(&host).await;
+    let text = large("1", 1_000_000);
+    let (part, rest) = text.as_bytes().split_at(1_000_000);
+    holder.write(&frame(FIRST_FRAGMENT, part.len() as u64, part)).await;
+    holder.0.send(Message::Ping(bytes::Bytes::new())).await.unwrap();
+    assert!(matches!(holder.message().await, Some(Message::Pong(_))));
+    assert_eq!(refused(&host).await.json()["code"], "overloaded");
+    holder.write(&frame(0x80, rest.len() as u64, rest)).await;
+    assert_eq!(holder.receive().await["ack"]["status"], "recorded");
+    assert_eq!(host.client().await.publish(&large("2", 900_000)).await.status, 200, "the room was given back");
 }

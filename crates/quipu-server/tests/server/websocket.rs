@@ -162,6 +162,60 @@ async fn a_frame_over_the_limit_is_answered_and_closed() {
 }
 
 #[tokio::test]
+async fn a_message_that_trickles_is_cut_off_and_a_connection_between_messages_is_not() {
+    let body_timeout = std::time::Duration::from_millis(200);
+    let host = Host::start_with(quipu_server::Server { body_timeout, ..quipu_server::Server::default() }).await;
+    let mut idle = Socket::open(&host).await;
+    idle.send(event("1", "t", "s")).await;
+    idle.receive().await;
+    let mut slow = Socket::open(&host).await;
+    // A fragment, pings, and a frame of which a byte comes now and then.
+    slow.write(&[0x01, 0x81, 0, 0, 0, 0, b'x']).await;
+    slow.0.send(Message::Ping(bytes::Bytes::new())).await.unwrap();
+    assert!(matches!(slow.message().await, Some(Message::Pong(_))));
+    slow.write(&[0x80, 0xfe, 0xff, 0xff, 0, 0, 0, 0]).await;
+    let pause = std::time::Duration::from_millis(20);
+    let refused = within(async {
+        loop {
+            slow.write(b"x").await;
+            if let Ok(message) = tokio::time::timeout(pause, slow.0.next()).await {
+                return message.unwrap().unwrap();
+            }
+        }
+    });
+    let refused: Value = serde_json::from_str(refused.await.to_text().unwrap()).unwrap();
+    assert_eq!(refused["error"]["code"], "request-timeout");
+    assert!(matches!(slow.message().await, Some(Message::Close(Some(frame))) if u16::from(frame.code) == 1008));
+    idle.send(event("2", "t", "s")).await;
+    assert_eq!(idle.receive().await["ack"]["position"], 2);
+}
+
+#[tokio::test]
+async fn frames_that_come_with_the_handshake_are_read() {
+    let host = Host::start().await;
+    let mut client = host.client().await;
+    let text = event("1", "t", "s");
+    let mut bytes = b"GET /v1/ws HTTP/1.1\r\nhost: test\r\nconnection: keep-alive, Upgrade\r\nupgrade: WebSocket\r\n\
+        sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+        sec-websocket-protocol: other, cloudevents.json\r\n\r\n"
+        .to_vec();
+    bytes.extend([0x81, 0xfe]);
+    bytes.extend((text.len() as u16).to_be_bytes());
+    bytes.extend([0; 4]);
+    bytes.extend(text.as_bytes());
+    client.write(&bytes).await;
+    let answer = client.answer("GET").await;
+    // The key and its answer are those of RFC 6455, section 1.3.
+    let expected = (101, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", "cloudevents.json");
+    assert_eq!(
+        (answer.status, answer.header("sec-websocket-accept"), answer.header("sec-websocket-protocol")),
+        expected
+    );
+    client.wait().await;
+    assert_eq!(host.tenant.position(), 1);
+}
+
+#[tokio::test]
 async fn a_shutdown_answers_what_is_in_flight_and_closes() {
     let mut host = Host::start().await;
     let mut socket = Socket::open(&host).await;

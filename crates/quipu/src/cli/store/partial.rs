@@ -20,8 +20,7 @@ impl Partial {
     /// Begins a file that must not exist.
     pub fn begin(path: &Path) -> Result<Self, Failure> {
         if path.try_exists().map_err(|error| Failure::file("write", path.display(), &error))? {
-            let message = format!("expected a file that does not exist yet, found {}", path.display());
-            return Err(Failure::new(Exit::Failed, message));
+            return Err(exists(path));
         }
         let mut name = path.to_owned().into_os_string();
         name.push(".partial");
@@ -46,16 +45,36 @@ impl Partial {
         }
     }
 
+    /// Gives the file its name, which a file that has appeared meanwhile keeps: renaming would replace that.
+    fn name(&self) -> io::Result<()> {
+        match fs::hard_link(&self.partial, &self.path) {
+            // A disk without links, such as FAT: as good as it gets there.
+            Err(error) if matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::Unsupported) => {
+                if self.path.try_exists()? {
+                    return Err(io::ErrorKind::AlreadyExists.into());
+                }
+                fs::rename(&self.partial, &self.path)
+            }
+            linked => linked.and_then(|()| fs::remove_file(&self.partial)),
+        }
+    }
+
     /// Puts the file on the disk, and then under its name.
     pub fn finish(mut self) -> Result<(), Failure> {
         let on_disk = self.to.flush().and_then(|()| self.to.get_ref().sync_all());
-        let named = on_disk.and_then(|()| fs::rename(&self.partial, &self.path));
-        named.map_err(|error| Failure::file("write", self.path.display(), &error))?;
+        on_disk.and_then(|()| self.name()).map_err(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists => exists(&self.path),
+            _ => Failure::file("write", self.path.display(), &error),
+        })?;
         self.is_finished = true;
         let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let synced = File::open(folder).and_then(|folder| folder.sync_all());
         synced.map_err(|error| Failure::file("sync", folder.display(), &error))
     }
+}
+
+fn exists(path: &Path) -> Failure {
+    Failure::new(Exit::Failed, format!("expected a file that does not exist yet, found {}", path.display()))
 }
 
 impl Write for Partial {
@@ -78,5 +97,34 @@ impl Drop for Partial {
             // Nothing more can be done about a file that cannot be removed either; the failure is told already.
             let _ = fs::remove_file(&self.partial);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_appears_meanwhile_is_not_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("out");
+        let mut partial = Partial::begin(&path).unwrap();
+        partial.write_all(b"ours").unwrap();
+        fs::write(&path, "theirs").unwrap();
+        assert!(partial.finish().is_err());
+        assert_eq!(fs::read(&path).unwrap(), b"theirs");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "what was written is removed");
+    }
+
+    #[test]
+    fn a_file_has_its_name_when_it_is_whole_and_not_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("out");
+        let mut partial = Partial::begin(&path).unwrap();
+        partial.write_all(b"ours").unwrap();
+        assert!(!path.exists());
+        assert!(partial.finish().is_ok());
+        assert_eq!(fs::read(&path).unwrap(), b"ours");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 }
