@@ -2,6 +2,7 @@
 //! page and the names of commands are made from it, so they cannot drift apart.
 
 mod follow;
+mod pattern;
 mod publish;
 mod read;
 mod state;
@@ -24,6 +25,7 @@ pub const OPERATIONS: &[Operation] = &[
     read::STREAM_READ,
     follow::TAIL,
     follow::CONNECT,
+    pattern::TEST,
     state::CHECKPOINT,
     state::STATS,
     state::LIVE,

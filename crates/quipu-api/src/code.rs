@@ -48,6 +48,7 @@ codes! {
     ReservedName "reserved-name" 400 false "The name is reserved for the server";
     InvalidParameter "invalid-parameter" 400 false "A parameter is not valid";
     InvalidCursor "invalid-cursor" 400 false "The cursor is not valid here";
+    InvalidPattern "invalid-pattern" 400 false "The pattern is not valid";
     InvalidRequest "invalid-request" 400 false "The request is not as it must be";
     RepeatedWithin "repeated-within" 400 false "The same event stands twice in one append";
     EventNotFound "event-not-found" 404 false "There is no such event";

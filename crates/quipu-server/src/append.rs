@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::response::Response;
-use quipu_api::{AppendRequest, Code, Problem};
+use quipu_api::{AppendRequest, Problem};
 use quipu_domain::Condition;
 use quipu_engine::{Append, Appended, NotAppended};
 use tokio::sync::oneshot;
@@ -67,19 +67,7 @@ fn looks(conditions: &[Condition], newest: u64) -> u64 {
 }
 
 fn read(app: &App, bytes: &[u8]) -> Result<Append, Problem> {
-    // serde reads an array as the fields of a struct in their order; nobody means that.
-    if bytes.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[') {
-        return Err(Problem::pointer("", "expected an object with events, conditions and checkpoint, found an array"));
-    }
-    let request: AppendRequest = serde_json::from_slice(bytes).map_err(|error| match error.classify() {
-        serde_json::error::Category::Data => {
-            let detail = format!("expected an object with events, conditions and checkpoint: {error}");
-            Problem::pointer("", detail)
-        }
-        _ => Problem::new(Code::MalformedJson, format!("expected JSON, found {error}"))
-            .with("line", error.line())
-            .with("column", error.column()),
-    })?;
+    let request: AppendRequest = body::object(bytes, "an object with events, conditions and checkpoint")?;
     request.check_counts()?;
     let (conditions, checkpoint) = (request.conditions()?, request.checkpoint()?);
     let mut events = Vec::with_capacity(request.events.len());

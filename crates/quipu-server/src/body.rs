@@ -9,6 +9,8 @@ use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt as _;
 use hyper::body::Body as _;
 use quipu_api::{Code, Problem};
+use serde::Deserialize;
+use serde_json::error::Category;
 
 use crate::App;
 use crate::memory::Held;
@@ -98,6 +100,20 @@ pub(crate) async fn piece(body: &mut Body, patience: &mut Patience) -> Result<Op
             }
         }
     }
+}
+
+/// A body that is a JSON object of the wire type; `expected` says which in a message.
+pub(crate) fn object<'a, T: Deserialize<'a>>(bytes: &'a [u8], expected: &str) -> Result<T, Problem> {
+    // serde reads an array as the fields of a struct in their order; nobody means that.
+    if bytes.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[') {
+        return Err(Problem::pointer("", format!("expected {expected}, found an array")));
+    }
+    serde_json::from_slice(bytes).map_err(|error| match error.classify() {
+        Category::Data => Problem::pointer("", format!("expected {expected}: {error}")),
+        _ => Problem::new(Code::MalformedJson, format!("expected JSON, found {error}"))
+            .with("line", error.line())
+            .with("column", error.column()),
+    })
 }
 
 /// Throws the rest of a body away, for a while.

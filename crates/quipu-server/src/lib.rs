@@ -22,6 +22,7 @@ mod media;
 mod memory;
 mod ndjson;
 mod patience;
+mod pattern;
 mod problem;
 mod publish;
 mod read;

@@ -9,7 +9,9 @@ use axum::response::Response;
 use axum::routing::{MethodRouter, get, post};
 use quipu_api::{Code, OPERATIONS, Problem};
 
-use crate::{App, answer, append, document, health, problem, publish, read, state, stream, tail, trace, websocket};
+use crate::{
+    App, answer, append, document, health, pattern, problem, publish, read, state, stream, tail, trace, websocket,
+};
 
 type Route = fn() -> MethodRouter<Arc<App>>;
 
@@ -25,6 +27,7 @@ const HANDLERS: &[(&str, Route)] = &[
     ("stream.read", || get(stream::read)),
     ("event.tail", || get(tail::tail)),
     ("event.connect", || get(websocket::connect)),
+    ("pattern.test", || post(pattern::test)),
     ("checkpoint.get", || get(state::checkpoint)),
     ("store.stats", || get(state::stats)),
     ("health.live", || get(health::live)),

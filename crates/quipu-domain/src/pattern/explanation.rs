@@ -1,6 +1,7 @@
 //! Whether one pattern matches one event and, if not, why: for each branch the first field that failed, what it wanted
 //! and what was there.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use super::Pattern;
@@ -12,8 +13,8 @@ use crate::{Event, InvalidEvent, Stamp};
 pub enum Explanation {
     /// It matches.
     Match,
-    /// It does not; a failure for each branch, in the order in which `$or` multiplies out. Without `$or` there is one
-    /// branch.
+    /// It does not; the failure of each branch, in the order in which `$or` multiplies out, and the same one only once.
+    /// Without `$or` there is one branch.
     Mismatch(Vec<Failure>),
 }
 
@@ -22,18 +23,18 @@ pub enum Explanation {
 pub struct Failure {
     /// The path as it stands in the pattern, joined by dots.
     pub path: String,
-    /// What the pattern accepts there, each as JSON.
+    /// What the pattern accepts there, each as JSON: first operators and numbers, then plain strings in order.
     pub wanted: Vec<String>,
     /// What the event has there.
     pub found: Found,
 }
 
 /// What an event has at a path.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Found {
     /// No value. Objects and empty arrays are none.
     Nothing,
-    /// Values, each as JSON, shortened; the first few.
+    /// Values, each as JSON; the first few. One that is too long is a string that ends in `…`.
     Values(Vec<String>),
     /// Values that would fit, but not together with those of the fields before: they are in other elements of an array.
     OtherElements(Vec<String>),
@@ -46,7 +47,7 @@ impl Pattern {
     /// Whether the pattern matches a JSON object. For text from outside: it is checked first.
     ///
     /// # Errors
-    /// The text is no JSON object, or nested deeper than 256 levels.
+    /// The text is no JSON object, nested deeper than 256 levels, or would have to be compared for seconds.
     pub fn matches(&self, json: &[u8]) -> Result<bool, InvalidEvent> {
         let mut one = One::new(self);
         one.read(json)?;
@@ -71,7 +72,7 @@ impl Pattern {
     /// ```
     ///
     /// # Errors
-    /// The text is no JSON object, or nested deeper than 256 levels.
+    /// The text is no JSON object, nested deeper than 256 levels, or would have to be compared for seconds.
     pub fn explain(&self, json: &[u8]) -> Result<Explanation, InvalidEvent> {
         let mut one = One::new(self);
         one.read(json)?;
@@ -96,7 +97,10 @@ impl Pattern {
             let wanted = field.matchers.iter().map(ToString::to_string).collect();
             Failure { path: field.path.clone(), wanted, found }
         };
-        Explanation::Mismatch(one.failures(input, VALUES_MAX).into_iter().map(failure).collect())
+        // A thousand branches may fail at the one field that they share.
+        let mut seen = BTreeSet::new();
+        let failures = one.failures(input, VALUES_MAX).into_iter().filter(|failure| seen.insert(failure.clone()));
+        Explanation::Mismatch(failures.map(failure).collect())
     }
 }
 

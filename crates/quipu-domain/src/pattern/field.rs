@@ -32,6 +32,11 @@ impl Field {
             || (value.kind == Kind::String && texts.binary_search_by(|m| plain(m).cmp(&Some(value.text))).is_ok())
     }
 
+    /// How often a value is compared at most; the search among plain strings counts for one.
+    pub(crate) fn comparisons(&self) -> usize {
+        self.matchers[..self.others].iter().map(Matcher::weight).sum::<usize>() + 1
+    }
+
     /// How many values it counts for against the limits.
     pub(crate) fn weight(&self) -> usize {
         self.matchers.iter().map(Matcher::weight).sum()

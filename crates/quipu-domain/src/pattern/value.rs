@@ -20,14 +20,37 @@ pub(crate) enum Kind {
 }
 
 impl fmt::Display for Value<'_> {
-    /// As JSON, shortened.
+    /// As JSON. What is too long becomes a string that ends in `…`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = String::from_utf8_lossy(self.text);
         let head = crate::event::clip(&text);
-        let more = if head.len() < text.len() { "…" } else { "" };
         match self.kind {
-            Kind::String => write!(f, "{}{more}", serde_json::Value::from(head)),
-            _ => write!(f, "{head}{more}"),
+            _ if head.len() < text.len() => write!(f, "{}", serde_json::Value::from(format!("{head}…"))),
+            Kind::String => write!(f, "{}", serde_json::Value::from(head)),
+            _ => f.write_str(head),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_is_shown_as_json_whatever_its_length() {
+        let long = "\"9".repeat(100);
+        for (kind, text, shown) in [
+            (Kind::String, "a\"b", json("a\"b")),
+            (Kind::Number, "1.50", "1.50".to_owned()),
+            (Kind::Null, "null", "null".to_owned()),
+            (Kind::String, &long, json(&format!("{}…", &long[..80]))),
+            (Kind::Number, &"1".repeat(200), json(&format!("{}…", "1".repeat(80)))),
+        ] {
+            assert_eq!(Value { kind, text: text.as_bytes() }.to_string(), shown);
+        }
+    }
+
+    fn json(text: &str) -> String {
+        serde_json::Value::from(text).to_string()
     }
 }

@@ -74,6 +74,21 @@ fn a_large_or_dense_append_is_read_and_checked_beside_the_sockets() {
 }
 
 #[test]
+fn a_pattern_is_tested_beside_the_sockets() {
+    Threads::counted(|threads| async move {
+        let host = Host::start_with(Server { event_bytes_max: 1 << 20, ..Server::default() }).await;
+        let mut client = host.client().await;
+        let body = |bytes: usize| format!(r#"{{"pattern":{{"a":["b"]}},"event":{{"a":"{}"}}}}"#, "x".repeat(bytes));
+        for (bytes, status) in [(1, 200), (2 << 20, 200), (3 << 20, 413)] {
+            let body = body(bytes);
+            let test = client.post("/v1/patterns/test", "application/json", &body);
+            let (are_needed, answer) = threads.are_needed(test).await;
+            assert_eq!((answer.status, are_needed), (status, true), "{bytes}: {answer:?}");
+        }
+    });
+}
+
+#[test]
 fn a_large_event_is_read_beside_the_sockets() {
     Threads::counted(|threads| async move {
         let host = Host::start_with(Server { event_bytes_max: 4 << 20, ..Server::default() }).await;

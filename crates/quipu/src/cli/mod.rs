@@ -15,6 +15,7 @@ mod indent;
 mod input;
 mod members;
 mod output;
+mod pattern;
 mod progress;
 mod serve;
 mod sse;
@@ -66,6 +67,9 @@ enum Command {
     /// Read and list streams
     #[command(subcommand)]
     Stream(stream::StreamCommand),
+    /// Test event patterns
+    #[command(subcommand)]
+    Pattern(pattern::PatternCommand),
     /// Check, measure, copy and fill a data folder
     #[command(subcommand)]
     Store(store::StoreCommand),
@@ -118,6 +122,7 @@ fn run(cli: Cli, out: &mut Out) -> Outcome {
         Command::Serve(serve) => serve::run(serve, out),
         Command::Event(command) => event::run(command, &global, out),
         Command::Stream(command) => stream::run(command, &global, out),
+        Command::Pattern(command) => pattern::run(command, out),
         Command::Store(command) => store::run(command, &global, out),
         Command::Context(command) => context::run(command, out),
         Command::Completions { shell } => completions(shell, out),

@@ -10,6 +10,7 @@ mod demo;
 mod events;
 mod failures;
 mod kill_loop;
+mod patterns;
 mod process;
 mod stores;
 mod tails;

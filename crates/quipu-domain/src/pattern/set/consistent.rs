@@ -5,7 +5,7 @@
 //! A choice that failed is not tried again: what follows depends only on those fixed elements whose arrays hold values
 //! of later terms, and such states that failed are remembered. So arrays beside each other do not multiply, and one
 //! array of n elements costs about n steps. An event that repeats a name for many arrays can still ask for the
-//! impossible (it then states a satisfiability problem); it is given up after [`STEPS_MAX`] steps, as no match.
+//! impossible (it then states a satisfiability problem); it is given up after [`steps_max`] steps, as no match.
 
 use std::collections::BTreeSet;
 
@@ -13,9 +13,17 @@ use super::automaton::{Automaton, Conjunction, Term};
 use super::check::Read;
 use super::leaves::NONE;
 
-/// Most values that are tried for one conjunction. 1 MiB, the largest event unless configured otherwise, holds 250,000
-/// leaves of the shortest kind; each may have to be tried once for a few terms.
-const STEPS_MAX: u32 = 4_000_000;
+/// Values that may be tried for one conjunction however small the event: two arrays of 600 elements within one, of which
+/// each is tried with each. A second in a build without optimisation.
+const STEPS_MIN: u32 = 400_000;
+/// How often each leaf may be tried: once for each of a few terms. Without arrays within arrays, that is enough.
+const STEPS_PER_LEAF: u32 = 16;
+
+/// Most values that are tried for one conjunction.
+fn steps_max(leaves: usize) -> u32 {
+    let leaves = u32::try_from(leaves).unwrap_or(u32::MAX);
+    leaves.saturating_mul(STEPS_PER_LEAF).max(STEPS_MIN)
+}
 
 /// Nothing if there is a consistent choice of a value for each term; otherwise the term up to which there is one.
 pub(super) fn failure(automaton: &Automaton, event: Read<'_>, conjunction: &Conjunction) -> Option<usize> {
@@ -30,7 +38,8 @@ pub(super) fn failure(automaton: &Automaton, event: Read<'_>, conjunction: &Conj
     };
     let choices: Vec<Choices> = terms.iter().map(gather).collect();
     let (fixed, failed) = (Vec::new(), BTreeSet::new());
-    let mut search = Search { event, choices: &choices, fixed, failed, furthest: 0, steps_left: STEPS_MAX };
+    let steps_left = steps_max(event.leaves.all().len());
+    let mut search = Search { event, choices: &choices, fixed, failed, furthest: 0, steps_left };
     (!search.from(0)).then_some(search.furthest)
 }
 

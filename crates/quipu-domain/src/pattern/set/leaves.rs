@@ -67,6 +67,12 @@ pub(super) struct Array {
     pub(super) is_mixed: bool,
 }
 
+impl Leaf {
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes as usize
+    }
+}
+
 impl Leaves {
     /// Empties it for an event, with room for so many paths.
     pub(super) fn reset(&mut self, paths: usize) {

@@ -4,7 +4,12 @@
 //! Dots in names are not escaped in the language, so `{"a": {"b": …}}` and `{"a.b": …}` are one path, and a name with
 //! dots in an event walks several nodes.
 
+use std::ops::Range;
+
 use super::hash::{hash, mix};
+
+/// Bytes of a name that are compared as one number; few names are longer.
+const HEAD_BYTES: usize = 16;
 
 /// The number of a path.
 pub(super) type Node = u32;
@@ -29,6 +34,7 @@ struct Entry {
     start: usize,
     bytes: u32,
     hash: u32,
+    head: u128,
     /// Which of 64 classes the names of the children are in: most names of an event end here.
     children: u64,
     /// Whether a pattern asks for a value here.
@@ -37,7 +43,7 @@ struct Entry {
 
 impl Names {
     pub(super) fn new() -> Names {
-        let root = Entry { parent: ROOT, start: 0, bytes: 0, hash: 0, children: 0, is_field: false };
+        let root = Entry { parent: ROOT, start: 0, bytes: 0, hash: 0, head: 0, children: 0, is_field: false };
         let mut names = Names { entries: vec![root], text: Vec::new(), slots: vec![ROOT; 16] };
         let specversion = names.add("specversion");
         assert_eq!(specversion, SPECVERSION, "the first name of a new tree has the first number");
@@ -65,11 +71,12 @@ impl Names {
 
     fn add_child(&mut self, parent: Node, name: &[u8]) -> Node {
         let node = self.entries.len() as Node;
-        let (start, hash) = (self.text.len(), slot_hash(parent, name));
+        let (start, head) = (self.text.len(), head(name));
+        let hash = slot_hash(parent, name, head);
         self.text.extend_from_slice(name);
         self.entries[parent as usize].children |= class(name);
         let bytes = name.len() as u32;
-        self.entries.push(Entry { parent, start, bytes, hash, children: 0, is_field: false });
+        self.entries.push(Entry { parent, start, bytes, hash, head, children: 0, is_field: false });
         if self.entries.len() * 2 > self.slots.len() {
             self.slots = vec![ROOT; self.slots.len() * 2];
             (1..=node).for_each(|node| self.place(node));
@@ -99,12 +106,19 @@ impl Names {
     }
 
     /// The child of a name without dots.
-    #[inline]
     pub(super) fn child(&self, parent: Node, name: &[u8]) -> Option<Node> {
+        self.child_in(parent, name, 0..name.len())
+    }
+
+    /// The child of the name without dots that stands at a place in a text.
+    #[inline]
+    pub(super) fn child_in(&self, parent: Node, text: &[u8], place: Range<usize>) -> Option<Node> {
+        let name = &text[place.clone()];
         if self.entries[parent as usize].children & class(name) == 0 {
             return None;
         }
-        let hash = slot_hash(parent, name);
+        let head = head_in(text, place);
+        let hash = slot_hash(parent, name, head);
         let mask = self.slots.len() - 1;
         let mut at = hash as usize & mask;
         loop {
@@ -113,7 +127,8 @@ impl Names {
                 return None;
             }
             let entry = &self.entries[node as usize];
-            if entry.hash == hash && entry.parent == parent && self.name(entry) == name {
+            let is_alike = entry.head == head && entry.bytes as usize == name.len() && entry.parent == parent;
+            if is_alike && (name.len() <= HEAD_BYTES || self.name(entry) == name) {
                 return Some(node);
             }
             at = (at + 1) & mask;
@@ -131,8 +146,26 @@ impl Names {
 }
 
 #[inline]
-fn slot_hash(parent: Node, name: &[u8]) -> u32 {
-    mix(hash(name), u64::from(parent)) as u32
+fn slot_hash(parent: Node, name: &[u8], head: u128) -> u32 {
+    let short = mix(head as u64 ^ u64::from(parent) << 32, (head >> 64) as u64 ^ name.len() as u64);
+    (if name.len() <= HEAD_BYTES { short } else { mix(short, hash(name)) }) as u32
+}
+
+/// The first bytes of a name as a number, zeros behind a shorter one.
+fn head(name: &[u8]) -> u128 {
+    let mut head = [0; HEAD_BYTES];
+    head.iter_mut().zip(name).for_each(|(to, from)| *to = *from);
+    u128::from_le_bytes(head)
+}
+
+/// The same for a name in a text, by one load where something follows it.
+#[inline]
+fn head_in(text: &[u8], place: Range<usize>) -> u128 {
+    match text[place.start..].first_chunk::<HEAD_BYTES>() {
+        Some(bytes) if place.len() < HEAD_BYTES => u128::from_le_bytes(*bytes) & ((1 << (8 * place.len())) - 1),
+        Some(bytes) => u128::from_le_bytes(*bytes),
+        None => head(&text[place]),
+    }
 }
 
 /// One bit of 64 for a name, from its length and its ends.
@@ -158,6 +191,20 @@ mod tests {
         let empty = names.add("a..");
         assert_eq!(names.walk(a, b"."), Some(empty));
         assert_eq!(names.find("specversion"), Some(SPECVERSION));
+    }
+
+    #[test]
+    fn a_name_in_a_text_is_found_whatever_its_length_and_whatever_follows() {
+        let mut names = Names::new();
+        let all: Vec<String> = (0..40).map(|length| "abcdefghij".repeat(4)[..length].to_owned()).collect();
+        let nodes: Vec<Node> = all.iter().map(|name| names.add(name)).collect();
+        for (name, node) in all.iter().zip(nodes) {
+            for tail in ["", "x", "klmnopqrstuvwxyz0123456789"] {
+                let text = format!("ab{name}{tail}");
+                assert_eq!(names.child_in(ROOT, text.as_bytes(), 2..2 + name.len()), Some(node), "{name}");
+            }
+            assert_eq!(names.child(ROOT, format!("{name}\0").as_bytes()), None);
+        }
     }
 
     #[test]

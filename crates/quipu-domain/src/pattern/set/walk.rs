@@ -162,8 +162,10 @@ impl<'a> Walk<'a> {
 
     #[inline]
     fn named(&mut self, node: Node, start: usize, end: &StringEnd) -> Option<Node> {
-        let name = &self.text[start..end.quote];
-        if end.has_dots || end.has_escapes { self.unusual(node, name) } else { self.names.child(node, name) }
+        if end.has_dots || end.has_escapes {
+            return self.unusual(node, &self.text[start..end.quote]);
+        }
+        self.names.child_in(node, self.text, start..end.quote)
     }
 
     #[cold]

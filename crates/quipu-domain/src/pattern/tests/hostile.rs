@@ -106,6 +106,26 @@ fn an_event_that_asks_for_the_impossible_is_given_up() {
 }
 
 #[test]
+fn an_event_that_would_be_compared_for_minutes_is_refused() {
+    let numbers: Vec<String> = (0..100).map(|n| format!(r#"{{"numeric":["<",-{n}]}}"#)).collect();
+    let ors: Vec<String> =
+        (0..7).map(|n| format!(r#""g{n}":{{"$or":[{{"x":[{{"exists":true}}]}},{{"y":[1]}}]}}"#)).collect();
+    // 100 alternatives in each of 128 branches.
+    let pattern = Pattern::parse(&format!(r#"{{"a":[{}],{}}}"#, numbers.join(","), ors.join(","))).unwrap();
+    let event = |count: usize| format!(r#"{{"a":[{}]}}"#, vec!["1"; count].join(","));
+    assert!(!pattern.matches(event(100).as_bytes()).unwrap());
+    let many = event(10_000);
+    for refused in [pattern.matches(many.as_bytes()).map(drop), pattern.explain(many.as_bytes()).map(drop)] {
+        assert!(matches!(refused, Err(InvalidEvent::TooMany { actual, .. }) if actual > 128_000_000));
+    }
+    let long = format!(r#"{{"a":"{}"}}"#, "x".repeat(1 << 20));
+    assert!(matches!(pattern.matches(long.as_bytes()), Err(InvalidEvent::TooMany { .. })));
+    // One branch may look at many values.
+    let one = Pattern::parse(&format!(r#"{{"a":[{}]}}"#, numbers.join(","))).unwrap();
+    assert!(!one.matches(event(20_000).as_bytes()).unwrap());
+}
+
+#[test]
 fn what_is_no_object_is_refused_when_it_comes_from_outside() {
     let pattern = Pattern::parse(r#"{"a":[1]}"#).unwrap();
     for text in ["", "[]", "\"a\"", "1", "{", "{\"a\":1", "{\"a\":1}}", "{\"a\":1,}"] {

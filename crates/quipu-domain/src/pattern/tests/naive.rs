@@ -14,23 +14,40 @@ struct Leaf {
     elements: BTreeMap<usize, usize>,
 }
 
-/// Whether a valid pattern matches a JSON object.
-pub(crate) fn matches(pattern: &str, event: &str) -> bool {
-    let pattern = Tree::parse(pattern, 1_000).unwrap();
-    let event = Tree::parse(event, 1_000).unwrap();
-    let (mut leaves, mut arrays) = (Vec::new(), 0);
-    flatten(&event, "", &BTreeMap::new(), &mut arrays, &mut leaves);
-    let is_cloud_event = leaves.iter().any(|l| l.path == "specversion" && matches!(l.value, Tree::String(_)));
-    let mut branches = vec![BTreeMap::new()];
-    expand(&pattern, "", &mut branches);
-    branches.iter().any(|branch| {
-        let mut fields: Vec<(String, &Tree)> = branch
-            .iter()
-            .map(|(path, values)| (if is_cloud_event { renamed(path) } else { path.clone() }, *values))
-            .collect();
-        fields.sort_by(|a, b| a.0.cmp(&b.0));
-        satisfied(&fields, &leaves, &BTreeMap::new())
-    })
+/// An event as the naive matcher sees it.
+pub(crate) struct Document {
+    leaves: Vec<Leaf>,
+    is_cloud_event: bool,
+}
+
+impl Document {
+    /// Reads a JSON object.
+    pub(crate) fn read(event: &str) -> Document {
+        let event = Tree::parse(event, 1_000).unwrap();
+        let (mut leaves, mut arrays) = (Vec::new(), 0);
+        flatten(&event, "", &BTreeMap::new(), &mut arrays, &mut leaves);
+        let is_cloud_event = leaves.iter().any(|l| l.path == "specversion" && matches!(l.value, Tree::String(_)));
+        Document { leaves, is_cloud_event }
+    }
+
+    /// Whether a valid pattern matches it.
+    pub(crate) fn is_matched_by(&self, pattern: &Tree) -> bool {
+        let mut branches = vec![BTreeMap::new()];
+        expand(pattern, "", &mut branches);
+        branches.iter().any(|branch| {
+            let mut fields: Vec<(String, &Tree)> = branch
+                .iter()
+                .map(|(path, values)| (if self.is_cloud_event { renamed(path) } else { path.clone() }, *values))
+                .collect();
+            fields.sort_by(|a, b| a.0.cmp(&b.0));
+            satisfied(&fields, &self.leaves, &BTreeMap::new())
+        })
+    }
+}
+
+/// A valid pattern.
+pub(crate) fn read(pattern: &str) -> Tree {
+    Tree::parse(pattern, 1_000).unwrap()
 }
 
 fn join(path: &str, name: &str, is_root: bool) -> String {

@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
-use super::naive;
+use super::{naive, workload};
+use crate::pattern::tree::Tree;
 use crate::pattern::{Pattern, PatternSet, Scratch};
 use crate::{Data, Event, Stamp, Timestamp, parse_event, write_event};
 
@@ -182,8 +183,20 @@ fn found(set: &PatternSet<usize>, event: &[u8], scratch: &mut Scratch) -> Vec<us
     found
 }
 
-fn wanted(patterns: &BTreeMap<usize, String>, event: &str) -> Vec<usize> {
-    patterns.iter().filter(|(_, text)| naive::matches(text, event)).map(|(key, _)| *key).collect()
+fn wanted(patterns: &BTreeMap<usize, Tree>, event: &str) -> Vec<usize> {
+    let event = naive::Document::read(event);
+    patterns.iter().filter(|(_, pattern)| event.is_matched_by(pattern)).map(|(key, _)| *key).collect()
+}
+
+/// Patterns as the naive matcher reads them.
+fn read(patterns: &BTreeMap<usize, String>) -> BTreeMap<usize, Tree> {
+    patterns.iter().map(|(key, text)| (*key, naive::read(text))).collect()
+}
+
+/// So many cases, or `PROPTEST_CASES` for a longer look.
+fn cases(count: u32) -> ProptestConfig {
+    let config = ProptestConfig::default();
+    if std::env::var_os("PROPTEST_CASES").is_some() { config } else { ProptestConfig { cases: count, ..config } }
 }
 
 fn set_of(patterns: &BTreeMap<usize, String>) -> PatternSet<usize> {
@@ -191,7 +204,7 @@ fn set_of(patterns: &BTreeMap<usize, String>) -> PatternSet<usize> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+    #![proptest_config(cases(150))]
 
     #[test]
     fn a_set_says_what_the_naive_matcher_says(
@@ -199,9 +212,9 @@ proptest! {
         events in prop::collection::vec(event(), 1..20),
     ) {
         let patterns: BTreeMap<usize, String> = patterns.into_iter().enumerate().collect();
-        let (set, mut scratch) = (set_of(&patterns), Scratch::default());
+        let (set, read, mut scratch) = (set_of(&patterns), read(&patterns), Scratch::default());
         for event in &events {
-            prop_assert_eq!(found(&set, event.as_bytes(), &mut scratch), wanted(&patterns, event), "{}", event);
+            prop_assert_eq!(found(&set, event.as_bytes(), &mut scratch), wanted(&read, event), "{}", event);
         }
     }
 
@@ -227,7 +240,7 @@ proptest! {
         let mut of_event: Vec<usize> = snapshot.matches_event(&event, stamp.as_ref(), &mut scratch).copied().collect();
         of_event.sort_unstable();
         prop_assert_eq!(&of_event, &found(&set, &document, &mut scratch));
-        prop_assert_eq!(&of_event, &wanted(&patterns, std::str::from_utf8(&document).unwrap()));
+        prop_assert_eq!(&of_event, &wanted(&read(&patterns), std::str::from_utf8(&document).unwrap()));
         for (key, text) in &patterns {
             let pattern = Pattern::parse(text).unwrap();
             prop_assert_eq!(pattern.matches_event(&event, stamp.as_ref()), of_event.contains(key));
@@ -239,7 +252,7 @@ proptest! {
 
 proptest! {
     // Each case compiles some seventy sets.
-    #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
+    #![proptest_config(cases(40))]
 
     #[test]
     fn patterns_come_and_go_and_older_snapshots_stay(
@@ -264,6 +277,7 @@ proptest! {
         prop_assert_eq!((set.len(), set.snapshot().len()), (model.len(), model.len()));
         prop_assert!(model.iter().all(|(key, text)| set.get(key).is_some_and(|p| p.text() == text)));
         let (snapshot, older) = kept.expect("there is a middle");
+        let (model, older) = (read(&model), read(&older));
         for event in &events {
             prop_assert_eq!(found(&set, event.as_bytes(), &mut scratch), wanted(&model, event), "{}", event);
             let mut then: Vec<usize> = snapshot.matches(event.as_bytes(), &mut scratch).copied().collect();
@@ -344,7 +358,7 @@ fn sets_of_many_patterns_that_share_their_keys_say_what_the_naive_matcher_says()
         };
         patterns.insert(n, text);
     }
-    let set = set_of(&patterns);
+    let (set, patterns) = (set_of(&patterns), read(&patterns));
     let mut scratch = Scratch::default();
     for n in 0..60usize {
         let event = json!({
@@ -359,6 +373,25 @@ fn sets_of_many_patterns_that_share_their_keys_say_what_the_naive_matcher_says()
         });
         let event = Value::Object(members).to_string();
         assert_eq!(found(&set, event.as_bytes(), &mut scratch), wanted(&patterns, &event), "{event}");
+    }
+}
+
+#[test]
+fn the_sets_that_are_benchmarked_say_what_the_naive_matcher_says() {
+    says_as_the_naive_matcher(&workload::small_events(), &workload::SMALL_KINDS, workload::small_pattern);
+    says_as_the_naive_matcher(&workload::github_events(), &workload::GITHUB_KINDS, workload::github_pattern);
+}
+
+fn says_as_the_naive_matcher(events: &[String], kinds: &[&str], pattern: fn(&str, u64) -> String) {
+    for kind in kinds {
+        // Numbers far apart, so that each kind has some that match.
+        let numbers = (0..40u64).chain((0..40).map(|n| n * 4_999));
+        let patterns: BTreeMap<usize, String> = numbers.map(|n| pattern(kind, n)).enumerate().collect();
+        let (set, patterns) = (set_of(&patterns), read(&patterns));
+        let mut scratch = Scratch::default();
+        for event in events.iter().step_by(events.len() / 10) {
+            assert_eq!(found(&set, event.as_bytes(), &mut scratch), wanted(&patterns, event), "{kind} {event}");
+        }
     }
 }
 
