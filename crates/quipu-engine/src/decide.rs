@@ -138,6 +138,15 @@ impl Turn<'_> {
         Ok(Appended { commit: self.fold.tail.number, events, is_duplicate: false })
     }
 
+    /// Takes system records as they are: whoever made them has decided.
+    pub fn take_records(&mut self, records: Vec<Record>) {
+        for record in &records {
+            let applied = self.fold.apply(record.kind, &record.body, 0);
+            assert!(applied.is_some(), "it was encoded in this process");
+        }
+        self.commit(records);
+    }
+
     /// The first answer to an append that is repeated. A part of it that is recorded is a refusal.
     fn repeated(&mut self, events: &[Prepared]) -> Result<Option<Appended>, NotAppended> {
         let mut found = Vec::with_capacity(events.len());
@@ -247,7 +256,7 @@ impl Turn<'_> {
             return Ok(self.undelivered(position, open).map(|found| (found, self.now)));
         }
         let Some(locator) = self.index.locator(position)? else { return Ok(None) };
-        let event = self.log.fetch(locator)?;
+        let event = self.log.fetch(locator, RecordKind::Event)?;
         let (commit, stream_version, body) = (event.commit, event.stream_version, event.body);
         Ok(Some((Found { position, commit, stream_version, body }, event.recorded_time)))
     }

@@ -1,9 +1,12 @@
 //! Who runs the stages of a tenant: a thread of the engine, or a caller that waits for its own append. Each stage has one
-//! thread at a time, which the flags `deciding`, `flushing` and `maintaining` see to.
+//! thread at a time, which the flags `deciding`, `flushing`, `routing` and `maintaining` see to.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 
+use quipu_domain::Timestamp;
+
+use crate::subscriptions::CHECKPOINT_MS;
 use crate::tenant::Tenant;
 use crate::threads::{AbortOnPanic, Job, Threads};
 
@@ -70,8 +73,34 @@ impl Tenant {
                 break;
             }
         }
+        if self.has_unrouted() && !self.routing.swap(true, Ordering::AcqRel) {
+            threads.push(Job::Route(Arc::clone(self)));
+        }
         if self.index.sealing() > 0 && !self.maintaining.swap(true, Ordering::AcqRel) {
             threads.push(Job::Maintain(Arc::clone(self)));
+        }
+    }
+
+    /// Routes until nothing is new. The caller has set `routing`.
+    pub(crate) fn route_while_new(&self) {
+        let _bug = AbortOnPanic;
+        loop {
+            // What cannot be read is tried again when something else is due; whoever pulls is told.
+            let outcome = self.route();
+            self.routing.store(false, Ordering::SeqCst);
+            if outcome.is_err() || !self.has_unrouted() || self.routing.swap(true, Ordering::AcqRel) {
+                return;
+            }
+        }
+    }
+
+    /// Has the thread for deliveries look again, if something is due before it would.
+    pub(crate) fn due_at(&self, due: Option<Timestamp>, now: Timestamp) {
+        if let Some(due) = due
+            && due < now.plus_ms(CHECKPOINT_MS as i64)
+            && let Some(threads) = self.threads()
+        {
+            threads.due_soon();
         }
     }
 

@@ -53,6 +53,10 @@ impl Engine {
         let tenants: Vec<_> = std::mem::take(&mut *self.tenants.lock()).into_values().collect();
         let mut outcome = Ok(());
         for tenant in tenants {
+            // One that takes nothing any more keeps what it wrote down last.
+            if tenant.refuses_appends().is_none() {
+                outcome = outcome.and(tenant.checkpoint_deliveries().map(|_| ()));
+            }
             outcome = outcome.and(tenant.close());
         }
         self.threads.stop();

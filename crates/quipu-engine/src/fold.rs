@@ -2,19 +2,22 @@
 //! outside sources. A snapshot is this, written down; it may be deleted.
 //!
 //! ```text
-//! snapshot body = format:u8 (1) number position recorded_time epoch chain:[32]
-//!                 checkpoints:count (source number)* streams:count (hash:[16] version position)*
+//! snapshot body = format:u8 (2) number position recorded_time epoch chain:[32]
+//!                 checkpoints:count (source number)* subscriptions:(length, postcard) operations:(length, postcard)
+//!                 streams:count (hash:[16] version position)*
 //! ```
 //! All numbers but the chain and the hashes are varints.
 
 use std::collections::BTreeMap;
 
 use quipu_domain::{StreamState, Timestamp};
-use quipu_store::{Digest, Reader, Tail, put, put_bytes};
+use quipu_store::{Digest, Locator, Reader, RecordKind, Tail, put, put_bytes};
 
+use crate::operations::FoldedOperations;
 use crate::streams::Streams;
+use crate::subscriptions::FoldedSubscriptions;
 
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
 
 /// The state after a commit.
 #[derive(Clone)]
@@ -22,13 +25,29 @@ pub(crate) struct Fold {
     pub tail: Tail,
     pub streams: Streams,
     pub checkpoints: BTreeMap<String, u64>,
+    pub subscriptions: FoldedSubscriptions,
+    pub operations: FoldedOperations,
 }
 
 impl Fold {
     /// Before the first commit.
     pub fn empty() -> Self {
         let tail = Tail { number: 0, next_position: 1, recorded_time: Timestamp(i64::MIN), epoch: 1, chain: [0; 32] };
-        Self { tail, streams: Streams::default(), checkpoints: BTreeMap::new() }
+        Self {
+            tail,
+            streams: Streams::default(),
+            checkpoints: BTreeMap::new(),
+            subscriptions: FoldedSubscriptions::default(),
+            operations: FoldedOperations::default(),
+        }
+    }
+
+    /// Takes in a record that is neither an event nor about the log itself. Nothing if it cannot be read.
+    pub fn apply(&mut self, kind: RecordKind, body: &[u8], locator: Locator) -> Option<()> {
+        match kind {
+            RecordKind::Operation => self.operations.apply(body),
+            kind => self.subscriptions.apply(kind, body, locator),
+        }
     }
 
     /// Counts an event of a stream; its version.
@@ -53,6 +72,8 @@ impl Fold {
             put_bytes(&mut out, source.as_bytes());
             put(&mut out, *number);
         }
+        put_bytes(&mut out, &self.subscriptions.encode());
+        put_bytes(&mut out, &self.operations.encode());
         put(&mut out, self.streams.len() as u64);
         for (stream, state) in self.streams.iter() {
             out.extend_from_slice(&stream.to_le_bytes());
@@ -77,6 +98,8 @@ impl Fold {
             let source = reader.text()?.to_owned();
             fold.checkpoints.insert(source, reader.varint()?);
         }
+        fold.subscriptions = FoldedSubscriptions::decode(reader.bytes()?)?;
+        fold.operations = FoldedOperations::decode(reader.bytes()?)?;
         let streams = reader.varint()?;
         fold.streams.reserve(usize::try_from(streams).ok()?.min(bytes.len() / 18));
         for _ in 0..streams {

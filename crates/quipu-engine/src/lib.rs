@@ -12,19 +12,31 @@ mod fold;
 mod follower;
 mod mailbox;
 mod opening;
+mod operations;
 mod options;
 mod query;
 mod read;
 mod stages;
 mod streams;
+mod subscriptions;
 mod tenant;
 mod threads;
 mod trace;
+pub mod transform;
 
 pub use append::{Append, Appended, NotAppended, Place, Prepared, Published};
 pub use engine::{Engine, is_tenant_name};
 pub use follower::Follower;
+pub use operations::{
+    Item, OPERATION_ITEMS_MAX, OPERATIONS_MAX, OperationInfo, OperationRefusal, OperationState, PREVIEW_MS, Selection,
+    Work,
+};
 pub use options::{Clock, Options, Random, World};
 pub use quipu_store::{Fault, TornTail};
 pub use read::{Page, Recorded, Stats, StreamInfo};
+pub use subscriptions::{
+    Answer, CHECKPOINT_MS, Counts, DeadLetter, DeadLetterFilter, DeadLetterGroup, DeadLetterLine, DeadLetterState,
+    Explained, Handed, Lag, NotDone, SUBSCRIPTIONS_MAX, Standstill, SubscriptionInfo, SubscriptionRefusal, Transformed,
+    WatchGuard,
+};
 pub use tenant::{CommitGuard, Tenant};

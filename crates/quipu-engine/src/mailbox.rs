@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use parking_lot::{Condvar, Mutex};
-use quipu_store::Fault;
+use quipu_store::{Fault, Record};
 
 use crate::append::{Append, Appended, NotAppended, Prepared, Published};
 use crate::decide::Checked;
@@ -22,6 +22,8 @@ pub(crate) struct Mailbox {
 pub(crate) enum Input {
     Publish(Vec<Prepared>, Reply<Result<Vec<Published>, Fault>>),
     Append(Append, Vec<Checked>, Reply<Result<Appended, NotAppended>>),
+    /// System records, one commit.
+    Records(Vec<Record>, Reply<Result<(), Fault>>),
 }
 
 impl Input {
@@ -30,6 +32,7 @@ impl Input {
         match self {
             Self::Publish(_, reply) => reply(Err(fault)),
             Self::Append(_, _, reply) => reply(Err(fault.into())),
+            Self::Records(_, reply) => reply(Err(fault)),
         }
     }
 }

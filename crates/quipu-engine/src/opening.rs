@@ -79,6 +79,11 @@ pub(crate) fn replay(
     }
 }
 
+fn undecodable(log: &dyn Log, commit: u64) -> Fault {
+    let detail = format!("a record of commit {commit} has a checksum that fits and cannot be decoded");
+    Fault::Damaged { path: log.name(), offset: 0, detail }
+}
+
 /// Whether an event may be in the deduplication window. One that cannot be read may: reading it is not what opening is
 /// for.
 pub(crate) fn is_in_window(
@@ -89,7 +94,7 @@ pub(crate) fn is_in_window(
     position: u64,
 ) -> Result<bool, Fault> {
     let holds = |time| window.holds(position, time, tail.next_position, tail.recorded_time);
-    match index.locator(position).map(|locator| locator.map(|locator| log.fetch(locator))) {
+    match index.locator(position).map(|locator| locator.map(|locator| log.fetch(locator, RecordKind::Event))) {
         Ok(Some(Ok(event))) => Ok(holds(event.recorded_time)),
         Ok(None) | Ok(Some(Err(Fault::Damaged { .. }))) => Ok(true),
         Ok(Some(Err(fault))) | Err(fault) => Err(fault),
@@ -133,6 +138,12 @@ fn replay_from(mut fold: Fold, log: &dyn Log, index: &Index, hasher: &TermHasher
                         }
                     }
                     RecordKind::Genesis => {}
+                    kind if is_new => {
+                        let locator = start + u64::from(record.offset);
+                        let applied = fold.apply(kind, &record.body, locator);
+                        applied.ok_or_else(|| undecodable(log, commit.number))?;
+                    }
+                    _ => {}
                 }
             }
             if is_new {

@@ -253,7 +253,7 @@ impl Tenant {
 
     fn event_at_any(&self, position: u64) -> Result<Option<Recorded>, Fault> {
         let Some(locator) = self.index.locator(position)? else { return Ok(None) };
-        let event = self.log.fetch(locator)?;
+        let event = self.log.fetch(locator, RecordKind::Event)?;
         let stream_version = (event.stream_version > 0).then_some(event.stream_version);
         let stamp = Stamp { position, stream_version, recorded_time: event.recorded_time };
         Ok(Some(Recorded { stamp, body: event.body }))

@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use quipu_store::{Commit, Fault, Record, RecordKind, snapshot};
 
 use crate::decide::{Turn, Window};
+use crate::fold::Fold;
 use crate::mailbox::Input;
 use crate::tenant::Tenant;
 
@@ -58,6 +59,10 @@ impl Tenant {
                     let answer = turn.publish(events);
                     replies.push(Box::new(move |fault| reply(fault.map_or(answer, |fault| Err(fault.clone())))));
                 }
+                Input::Records(records, reply) => {
+                    turn.take_records(records);
+                    replies.push(Box::new(move |fault| reply(fault.map_or(Ok(()), |fault| Err(fault.clone())))));
+                }
                 Input::Append(append, checked, reply) => {
                     let answer = turn.append(append, &checked);
                     replies.push(Box::new(move |fault| reply(fault.map_or(answer, |fault| Err(fault.clone().into())))));
@@ -66,7 +71,7 @@ impl Tenant {
         }
         let commits = turn.commits;
         let (commit, position) = (fold.tail.number, fold.tail.next_position - 1);
-        if let Err(fault) = self.write(expected_tail, first_position, &commits) {
+        if let Err(fault) = self.write(&mut fold, expected_tail, first_position, &commits) {
             let fault = self.poisoned(fault);
             drop(fold);
             replies.into_iter().for_each(|reply| reply(Some(&fault)));
@@ -110,14 +115,17 @@ impl Tenant {
         inputs
     }
 
-    fn write(&self, expected_tail: u64, first_position: u64, commits: &[Commit]) -> Result<(), Fault> {
+    fn write(&self, fold: &mut Fold, expected_tail: u64, first_position: u64, commits: &[Commit]) -> Result<(), Fault> {
         if commits.is_empty() {
             return Ok(());
         }
         let mut locators = Vec::new();
         self.log.submit(expected_tail, commits, &mut locators)?;
-        let kinds = commits.iter().flat_map(|commit| commit.records.iter().map(|record| record.kind));
-        let events = kinds.zip(locators).filter(|(kind, _)| *kind == RecordKind::Event).map(|(_, locator)| locator);
+        let records = || commits.iter().flat_map(|commit| &commit.records).zip(locators.iter().copied());
+        for (record, locator) in records().filter(|(record, _)| record.kind == RecordKind::DeadLetter) {
+            fold.subscriptions.place(&record.body, locator);
+        }
+        let events = records().filter(|(record, _)| record.kind == RecordKind::Event).map(|(_, locator)| locator);
         self.index.place(first_position, events);
         Ok(())
     }

@@ -8,16 +8,18 @@ use std::sync::{Arc, OnceLock, Weak};
 
 use parking_lot::{Mutex, RwLock};
 use quipu_domain::{Condition, Event, InvalidEvent};
-use quipu_store::{Expr, Fault, FileLog, FileLogOptions, Index, Log, Term, TermHasher, TornTail, snapshot};
+use quipu_store::{Expr, Fault, FileLog, FileLogOptions, Index, Log, Record, Term, TermHasher, TornTail, snapshot};
 
 use crate::append::{Append, Appended, NotAppended, Prepared, Published};
 use crate::decide::{Checked, Window};
 use crate::fold::Fold;
 use crate::mailbox::{Input, Mailbox, Slot};
 use crate::opening;
+use crate::operations::Operations;
 use crate::options::{Options, World};
 use crate::query::{expr_of_query, first_match};
 use crate::stages::Written;
+use crate::subscriptions::Subscriptions;
 use crate::threads::Threads;
 
 type Watcher = Arc<dyn Fn(u64) + Send + Sync>;
@@ -49,9 +51,12 @@ pub struct Tenant {
     /// Which stages have a thread; see `drive`.
     pub(crate) deciding: AtomicBool,
     pub(crate) flushing: AtomicBool,
+    pub(crate) routing: AtomicBool,
     pub(crate) maintaining: AtomicBool,
     /// Something was appended since the housekeeper last looked.
     pub(crate) is_active: AtomicBool,
+    pub(crate) subscriptions: Subscriptions,
+    pub(crate) operations: Mutex<Operations>,
     pub(crate) threads: Option<Weak<Threads>>,
     _lock: Option<Box<dyn Send + Sync>>,
 }
@@ -121,6 +126,9 @@ impl Tenant {
         // The window ends with the newest event, not with the clock, which may have jumped ahead.
         let window = Window::of(&options);
         index.load_pairs(|position| opening::is_in_window(&index, log.as_ref(), window, &fold.tail, position))?;
+        let position = fold.tail.next_position - 1;
+        let subscriptions = Subscriptions::new(&fold.subscriptions, position, world.random.as_ref());
+        let operations = Operations::new(&fold.operations);
         Ok(Self {
             folder: folder.to_owned(),
             world: world.clone(),
@@ -130,7 +138,7 @@ impl Tenant {
             hasher,
             torn: None,
             mailbox: Mutex::default(),
-            durable_position: AtomicU64::new(fold.tail.next_position - 1),
+            durable_position: AtomicU64::new(position),
             durable_commit: AtomicU64::new(fold.tail.number),
             streams: AtomicU64::new(fold.streams.len() as u64),
             checkpoints: Mutex::new(fold.checkpoints.clone()),
@@ -143,8 +151,11 @@ impl Tenant {
             next_watcher: AtomicU64::new(0),
             deciding: AtomicBool::new(false),
             flushing: AtomicBool::new(false),
+            routing: AtomicBool::new(false),
             maintaining: AtomicBool::new(false),
             is_active: AtomicBool::new(true),
+            subscriptions,
+            operations: Mutex::new(operations),
             threads: None,
             _lock: None,
         })
@@ -201,6 +212,16 @@ impl Tenant {
     pub fn append_wait(self: &Arc<Self>, append: Append) -> Result<Appended, NotAppended> {
         let (slot, answer) = Slot::pair();
         if self.submit_append(append, move |result| slot.put(result)) {
+            self.drive_here();
+        }
+        answer.take()
+    }
+
+    /// Writes system records in one commit and waits; like [`Tenant::publish_wait`].
+    pub(crate) fn write_records_wait(self: &Arc<Self>, records: Vec<Record>) -> Result<(), Fault> {
+        let (slot, answer) = Slot::pair();
+        let bytes = records.iter().map(|record| record.body.len() + 128).sum();
+        if self.enqueue(bytes, Input::Records(records, Box::new(move |result| slot.put(result)))) {
             self.drive_here();
         }
         answer.take()

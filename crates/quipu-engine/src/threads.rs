@@ -6,19 +6,24 @@ use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
+use crate::subscriptions::CHECKPOINT_MS;
 use crate::tenant::Tenant;
 
 /// How often the housekeeper looks for tenants that have come to rest.
 const HOUSEKEEPING: Duration = Duration::from_millis(100);
 
+/// Deliveries become due together that are due within so short a time.
+const SHORTEST_WAIT: Duration = Duration::from_millis(1);
+
 /// One stage of one tenant.
 pub(crate) enum Job {
     Decide(Arc<Tenant>),
     Flush(Arc<Tenant>),
+    Route(Arc<Tenant>),
     Maintain(Arc<Tenant>),
 }
 
@@ -27,6 +32,8 @@ pub(crate) struct Threads {
     queue: Mutex<Queue>,
     is_work: Condvar,
     is_stopped: Condvar,
+    /// Something about deliveries is due earlier than when their thread last looked.
+    is_due: Condvar,
     handles: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -41,21 +48,25 @@ struct Queue {
 }
 
 impl Threads {
-    /// Starts `count` threads, and one that does the housekeeping for the tenants that `tenants` lists.
-    pub fn start(count: usize, tenants: impl Fn() -> Vec<Arc<Tenant>> + Send + 'static) -> Arc<Self> {
+    /// Starts `count` threads, one that does the housekeeping for the tenants that `tenants` lists, and one that lets
+    /// their deliveries become due.
+    pub fn start(count: usize, tenants: impl Fn() -> Vec<Arc<Tenant>> + Clone + Send + 'static) -> Arc<Self> {
         let threads = Arc::new(Self {
             queue: Mutex::default(),
             is_work: Condvar::new(),
             is_stopped: Condvar::new(),
+            is_due: Condvar::new(),
             handles: Mutex::default(),
         });
-        let mut handles = Vec::with_capacity(count + 1);
+        let mut handles = Vec::with_capacity(count + 2);
         for i in 0..count.max(2) {
             let threads = Arc::clone(&threads);
             handles.push(spawn(format!("quipu-engine-{i}"), move || threads.work()));
         }
+        let (weak, listed) = (Arc::downgrade(&threads), tenants.clone());
+        handles.push(spawn("quipu-housekeeper".into(), move || keep_house(&weak, &listed)));
         let weak = Arc::downgrade(&threads);
-        handles.push(spawn("quipu-housekeeper".into(), move || keep_house(&weak, &tenants)));
+        handles.push(spawn("quipu-deliveries".into(), move || keep_deliveries(&weak, &tenants)));
         *threads.handles.lock() = handles;
         threads
     }
@@ -70,6 +81,11 @@ impl Threads {
         if queue.waiting > 0 {
             self.is_work.notify_one();
         }
+    }
+
+    /// Says that a delivery is due soon.
+    pub fn due_soon(&self) {
+        self.is_due.notify_one();
     }
 
     fn work(self: &Arc<Self>) {
@@ -96,6 +112,7 @@ impl Threads {
             match job {
                 Job::Decide(tenant) => tenant.decide_while_waiting(self),
                 Job::Flush(tenant) => tenant.flush_while_written(self, usize::MAX),
+                Job::Route(tenant) => tenant.route_while_new(),
                 Job::Maintain(tenant) => {
                     self.maintain(&tenant);
                     self.queue.lock().maintaining = 0;
@@ -115,6 +132,7 @@ impl Threads {
         self.queue.lock().is_stopped = true;
         self.is_work.notify_all();
         self.is_stopped.notify_all();
+        self.is_due.notify_all();
         for handle in std::mem::take(&mut *self.handles.lock()) {
             if handle.thread().id() != std::thread::current().id() && handle.join().is_err() {
                 // The thread has printed its panic; the others still have to be waited for.
@@ -165,6 +183,35 @@ fn keep_house(threads: &Weak<Threads>, tenants: &dyn Fn() -> Vec<Arc<Tenant>>) {
             if tenant.is_active.swap(false, Ordering::Relaxed) {
                 resting.push(Arc::downgrade(&tenant));
             }
+        }
+    }
+}
+
+/// Lets retries and deadlines of deliveries become due, and writes down what consumers did.
+fn keep_deliveries(threads: &Weak<Threads>, tenants: &dyn Fn() -> Vec<Arc<Tenant>>) {
+    let checkpoint = Duration::from_millis(CHECKPOINT_MS);
+    let mut written = Instant::now();
+    loop {
+        let is_time = written.elapsed() >= checkpoint;
+        if is_time {
+            written = Instant::now();
+        }
+        let mut wait = checkpoint.saturating_sub(written.elapsed());
+        for tenant in tenants() {
+            // What cannot be read or written now is tried again the next time; whoever pulls is told.
+            _ = tenant.deliver();
+            if is_time {
+                _ = tenant.checkpoint_deliveries();
+            }
+            wait = wait.min(tenant.until_next_delivery().unwrap_or(wait));
+        }
+        let Some(threads) = threads.upgrade() else { return };
+        let mut queue = threads.queue.lock();
+        if !queue.is_stopped {
+            threads.is_due.wait_for(&mut queue, wait.max(SHORTEST_WAIT));
+        }
+        if queue.is_stopped {
+            return;
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The sockets of Quipu: HTTP, server-sent events and WebSocket over one tenant of an engine.
+//! The sockets of Quipu: HTTP, server-sent events and WebSocket over one tenant of an engine, and webhooks, which go out.
 //!
 //! A request is parsed and checked here, handed to the engine in one message, and answered when the engine says that
 //! it is on disk. Nothing is decided here, and nothing is kept for a client beyond one page of events.
@@ -32,6 +32,7 @@ mod state;
 mod stream;
 mod tail;
 mod trace;
+pub mod webhook;
 mod websocket;
 
 /// Reads an event in binary mode; for the fuzz targets.

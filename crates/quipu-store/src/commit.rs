@@ -48,12 +48,32 @@ pub enum RecordKind {
     Genesis = 2,
     /// How far an outside source was copied: number:varint, then the source's name.
     Checkpoint = 3,
+    /// A subscription was made, changed or deleted: JSON.
+    Subscription = 4,
+    /// What changed in the deliveries of a subscription: postcard.
+    Progress = 5,
+    /// A delivery was given up, or an edited copy of one was made: JSON.
+    DeadLetter = 6,
+    /// What became of dead letters: JSON.
+    DeadLetterOutcome = 7,
+    /// An operation on many things began, went on or ended: postcard.
+    Operation = 8,
 }
 
 impl RecordKind {
     /// The kind with this number on disk.
     pub fn from_byte(byte: u8) -> Option<Self> {
-        [Self::Event, Self::Genesis, Self::Checkpoint].into_iter().find(|kind| *kind as u8 == byte)
+        let kinds = [
+            Self::Event,
+            Self::Genesis,
+            Self::Checkpoint,
+            Self::Subscription,
+            Self::Progress,
+            Self::DeadLetter,
+            Self::DeadLetterOutcome,
+            Self::Operation,
+        ];
+        kinds.into_iter().find(|kind| *kind as u8 == byte)
     }
 }
 

@@ -13,7 +13,7 @@ use quipu_domain::Timestamp;
 
 use crate::commit::{Commit, RecordKind};
 use crate::frame::{self, Frame};
-use crate::log::{Chunk, FetchedEvent, Locator, Log, LogSize, Tail};
+use crate::log::{Chunk, Fetched, Locator, Log, LogSize, Tail};
 use crate::recovery;
 use crate::segment::{HEADER_BYTES, Segment, SegmentHeader};
 use crate::storage::{Fault, Storage};
@@ -281,14 +281,14 @@ impl Log for FileLog {
         self.opened
     }
 
-    fn fetch(&self, locator: Locator) -> Result<FetchedEvent, Fault> {
+    fn fetch(&self, locator: Locator, kind: RecordKind) -> Result<Fetched, Fault> {
         let segment = self.segment_of(locator)?;
         let offset = locator & 0xFFFF_FFFF;
         let before = FETCH_BYTES_BEFORE.min(offset);
         let end = segment.end().max(offset);
         let len = (end - offset).min(FETCH_BYTES as u64) + before;
         let window = segment.read(offset - before, len as usize)?;
-        let damaged = || segment.damaged(offset, "there is no whole event where an index has one");
+        let damaged = || segment.damaged(offset, "there is no whole record where an index has one");
         let bytes = window.get(before as usize..).unwrap_or_default();
         let record = frame::decode_record_head(bytes).ok_or_else(damaged)?;
         let record_end = record.body_at + record.body_len;
@@ -297,7 +297,7 @@ impl Log for FileLog {
         } else {
             Bytes::from(segment.read(offset, record_end)?)
         };
-        if bytes.len() < record_end || record.kind != RecordKind::Event || !frame::is_record_whole(&bytes) {
+        if bytes.len() < record_end || record.kind != kind || !frame::is_record_whole(&bytes) {
             return Err(damaged());
         }
         let frame_at = offset.checked_sub(record.back).ok_or_else(damaged)?;
@@ -306,7 +306,7 @@ impl Log for FileLog {
             None => frame::peek_head(&segment.read(frame_at, 128)?, segment.header.context()),
         };
         let head = head.ok_or_else(damaged)?;
-        Ok(FetchedEvent {
+        Ok(Fetched {
             commit: head.number,
             recorded_time: head.recorded_time,
             stream_version: record.stream_version,

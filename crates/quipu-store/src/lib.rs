@@ -27,7 +27,7 @@ pub use check::{CheckReport, check};
 pub use commit::{Commit, Digest, Record, RecordKind};
 pub use file_log::{FileLog, FileLogOptions};
 pub use index::{Index, Selection};
-pub use log::{Chunk, FetchedEvent, Locator, Log, LogSize, Tail};
+pub use log::{Chunk, Fetched, Locator, Log, LogSize, Tail};
 pub use recovery::TornTail;
 pub use storage::{DiskStorage, Fault, File, OpenMode, Storage};
 pub use terms::{Expr, Term, TermHasher};

@@ -6,7 +6,7 @@
 use bytes::Bytes;
 use quipu_domain::Timestamp;
 
-use crate::commit::{Commit, Digest};
+use crate::commit::{Commit, Digest, RecordKind};
 use crate::frame::FramedCommit;
 use crate::storage::Fault;
 
@@ -52,8 +52,8 @@ pub trait Log: Send + Sync {
     /// The tail that the log had when it was opened: where the first submit must go on.
     fn tail_at_opening(&self) -> Tail;
 
-    /// Reads one event that a locator from [`Log::submit`] or [`Log::scan`] names.
-    fn fetch(&self, locator: Locator) -> Result<FetchedEvent, Fault>;
+    /// Reads one record, which must be of this kind, that a locator from [`Log::submit`] or [`Log::scan`] names.
+    fn fetch(&self, locator: Locator, kind: RecordKind) -> Result<Fetched, Fault>;
 
     /// Where the commit begins that a record is in.
     fn commit_of(&self, record: Locator) -> Result<Locator, Fault>;
@@ -72,14 +72,14 @@ pub trait Log: Send + Sync {
     fn name(&self) -> String;
 }
 
-/// One event as the log has it.
+/// One record as the log has it.
 #[derive(Clone, Debug)]
-pub struct FetchedEvent {
+pub struct Fetched {
     /// The number of its commit.
     pub commit: u64,
     /// When its commit was decided.
     pub recorded_time: Timestamp,
-    /// Its version in its stream; 0 without a subject.
+    /// For an event with a subject its version in its stream, else 0.
     pub stream_version: u64,
     /// Its body.
     pub body: Bytes,

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use quipu_domain::Timestamp;
 use quipu_store::frame::{FramedCommit, FramedRecord};
-use quipu_store::{Chunk, Commit, Fault, FetchedEvent, Locator, Log, LogSize, Tail};
+use quipu_store::{Chunk, Commit, Fault, Fetched, Locator, Log, LogSize, RecordKind, Tail};
 
 /// Commits in a list. A commit's locator is its number in the upper half; a record adds its place, from 1.
 #[derive(Default)]
@@ -127,11 +127,12 @@ impl Log for MemoryLog {
         }
     }
 
-    fn fetch(&self, locator: Locator) -> Result<FetchedEvent, Fault> {
+    fn fetch(&self, locator: Locator, kind: RecordKind) -> Result<Fetched, Fault> {
         let state = self.state.lock();
         let commit = &state.commits[(locator >> 32) as usize - 1];
         let record = &commit.records[(locator & 0xFFFF_FFFF) as usize - 1];
-        Ok(FetchedEvent {
+        assert_eq!(record.kind, kind, "an index names what is there");
+        Ok(Fetched {
             commit: commit.number,
             recorded_time: commit.recorded_time,
             stream_version: record.stream_version,

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use quipu_domain::{InvalidEvent, Refusal};
-use quipu_engine::NotAppended;
+use quipu_engine::{NotAppended, NotDone, OperationRefusal, SubscriptionRefusal};
 use quipu_store::Fault;
 
 /// Why an operation did not succeed.
@@ -30,6 +30,10 @@ pub enum Error {
         /// What was expected and what was found.
         reason: InvalidEvent,
     },
+    /// What was asked of a subscription, a delivery or a dead letter is not allowed. Nothing was changed.
+    Subscription(SubscriptionRefusal),
+    /// What was asked of an operation is not allowed. Nothing was changed.
+    Operation(OperationRefusal),
     /// The world failed. After [`Fault::Poisoned`] or [`Fault::Closed`] the outcome of an append is unknown: repeat it
     /// with the same ids once the store is open again.
     Fault(Fault),
@@ -39,6 +43,8 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Refused(refusal) => write!(f, "{refusal}"),
+            Self::Subscription(refusal) => write!(f, "{refusal}"),
+            Self::Operation(refusal) => write!(f, "{refusal}"),
             Self::Invalid { index, reason } => write!(f, "event {index}: {reason}"),
             Self::Fault(fault) => write!(f, "{fault}"),
         }
@@ -49,6 +55,8 @@ impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Refused(refusal) => Some(refusal),
+            Self::Subscription(refusal) => Some(refusal),
+            Self::Operation(refusal) => Some(refusal),
             Self::Invalid { reason, .. } => Some(reason),
             Self::Fault(fault) => Some(fault),
         }
@@ -58,6 +66,22 @@ impl std::error::Error for Error {
 impl From<Fault> for Error {
     fn from(fault: Fault) -> Self {
         Self::Fault(fault)
+    }
+}
+
+impl From<SubscriptionRefusal> for Error {
+    fn from(refusal: SubscriptionRefusal) -> Self {
+        Self::Subscription(refusal)
+    }
+}
+
+impl From<NotDone> for Error {
+    fn from(reason: NotDone) -> Self {
+        match reason {
+            NotDone::Refused(refusal) => Self::Subscription(refusal),
+            NotDone::RefusedOperation(refusal) => Self::Operation(refusal),
+            NotDone::Failed(fault) => Self::Fault(fault),
+        }
     }
 }
 

@@ -33,26 +33,39 @@
 
 mod append;
 mod asynchronous;
+mod delivery;
 mod error;
 mod follower;
+mod keeper;
 mod pending;
 mod quipu;
 mod readers;
 mod signal;
+mod subscriptions;
 mod system;
+mod wakeup;
+mod worker;
 
 pub use self::append::Append;
 pub use self::asynchronous::{AsyncFollower, AsyncQuipu};
+pub use self::delivery::{Delivery, InvalidData};
 pub use self::error::Error;
 pub use self::follower::{Follower, Start};
 pub use self::pending::Pending;
 pub use self::quipu::{Events, Quipu};
 pub use self::system::{SystemClock, SystemRandom};
+pub use self::worker::{Failed, Stopper, Worker};
 
+pub use quipu_domain::delivery::{Attempt, Backoff, Failure, RateLimit, Reason, RetryPolicy};
 pub use quipu_domain::{
     Checkpoint, Condition, ConditionFailure, Data, Direction, Filter, Incoming, InvalidEvent, Query, QueryItem, Range,
     Refusal, Stamp, StreamExpectation, StreamState, Timestamp, Trace, TraceNode, TypeMatch, Value, limits, parse_event,
     parse_events, write_event,
+};
+pub use quipu_domain::{DeadLetterPolicy, OnGivenUp, Ordering, StartAt, Subscription};
+pub use quipu_engine::{
+    Answer, DeadLetter, DeadLetterFilter, DeadLetterGroup, DeadLetterLine, DeadLetterState, Explained, Lag, Standstill,
+    SubscriptionInfo, SubscriptionRefusal,
 };
 pub use quipu_engine::{Appended, Options, Page, Place, Published, Recorded, Stats, StreamInfo, TornTail};
 pub use quipu_store::Fault;

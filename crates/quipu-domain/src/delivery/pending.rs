@@ -25,6 +25,22 @@ pub struct DeliveryId {
     pub dead_letter: u64,
 }
 
+impl DeliveryId {
+    /// The same for every attempt at this event for this subscription, redriven ones included; an edited copy is
+    /// another event and has another key. Whoever keeps it together with the effect has the effect once.
+    ///
+    /// ```
+    /// let id = quipu_domain::delivery::DeliveryId { position: 17, dead_letter: 0 };
+    /// assert_eq!(id.idempotency_key("billing", false), "17@billing");
+    /// ```
+    pub fn idempotency_key(self, subscription: &str, is_edited: bool) -> String {
+        match is_edited {
+            false => format!("{}@{subscription}", self.position),
+            true => format!("{}-{}@{subscription}", self.position, self.dead_letter),
+        }
+    }
+}
+
 /// What a delivery waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {

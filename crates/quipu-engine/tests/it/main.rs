@@ -6,6 +6,8 @@
 mod append;
 mod damage;
 mod offline;
+mod operations;
 mod read;
+mod subscriptions;
 mod support;
 mod threads;

@@ -49,6 +49,21 @@ pub fn engine(folder: &Path, options: Options) -> Engine {
     Engine::open(World { storage, clock, random }, options).unwrap()
 }
 
+/// The time of the machine.
+pub struct Wall;
+
+impl Clock for Wall {
+    fn now(&self) -> Timestamp {
+        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+        Timestamp(since.as_micros() as i64)
+    }
+}
+
+pub fn engine_with_time(folder: &Path, options: Options) -> Engine {
+    let storage = Arc::new(DiskStorage::new(folder));
+    Engine::open(World { storage, clock: Arc::new(Wall), random: Arc::new(Counter::default()) }, options).unwrap()
+}
+
 pub fn event(id: &str, stream: &str) -> Event<'static> {
     event_of("order.placed", id, stream, "{\"n\":1}")
 }
@@ -63,6 +78,11 @@ pub fn prepare(tenant: &Tenant, event: &Event<'_>) -> Prepared {
 
 pub fn publish(tenant: &Arc<Tenant>, event: &Event<'_>) -> Published {
     tenant.publish_wait(vec![prepare(tenant, event)]).unwrap().remove(0)
+}
+
+pub fn publish_all(tenant: &Arc<Tenant>, events: &[Event<'_>]) {
+    let prepared = events.iter().map(|event| prepare(tenant, event)).collect();
+    tenant.publish_wait(prepared).unwrap();
 }
 
 pub fn append_of(tenant: &Tenant, events: &[Event<'_>]) -> Append {

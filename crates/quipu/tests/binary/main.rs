@@ -15,3 +15,4 @@ mod process;
 mod stores;
 mod tails;
 mod tour;
+mod worker;

@@ -1,0 +1,131 @@
+//! Operations: work on many things that somebody looked at before it began. Three steps: *preview* counts exactly and
+//! shows a sample, *confirm* begins it, and then it is *tracked*: progress, what became of each item, cancel. It goes
+//! on after a restart. What an operation does to one item is in `work.rs`; nothing else here knows of dead letters.
+
+mod records;
+mod run;
+mod work;
+
+use std::collections::BTreeMap;
+
+use quipu_domain::Timestamp;
+use quipu_domain::delivery::RateLimit;
+
+pub(crate) use records::FoldedOperations;
+pub use records::{OperationState, Work};
+pub use run::Selection;
+
+/// Most items of one operation: 8 bytes each.
+pub const OPERATION_ITEMS_MAX: usize = 1_000_000;
+/// Most operations that are kept: running, previewed and ended ones. The oldest that ended go first.
+pub const OPERATIONS_MAX: usize = 100;
+/// Most items that were refused whose reason is kept.
+pub const REFUSED_ITEMS_MAX: usize = 1_000;
+/// How long a preview can be confirmed, milliseconds.
+pub const PREVIEW_MS: i64 = 15 * 60 * 1_000;
+
+/// An operation and how far it is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OperationInfo {
+    /// Its number in the tenant.
+    pub id: u64,
+    /// What it does.
+    pub work: Work,
+    /// At most so many items a second.
+    pub rate: Option<RateLimit>,
+    /// Where it is in its life.
+    pub state: OperationState,
+    /// Items in all.
+    pub total: u64,
+    /// Items that were looked at, refused ones included.
+    pub done: u64,
+    /// Items that were refused: somebody was faster, or what they need is gone.
+    pub refused: u64,
+    /// When it was previewed or, once confirmed, begun.
+    pub time: Timestamp,
+    /// When it ended.
+    pub ended: Option<Timestamp>,
+    /// Milliseconds until it ends at its rate; not known without one.
+    pub remaining_ms: Option<u64>,
+}
+
+/// One item of an operation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Item {
+    /// The dead letter.
+    pub id: u64,
+    /// What became of it; none if it was not its turn yet.
+    pub outcome: Option<Result<(), String>>,
+}
+
+/// Why an operation cannot be previewed, confirmed, cancelled or found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OperationRefusal {
+    /// There is none of that number, or its preview is too old.
+    NotFound {
+        /// Its number.
+        id: u64,
+    },
+    /// It is not in the state for this.
+    WrongState {
+        /// Its number.
+        id: u64,
+        /// Where it is.
+        state: OperationState,
+    },
+    /// Nothing was selected.
+    Nothing,
+    /// More was selected than one operation takes.
+    TooManyItems {
+        /// How many it takes.
+        limit: usize,
+    },
+    /// Too many are running or previewed.
+    TooMany {
+        /// How many may be.
+        limit: usize,
+    },
+    /// The subscription that it sends to does not exist.
+    SubscriptionNotFound {
+        /// Its name.
+        name: String,
+    },
+    /// The rate makes no sense.
+    InvalidRate {
+        /// What was expected.
+        problem: &'static str,
+    },
+}
+
+impl std::fmt::Display for OperationRefusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::NotFound { id } => write!(
+                f,
+                "expected an operation, found none with the number {id}; a preview that is not confirmed within {} minutes \
+                 is forgotten",
+                PREVIEW_MS / 60_000
+            ),
+            Self::WrongState { id, state } => write!(f, "operation {id} is {state}"),
+            Self::Nothing => f.write_str("expected at least one dead letter that nobody has decided about, found none"),
+            Self::TooManyItems { limit } => write!(f, "expected at most {limit} items; select fewer"),
+            Self::TooMany { limit } => {
+                write!(f, "expected at most {limit} operations that are previewed or running; confirm or cancel some")
+            }
+            Self::SubscriptionNotFound { name } => {
+                write!(f, "expected a subscription, found none with the name {name}")
+            }
+            Self::InvalidRate { problem } => f.write_str(problem),
+        }
+    }
+}
+
+impl std::error::Error for OperationRefusal {}
+
+/// The operations of a tenant while they run.
+#[derive(Default)]
+pub(crate) struct Operations {
+    all: BTreeMap<u64, run::Operation>,
+    /// The largest number given so far.
+    last: u64,
+}

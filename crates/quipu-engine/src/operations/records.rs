@@ -1,0 +1,183 @@
+//! The records of operations, and the fold of them. All are postcard.
+
+use std::collections::BTreeMap;
+
+use quipu_domain::Timestamp;
+use quipu_domain::delivery::RateLimit;
+use quipu_store::{Record, RecordKind};
+use serde::{Deserialize, Serialize};
+
+use super::{OPERATIONS_MAX, REFUSED_ITEMS_MAX};
+
+/// What an operation does to each item.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Work {
+    /// Delivers the event of a dead letter once more.
+    Redrive {
+        /// To this subscription; to its own without it.
+        to: Option<String>,
+    },
+    /// Decides that it need not be delivered.
+    Discard {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// Where an operation is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OperationState {
+    /// It was counted and waits for somebody to confirm it.
+    Previewed,
+    /// It is at work.
+    Running,
+    /// Every item was looked at.
+    Finished,
+    /// Somebody ended it before that; items that were done stay done.
+    Cancelled,
+}
+
+impl std::fmt::Display for OperationState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Previewed => "previewed",
+            Self::Running => "running",
+            Self::Finished => "finished",
+            Self::Cancelled => "cancelled",
+        })
+    }
+}
+
+/// An item that could not be done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ItemRefusal {
+    /// Which.
+    pub id: u64,
+    /// Why.
+    pub reason: String,
+}
+
+/// A record of an operation.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) enum OperationRecord {
+    /// It was confirmed.
+    Begun { id: u64, work: Work, rate: Option<RateLimit>, items: Vec<u64>, time: Timestamp },
+    /// Items up to here were looked at, and these were refused since the last time.
+    Advanced { id: u64, done: u64, refused: Vec<ItemRefusal> },
+    /// Every item was looked at, or it was cancelled.
+    Ended { id: u64, is_cancelled: bool, time: Timestamp },
+}
+
+/// An operation as the log has it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct FoldedOperation {
+    pub work: Work,
+    pub rate: Option<RateLimit>,
+    pub items: Vec<u64>,
+    pub time: Timestamp,
+    pub done: u64,
+    /// How many were refused, and the first of them.
+    pub refused: u64,
+    pub refusals: Vec<ItemRefusal>,
+    pub ended: Option<(bool, Timestamp)>,
+}
+
+/// The fold of all records of operations.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct FoldedOperations {
+    pub operations: BTreeMap<u64, FoldedOperation>,
+    /// The largest number given so far.
+    pub last: u64,
+}
+
+impl OperationRecord {
+    pub fn record(&self) -> Record {
+        Record::new(RecordKind::Operation, postcard::to_allocvec(self).expect("it is plain data"))
+    }
+}
+
+impl FoldedOperation {
+    pub fn advance(&mut self, done: u64, refused: Vec<ItemRefusal>) {
+        self.done = done;
+        self.refused += refused.len() as u64;
+        let room = REFUSED_ITEMS_MAX.saturating_sub(self.refusals.len());
+        self.refusals.extend(refused.into_iter().take(room));
+    }
+}
+
+impl FoldedOperations {
+    /// Takes a record in. Nothing if it cannot be read.
+    pub fn apply(&mut self, body: &[u8]) -> Option<()> {
+        match postcard::from_bytes(body).ok()? {
+            OperationRecord::Begun { id, work, rate, items, time } => {
+                self.last = self.last.max(id);
+                let (refusals, ended) = (Vec::new(), None);
+                let operation = FoldedOperation { work, rate, items, time, done: 0, refused: 0, refusals, ended };
+                self.operations.insert(id, operation);
+                self.forget_oldest();
+            }
+            OperationRecord::Advanced { id, done, refused } => {
+                if let Some(operation) = self.operations.get_mut(&id) {
+                    operation.advance(done, refused);
+                }
+            }
+            OperationRecord::Ended { id, is_cancelled, time } => {
+                if let Some(operation) = self.operations.get_mut(&id) {
+                    operation.ended = Some((is_cancelled, time));
+                }
+            }
+        }
+        Some(())
+    }
+
+    /// Drops ended ones, the oldest first, until there are as many as may be.
+    fn forget_oldest(&mut self) {
+        while self.operations.len() > OPERATIONS_MAX {
+            let ended = self.operations.iter().find(|(_, operation)| operation.ended.is_some());
+            let Some(id) = ended.map(|(id, _)| *id) else { return };
+            self.operations.remove(&id);
+        }
+    }
+
+    pub fn encode(&self) -> Vec<u8> {
+        postcard::to_allocvec(self).expect("it is plain data")
+    }
+
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        postcard::from_bytes(bytes).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn begun(id: u64) -> Vec<u8> {
+        let work = Work::Discard { reason: "a test".into() };
+        OperationRecord::Begun { id, work, rate: None, items: vec![7, 9], time: Timestamp(1) }.record().body
+    }
+
+    #[test]
+    fn the_oldest_that_ended_is_forgotten_and_those_at_work_never() {
+        let mut folded = FoldedOperations::default();
+        for id in 1..=OPERATIONS_MAX as u64 + 1 {
+            folded.apply(&begun(id)).unwrap();
+        }
+        assert_eq!(folded.operations.len(), OPERATIONS_MAX + 1);
+        folded.apply(&OperationRecord::Ended { id: 5, is_cancelled: false, time: Timestamp(2) }.record().body).unwrap();
+        folded.apply(&begun(1_000)).unwrap();
+        assert!(!folded.operations.contains_key(&5) && folded.operations.contains_key(&1));
+        assert_eq!(FoldedOperations::decode(&folded.encode()).unwrap(), folded);
+    }
+
+    #[test]
+    fn reasons_of_refused_items_are_kept_up_to_a_limit_and_all_are_counted() {
+        let mut folded = FoldedOperations::default();
+        folded.apply(&begun(1)).unwrap();
+        let refused = vec![ItemRefusal { id: 7, reason: "gone".into() }; REFUSED_ITEMS_MAX + 5];
+        folded.apply(&OperationRecord::Advanced { id: 1, done: 2, refused }.record().body).unwrap();
+        let operation = &folded.operations[&1];
+        assert_eq!((operation.refused, operation.refusals.len()), (REFUSED_ITEMS_MAX as u64 + 5, REFUSED_ITEMS_MAX));
+    }
+}

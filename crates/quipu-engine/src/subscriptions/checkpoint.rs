@@ -1,0 +1,176 @@
+//! Writing down what consumers did: dead letters, and how far every subscription is, in one commit.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use quipu_domain::Timestamp;
+use quipu_domain::delivery::{DeliveryId, GivenUp};
+use quipu_store::{Fault, Record};
+
+use super::records::{DeadLetter, DeadLetterState, Decided, progress_record};
+use super::running::{Inner, Running};
+use crate::tenant::Tenant;
+
+/// How far a scan that found nothing may be ahead of what is written down, events: looked at once more after a crash.
+const SCAN_AHEAD_MAX: u64 = 100_000;
+/// How often dead letters are looked for that were kept long enough, milliseconds.
+const RETENTION_MS: i64 = 10_000;
+/// Dead letters that go into one record when they have become too old.
+const EXPIRED_MAX: usize = 1_000;
+
+impl Tenant {
+    /// Lets become due what is due now, and routes what is new.
+    ///
+    /// # Errors
+    /// The log cannot be read.
+    pub fn deliver(self: &Arc<Self>) -> Result<(), Fault> {
+        let now = self.world.clock.now();
+        self.run_operations(now)?;
+        self.subscriptions.all().iter().for_each(|running| self.tick(running, now));
+        self.route()
+    }
+
+    /// When [`Tenant::deliver`] has something to do next, besides new events.
+    pub fn next_delivery(&self) -> Option<Timestamp> {
+        let now = self.world.clock.now();
+        let due = |running: &Arc<Running>| running.inner.lock().next_due(&running.compiled(), now);
+        self.subscriptions.all().iter().filter_map(due).min()
+    }
+
+    /// How long that is from now.
+    pub(crate) fn until_next_delivery(&self) -> Option<Duration> {
+        if self.has_running_operation() {
+            return Some(Duration::from_millis(10));
+        }
+        let due = self.next_delivery()?;
+        Some(Duration::from_micros(due.0.saturating_sub(self.world.clock.now().0).max(0) as u64))
+    }
+
+    /// Writes down what changed in deliveries since the last time. Whether there was anything.
+    ///
+    /// # Errors
+    /// The log took nothing; what was to be written is kept for the next time.
+    pub fn checkpoint_deliveries(self: &Arc<Self>) -> Result<bool, Fault> {
+        let subscriptions = &self.subscriptions;
+        let mut changing = subscriptions.changing.lock();
+        // Taken first and written last: what an operation has done is in the log before it says so.
+        let operations = self.operations.lock().take_records(self.world.clock.now());
+        let mut outcome = Ok(());
+        for running in subscriptions.all() {
+            match self.progress_of(&running) {
+                Ok(records) => changing.push(records),
+                Err(fault) => outcome = Err(fault),
+            }
+        }
+        changing.push(std::mem::take(&mut *subscriptions.drafts.lock()));
+        match outcome {
+            Ok(()) => changing.push(operations),
+            Err(_) => subscriptions.drafts.lock().extend(operations),
+        }
+        let expired = self.too_old();
+        if !expired.is_empty() {
+            changing.push(vec![Decided { ids: expired, outcome: DeadLetterState::Expired }.record()]);
+        }
+        let is_something = !changing.0.is_empty();
+        self.write_unsent(&mut changing)?;
+        outcome.map(|()| is_something)
+    }
+
+    /// Takes what changed of one subscription: its dead letters and its progress belong together.
+    fn progress_of(&self, running: &Running) -> Result<Vec<Record>, Fault> {
+        let parks_keys = running.compiled().rules.parks_keys;
+        let mut inner = running.inner.lock();
+        while let Some((id, given_up)) = inner.given_up.pop_front() {
+            let letter = match self.dead_letter_of(running, &inner, id, &given_up, parks_keys) {
+                Ok(letter) => letter,
+                Err(fault) => {
+                    inner.given_up.push_front((id, given_up));
+                    return Err(fault);
+                }
+            };
+            inner.deliveries.park(id, letter.id);
+            inner.counts.dead_lettered += 1;
+            inner.drafts.push(letter.record());
+        }
+        let mut records = Vec::new();
+        let is_due = inner.deliveries.is_dirty() || inner.deliveries.unsaved_scan() > SCAN_AHEAD_MAX;
+        if (is_due || !inner.drafts.is_empty()) && !inner.is_deleted {
+            records.append(&mut inner.drafts);
+            let progress = inner.deliveries.take_progress();
+            records.push(progress_record(&running.name, &progress));
+        }
+        Ok(records)
+    }
+
+    fn dead_letter_of(
+        &self,
+        running: &Running,
+        inner: &Inner,
+        id: DeliveryId,
+        given_up: &GivenUp,
+        parks_keys: bool,
+    ) -> Result<DeadLetter, Fault> {
+        let recorded = match self.event_at(id.position) {
+            // The rest of the story is told all the same.
+            Err(Fault::Damaged { .. }) => None,
+            recorded => recorded?,
+        };
+        let event = recorded.as_ref().map(|recorded| recorded.event());
+        // Only a parked delivery is still there.
+        let is_keyed = inner.deliveries.get(id).is_some_and(|delivery| delivery.key.is_some());
+        Ok(DeadLetter {
+            id: self.subscriptions.last_dead_letter.fetch_add(1, Ordering::Relaxed) + 1,
+            subscription: running.name.to_string(),
+            position: id.position,
+            kind: event.as_ref().map_or_else(String::new, |event| event.kind().to_owned()),
+            subject: event.as_ref().and_then(|event| event.subject()).map(str::to_owned),
+            reason: given_up.reason,
+            attempts: given_up.attempts,
+            history: given_up.history.clone(),
+            time: self.world.clock.now(),
+            redriven_from: given_up.redriven_from,
+            parks_key: parks_keys && is_keyed,
+            copy_of: None,
+            event: None,
+        })
+    }
+
+    /// Dead letters that were kept as long as their subscription says. Those of a deleted one are kept as long as by
+    /// default.
+    fn too_old(&self) -> Vec<u64> {
+        let now = self.world.clock.now();
+        if now.0 < self.subscriptions.retention_due.load(Ordering::Relaxed) {
+            return Vec::new();
+        }
+        self.subscriptions.retention_due.store(now.plus_ms(RETENTION_MS).0, Ordering::Relaxed);
+        let running = self.subscriptions.running.read();
+        let default = quipu_domain::DeadLetterPolicy::default().retention_ms;
+        let letters = self.subscriptions.dead_letters.read();
+        // The oldest come first: whoever is younger than the default may still have a shorter time, so all are asked.
+        let is_too_old = |letter: &super::DeadLetterLine| {
+            let policy = running.get(&letter.subscription).map(|running| running.compiled());
+            let kept_ms = policy.map_or(default, |compiled| compiled.definition.dead_letter.retention_ms);
+            letter.time.plus_ms(kept_ms as i64) <= now && !(letter.parks_key && letter.state == DeadLetterState::Open)
+        };
+        letters.values().filter(|letter| is_too_old(letter)).take(EXPIRED_MAX).map(|letter| letter.id).collect()
+    }
+
+    /// Shows readers the dead letters that are durable now. The caller has `changing`, so that nobody writes others.
+    pub(super) fn show_dead_letters(&self) {
+        let mut fold = self.decider.lock();
+        let changed = std::mem::take(&mut fold.subscriptions.changed);
+        let changed: Vec<_> =
+            changed.into_iter().map(|id| (id, fold.subscriptions.dead_letters.get(&id).cloned())).collect();
+        drop(fold);
+        let (mut claimed, mut copies) = (self.subscriptions.claimed.lock(), self.subscriptions.copies.lock());
+        let mut shown = self.subscriptions.dead_letters.write();
+        for (id, line) in changed {
+            (_, _) = (claimed.remove(&id), copies.remove(&id));
+            match line {
+                Some(line) => _ = shown.insert(id, line),
+                None => _ = shown.remove(&id),
+            }
+        }
+    }
+}

@@ -1,0 +1,266 @@
+//! Making, changing and deleting subscriptions, and moving where they are.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
+
+use quipu_domain::delivery::{Deliveries, Saved, Summary};
+use quipu_domain::{Direction, Filter, InvalidSubscription, StartAt, Subscription, Timestamp, is_subscription_name};
+use quipu_store::{Fault, Record};
+
+use super::records::Defined;
+use super::refusal::{NotDone, SubscriptionRefusal};
+use super::running::{Compiled, Counts, Running, Watcher};
+use super::{SUBSCRIPTIONS_MAX, Unsent};
+use crate::tenant::Tenant;
+
+/// A subscription and where it is.
+#[derive(Clone, Debug)]
+pub struct SubscriptionInfo {
+    /// Its name.
+    pub name: String,
+    /// Its definition.
+    pub definition: Arc<Subscription>,
+    /// Every event up to here was looked at.
+    pub scan: u64,
+    /// Its unfinished deliveries.
+    pub summary: Summary,
+    /// What happened since the process started.
+    pub counts: Counts,
+    /// Dead letters that nobody decided about.
+    pub dead_letters: u64,
+}
+
+/// Ends a watch when it is dropped.
+pub struct WatchGuard {
+    running: Weak<Running>,
+    id: u64,
+}
+
+impl Drop for WatchGuard {
+    fn drop(&mut self) {
+        if let Some(running) = self.running.upgrade() {
+            running.watchers.lock().retain(|(id, _)| *id != self.id);
+        }
+    }
+}
+
+impl Tenant {
+    pub(super) fn running(&self, name: &str) -> Result<Arc<Running>, SubscriptionRefusal> {
+        let running = self.subscriptions.running.read().get(name).cloned();
+        running.ok_or_else(|| SubscriptionRefusal::NotFound { name: name.to_owned() })
+    }
+
+    /// Makes a subscription. The same definition again changes nothing and is no mistake. Whether it is new.
+    ///
+    /// # Errors
+    /// [`SubscriptionRefusal`]: the name or the definition makes no sense, the name is taken, or there are too many.
+    pub fn create_subscription(self: &Arc<Self>, name: &str, definition: Subscription) -> Result<bool, NotDone> {
+        if !is_subscription_name(name) {
+            return Err(SubscriptionRefusal::InvalidName { name: name.chars().take(200).collect() }.into());
+        }
+        let compiled = Compiled::new(name, definition)?;
+        let mut changing = self.subscriptions.changing.lock();
+        if let Ok(existing) = self.running(name) {
+            let (old, new) = (json(&existing.compiled().definition), json(&compiled.definition));
+            return if old == new { Ok(false) } else { Err(SubscriptionRefusal::Exists { name: name.into() }.into()) };
+        }
+        if self.subscriptions.running.read().len() >= SUBSCRIPTIONS_MAX {
+            return Err(SubscriptionRefusal::TooMany { limit: SUBSCRIPTIONS_MAX }.into());
+        }
+        let scan = self.before(&compiled.definition.start)?;
+        let defined =
+            Defined { name: name.into(), definition: Some(compiled.definition.as_ref().clone()), scan: Some(scan) };
+        self.write_records(&mut changing, vec![defined.record()])?;
+        let running = Running::new(name, compiled, &Saved::after(scan));
+        self.subscriptions.router.lock().define(&running);
+        self.subscriptions.running.write().insert(name.into(), running);
+        Ok(true)
+    }
+
+    /// Changes a subscription; where it is stays. What was handed out by the old definition can still be answered.
+    ///
+    /// # Errors
+    /// [`SubscriptionRefusal::NotFound`], or the definition makes no sense.
+    pub fn update_subscription(self: &Arc<Self>, name: &str, definition: Subscription) -> Result<(), NotDone> {
+        let compiled = Compiled::new(name, definition)?;
+        let mut changing = self.subscriptions.changing.lock();
+        let running = self.running(name)?;
+        let definition = Some(compiled.definition.as_ref().clone());
+        self.write_records(&mut changing, vec![Defined { name: name.into(), definition, scan: None }.record()])?;
+        *running.compiled.write() = Arc::new(compiled);
+        self.subscriptions.router.lock().define(&running);
+        drop(changing);
+        running.wake();
+        Ok(())
+    }
+
+    /// Holds deliveries back, or goes on. What is in flight can be answered meanwhile.
+    ///
+    /// # Errors
+    /// [`SubscriptionRefusal::NotFound`].
+    pub fn pause_subscription(self: &Arc<Self>, name: &str, paused: bool) -> Result<(), NotDone> {
+        let definition = self.running(name)?.compiled().definition.as_ref().clone();
+        self.update_subscription(name, Subscription { paused, ..definition })
+    }
+
+    /// Deletes a subscription with all that it knows. Its dead letters stay until they are too old.
+    ///
+    /// # Errors
+    /// [`SubscriptionRefusal::NotFound`].
+    pub fn delete_subscription(self: &Arc<Self>, name: &str) -> Result<(), NotDone> {
+        let mut changing = self.subscriptions.changing.lock();
+        let running = self.running(name)?;
+        self.write_records(&mut changing, vec![Defined { name: name.into(), definition: None, scan: None }.record()])?;
+        running.inner.lock().is_deleted = true;
+        self.subscriptions.router.lock().forget(&running.name);
+        self.subscriptions.running.write().remove(name);
+        drop(changing);
+        running.wake();
+        Ok(())
+    }
+
+    /// How many events a seek would deliver once more, and how many it would skip that nobody has looked at.
+    ///
+    /// # Errors
+    /// [`SubscriptionRefusal::NotFound`]; [`Fault`].
+    pub fn preview_seek(&self, name: &str, to: &StartAt) -> Result<(u64, u64), NotDone> {
+        let running = self.running(name)?;
+        let (scan, target) = (running.inner.lock().deliveries.scan(), self.before(to)?);
+        let (low, high) = (scan.min(target), scan.max(target));
+        let matching = self.count_matching(&running.compiled(), low + 1, high)?;
+        Ok(if target < scan { (matching, 0) } else { (0, matching) })
+    }
+
+    /// Goes on with the event at `to`, whatever was done before: unfinished deliveries and parked keys are forgotten, and
+    /// answers to what is in flight come too late.
+    ///
+    /// # Errors
+    /// [`SubscriptionRefusal::NotFound`].
+    pub fn seek_subscription(self: &Arc<Self>, name: &str, to: &StartAt) -> Result<(), NotDone> {
+        let mut changing = self.subscriptions.changing.lock();
+        let running = self.running(name)?;
+        let scan = self.before(to)?;
+        let definition = Some(running.compiled().definition.as_ref().clone());
+        self.write_records(&mut changing, vec![Defined { name: name.into(), definition, scan: Some(scan) }.record()])?;
+        {
+            let mut inner = running.inner.lock();
+            inner.deliveries = Deliveries::after(scan);
+            inner.given_up.clear();
+        }
+        self.subscriptions.router.lock().define(&running);
+        drop(changing);
+        running.wake();
+        Ok(())
+    }
+
+    /// Every subscription, by name.
+    pub fn subscriptions(&self) -> Vec<SubscriptionInfo> {
+        let open = self.open_dead_letters();
+        self.subscriptions.all().iter().map(|running| info(running, &open)).collect()
+    }
+
+    /// One subscription.
+    ///
+    /// # Errors
+    /// [`SubscriptionRefusal::NotFound`].
+    pub fn subscription(&self, name: &str) -> Result<SubscriptionInfo, SubscriptionRefusal> {
+        let running = self.running(name)?;
+        Ok(info(&running, &self.open_dead_letters()))
+    }
+
+    /// Calls `woken` whenever there may be something to hand out, until the guard is dropped. It must be quick.
+    ///
+    /// # Errors
+    /// [`SubscriptionRefusal::NotFound`].
+    pub fn on_available(
+        &self,
+        name: &str,
+        woken: impl Fn() + Send + Sync + 'static,
+    ) -> Result<WatchGuard, SubscriptionRefusal> {
+        let running = self.running(name)?;
+        let id = self.subscriptions.next_watcher.fetch_add(1, Ordering::Relaxed);
+        let watcher: Watcher = Arc::new(woken);
+        running.watchers.lock().push((id, watcher));
+        Ok(WatchGuard { running: Arc::downgrade(&running), id })
+    }
+
+    /// The position before the first event that a start means.
+    fn before(&self, start: &StartAt) -> Result<u64, NotDone> {
+        let newest = self.position();
+        Ok(match start {
+            StartAt::Beginning => 0,
+            StartAt::Now => newest,
+            StartAt::Position(position) if *position >= 1 && *position <= newest + 1 => position - 1,
+            StartAt::Position(position) => {
+                let detail = format!("expected a position of 1 to {}, found {position}", newest + 1);
+                return Err(
+                    SubscriptionRefusal::Invalid(InvalidSubscription { pointer: "/start/position", detail }).into()
+                );
+            }
+            StartAt::Time(text) => {
+                let time = Timestamp::parse(text).ok_or_else(|| {
+                    let detail = format!("expected a time such as 2026-01-01T00:00:00Z, found {text}");
+                    SubscriptionRefusal::Invalid(InvalidSubscription { pointer: "/start/time", detail })
+                })?;
+                self.newest_before(time)?
+            }
+        })
+    }
+
+    /// The position of the last event recorded before a time. Recorded times never go back.
+    fn newest_before(&self, time: Timestamp) -> Result<u64, Fault> {
+        let (mut low, mut high) = (0, self.position());
+        while low < high {
+            let middle = low + (high - low).div_ceil(2);
+            match self.event_at(middle)? {
+                Some(recorded) if recorded.stamp.recorded_time < time => low = middle,
+                _ => high = middle - 1,
+            }
+        }
+        Ok(low)
+    }
+
+    fn count_matching(&self, compiled: &Compiled, from: u64, to: u64) -> Result<u64, Fault> {
+        let (mut count, mut from) = (0, Some(from).filter(|from| *from <= to));
+        while from.is_some() {
+            let page = self.read_to(&Filter::default(), Direction::Forward, from, 1_000, to)?;
+            count += page.events.iter().filter(|recorded| compiled.matches(&recorded.event(), &recorded.stamp)).count()
+                as u64;
+            from = page.next;
+        }
+        Ok(count)
+    }
+
+    /// Writes records that change what is known of subscriptions, after those of progress that still wait.
+    pub(super) fn write_records(self: &Arc<Self>, unsent: &mut Unsent, records: Vec<Record>) -> Result<(), Fault> {
+        self.write_unsent(unsent)?;
+        self.write_records_wait(records)
+    }
+
+    /// Writes what the log did not take before.
+    pub(super) fn write_unsent(self: &Arc<Self>, unsent: &mut Unsent) -> Result<(), Fault> {
+        while let Some(records) = unsent.0.front() {
+            self.write_records_wait(records.clone())?;
+            unsent.0.pop_front();
+        }
+        self.show_dead_letters();
+        Ok(())
+    }
+}
+
+fn json(definition: &Subscription) -> String {
+    serde_json::to_string(definition).expect("it is plain data")
+}
+
+fn info(running: &Running, open: &BTreeMap<String, u64>) -> SubscriptionInfo {
+    let inner = running.inner.lock();
+    SubscriptionInfo {
+        name: running.name.to_string(),
+        definition: Arc::clone(&running.compiled().definition),
+        scan: inner.deliveries.scan(),
+        summary: inner.deliveries.summary(),
+        counts: inner.counts,
+        dead_letters: open.get(running.name.as_ref()).copied().unwrap_or(0),
+    }
+}

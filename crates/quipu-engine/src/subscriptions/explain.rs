@@ -1,0 +1,198 @@
+//! Why a subscription is not moving, in one sentence and in data. What is not known is said to be unknown, never zero.
+
+use std::sync::atomic::Ordering;
+
+use quipu_domain::Timestamp;
+use quipu_domain::delivery::{DeliveryId, Phase};
+use quipu_store::Fault;
+
+use super::refusal::NotDone;
+use super::running::{Inner, Running};
+use crate::tenant::Tenant;
+
+/// Deliveries that are named.
+const NAMED_MAX: usize = 10;
+
+/// Why it stands still, the first reason that holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Standstill {
+    /// Somebody paused it.
+    Paused,
+    /// Nothing waits: no event that was looked at is unfinished, and all were looked at.
+    NoMatchSince {
+        /// The newest position that was looked at.
+        position: u64,
+    },
+    /// As many are in flight as may be.
+    WaitingForAcks {
+        /// The oldest of them, and when their answers are due.
+        deliveries: Vec<(u64, Timestamp)>,
+        /// How many there are.
+        count: usize,
+    },
+    /// Every event that waits belongs to a key that waits for a decision.
+    KeyParked {
+        /// The event that parks it.
+        position: u64,
+        /// Its dead letter.
+        dead_letter: u64,
+    },
+    /// What waits is due later.
+    WaitingForRetry {
+        /// The next event.
+        position: u64,
+        /// When.
+        until: Timestamp,
+        /// How many wait.
+        count: usize,
+    },
+    /// The rate limit lets nothing go before this time.
+    RateLimited {
+        /// When the next may go.
+        until: Timestamp,
+    },
+    /// It looks at events that it has not seen yet.
+    CatchingUp {
+        /// How many there are.
+        events: u64,
+    },
+    /// Deliveries are ready, and nobody asks for them.
+    NobodyAsks {
+        /// How many.
+        ready: usize,
+    },
+}
+
+/// How far it is behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lag {
+    /// Matching events that are not finished; not known while there are events that nobody has looked at.
+    pub events: Option<u64>,
+    /// Events that nobody has looked at.
+    pub unseen: u64,
+    /// Age of the oldest event that is unfinished or unseen, milliseconds; none if there is none.
+    pub age_ms: Option<u64>,
+}
+
+/// The answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Explained {
+    /// Why.
+    pub standstill: Standstill,
+    /// How far behind.
+    pub lag: Lag,
+}
+
+impl Tenant {
+    /// Why a subscription is not moving.
+    ///
+    /// # Errors
+    /// [`super::SubscriptionRefusal::NotFound`]; [`Fault`].
+    pub fn explain_subscription(&self, name: &str) -> Result<Explained, NotDone> {
+        let running = self.running(name)?;
+        self.route()?;
+        let now = self.world.clock.now();
+        let mut inner = running.inner.lock();
+        let (unseen, oldest) = self.unseen(&inner);
+        let standstill = standstill(&running, &mut inner, unseen, now);
+        let unfinished = inner.deliveries.iter().count() as u64 + inner.queue.len() as u64;
+        drop(inner);
+        let age_ms = self.age_ms(oldest, now)?;
+        Ok(Explained { standstill, lag: Lag { events: (unseen == 0).then_some(unfinished), unseen, age_ms } })
+    }
+
+    /// How many events nobody has looked at, and the position of the oldest that is not finished.
+    fn unseen(&self, inner: &Inner) -> (u64, Option<u64>) {
+        let looked_at = match inner.is_attached {
+            true => self.subscriptions.routed_to.load(Ordering::Acquire).max(inner.deliveries.scan()),
+            false => inner.deliveries.scan(),
+        };
+        let unseen = self.position().saturating_sub(looked_at);
+        let first = inner.deliveries.iter().next().map(|(id, _)| id.position);
+        let queued = inner.queue.front().map(|matched| matched.position);
+        let next = (unseen > 0).then_some(looked_at + 1);
+        (unseen, [first, queued, next].into_iter().flatten().min())
+    }
+
+    fn age_ms(&self, position: Option<u64>, now: Timestamp) -> Result<Option<u64>, Fault> {
+        let Some(position) = position else { return Ok(None) };
+        let recorded = self.event_at(position)?;
+        Ok(recorded.map(|recorded| (now.0.saturating_sub(recorded.stamp.recorded_time.0) / 1_000).max(0) as u64))
+    }
+}
+
+fn standstill(running: &Running, inner: &mut Inner, unseen: u64, now: Timestamp) -> Standstill {
+    let compiled = running.compiled();
+    let summary = inner.deliveries.summary();
+    let in_flight = |inner: &Inner| {
+        let due = |(id, delivery): (DeliveryId, &quipu_domain::delivery::Delivery)| match delivery.phase {
+            Phase::InFlight { deadline, .. } => Some((id.position, deadline)),
+            _ => None,
+        };
+        inner.deliveries.iter().filter_map(due).take(NAMED_MAX).collect::<Vec<_>>()
+    };
+    if compiled.definition.paused {
+        return Standstill::Paused;
+    }
+    if inner.deliveries.is_available(&compiled.rules) {
+        if let Some(limit) = compiled.definition.rate_limit
+            && inner.bucket.available(limit, now) == 0
+            && let Some(until) = inner.bucket.next(limit)
+        {
+            return Standstill::RateLimited { until };
+        }
+        return Standstill::NobodyAsks { ready: summary.ready };
+    }
+    if unseen > 0 && inner.deliveries.has_room(&compiled.rules) {
+        return Standstill::CatchingUp { events: unseen };
+    }
+    if !inner.queue.is_empty() && inner.deliveries.has_room(&compiled.rules) {
+        return Standstill::NobodyAsks { ready: inner.queue.len() };
+    }
+    if summary.in_flight > 0 {
+        return Standstill::WaitingForAcks { deliveries: in_flight(inner), count: summary.in_flight };
+    }
+    let waiting = inner.deliveries.iter().filter_map(|(id, delivery)| match delivery.phase {
+        Phase::Waiting { until } => Some((until, id.position)),
+        _ => None,
+    });
+    if let Some((until, position)) = waiting.min() {
+        return Standstill::WaitingForRetry { position, until, count: summary.waiting };
+    }
+    let parked = inner.deliveries.iter().find_map(|(id, delivery)| match delivery.phase {
+        Phase::Parked { dead_letter } => Some((id.position, dead_letter)),
+        _ => None,
+    });
+    match parked {
+        Some((position, dead_letter)) => Standstill::KeyParked { position, dead_letter },
+        None => Standstill::NoMatchSince { position: inner.deliveries.scan() },
+    }
+}
+
+impl std::fmt::Display for Standstill {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Paused => f.write_str("It is paused; resume it."),
+            Self::NoMatchSince { position } => {
+                write!(
+                    f,
+                    "Idle: every event up to position {position} was looked at, and none that matches is unfinished."
+                )
+            }
+            Self::WaitingForAcks { deliveries, count } => {
+                let (position, due) = deliveries.first().copied().unwrap_or_default();
+                write!(f, "Waiting for answers to {count} deliveries, the oldest of position {position}, due {due}.")
+            }
+            Self::KeyParked { position, dead_letter } => write!(
+                f,
+                "A key is parked by the event at position {position}; redrive or discard dead letter {dead_letter}."
+            ),
+            Self::WaitingForRetry { position, until, count } => {
+                write!(f, "{count} deliveries wait for their next attempt; position {position} is tried at {until}.")
+            }
+            Self::RateLimited { until } => write!(f, "The rate limit lets the next delivery go at {until}."),
+            Self::CatchingUp { events } => write!(f, "Catching up: {events} events are still to be looked at."),
+            Self::NobodyAsks { ready } => write!(f, "{ready} deliveries are ready, and no consumer asks for them."),
+        }
+    }
+}

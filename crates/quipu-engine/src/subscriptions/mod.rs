@@ -1,0 +1,140 @@
+//! Subscriptions: durable, named followers that deliver to somebody. What is here meets the rules of
+//! `quipu_domain::delivery` with the log: definitions, routing, consumers, dead letters, and why nothing moves.
+//!
+//! Acknowledgements and attempts are in memory first and in the log at most [`CHECKPOINT_MS`] later, in one commit for
+//! all subscriptions of a tenant: after a crash at most those are repeated, and nothing is skipped.
+
+mod checkpoint;
+mod consume;
+mod dead_letter;
+mod define;
+mod explain;
+mod fill;
+mod key;
+mod records;
+mod refusal;
+mod router;
+mod running;
+
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
+
+use parking_lot::{Mutex, RwLock};
+use quipu_store::Record;
+use serde_json::value::RawValue;
+
+use crate::options::Random;
+
+pub use consume::{Answer, Handed, Transformed};
+pub use dead_letter::{DeadLetterFilter, DeadLetterGroup};
+pub use define::{SubscriptionInfo, WatchGuard};
+pub use explain::{Explained, Lag, Standstill};
+pub use records::{DeadLetter, DeadLetterLine, DeadLetterState};
+pub use refusal::{NotDone, SubscriptionRefusal};
+pub use running::Counts;
+
+pub(crate) use records::FoldedSubscriptions;
+pub(crate) use running::{Compiled, Running};
+
+use router::Router;
+
+/// How long acknowledgements and attempts may be in memory only, milliseconds.
+pub const CHECKPOINT_MS: u64 = 100;
+/// A commit of progress takes up no further subscription when it has this many bytes.
+const COMMIT_BYTES: usize = 4 << 20;
+/// Most subscriptions of a tenant: each takes a few KiB when idle.
+pub const SUBSCRIPTIONS_MAX: usize = 10_000;
+
+/// The subscriptions of a tenant while they run.
+pub(crate) struct Subscriptions {
+    running: RwLock<BTreeMap<String, Arc<Running>>>,
+    router: Mutex<Router>,
+    /// As in the router, for those who do not have its lock.
+    routed_to: AtomicU64,
+    /// How many the router feeds.
+    attached: AtomicUsize,
+    /// Those that are durable.
+    dead_letters: RwLock<BTreeMap<u64, Arc<DeadLetterLine>>>,
+    last_dead_letter: AtomicU64,
+    /// Dead letters that were decided about, and are shown as such when that is durable.
+    claimed: Mutex<HashSet<u64>>,
+    /// Edited copies that are not durable yet.
+    copies: Mutex<HashMap<u64, Box<RawValue>>>,
+    /// Decisions about dead letters whose subscription is gone.
+    drafts: Mutex<Vec<Record>>,
+    /// Changes of definitions and commits of progress are made one at a time.
+    changing: Mutex<Unsent>,
+    /// When dead letters are looked for next that were kept long enough, microseconds.
+    retention_due: AtomicI64,
+    chance: AtomicU64,
+    next_watcher: AtomicU64,
+}
+
+/// Records of progress that the log did not take yet, commit by commit.
+#[derive(Default)]
+struct Unsent(VecDeque<Vec<Record>>);
+
+impl Unsent {
+    /// Adds what belongs together: to the last commit, unless that has enough.
+    fn push(&mut self, records: Vec<Record>) {
+        if records.is_empty() {
+            return;
+        }
+        let is_small = |last: &Vec<Record>| last.iter().map(|record| record.body.len()).sum::<usize>() < COMMIT_BYTES;
+        match self.0.back_mut().filter(|last| is_small(last)) {
+            Some(last) => last.extend(records),
+            None => self.0.push_back(records),
+        }
+    }
+}
+
+impl Subscriptions {
+    /// As the log left them. `position` is the newest event's.
+    pub fn new(folded: &FoldedSubscriptions, position: u64, random: &dyn Random) -> Self {
+        let mut router = Router::after(position);
+        let mut running = BTreeMap::new();
+        for (name, folded) in &folded.subscriptions {
+            // What was accepted once is accepted again, unless a rule became stricter: then it stays paused.
+            let compiled = Compiled::new(name, folded.definition.as_ref().clone());
+            let compiled = compiled.unwrap_or_else(|_| Compiled::unreadable());
+            let one = Running::new(name, compiled, &folded.saved);
+            router.define(&one);
+            running.insert(name.clone(), one);
+        }
+        let mut seed = [0; 8];
+        random.fill(&mut seed);
+        Self {
+            running: RwLock::new(running),
+            router: Mutex::new(router),
+            routed_to: AtomicU64::new(position),
+            attached: AtomicUsize::new(0),
+            dead_letters: RwLock::new(folded.dead_letters.clone()),
+            last_dead_letter: AtomicU64::new(folded.last_dead_letter),
+            changing: Mutex::default(),
+            claimed: Mutex::default(),
+            copies: Mutex::default(),
+            drafts: Mutex::default(),
+            retention_due: AtomicI64::new(i64::MIN),
+            chance: AtomicU64::new(u64::from_le_bytes(seed)),
+            next_watcher: AtomicU64::new(0),
+        }
+    }
+
+    fn all(&self) -> Vec<Arc<Running>> {
+        self.running.read().values().cloned().collect()
+    }
+
+    /// A number that nobody guesses who has not seen the ones before: names an attempt (SplitMix64 of a random start).
+    fn token(&self) -> u64 {
+        let mut z = self.chance.fetch_add(0x9E37_79B9_7F4A_7C15, Ordering::Relaxed);
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    /// Uniform in 0 to 1.
+    fn chance(&self) -> f64 {
+        (self.token() >> 11) as f64 / (1u64 << 53) as f64
+    }
+}

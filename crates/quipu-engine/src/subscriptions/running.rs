@@ -1,0 +1,158 @@
+//! One subscription while it runs: its definition, compiled, and its deliveries.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use parking_lot::{Mutex, RwLock};
+use quipu_domain::delivery::{Deliveries, DeliveryId, GivenUp, Key, Rules, Saved, TokenBucket};
+use quipu_domain::{Event, Pattern, Stamp, Subscription, Timestamp};
+use quipu_store::{Record, TermHasher};
+
+use super::key::{KeyOf, expiry};
+use super::refusal::SubscriptionRefusal;
+use crate::transform::Transformer;
+
+/// Events that the router has found for a subscription and nobody has asked for yet: 48 bytes each. One whose consumer
+/// is slower than that reads the log itself.
+const QUEUE_MAX: usize = 1_024;
+
+/// A definition, checked and compiled.
+pub(crate) struct Compiled {
+    pub definition: Arc<Subscription>,
+    pub pattern: Option<Pattern>,
+    pub transformer: Option<Transformer>,
+    pub rules: Rules,
+    pub key: KeyOf,
+}
+
+/// An event that matches.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Matched {
+    pub position: u64,
+    pub key: Option<Key>,
+    pub expires: Option<Timestamp>,
+}
+
+/// Called when there may be something to hand out.
+pub(crate) type Watcher = Arc<dyn Fn() + Send + Sync>;
+
+pub(crate) struct Running {
+    pub name: Arc<str>,
+    pub compiled: RwLock<Arc<Compiled>>,
+    pub inner: Mutex<Inner>,
+    pub watchers: Mutex<Vec<(u64, Watcher)>>,
+}
+
+pub(crate) struct Inner {
+    pub deliveries: Deliveries,
+    /// What the router has found, in order.
+    pub queue: VecDeque<Matched>,
+    /// Whether the router feeds the queue: everything up to where it is, and behind the scan position, is in it.
+    pub is_attached: bool,
+    pub bucket: TokenBucket,
+    /// Dead letters and decisions that go into the next commit of progress.
+    pub drafts: Vec<Record>,
+    /// Deliveries that were given up and have no dead letter yet: the event must be read for it.
+    pub given_up: VecDeque<(DeliveryId, GivenUp)>,
+    pub counts: Counts,
+    pub is_deleted: bool,
+}
+
+/// What happened to deliveries since the process started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Handed out, attempts counted each.
+    pub handed_out: u64,
+    /// Acknowledged.
+    pub acknowledged: u64,
+    /// Attempts that failed.
+    pub failed: u64,
+    /// Ended as dead letters.
+    pub dead_lettered: u64,
+    /// Expired before they were delivered.
+    pub expired: u64,
+}
+
+impl Compiled {
+    pub fn new(name: &str, definition: Subscription) -> Result<Self, SubscriptionRefusal> {
+        definition.check().map_err(SubscriptionRefusal::Invalid)?;
+        let pattern = definition.pattern.as_ref().map(|pattern| Pattern::parse(pattern.get())).transpose();
+        let pattern = pattern.map_err(SubscriptionRefusal::InvalidPattern)?;
+        let transformer =
+            definition.transform.as_ref().map(|transform| Transformer::compile(transform, name)).transpose();
+        let transformer = transformer.map_err(SubscriptionRefusal::InvalidTransform)?;
+        let (rules, key) = (definition.rules(), KeyOf::new(&definition));
+        Ok(Self { definition: Arc::new(definition), pattern, transformer, rules, key })
+    }
+
+    /// Stands for a definition that this version does not accept any more: nothing is delivered until it is changed.
+    pub fn unreadable() -> Self {
+        let definition = Subscription { paused: true, ..Subscription::default() };
+        let (rules, key) = (definition.rules(), KeyOf::new(&definition));
+        Self { definition: Arc::new(definition), pattern: None, transformer: None, rules, key }
+    }
+
+    pub fn matches(&self, event: &Event<'_>, stamp: &Stamp) -> bool {
+        self.pattern.as_ref().is_none_or(|pattern| pattern.matches_event(event, Some(stamp)))
+    }
+
+    pub fn matched(&self, event: &Event<'_>, position: u64, hasher: &TermHasher) -> Matched {
+        Matched { position, key: self.key.of(event, hasher), expires: expiry(event) }
+    }
+}
+
+impl Running {
+    pub fn new(name: &str, compiled: Compiled, saved: &Saved) -> Arc<Self> {
+        let inner = Inner {
+            deliveries: Deliveries::restore_from(saved),
+            queue: VecDeque::new(),
+            is_attached: false,
+            bucket: TokenBucket::default(),
+            drafts: Vec::new(),
+            given_up: VecDeque::new(),
+            counts: Counts::default(),
+            is_deleted: false,
+        };
+        Arc::new(Self {
+            name: name.into(),
+            compiled: RwLock::new(Arc::new(compiled)),
+            inner: Mutex::new(inner),
+            watchers: Mutex::default(),
+        })
+    }
+
+    pub fn compiled(&self) -> Arc<Compiled> {
+        Arc::clone(&self.compiled.read())
+    }
+
+    /// Tells whoever waits that there may be something to hand out. Not while `inner` is locked.
+    pub fn wake(&self) {
+        let watchers: Vec<Watcher> = self.watchers.lock().iter().map(|(_, watcher)| Arc::clone(watcher)).collect();
+        watchers.iter().for_each(|watcher| watcher());
+    }
+}
+
+impl Inner {
+    /// When something becomes due: a deadline, a retry, or the rate limit's next delivery.
+    pub fn next_due(&self, compiled: &Compiled, now: Timestamp) -> Option<Timestamp> {
+        let is_available = self.deliveries.is_available(&compiled.rules);
+        let rate = compiled.definition.rate_limit.filter(|_| is_available).and_then(|limit| self.bucket.next(limit));
+        // Whoever waits for the rate limit was told when its time came.
+        self.deliveries.next_due().into_iter().chain(rate.filter(|rate| *rate > now)).min()
+    }
+
+    /// Takes what the router found. A full queue detaches the subscription: it then reads the log itself.
+    pub fn feed(&mut self, found: &[Matched]) -> bool {
+        if !self.is_attached {
+            return false;
+        }
+        for matched in found {
+            if self.queue.len() >= QUEUE_MAX {
+                self.is_attached = false;
+                break;
+            }
+            self.queue.push_back(*matched);
+        }
+        true
+    }
+}

@@ -1,0 +1,25 @@
+//! Webhooks: one event sent to one endpoint, once. Whether, when and how often is decided by whoever calls
+//! [`Webhooks::send`]; here is what goes over the wire, to which addresses, and what the answer means.
+//!
+//! Sources: Standard Webhooks 1.0.0 (signature, headers, statuses) and CloudEvents HTTP protocol binding 1.0.2.
+
+mod address;
+mod answer;
+mod block;
+mod connector;
+mod endpoint;
+mod message;
+mod resolver;
+mod send;
+mod signature;
+mod trust;
+
+pub use address::{Addresses, RefusedAddress};
+pub use answer::Answer;
+pub use block::{Block, InvalidBlock};
+pub use endpoint::{Endpoint, InvalidUrl};
+pub use message::Transformed;
+pub use resolver::Resolver;
+pub use send::{Call, Options, Webhooks};
+pub use signature::{InvalidSecret, Secret, sign};
+pub use trust::InvalidAuthorities;

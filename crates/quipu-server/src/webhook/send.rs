@@ -1,0 +1,222 @@
+//! One call of one endpoint: what is sent, within which time, and what is read of the answer.
+//!
+//! Redirects are not followed: Standard Webhooks calls them failures, and each hop would be another address to check.
+//! No proxy is used, whatever the environment says, since the address that is checked must be the endpoint's.
+
+use std::error::Error;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use quipu_domain::delivery::Failure;
+use quipu_domain::{Event, PushMode, Stamp, Timestamp};
+
+use super::connector::{Checked, Connector};
+use super::message::{self, Message};
+use super::{Addresses, Answer, Block, Endpoint, InvalidAuthorities, InvalidUrl, Resolver, Secret, Transformed};
+use super::{answer, sign, trust};
+
+/// How much of an answer's body is kept.
+const BODY_BYTES_MAX: usize = 512;
+/// How much of an answer's body is read: a connection is used again when nothing is left on it, and a new one costs more
+/// than a page of text that nobody wants.
+const BODY_BYTES_READ_MAX: usize = 16 << 10;
+/// How long an answer's body is waited for: the status has decided already.
+const BODY_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long a connection may be idle before it is closed from this side. Many servers close after 5 s; a request that
+/// crosses their close would be a failure.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
+/// Most idle connections that are kept to one endpoint.
+const IDLE_MAX: usize = 256;
+/// Most bytes of an answer's head, and of its body that are read at once.
+const BUFFER_BYTES_MAX: usize = 64 << 10;
+
+const USER_AGENT: HeaderValue = HeaderValue::from_static(concat!("Quipu/", env!("CARGO_PKG_VERSION")));
+
+/// What may be called, and how.
+#[derive(Debug)]
+pub struct Options {
+    /// Blocks of addresses that may be called beside the public ones.
+    pub allowed: Vec<Block>,
+    /// Certificates of authorities, as PEM, that are trusted beside the machine's.
+    pub authorities_pem: Option<Vec<u8>>,
+    /// How names are turned into addresses.
+    pub resolver: Resolver,
+    /// How long a connection may take, TLS included. 10 seconds by default: the third try of TCP goes out after 3, the
+    /// fourth after 7, and an endpoint that cannot be reached is to fail as such before the 15 s that one has to answer.
+    pub connect_timeout: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        let connect_timeout = Duration::from_secs(10);
+        Self { allowed: Vec::new(), authorities_pem: None, resolver: Resolver::system(), connect_timeout }
+    }
+}
+
+/// Sends events to endpoints. Connections are kept and used again, so one is enough for all subscriptions.
+#[derive(Clone, Debug)]
+pub struct Webhooks {
+    client: Client<Connector, Full<Bytes>>,
+    addresses: Arc<Addresses>,
+}
+
+/// One call: which event, where to, and what is said about it.
+#[derive(Clone, Copy, Debug)]
+pub struct Call<'a> {
+    /// Where to.
+    pub endpoint: &'a Endpoint,
+    /// The name of the subscription.
+    pub subscription: &'a str,
+    /// What the delivery is known by, the same for all its attempts: the webhook's id.
+    pub idempotency_key: &'a str,
+    /// Which attempt it is, from 1.
+    pub attempt: u32,
+    /// The secrets that are valid, newest first. Without one nothing is signed.
+    pub secrets: &'a [Secret],
+    /// What time it is.
+    pub now: Timestamp,
+    /// How long the endpoint has to answer, from the look-up of its name to the head of its answer.
+    pub timeout: Duration,
+    /// How the event is written.
+    pub mode: PushMode,
+    /// The event.
+    pub event: &'a Event<'a>,
+    /// What the log added to it.
+    pub stamp: Option<&'a Stamp>,
+    /// What is sent instead of the event.
+    pub transformed: Option<Transformed<'a>>,
+}
+
+impl Webhooks {
+    /// Makes a sender. It connects to nobody yet.
+    ///
+    /// # Errors
+    /// The certificates in the options are none.
+    pub fn new(options: Options) -> Result<Self, InvalidAuthorities> {
+        let tls = trust::configuration(options.authorities_pem.as_deref())?;
+        let addresses = Arc::new(Addresses::new(options.allowed));
+        let checked = Checked { addresses: Arc::clone(&addresses), resolver: options.resolver };
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE_TIMEOUT)
+            .pool_max_idle_per_host(IDLE_MAX)
+            .http1_max_buf_size(BUFFER_BYTES_MAX)
+            .build(Connector::new(checked, tls, options.connect_timeout));
+        Ok(Self { client, addresses })
+    }
+
+    /// Reads the URL of an endpoint. An address in it is checked at once; where a name leads is seen at each
+    /// connection.
+    ///
+    /// # Errors
+    /// It is no URL that may be called, and why.
+    pub fn endpoint(&self, url: &str) -> Result<Endpoint, InvalidUrl> {
+        let endpoint = Endpoint::parse(url)?;
+        if let Some(address) = endpoint.address() {
+            self.addresses.check(address).map_err(InvalidUrl::new)?;
+        }
+        Ok(endpoint)
+    }
+
+    /// Calls an endpoint once.
+    pub async fn send(&self, call: Call<'_>) -> Answer {
+        let started = Instant::now();
+        let answered = tokio::time::timeout(call.timeout, self.client.request(call.request())).await;
+        let duration = started.elapsed();
+        let failed = |failure: Failure| Answer::Failed { failure: failure.cut(), duration, retry_after: None };
+        match answered {
+            Err(_) => failed(Failure::new(format!("no answer within {} ms", call.timeout.as_millis()))),
+            Ok(Err(error)) => failed(Failure::new(in_words(&error, call.endpoint))),
+            Ok(Ok(response)) => judge(response, call.now, duration, call.timeout.saturating_sub(duration)).await,
+        }
+    }
+}
+
+impl Call<'_> {
+    fn request(&self) -> Request<Full<Bytes>> {
+        let Message { mut headers, body } = match self.transformed {
+            Some(outcome) => Message::of_outcome(self.event, self.stamp, outcome),
+            None => Message::of_event(self.event, self.stamp, self.mode),
+        };
+        let id = message::webhook_id(self.idempotency_key);
+        let seconds = self.now.0.div_euclid(1_000_000);
+        if !self.secrets.is_empty() {
+            headers.insert("webhook-signature", sign(self.secrets, &id, seconds, &body));
+        }
+        headers.insert("webhook-id", HeaderValue::try_from(id).expect("what a header cannot take is encoded"));
+        headers.insert("webhook-timestamp", seconds.into());
+        headers.insert("quipu-subscription", message::value(self.subscription));
+        headers.insert("quipu-attempt", self.attempt.into());
+        headers.insert(header::USER_AGENT, USER_AGENT);
+        let mut request = Request::new(Full::new(body));
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = self.endpoint.uri().clone();
+        *request.headers_mut() = headers;
+        request
+    }
+}
+
+/// What an answer means.
+async fn judge(response: Response<Incoming>, now: Timestamp, duration: Duration, left: Duration) -> Answer {
+    let (head, body) = response.into_parts();
+    // Read on success too, for the sake of the connection.
+    let body = beginning(body, left.min(BODY_TIMEOUT)).await;
+    if head.status.is_success() {
+        return Answer::Delivered { status: head.status.as_u16(), duration };
+    }
+    let mut failure = Failure::new(answer::reason(head.status));
+    failure.status = Some(head.status.as_u16());
+    failure.body = Some(String::from_utf8_lossy(&body).into_owned());
+    let failure = failure.cut();
+    if head.status == StatusCode::GONE {
+        return Answer::Gone { failure, duration };
+    }
+    let answered = Timestamp(now.0.saturating_add(i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)));
+    Answer::Failed { failure, duration, retry_after: answer::retry_after(head.status, &head.headers, answered) }
+}
+
+/// The first [`BODY_BYTES_MAX`] of a body, or what comes of them in time. A connection with more on it than is read is
+/// closed.
+async fn beginning(mut body: Incoming, timeout: Duration) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let reading = async {
+        let mut read = 0;
+        while read < BODY_BYTES_READ_MAX
+            && let Some(Ok(frame)) = body.frame().await
+        {
+            let data = frame.into_data().unwrap_or_default();
+            read += data.len();
+            bytes.extend_from_slice(&data[..data.len().min(BODY_BYTES_MAX - bytes.len())]);
+        }
+    };
+    // Too late: what has come is what there is.
+    let _ = tokio::time::timeout(timeout, reading).await;
+    bytes
+}
+
+/// An error of the client and its causes, without the path of the URL.
+fn in_words(error: &hyper_util::client::legacy::Error, endpoint: &Endpoint) -> String {
+    let mut words = match error.is_connect() {
+        true => format!("could not connect to {endpoint}"),
+        false => format!("the connection to {endpoint} failed"),
+    };
+    let mut last = String::new();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let text = error.to_string();
+        // Some errors say what their cause says.
+        if text != last {
+            words.push_str(": ");
+            words.push_str(&text);
+        }
+        last = text;
+        cause = error.source();
+    }
+    words
+}
