@@ -261,14 +261,38 @@ fn disk_bytes(folder: &Path) -> u64 {
     entries.map(|e| if e.path().is_dir() { disk_bytes(&e.path()) } else { e.metadata().map_or(0, |m| m.len()) }).sum()
 }
 
-/// Fills a store in batches of 1,000 over 1 million streams; appends/s of the last million at each mark.
-fn fill(tenant: &Arc<Tenant>, from: u64, to: u64) -> f64 {
+/// CPU time of this process so far, its own and the kernel's for it. Counted in ticks of 10 ms.
+fn cpu_seconds() -> f64 {
+    let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let after_name = stat.rsplit(')').next().unwrap_or_default();
+    let ticks = after_name.split_whitespace().skip(11).take(2);
+    ticks.filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() / 100.0
+}
+
+/// Calls that read, of this process so far: an append that looks into files shows here.
+fn reads() -> f64 {
+    let io = fs::read_to_string("/proc/self/io").unwrap_or_default();
+    let count = io.lines().find_map(|line| line.strip_prefix("syscr: "));
+    count.and_then(|count| count.parse().ok()).unwrap_or_default()
+}
+
+/// What the last million appends took.
+struct Filled {
+    events_s: f64,
+    /// Unlike the rate, nearly the same on a machine that does other things too.
+    cpu_us: f64,
+    /// For one event.
+    reads: f64,
+}
+
+/// Fills a store in batches of 1,000 over 1 million streams.
+fn fill(tenant: &Arc<Tenant>, from: u64, to: u64) -> Filled {
     let (sender, done) = mpsc::sync_channel(4);
     let mut waiting = 0;
-    let mut last_million = Instant::now();
+    let mut begin = (Instant::now(), cpu_seconds(), reads());
     for start in (from..to).step_by(1_000) {
         if start + 1_000_000 == to {
-            last_million = Instant::now();
+            begin = (Instant::now(), cpu_seconds(), reads());
         }
         if waiting == 4 {
             let _: bool = done.recv().expect("a reply");
@@ -280,7 +304,12 @@ fn fill(tenant: &Arc<Tenant>, from: u64, to: u64) -> f64 {
         waiting += 1;
     }
     (0..waiting).for_each(|_| assert!(done.recv().expect("a reply")));
-    1e6 / last_million.elapsed().as_secs_f64()
+    let count = (to - from).min(1_000_000) as f64;
+    Filled {
+        events_s: count / begin.0.elapsed().as_secs_f64(),
+        cpu_us: (cpu_seconds() - begin.1) / count * 1e6,
+        reads: (reads() - begin.2) / count,
+    }
 }
 
 /// A large store: appends at 1, 10 and 30 million events, opening, memory, reading. `--events` sets the last mark.
@@ -290,7 +319,7 @@ fn large(folder: &Path, events: u64, report: &mut Report) {
     for mark in [1_000_000, 10_000_000, 30_000_000].into_iter().filter(|mark| *mark <= events) {
         let engine = engine(&path);
         let tenant = engine.tenant("default").expect("opened");
-        let rate = fill(&tenant, at, mark);
+        let filled = fill(&tenant, at, mark);
         at = mark;
         let single = {
             let start = Instant::now();
@@ -303,7 +332,9 @@ fn large(folder: &Path, events: u64, report: &mut Report) {
         report.add(
             &format!("append_at_{}_million", mark / 1_000_000),
             &[
-                ("events_s", rate),
+                ("events_s", filled.events_s),
+                ("cpu_us", filled.cpu_us),
+                ("reads", filled.reads),
                 ("single_us", single),
                 ("resident_mb", resident_mb()),
                 ("streams", stats.streams as f64),
@@ -342,11 +373,14 @@ fn die(path: &Path) -> ! {
 
 fn open_and_read(path: &Path, events: u64, report: &mut Report) {
     let million = events / 1_000_000;
-    let start = Instant::now();
+    let (start, cpu) = (Instant::now(), cpu_seconds());
     let engine = engine(path);
     let tenant = engine.tenant("default").expect("opened");
-    let seconds = start.elapsed().as_secs_f64();
-    report.add(&format!("open_clean_{million}_million"), &[("seconds", seconds), ("resident_mb", resident_mb())]);
+    let (seconds, cpu) = (start.elapsed().as_secs_f64(), cpu_seconds() - cpu);
+    report.add(
+        &format!("open_clean_{million}_million"),
+        &[("seconds", seconds), ("cpu_seconds", cpu), ("resident_mb", resident_mb())],
+    );
     sequential_read(&tenant, million, report);
     let (mut times, mut found) = (Vec::new(), 0);
     for i in 0..3_000u64 {

@@ -9,6 +9,7 @@ use quipu_store::{Commit, Fault, Record, RecordKind, snapshot};
 use crate::decide::{Turn, Window};
 use crate::fold::Fold;
 use crate::mailbox::Input;
+use crate::opening::is_in_window;
 use crate::tenant::Tenant;
 
 /// What one turn of the loop takes at most: longer turns would make the first of them wait for the last.
@@ -90,15 +91,26 @@ impl Tenant {
     fn write_runs_that_wait(&self) {
         while self.index.sealing() > SEALING_MAX && self.poison().is_none() {
             self.flush();
-            match self.maintain() {
-                Ok(true) => {}
-                Ok(false) => return,
-                Err(fault) => {
-                    *self.stuck.lock() = Some(fault);
-                    return;
-                }
+            // Not a snapshot: it is no memory that waits.
+            if !matches!(self.write_run(), Ok(true)) {
+                return;
             }
         }
+    }
+
+    /// Writes the index run of the oldest full memtable. Returns whether there was one. While too many wait because they
+    /// cannot be written, appends are refused.
+    fn write_run(&self) -> Result<bool, Fault> {
+        let written = self.index.maintain(self.position());
+        let mut stuck = self.stuck.lock();
+        // Counted under the lock, since another thread may have written those that this one could not: whoever writes
+        // the last that is too many comes here after that.
+        match &written {
+            _ if self.index.sealing() <= SEALING_MAX => *stuck = None,
+            Err(fault) => *stuck = Some(fault.clone()),
+            Ok(_) => {}
+        }
+        written
     }
 
     fn take_inputs(&self) -> Vec<Input> {
@@ -181,30 +193,22 @@ impl Tenant {
     /// Background work: writes the index run of a full memtable and a snapshot. Returns whether there was any.
     ///
     /// # Errors
-    /// The disk refused. Nothing is lost: both are caches, and the work stays to be done.
+    /// The disk refused. Nothing is lost: both are caches. A run stays to be written, and too many of them stop
+    /// appends; a snapshot is written with the next run, and until then opening reads more of the log.
     pub fn maintain(&self) -> Result<bool, Fault> {
-        let window = self.position().saturating_sub(self.options.dedup_window_events);
-        if !self.index.maintain(self.position())? {
+        let _one_at_a_time = self.maintainer.lock();
+        if !self.write_run()? {
             return Ok(false);
         }
-        *self.stuck.lock() = None;
-        self.forget_old_pairs(window)?;
         let fold = self.decider.lock().clone();
+        let window = Window::of(&self.options);
+        self.index
+            .forget_pairs(|position| is_in_window(&self.index, self.log.as_ref(), window, &fold.tail, position))?;
         // The copy may rest on commits that are not durable yet; the snapshot must not.
         if self.log.complete()? >= fold.tail.number {
             snapshot::write(self.world.storage.as_ref(), &self.snapshots(), fold.tail.number, &fold.encode())?;
         }
         Ok(true)
-    }
-
-    /// Moves the filter's window, if the oldest event that the count alone would drop is old enough.
-    fn forget_old_pairs(&self, position: u64) -> Result<(), Fault> {
-        let Some(recorded) = self.event_at(position)? else { return Ok(()) };
-        let age_end = recorded.stamp.recorded_time.plus_ms(self.options.dedup_window_ms);
-        if age_end < self.world.clock.now() {
-            self.index.forget_pairs_before(position);
-        }
-        Ok(())
     }
 
     /// Writes the mark that says that everything is durable, if the log has none at its end.

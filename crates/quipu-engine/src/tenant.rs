@@ -40,6 +40,8 @@ pub struct Tenant {
     pub(crate) written: Mutex<VecDeque<Written>>,
     /// Serializes flushes, so that replies are sent in order.
     pub(crate) flusher: Mutex<()>,
+    /// Serializes maintenance: two threads must not write one snapshot.
+    pub(crate) maintainer: Mutex<()>,
     pub(crate) durable_position: AtomicU64,
     pub(crate) durable_commit: AtomicU64,
     pub(crate) streams: AtomicU64,
@@ -145,6 +147,7 @@ impl Tenant {
             decider: Mutex::new(fold),
             written: Mutex::default(),
             flusher: Mutex::new(()),
+            maintainer: Mutex::new(()),
             poison: OnceLock::new(),
             stuck: Mutex::default(),
             watchers: RwLock::default(),

@@ -4,7 +4,7 @@
 //! Runs are caches of the log: those that are missing, damaged or from another time are rebuilt, at opening or when
 //! the damage is met.
 
-use std::ops::RangeInclusive;
+use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
@@ -160,13 +160,12 @@ impl Index {
         while first > 0 && is_in_window(runs[first - 1].end_position() - 1)? {
             first -= 1;
         }
+        // Anew, in the order of positions: the runs that replaying the log has written are in it already.
+        let mut filter = DedupFilter::default();
         for run in &runs[first..] {
-            let keys = self.ask(run, |run| {
-                let mut keys = Vec::new();
-                run.each_pair(|key| keys.push(key)).map(|()| keys)
-            })?;
-            self.filter.write().add(run.end_position(), keys);
+            filter.add(run.first_position()..run.end_position(), &self.ask(run, Run::pairs)?);
         }
+        *self.filter.write() = filter;
         Ok(())
     }
 
@@ -260,8 +259,10 @@ impl Index {
             return Ok(false);
         }
         let run = Arc::new(run::write(self.storage.as_ref(), &self.folder, &table)?);
+        let mut keys: Vec<u64> = table.ids().keys().collect();
+        keys.sort_unstable();
         // The filter first: whoever sees the run must see its keys.
-        self.filter.write().add(run.end_position(), table.ids().keys());
+        self.filter.write().add(run.first_position()..run.end_position(), &keys);
         let mut tables = self.tables.write();
         self.runs.write().push(run);
         tables.sealing.remove(0);
@@ -269,9 +270,15 @@ impl Index {
         Ok(true)
     }
 
-    /// Drops from the filter what lies before a position: pairs there are outside of the deduplication window.
-    pub fn forget_pairs_before(&self, position: u64) {
-        self.filter.write().forget_before(position);
+    /// Drops from the filter what has left the deduplication window, by its last position.
+    pub fn forget_pairs(&self, is_in_window: impl Fn(u64) -> Result<bool, Fault>) -> Result<(), Fault> {
+        loop {
+            let oldest_end = self.filter.read().oldest_end();
+            match oldest_end {
+                Some(end) if !is_in_window(end - 1)? => self.filter.write().forget_before(end),
+                _ => return Ok(()),
+            }
+        }
     }
 
     /// Runs a look-up in a run; a damaged run is rebuilt first and asked again.
@@ -312,15 +319,28 @@ impl Index {
     /// before.
     pub fn pairs_in_runs(&self, keys: &[u64]) -> Result<(Vec<Vec<u64>>, u64), Fault> {
         // In this order: keys are in the filter before their run is seen.
-        let runs = self.runs.read().clone();
-        let may_hold = self.filter.read().may_hold_any(keys);
+        let covered = self.covered_to();
+        let may_hold = self.filter.read().find(keys);
         let mut all = vec![Vec::new(); keys.len()];
-        for (found, key) in all.iter_mut().zip(keys).zip(may_hold).filter_map(|(both, may)| may.then_some(both)) {
-            for run in runs.iter().rev() {
-                found.extend(self.ask(run, |run| run.pairs_in(*key..=*key))?);
-            }
+        for (index, positions) in may_hold {
+            all[index].extend(self.pairs_between(keys[index], positions)?);
         }
-        Ok((all, runs.last().map_or(1, |run| run.end_position())))
+        Ok((all, covered))
+    }
+
+    /// Positions of events with this pair key, newest first, in the runs that hold any of some positions.
+    fn pairs_between(&self, key: u64, positions: Range<u64>) -> Result<Vec<u64>, Fault> {
+        let runs: Vec<Arc<Run>> = {
+            let runs = self.runs.read();
+            let first = runs.partition_point(|run| run.end_position() <= positions.start);
+            let end = runs.partition_point(|run| run.first_position() < positions.end);
+            runs.get(first..end).unwrap_or_default().to_vec()
+        };
+        let mut found = Vec::new();
+        for run in runs.iter().rev() {
+            found.extend(self.ask(run, |run| run.pairs_in(key..=key))?);
+        }
+        Ok(found)
     }
 
     /// Positions of events with this pair key from `from` on, newest first: the memtables, and runs newer than that.
@@ -333,12 +353,10 @@ impl Index {
         let oldest = tables.sealing.first().map_or(tables.open.first_position(), |table| table.first_position());
         drop(tables);
         if oldest > from {
-            let runs = self.runs.read().clone();
-            for run in runs.iter().rev().skip_while(|run| run.first_position() >= oldest) {
-                if run.end_position() <= from {
-                    break;
-                }
-                found.extend(self.ask(run, |run| run.pairs_in(key..=key))?);
+            // A memtable is taken away after its keys are in the filter.
+            let may_hold = self.filter.read().find(&[key]);
+            for (_, positions) in may_hold {
+                found.extend(self.pairs_between(key, positions.start.max(from)..positions.end.min(oldest))?);
             }
         }
         Ok(found)

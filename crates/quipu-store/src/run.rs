@@ -192,8 +192,8 @@ fn patch_bitmaps<'a>(out: &mut Vec<u8>, bitmaps: &[Bitmap], blocks: impl Iterato
 }
 
 /// What a block says of one key.
-enum Positions {
-    Inline(Vec<u32>),
+enum Positions<'a> {
+    Inline(&'a [u32]),
     Bitmap { offset: u32, len: u32 },
 }
 
@@ -310,22 +310,23 @@ impl Run {
     }
 
     /// Calls `found` with each key of a block and what it says of it.
-    fn read_block(&self, fence: &Fence, mut found: impl FnMut(u64, Positions)) -> Result<(), Fault> {
+    fn read_block(&self, fence: &Fence, mut found: impl FnMut(u64, Positions<'_>)) -> Result<(), Fault> {
         let bytes = self.read_checked(u64::from(fence.offset), fence.len as usize)?;
         let mut reader = Reader::new(&bytes);
         let mut key = fence.key;
+        let mut inline = [0; INLINE_MAX];
         let mut read = || -> Option<()> {
             while !reader.rest().is_empty() {
                 key = key.checked_add(reader.varint()?)?;
                 let count = reader.varint()?;
                 if count <= INLINE_MAX as u64 {
+                    let inline = &mut inline[..count as usize];
                     let mut last = 0u32;
-                    let mut positions = Vec::with_capacity(count as usize);
-                    for _ in 0..count {
+                    for position in inline.iter_mut() {
                         last = last.checked_add(u32::try_from(reader.varint()?).ok()?)?;
-                        positions.push(last);
+                        *position = last;
                     }
-                    found(key, Positions::Inline(positions));
+                    found(key, Positions::Inline(inline));
                 } else {
                     found(key, Positions::Bitmap { offset: reader.u32()?, len: reader.u32()? });
                 }
@@ -335,31 +336,26 @@ impl Run {
         read().ok_or_else(|| self.damaged(u64::from(fence.offset)))
     }
 
-    fn resolve(&self, positions: Positions) -> Result<RoaringBitmap, Fault> {
-        match positions {
-            Positions::Inline(list) => {
-                RoaringBitmap::from_sorted_iter(list).map_err(|_| self.damaged(u64::from(self.locators_at)))
-            }
-            Positions::Bitmap { offset, len } => {
-                let bytes = self.read_checked(u64::from(offset), len as usize)?;
-                RoaringBitmap::deserialize_from(&bytes[..]).map_err(|_| self.damaged(u64::from(offset)))
-            }
+    /// Adds the positions of the keys in a range that a block speaks of.
+    fn look_into(&self, fence: &Fence, keys: &RangeInclusive<u64>, all: &mut RoaringBitmap) -> Result<(), Fault> {
+        let mut bitmaps = Vec::new();
+        self.read_block(fence, |key, positions| match positions {
+            _ if !keys.contains(&key) => {}
+            Positions::Inline(list) => all.extend(list),
+            Positions::Bitmap { offset, len } => bitmaps.push((offset, len)),
+        })?;
+        for (offset, len) in bitmaps {
+            let bytes = self.read_checked(u64::from(offset), len as usize)?;
+            *all |= RoaringBitmap::deserialize_from(&bytes[..]).map_err(|_| self.damaged(u64::from(offset)))?;
         }
+        Ok(())
     }
 
     fn lookup(&self, fences: &[Fence], keys: RangeInclusive<u64>) -> Result<RoaringBitmap, Fault> {
         let first = fences.partition_point(|fence| fence.key <= *keys.start()).saturating_sub(1);
         let mut all = RoaringBitmap::new();
         for fence in fences[first.min(fences.len())..].iter().take_while(|fence| fence.key <= *keys.end()) {
-            let mut found = Vec::new();
-            self.read_block(fence, |key, positions| {
-                if keys.contains(&key) {
-                    found.push(positions);
-                }
-            })?;
-            for positions in found {
-                all |= self.resolve(positions)?;
-            }
+            self.look_into(fence, &keys, &mut all)?;
         }
         Ok(all)
     }
@@ -375,22 +371,19 @@ impl Run {
         memtable::select(expr, &mut |key| self.lookup(&self.terms, key..=key).map(Some))
     }
 
-    /// Calls `found` with the key of every pair.
-    pub fn each_pair(&self, mut found: impl FnMut(u64)) -> Result<(), Fault> {
+    /// The key of every pair, sorted.
+    pub fn pairs(&self) -> Result<Vec<u64>, Fault> {
+        let mut keys = Vec::with_capacity(self.events.min(self.bytes) as usize);
         for fence in &self.ids {
-            self.read_block(fence, |key, _| found(key))?;
+            self.read_block(fence, |key, _| keys.push(key))?;
         }
-        Ok(())
+        Ok(keys)
     }
 
     /// Reads and checks every byte.
     pub fn check(&self) -> Result<(), Fault> {
         for fence in self.ids.iter().chain(&self.terms) {
-            let mut found = Vec::new();
-            self.read_block(fence, |_, positions| found.push(positions))?;
-            for positions in found {
-                self.resolve(positions)?;
-            }
+            self.look_into(fence, &(0..=u64::MAX), &mut RoaringBitmap::new())?;
         }
         let mut blocks = (0..self.events).step_by(LOCATORS_PER_BLOCK as usize);
         blocks.try_for_each(|at| self.locator(self.first_position + at).map(|_| ()))
@@ -417,7 +410,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let storage = DiskStorage::new(folder.path());
         let table = table();
-        let run = write(&storage, "", &table).unwrap();
+        let run = write(&storage, "index", &table).unwrap();
         assert_eq!((run.first_position(), run.end_position()), (101, 5_101));
         for expr in [
             Expr::Has(1),
@@ -444,14 +437,14 @@ mod tests {
     fn a_flipped_bit_is_noticed_wherever_it_is() {
         let folder = tempfile::tempdir().unwrap();
         let storage = DiskStorage::new(folder.path());
-        let path = write(&storage, "", &table()).unwrap().path().to_owned();
+        let path = write(&storage, "index", &table()).unwrap().path().to_owned();
         let whole = std::fs::read(folder.path().join(&path)).unwrap();
         for at in (0..whole.len()).step_by(997).chain(whole.len() - 70..whole.len()) {
             let mut flipped = whole.clone();
             flipped[at] ^= 16;
             std::fs::write(folder.path().join(&path), flipped).unwrap();
             let noticed = Run::open(&storage, &path).and_then(|run| run.check());
-            assert!(matches!(noticed, Err(Fault::Damaged { .. })), "byte {at}");
+            assert!(matches!(noticed, Err(Fault::Damaged { .. })), "byte {at}: {noticed:?}");
         }
     }
 }

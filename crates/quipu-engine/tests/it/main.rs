@@ -5,6 +5,7 @@
 
 mod append;
 mod damage;
+mod maintain;
 mod offline;
 mod operations;
 mod read;
