@@ -136,6 +136,19 @@ impl Quipu {
         results.remove(0).map_err(|refusal: SubscriptionRefusal| refusal.into())
     }
 
+    /// Says what became of many deliveries of one subscription, in this order. One result each.
+    ///
+    /// # Errors
+    /// There is no subscription of that name. A result is as [`Quipu::answer`] says.
+    pub fn answer_each(
+        &self,
+        subscription: &str,
+        answers: Vec<(&Delivery, Answer)>,
+    ) -> Result<Vec<Result<(), SubscriptionRefusal>>, Error> {
+        let answers = answers.into_iter().map(|(delivery, answer)| (delivery.id(), delivery.token(), answer)).collect();
+        Ok(self.tenant.answer(subscription, answers)?)
+    }
+
     /// A worker that runs a handler for each delivery of a subscription.
     pub fn worker(&self, subscription: &str) -> Worker {
         Worker::new(self.clone(), subscription)
