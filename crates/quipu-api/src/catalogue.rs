@@ -1,11 +1,16 @@
 //! The catalogue: everything that a user can do, one entry an operation. Routes, the OpenAPI document, the reference
 //! page and the names of commands are made from it, so they cannot drift apart.
 
+mod deadletter;
+mod delivery;
 mod follow;
+mod operation;
 mod pattern;
 mod publish;
 mod read;
+mod secret;
 mod state;
+mod subscription;
 
 use schemars::{Schema, SchemaGenerator};
 
@@ -26,6 +31,31 @@ pub const OPERATIONS: &[Operation] = &[
     follow::TAIL,
     follow::CONNECT,
     pattern::TEST,
+    subscription::CREATE,
+    subscription::LIST,
+    subscription::GET,
+    subscription::CHANGE,
+    subscription::DELETE,
+    subscription::PAUSE,
+    subscription::RESUME,
+    subscription::SEEK,
+    subscription::EXPLAIN,
+    delivery::PULL,
+    delivery::ANSWER,
+    deadletter::LIST,
+    deadletter::GROUPS,
+    deadletter::GET,
+    deadletter::REDRIVE,
+    deadletter::DISCARD,
+    operation::PREVIEW,
+    operation::CONFIRM,
+    operation::CANCEL,
+    operation::LIST,
+    operation::GET,
+    operation::ITEMS,
+    secret::LIST,
+    secret::ROTATE,
+    secret::ENDPOINT,
     state::CHECKPOINT,
     state::STATS,
     state::LIVE,
@@ -76,6 +106,10 @@ pub enum Method {
     Get,
     /// Writes.
     Post,
+    /// Puts something in the place of what was there.
+    Put,
+    /// Deletes.
+    Delete,
 }
 
 /// What a client needs to be allowed.
@@ -87,6 +121,10 @@ pub enum Permission {
     Read,
     /// To publish and append events.
     Append,
+    /// To take deliveries and answer them.
+    Consume,
+    /// To make, change and move subscriptions, and to decide about dead letters.
+    Manage,
     /// To see how the store is.
     Observe,
 }
@@ -131,6 +169,8 @@ impl Method {
         match self {
             Self::Get => "GET",
             Self::Post => "POST",
+            Self::Put => "PUT",
+            Self::Delete => "DELETE",
         }
     }
 }
@@ -142,6 +182,8 @@ impl Permission {
             Self::Open => "open",
             Self::Read => "read",
             Self::Append => "append",
+            Self::Consume => "consume",
+            Self::Manage => "manage",
             Self::Observe => "observe",
         }
     }
@@ -193,7 +235,11 @@ mod tests {
             assert!(!operation.summary.is_empty() && operation.description.ends_with('.'), "{name}");
             assert!(!operation.answers.is_empty() && !operation.example.answer.is_empty(), "{name}");
             assert!(!operation.permission.as_str().is_empty(), "{name}");
-            assert_eq!(operation.method == Method::Post, !operation.bodies.is_empty(), "{name}");
+            match operation.method {
+                Method::Get | Method::Delete => assert!(operation.bodies.is_empty(), "{name}"),
+                Method::Put => assert!(!operation.bodies.is_empty(), "{name}"),
+                Method::Post => {}
+            }
             assert_eq!(operation.example.body.is_some(), !operation.bodies.is_empty(), "{name}");
         }
     }

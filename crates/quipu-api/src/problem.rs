@@ -123,6 +123,23 @@ impl Problem {
     }
 }
 
+/// Reads a body that is one JSON object.
+///
+/// # Errors
+/// `malformed-json`, or `invalid-request`: it is JSON and not what was expected.
+pub(crate) fn read_json<T: serde::de::DeserializeOwned>(bytes: &[u8], expected: &str) -> Result<T, Problem> {
+    // serde reads an array as the fields of a struct in their order; nobody means that.
+    if bytes.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[') {
+        return Err(Problem::pointer("", format!("expected {expected}, found an array")));
+    }
+    serde_json::from_slice(bytes).map_err(|error| match error.classify() {
+        serde_json::error::Category::Data => Problem::pointer("", format!("expected {expected}: {error}")),
+        _ => Problem::new(Code::MalformedJson, format!("expected JSON, found {error}"))
+            .with("line", error.line())
+            .with("column", error.column()),
+    })
+}
+
 /// The head of a text that a stranger sent, short enough for a message.
 pub(crate) fn clip(text: &str) -> String {
     match text.char_indices().nth(80) {

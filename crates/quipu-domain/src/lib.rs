@@ -27,7 +27,7 @@ pub use pattern::{Explanation, Failure, Found, InvalidPattern, Matches, Pattern,
 pub use query::{Query, QueryItem};
 pub use subscription::{
     DeadLetterPolicy, InvalidSubscription, OnGivenUp, Ordering, Push, PushMode, StartAt, Subscription, Template,
-    Transform, is_subscription_name,
+    Transform, WriteOnly, is_subscription_name,
 };
 pub use timestamp::Timestamp;
 pub use trace::{Trace, TraceNode};

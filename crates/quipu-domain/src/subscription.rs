@@ -14,6 +14,8 @@ const ACK_DEADLINE_MS_MAX: u64 = 60 * 60 * 1_000;
 const IN_FLIGHT_MAX: u32 = 10_000;
 /// Ten years: whoever needs longer does not mean a dead letter.
 const RETENTION_MS_MAX: u64 = 10 * 365 * 24 * 60 * 60 * 1_000;
+/// Longest reason of a pause.
+const REASON_BYTES_MAX: usize = 512;
 
 /// A durable, named follower that delivers to somebody.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -61,6 +63,9 @@ pub struct Subscription {
     /// Whether deliveries are held back.
     #[serde(default)]
     pub paused: bool,
+    /// Why they are, where nobody asked for it: the endpoint answered that it is gone. Ends with the pause.
+    #[serde(rename = "pausedreason", default, skip_serializing_if = "Option::is_none")]
+    pub paused_reason: Option<String>,
 }
 
 /// Where a subscription begins.
@@ -146,7 +151,7 @@ pub struct Template {
 }
 
 /// An endpoint.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Push {
@@ -158,6 +163,33 @@ pub struct Push {
     /// How long the endpoint has to answer, milliseconds; 1 to 60,000.
     #[serde(rename = "timeoutms", default = "timeout_ms")]
     pub timeout_ms: u64,
+    /// How many webhooks a second the endpoint takes. Subscriptions that push to the same scheme, host and port share one
+    /// limit, the slowest of theirs.
+    #[serde(rename = "ratelimit", default, skip_serializing_if = "Option::is_none")]
+    pub rate_limit: Option<RateLimit>,
+    /// What webhooks are signed with: `whsec_` and the base64 of 24 to 64 random bytes. Only ever given, never shown or
+    /// recorded; made by the server without it.
+    #[serde(default, skip_serializing)]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<String>", extend("writeOnly" = true)))]
+    pub secret: Option<WriteOnly>,
+}
+
+/// A text that is given and never shown: neither by `Debug` nor in JSON.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct WriteOnly(String);
+
+impl WriteOnly {
+    /// The text, for whoever it was meant for.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for WriteOnly {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("WriteOnly(…)")
+    }
 }
 
 /// How a pushed event is written.
@@ -240,6 +272,15 @@ impl Subscription {
         if let Some(push) = &self.push {
             within("/push/timeoutms", push.timeout_ms, 1..=60_000)?;
         }
+        let reason_bytes = self.paused_reason.as_ref().map_or(0, String::len);
+        if reason_bytes > REASON_BYTES_MAX {
+            let detail = format!("expected at most {REASON_BYTES_MAX} bytes, found {reason_bytes}");
+            return Err(InvalidSubscription { pointer: "/pausedreason", detail });
+        }
+        let push_limit = self.push.as_ref().and_then(|push| push.rate_limit);
+        if let Some(problem) = push_limit.and_then(|limit| limit.problem()) {
+            return Err(InvalidSubscription { pointer: "/push/ratelimit", detail: problem.to_owned() });
+        }
         let invalid = |pointer, detail: &str| Err(InvalidSubscription { pointer, detail: detail.to_owned() });
         if self.key.is_empty() || self.key.len() > 256 || self.key.split('.').any(str::is_empty) {
             return invalid("/key", "expected an attribute, or a path such as data.customer.id");
@@ -295,11 +336,29 @@ mod tests {
             (r#"{"ratelimit":{"persecond":0,"burst":1}}"#, "/ratelimit"),
             (r#"{"deadletter":{"retentionms":1}}"#, "/deadletter/retentionms"),
             (r#"{"push":{"url":"https://a.example","timeoutms":0}}"#, "/push/timeoutms"),
+            (r#"{"push":{"url":"https://a.example","ratelimit":{"persecond":0,"burst":1}}}"#, "/push/ratelimit"),
         ] {
             let subscription: Subscription = serde_json::from_str(text).unwrap();
             assert_eq!(subscription.check().unwrap_err().pointer, pointer, "{text}");
         }
         assert!(serde_json::from_str::<Subscription>(r#"{"maxInFlight":1}"#).is_err());
+    }
+
+    #[test]
+    fn a_secret_is_read_and_never_written_or_shown() {
+        let text = r#"{"push":{"url":"https://a.example","secret":"whsec_hunter2"}}"#;
+        let subscription: Subscription = serde_json::from_str(text).unwrap();
+        assert_eq!(subscription.push.as_ref().unwrap().secret.as_ref().unwrap().expose(), "whsec_hunter2");
+        let written = format!("{subscription:?} {}", serde_json::to_string(&subscription).unwrap());
+        assert!(written.contains("https://a.example") && !written.contains("hunter2"), "{written}");
+    }
+
+    #[test]
+    fn a_reason_of_a_pause_is_short() {
+        let reason = |bytes: usize| Some("x".repeat(bytes));
+        let of = |bytes| Subscription { paused: true, paused_reason: reason(bytes), ..Subscription::default() };
+        assert!(of(512).check().is_ok());
+        assert_eq!(of(513).check().unwrap_err().pointer, "/pausedreason");
     }
 
     #[test]

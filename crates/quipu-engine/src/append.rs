@@ -30,18 +30,23 @@ impl Prepared {
         if bytes.len() > bytes_max {
             return Err(InvalidEvent::TooLarge { limit: bytes_max, actual: bytes.len() });
         }
+        Ok(Self::of(event, Record::new(RecordKind::Event, bytes), stream_version, hasher))
+    }
+
+    /// An event that is encoded already.
+    pub(crate) fn of(event: &Event<'_>, record: Record, stream_version: Option<u64>, hasher: &TermHasher) -> Self {
         // One more for the first event of a stream, which only the loop knows.
         let mut terms = Vec::with_capacity(8);
         hasher.terms_of(event, &mut terms);
-        Ok(Self {
-            record: Record::new(RecordKind::Event, bytes),
+        Self {
+            record,
             pair: hasher.pair(event.source(), event.id()),
             stream: event.subject().map(|subject| hasher.stream(subject)),
             stream_version,
             terms,
             known: Vec::new(),
             known_to: 0,
-        })
+        }
     }
 
     pub(crate) fn bytes(&self) -> usize {

@@ -138,13 +138,20 @@ impl Turn<'_> {
         Ok(Appended { commit: self.fold.tail.number, events, is_duplicate: false })
     }
 
-    /// Takes system records as they are: whoever made them has decided.
+    /// Takes system records as they are, and events among them that tell of them: whoever made them has decided.
     pub fn take_records(&mut self, records: Vec<Record>) {
-        for record in &records {
-            let applied = self.fold.apply(record.kind, &record.body, 0);
-            assert!(applied.is_some(), "it was encoded in this process");
+        let mut open = Vec::with_capacity(records.len());
+        for record in records {
+            if record.kind == RecordKind::Event {
+                let event = body::decode(&record.body).expect("it was encoded in this process").into_owned();
+                self.record(Prepared::of(&event, record, None, self.hasher), &mut open);
+            } else {
+                let applied = self.fold.apply(record.kind, &record.body, 0);
+                assert!(applied.is_some(), "it was encoded in this process");
+                open.push(record);
+            }
         }
-        self.commit(records);
+        self.commit(open);
     }
 
     /// The first answer to an append that is repeated. A part of it that is recorded is a refusal.

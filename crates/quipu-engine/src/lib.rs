@@ -14,6 +14,7 @@ mod mailbox;
 mod opening;
 mod operations;
 mod options;
+mod private;
 mod query;
 mod read;
 mod stages;
@@ -36,7 +37,7 @@ pub use quipu_store::{Fault, TornTail};
 pub use read::{Page, Recorded, Stats, StreamInfo};
 pub use subscriptions::{
     Answer, CHECKPOINT_MS, Counts, DeadLetter, DeadLetterFilter, DeadLetterGroup, DeadLetterLine, DeadLetterState,
-    Explained, Handed, Lag, NotDone, SUBSCRIPTIONS_MAX, Standstill, SubscriptionInfo, SubscriptionRefusal, Transformed,
-    WatchGuard,
+    DefinitionGuard, Explained, Handed, Lag, NotDone, SUBSCRIPTIONS_MAX, Standstill, SubscriptionInfo,
+    SubscriptionRefusal, Transformed, WatchGuard,
 };
 pub use tenant::{CommitGuard, Tenant};

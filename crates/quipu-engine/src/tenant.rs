@@ -345,6 +345,10 @@ impl Tenant {
         snapshot::folder_bytes(self.world.storage.as_ref(), &self.snapshots())
     }
 
+    pub(crate) fn folder(&self) -> &str {
+        &self.folder
+    }
+
     pub(crate) fn snapshots(&self) -> String {
         format!("{}/snapshots", self.folder)
     }

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
@@ -189,26 +189,20 @@ fn keep_house(threads: &Weak<Threads>, tenants: &dyn Fn() -> Vec<Arc<Tenant>>) {
 
 /// Lets retries and deadlines of deliveries become due, and writes down what consumers did.
 fn keep_deliveries(threads: &Weak<Threads>, tenants: &dyn Fn() -> Vec<Arc<Tenant>>) {
-    let checkpoint = Duration::from_millis(CHECKPOINT_MS);
-    let mut written = Instant::now();
+    let longest = Duration::from_millis(CHECKPOINT_MS);
+    // What was waited in vain since progress was written: a clock that stands still must not put it off.
+    let mut waited = longest;
     loop {
-        let is_time = written.elapsed() >= checkpoint;
+        let is_time = waited >= longest;
         if is_time {
-            written = Instant::now();
+            waited = Duration::ZERO;
         }
-        let mut wait = checkpoint.saturating_sub(written.elapsed());
-        for tenant in tenants() {
-            // What cannot be read or written now is tried again the next time; whoever pulls is told.
-            _ = tenant.deliver();
-            if is_time {
-                _ = tenant.checkpoint_deliveries();
-            }
-            wait = wait.min(tenant.until_next_delivery().unwrap_or(wait));
-        }
+        let wait = tenants().iter().map(|tenant| tenant.keep_deliveries(is_time)).min().unwrap_or(longest);
+        let wait = wait.clamp(SHORTEST_WAIT, longest);
         let Some(threads) = threads.upgrade() else { return };
         let mut queue = threads.queue.lock();
-        if !queue.is_stopped {
-            threads.is_due.wait_for(&mut queue, wait.max(SHORTEST_WAIT));
+        if !queue.is_stopped && threads.is_due.wait_for(&mut queue, wait).timed_out() {
+            waited += wait;
         }
         if queue.is_stopped {
             return;

@@ -77,7 +77,9 @@ fn read(app: &App, bytes: &[u8]) -> Result<Append, Problem> {
             prepared.map_err(|problem| problem.with("pointer", format!("/events/{index}")).with("index", index))?,
         );
     }
-    Ok(Append { events, conditions, checkpoint })
+    let mut append = Append::default();
+    (append.events, append.conditions, append.checkpoint) = (events, conditions, checkpoint);
+    Ok(append)
 }
 
 fn write(appended: &Appended) -> Vec<u8> {

@@ -38,7 +38,7 @@ pub(crate) async fn index() -> Response {
     let mut text = format!("Quipu {}\n\n", env!("CARGO_PKG_VERSION"));
     for operation in OPERATIONS {
         let (method, path, summary) = (operation.method.as_str(), operation.path, operation.summary);
-        writeln!(text, "{method:<4} {path:<32} {summary}").expect("a String takes any text");
+        writeln!(text, "{method:<4} {path:<36} {summary}").expect("a String takes any text");
     }
     answer::typed(MEDIA_TEXT, text)
 }

@@ -11,6 +11,9 @@ mod append;
 mod binary;
 mod body;
 mod connection;
+mod consume;
+mod consuming;
+mod deadletter;
 mod delivery;
 mod document;
 mod frames;
@@ -21,15 +24,21 @@ mod health;
 mod media;
 mod memory;
 mod ndjson;
+mod operation;
 mod patience;
 mod pattern;
 mod problem;
 mod publish;
+pub mod pusher;
 mod read;
+mod refusal;
 mod router;
+mod secret;
+pub mod secrets;
 mod socket;
 mod state;
 mod stream;
+mod subscription;
 mod tail;
 mod trace;
 pub mod webhook;
@@ -51,6 +60,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
 use crate::memory::Memory;
+use crate::pusher::Pushers;
 
 /// Bytes of bulk loads that may be on their way through the engine at once, over all connections, in KiB. Far below
 /// what the engine's mailbox takes, so that bulk loads wait for each other instead of crowding out single events.
@@ -83,6 +93,9 @@ pub struct Server {
     pub heartbeat: Duration,
     /// How long requests that are under way may take to finish after a shutdown began.
     pub drain_timeout: Duration,
+    /// Blocks of addresses that webhooks may call beside the public ones. None by default: a URL comes from whoever makes a
+    /// subscription, and the server may reach what that person must not.
+    pub webhook_allowed: Vec<webhook::Block>,
     /// Adds `POST /noop`, which reads a body and answers `{}`: what a benchmark compares with.
     #[doc(hidden)]
     pub has_noop_route: bool,
@@ -101,18 +114,21 @@ impl Default for Server {
             body_timeout: Duration::from_secs(30),
             heartbeat: Duration::from_secs(15),
             drain_timeout: Duration::from_secs(10),
+            webhook_allowed: Vec::new(),
             has_noop_route: false,
         }
     }
 }
 
 impl Server {
-    /// Serves a tenant on a listener until `shutdown` is ready; then stops accepting, ends tails and WebSockets, and
-    /// lets the other requests finish within the drain timeout. The tenant is left open: closing it is the business
+    /// Serves a tenant on a listener until `shutdown` is ready, and pushes for those of its subscriptions that say so; then
+    /// stops accepting, ends tails and WebSockets, and lets the other requests, and webhooks that are on their way, finish
+    /// within the drain timeout. The tenant is left open: closing it is the business
     /// of whoever opened it.
     ///
     /// # Errors
-    /// The listener does not work at all. A connection that fails is not an error.
+    /// The listener does not work at all, or the secrets of webhooks cannot be read. A connection that fails is not an
+    /// error.
     pub async fn serve(
         self,
         listener: TcpListener,
@@ -122,6 +138,8 @@ impl Server {
         let (phase, phases) = watch::channel(Phase::Serving);
         let (positions, _) = watch::channel(tenant.position());
         let positions = Arc::new(positions);
+        let pushers = Pushers::open(Arc::clone(&tenant), self.webhook_allowed.clone()).map_err(io::Error::other)?;
+        let drain_timeout = self.drain_timeout;
         let app = Arc::new(App {
             memory: Arc::new(Memory::new(self.request_memory_bytes_max, self.request_memory_wait)),
             bulk: Arc::new(Semaphore::new(BULK_KIB_MAX)),
@@ -130,6 +148,7 @@ impl Server {
             openapi: document::openapi(),
             positions: Arc::clone(&positions),
             phases,
+            pushers: Arc::clone(&pushers),
             gather: gather::Gather::start(Arc::clone(&tenant)),
             tenant,
             server: self,
@@ -141,8 +160,15 @@ impl Server {
                 is_newer
             });
         });
+        let mut phases = app.phases.clone();
+        let draining = async move { reached(&mut phases, Phase::Draining).await };
+        let pushing = tokio::spawn(pushers.run(draining, drain_timeout));
         let router = router::router(&app);
-        connection::accept(listener, router, app, phase, shutdown).await
+        let served = connection::accept(listener, router, app, phase, shutdown).await;
+        if let Err(error) = pushing.await {
+            tracing::error!(%error, "pushing failed");
+        }
+        served
     }
 }
 
@@ -151,6 +177,8 @@ struct App {
     tenant: Arc<Tenant>,
     /// The way of single events to the tenant.
     gather: gather::Gather,
+    /// Whoever pushes for subscriptions.
+    pushers: Arc<Pushers>,
     server: Server,
     /// The newest position on disk, for whoever waits for events.
     positions: Arc<watch::Sender<u64>>,

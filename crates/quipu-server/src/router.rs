@@ -6,11 +6,12 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::Request;
 use axum::response::Response;
-use axum::routing::{MethodRouter, get, post};
+use axum::routing::{MethodRouter, delete, get, post, put};
 use quipu_api::{Code, OPERATIONS, Problem};
 
 use crate::{
-    App, answer, append, document, health, pattern, problem, publish, read, state, stream, tail, trace, websocket,
+    App, answer, append, consume, deadletter, document, health, operation, pattern, problem, publish, read, secret,
+    state, stream, subscription, tail, trace, websocket,
 };
 
 type Route = fn() -> MethodRouter<Arc<App>>;
@@ -28,6 +29,31 @@ const HANDLERS: &[(&str, Route)] = &[
     ("event.tail", || get(tail::tail)),
     ("event.connect", || get(websocket::connect)),
     ("pattern.test", || post(pattern::test)),
+    ("subscription.create", || post(subscription::create)),
+    ("subscription.list", || get(subscription::list)),
+    ("subscription.get", || get(subscription::get)),
+    ("subscription.change", || put(subscription::change)),
+    ("subscription.delete", || delete(subscription::delete)),
+    ("subscription.pause", || post(subscription::pause)),
+    ("subscription.resume", || post(subscription::resume)),
+    ("subscription.seek", || post(subscription::seek)),
+    ("subscription.explain", || get(subscription::explain)),
+    ("delivery.pull", || post(consume::pull)),
+    ("delivery.answer", || post(consume::answer)),
+    ("deadletter.list", || get(deadletter::list)),
+    ("deadletter.groups", || get(deadletter::groups)),
+    ("deadletter.get", || get(deadletter::get)),
+    ("deadletter.redrive", || post(deadletter::redrive)),
+    ("deadletter.discard", || post(deadletter::discard)),
+    ("operation.preview", || post(operation::preview)),
+    ("operation.confirm", || post(operation::confirm)),
+    ("operation.cancel", || post(operation::cancel)),
+    ("operation.list", || get(operation::list)),
+    ("operation.get", || get(operation::get)),
+    ("operation.items", || get(operation::items)),
+    ("secret.list", || get(secret::list)),
+    ("secret.rotate", || post(secret::rotate)),
+    ("endpoint.get", || get(secret::endpoint)),
     ("checkpoint.get", || get(state::checkpoint)),
     ("store.stats", || get(state::stats)),
     ("health.live", || get(health::live)),

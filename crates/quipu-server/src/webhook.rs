@@ -20,6 +20,6 @@ pub use block::{Block, InvalidBlock};
 pub use endpoint::{Endpoint, InvalidUrl};
 pub use message::Transformed;
 pub use resolver::Resolver;
-pub use send::{Call, Options, Webhooks};
+pub use send::{Call, Options, RefusedEndpoint, Webhooks};
 pub use signature::{InvalidSecret, Secret, sign};
 pub use trust::InvalidAuthorities;

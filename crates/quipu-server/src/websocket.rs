@@ -4,7 +4,7 @@
 //! groups are under way at once, and answers that are ready go out with one flush. A client that does not read holds
 //! up its own connection and nothing else.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::sync::Arc;
 
@@ -14,16 +14,19 @@ use bytes::Bytes;
 use futures_util::{FutureExt as _, SinkExt as _, StreamExt as _};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
-use quipu_api::frame::{ControlFrame, ServerFrame, Subscribed};
+use quipu_api::frame::{AnswerFrame, AnsweredFrame, Command, ControlFrame, Credits, ServerFrame, Stopped, Subscribed};
 use quipu_api::{Code, Problem, SUBPROTOCOL, TailRequest, filter_from_json};
 use quipu_domain::{Incoming, InvalidEvent, parse_event_text};
 use quipu_engine::{Published, Recorded};
+use serde_json::value::RawValue;
 use tokio::time::MissedTickBehavior;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
 
+use crate::consume::{self, Batch};
+use crate::consuming::{Consuming, about};
 use crate::delivery::Deliveries;
 use crate::frames::Frames;
 use crate::handshake::{self, Handshake};
@@ -78,7 +81,8 @@ async fn serve(app: Arc<App>, wire: Arc<Wire>, upgraded: Upgraded) {
     wire.hand_to_frames();
     let frames = Frames::new(TokioIo::new(upgraded), wire, app.server.body_timeout);
     let socket = WebSocketStream::from_raw_socket(frames, Role::Server, Some(config)).await;
-    let mut session = Session { app, socket, groups: VecDeque::new(), in_flight: 0, deliveries: None };
+    let consuming = Consuming::new(&app);
+    let mut session = Session { app, socket, groups: VecDeque::new(), in_flight: 0, deliveries: None, consuming };
     tokio::select! {
         _ = session.run() => {}
         () = reached(&mut phases, Phase::Ending) => {}
@@ -100,6 +104,7 @@ struct Session {
     groups: VecDeque<Group>,
     in_flight: usize,
     deliveries: Option<Deliveries>,
+    consuming: Consuming,
 }
 
 /// The connection does not work any more.
@@ -116,6 +121,7 @@ enum Woken {
     Frame(Option<Result<Message, Error>>),
     Reply(Result<Vec<Published>, Problem>),
     Events(Result<Vec<Recorded>, Problem>),
+    Pushed(Result<(Arc<str>, Batch), Problem>),
     Heartbeat,
     Draining,
 }
@@ -131,6 +137,7 @@ impl Session {
                 reply = first(&mut self.groups) => Woken::Reply(reply),
                 frame = self.socket.next(), if self.in_flight < IN_FLIGHT_MAX => Woken::Frame(frame),
                 events = next(&mut self.deliveries) => Woken::Events(events),
+                pushed = self.consuming.next() => Woken::Pushed(pushed),
                 _ = heartbeat.tick() => Woken::Heartbeat,
                 () = reached(&mut phases, Phase::Draining) => Woken::Draining,
             };
@@ -146,6 +153,8 @@ impl Session {
                     self.deliveries = None;
                     self.say(&ServerFrame::Error(problem)).await?;
                 }
+                Woken::Pushed(Ok((name, batch))) => self.push(&name, batch).await?,
+                Woken::Pushed(Err(problem)) => self.say(&ServerFrame::Error(problem)).await?,
                 Woken::Heartbeat => self.socket.send(Message::Ping(Bytes::new())).await?,
                 Woken::Draining => return self.leave().await,
             }
@@ -201,33 +210,54 @@ impl Session {
     }
 
     async fn control(&mut self, text: &str) -> Result<(), Gone> {
-        let answer = match self.obey(text) {
+        let answer = match self.obey(text).await {
             Ok(frame) => frame,
             Err(problem) => ServerFrame::Error(problem),
         };
         self.say(&answer).await
     }
 
-    fn obey(&mut self, text: &str) -> Result<ServerFrame, Problem> {
+    async fn obey(&mut self, text: &str) -> Result<ServerFrame, Problem> {
         let control: ControlFrame = serde_json::from_str(text).map_err(|error| {
-            Problem::new(Code::InvalidRequest, format!("expected subscribe or unsubscribe, found {error}"))
+            Problem::new(Code::InvalidRequest, format!("expected {}, found {error}", ControlFrame::NAMES.join(", ")))
         })?;
-        match control {
-            ControlFrame { subscribe: Some(parameters), unsubscribe: None } => {
+        match control.command()? {
+            Command::Subscribe(parameters) => {
                 let request = TailRequest::from_pairs(filter_from_json(&parameters)?)?;
                 let (deliveries, after) = Deliveries::begin(&self.app, request)?;
                 self.deliveries = Some(deliveries);
                 Ok(ServerFrame::Subscribed(Subscribed { after }))
             }
-            ControlFrame { subscribe: None, unsubscribe: Some(true) } => {
+            Command::Unsubscribe => {
                 self.deliveries = None;
                 Ok(ServerFrame::Unsubscribed(Subscribed { after: self.app.tenant.position() }))
             }
-            _ => Err(Problem::new(
-                Code::InvalidRequest,
-                "expected either subscribe with an object or unsubscribe with true, found neither or both",
-            )),
+            Command::Consume(credits) => self.consuming.begin(credits).map(ServerFrame::Consuming),
+            Command::Credit(credits) => self.consuming.credit(credits).map(ServerFrame::Consuming),
+            Command::Answer(frame) => self.answer(frame).await.map(ServerFrame::Answered),
+            Command::Stop(subscription) => {
+                self.consuming.stop(&subscription)?;
+                Ok(ServerFrame::Stopped(Stopped { subscription }))
+            }
         }
+    }
+
+    async fn answer(&mut self, frame: AnswerFrame) -> Result<AnsweredFrame, Problem> {
+        let AnswerFrame { subscription, answers, credits } = frame;
+        if let Some(credits) = credits {
+            self.consuming.credit(Credits { subscription: subscription.clone(), credits })?;
+        }
+        let answered = consume::take_answers(&self.app, subscription.clone(), answers).await;
+        let answered = answered.map_err(|problem| about(problem, &subscription))?;
+        Ok(AnsweredFrame { subscription, answered })
+    }
+
+    async fn push(&mut self, name: &str, mut batch: Batch) -> Result<(), Gone> {
+        let begin = format!("{{\"deliveries\":{{\"subscription\":\"{name}\",\"deliveries\":[");
+        let text = Utf8Bytes::try_from(batch.text(begin.as_bytes(), b"]}}"));
+        self.socket.send(Message::Text(text.expect("JSON that was written here is UTF-8"))).await?;
+        batch.sent();
+        Ok(())
     }
 
     fn send(&mut self, draft: Draft) {
@@ -367,8 +397,8 @@ fn slices(bytes: Vec<u8>, ends: &[usize]) -> Vec<Utf8Bytes> {
 }
 
 fn is_control(text: &str) -> bool {
-    let object = serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(text);
-    object.is_ok_and(|object| object.contains_key("subscribe") || object.contains_key("unsubscribe"))
+    let object = serde_json::from_str::<BTreeMap<String, &RawValue>>(text);
+    object.is_ok_and(|object| ControlFrame::NAMES.iter().any(|name| object.contains_key(*name)))
 }
 
 async fn first(groups: &mut VecDeque<Group>) -> Result<Vec<Published>, Problem> {

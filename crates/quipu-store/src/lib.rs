@@ -14,6 +14,7 @@ pub mod frame;
 mod index;
 mod log;
 mod memtable;
+pub mod private;
 mod recovery;
 mod run;
 mod segment;

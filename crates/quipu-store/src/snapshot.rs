@@ -13,6 +13,17 @@ const KEPT: usize = 2;
 
 /// Writes a file under a temporary name, makes it durable, and only then gives it its name.
 pub(crate) fn write_whole(storage: &dyn Storage, folder: &str, path: &str, bytes: &[u8]) -> Result<(), Fault> {
+    write_in_mode(storage, folder, path, bytes, OpenMode::CreateNew)
+}
+
+/// The same, made in this mode.
+pub(crate) fn write_in_mode(
+    storage: &dyn Storage,
+    folder: &str,
+    path: &str,
+    bytes: &[u8],
+    mode: OpenMode,
+) -> Result<(), Fault> {
     let temporary = format!("{path}.tmp");
     let shown = storage.display(&temporary);
     let fault = |action, e| Fault::io(action, &shown, e);
@@ -22,7 +33,7 @@ pub(crate) fn write_whole(storage: &dyn Storage, folder: &str, path: &str, bytes
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(fault("remove", e)),
         _ => {}
     }
-    let file = storage.open(&temporary, OpenMode::CreateNew).map_err(|e| fault("create", e))?;
+    let file = storage.open(&temporary, mode).map_err(|e| fault("create", e))?;
     file.write_at(bytes, 0).map_err(|e| fault("write", e))?;
     file.sync().map_err(|e| fault("sync", e))?;
     storage.rename(&temporary, path).map_err(|e| fault("rename", e))?;

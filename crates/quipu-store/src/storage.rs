@@ -8,7 +8,7 @@
 use std::fmt;
 use std::fs;
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -21,6 +21,8 @@ pub enum OpenMode {
     ReadWrite,
     /// A file that must not exist yet.
     CreateNew,
+    /// The same, and nobody but its owner may read it.
+    CreatePrivate,
 }
 
 /// A folder tree. Paths are relative to its root and separated by `/`.
@@ -208,6 +210,9 @@ impl Storage for DiskStorage {
             }
             OpenMode::CreateNew => {
                 options.write(true).create_new(true);
+            }
+            OpenMode::CreatePrivate => {
+                options.write(true).create_new(true).mode(0o600);
             }
         }
         Ok(Arc::new(DiskFile { file: options.open(self.at(path))? }))

@@ -149,7 +149,9 @@ fn submit(
         }),
         Operation::Append(proposal) => {
             let (conditions, checkpoint) = (proposal.conditions.clone(), proposal.checkpoint.clone());
-            tenant.append(Append { events: prepared, conditions, checkpoint }, move |outcome| {
+            let mut append = Append::default();
+            (append.events, append.conditions, append.checkpoint) = (prepared, conditions, checkpoint);
+            tenant.append(append, move |outcome| {
                 let answer = match outcome {
                     Ok(appended) => Answer::Appended(appended),
                     Err(NotAppended::Refused(refusal)) => Answer::Refused(refusal),

@@ -293,7 +293,7 @@ impl Storage for FaultyDisk {
                 }
                 content
             }
-            OpenMode::CreateNew => {
+            OpenMode::CreateNew | OpenMode::CreatePrivate => {
                 if state.names.get(path).is_some() {
                     state.look()?;
                     return Err(io::ErrorKind::AlreadyExists.into());

@@ -1,11 +1,13 @@
 //! What Quipu is tested with: a [`FaultyDisk`], virtual time and seeded randomness, a [`Model`] of what the store
-//! means, a [`Simulation`] that drives the real engine over both, the checkers that compare them, and the crash
-//! matrix. A dev-dependency of other crates only; nothing here ships.
+//! means, a [`Simulation`] that drives the real engine over both, a [`DeliverySimulation`] of subscriptions and their
+//! workers, the checkers that compare them, and the crash matrix. A dev-dependency of other crates only; nothing here
+//! ships.
 
 pub mod checker;
 mod clock;
 mod content;
 mod crash_matrix;
+mod deliveries;
 mod dice;
 mod faulty_disk;
 mod memory_log;
@@ -18,6 +20,7 @@ mod workload;
 pub use clock::VirtualClock;
 pub use content::FailedSync;
 pub use crash_matrix::{CrashMatrix, MatrixReport};
+pub use deliveries::{DeliveryReport, DeliverySimulation};
 pub use dice::{Dice, SeededRandom};
 pub use faulty_disk::{FaultyDisk, Kind, Trigger};
 pub use memory_log::MemoryLog;

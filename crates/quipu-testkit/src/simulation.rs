@@ -56,14 +56,16 @@ pub struct Failure {
     pub step: u64,
     /// What was wrong.
     pub violation: Violation,
+    /// What tells `simulate` which kind of run it was.
+    pub options: &'static str,
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "seed {} at step {}: {}\nrepeat with: cargo run -p quipu-testkit --bin simulate -- --seed {} -v",
-            self.seed, self.step, self.violation, self.seed
+            "seed {} at step {}: {}\nrepeat with: cargo run -p quipu-testkit --bin simulate -- {}--seed {} -v",
+            self.seed, self.step, self.violation, self.options, self.seed
         )
     }
 }
@@ -128,7 +130,7 @@ impl Simulation {
         });
         match outcome {
             Ok(()) => Ok(simulation.report),
-            Err(violation) => Err(Failure { seed, step: simulation.report.steps, violation }),
+            Err(violation) => Err(Failure { seed, step: simulation.report.steps, violation, options: "" }),
         }
     }
 
@@ -238,8 +240,9 @@ impl Simulation {
                 replies.lock().push((index, answer));
             }),
             Operation::Append(proposal) => {
-                let append =
-                    Append { events: prepared, conditions: proposal.conditions, checkpoint: proposal.checkpoint };
+                let mut append = Append::default();
+                (append.events, append.conditions) = (prepared, proposal.conditions);
+                append.checkpoint = proposal.checkpoint;
                 tenant.append(append, move |outcome| {
                     let answer = match outcome {
                         Ok(appended) => Answer::Appended(appended),

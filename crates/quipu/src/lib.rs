@@ -29,6 +29,9 @@
 //! **Cost.** Many threads may share one `Quipu` (it is a handle; cloning it is cheap). Appends that wait at the same
 //! time share one write and one sync of the disk.
 //!
+//! **Effects that happen once.** With the feature `sqlite` or `postgres`, `idempotent` records which deliveries were
+//! processed in the handler's own transaction.
+//!
 //! The HTTP server and the command line are not part of the library: with `default-features = false` neither is built.
 
 mod append;
@@ -36,6 +39,8 @@ mod asynchronous;
 mod delivery;
 mod error;
 mod follower;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+pub mod idempotent;
 mod keeper;
 mod pending;
 mod quipu;

@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
-use quipu_domain::{Condition, Direction, Event, Filter, Incoming, InvalidEvent, StreamState, Trace};
+use quipu_domain::{Direction, Event, Filter, Incoming, InvalidEvent, StreamState, Trace};
 use quipu_engine::{
     Appended, CommitGuard, Engine, Options, Page, Prepared, Published, Recorded, Stats, StreamInfo, Tenant, TornTail,
     World,
@@ -452,8 +452,7 @@ impl Quipu {
 
     pub(crate) fn prepare_append(&self, append: Append) -> Result<quipu_engine::Append, Error> {
         let events = self.prepare_each(&append.events)?;
-        let conditions: Vec<Condition> = append.conditions;
-        Ok(quipu_engine::Append { events, conditions, checkpoint: append.checkpoint })
+        Ok(quipu_engine::Append { events, conditions: append.conditions, checkpoint: append.checkpoint })
     }
 }
 

@@ -52,7 +52,14 @@ pub(super) const CONNECT: Operation = Operation {
         {\"unsubscribe\":true}. The server answers every published event in order with {\"ack\":{\"id\",\"source\",\
         \"status\",…}}, a frame that it cannot read with {\"error\":…}, a control object with {\"subscribed\":{\"after\"}} \
         or {\"unsubscribed\":{\"after\"}}, and delivers events as plain CloudEvents. Many events may be in flight; those \
-        that have arrived are written together.",
+        that have arrived are written together. A durable subscription is consumed with {\"consume\":{\"subscription\",\
+        \"credits\"}} (answered with `consuming`): its deliveries are pushed as {\"deliveries\":{\"subscription\",\
+        \"deliveries\":[…]}}, each takes a credit, and none is pushed without one; {\"credit\":{\"subscription\",\
+        \"credits\"}} adds some, up to 10,000 at once. {\"answer\":{\"subscription\",\"answers\":[…],\"credits\"}} answers \
+        deliveries as POST /v1/subscriptions/{name}/answers does (with `answered`) and may add credits in the same frame; \
+        {\"stop\":\"name\"} ends it (with `stopped`). A connection consumes up to 16 subscriptions. A frame has up to 256 \
+        KiB of events, or a single one that is larger. What a connection leaves unanswered when it ends stays in flight \
+        until its deadline, and may be answered from another.",
     method: Method::Get,
     path: "/v1/ws",
     parameters: &[],
@@ -63,7 +70,13 @@ pub(super) const CONNECT: Operation = Operation {
         "Status 101; then text frames, CloudEvents and these.",
     )],
     permission: Permission::Append,
-    refusals: &[&[Code::InvalidRequest, Code::PositionNotFound, Code::Overloaded, Code::Unavailable]],
+    refusals: &[&[
+        Code::InvalidRequest,
+        Code::PositionNotFound,
+        Code::SubscriptionNotFound,
+        Code::Overloaded,
+        Code::Unavailable,
+    ]],
     example: Example {
         target: "/v1/ws",
         body: None,

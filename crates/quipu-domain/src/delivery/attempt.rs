@@ -82,12 +82,20 @@ fn cut(text: &mut String) {
     text.truncate(text.floor_char_boundary(TEXT_BYTES_MAX));
 }
 
-/// Adds an attempt; beyond the limit the oldest goes that is not the first.
-pub(crate) fn remember(history: &mut Vec<Attempt>, attempt: Attempt) {
-    if history.len() >= HISTORY_MAX {
-        history.remove(1);
+/// Adds an attempt; beyond the limit the oldest go that are not the first. With `is_crowded`, when the attempts of all
+/// deliveries take much room, only the first and the newest are kept.
+pub(crate) fn remember(history: &mut Vec<Attempt>, attempt: Attempt, is_crowded: bool) {
+    let limit = if is_crowded { 2 } else { HISTORY_MAX };
+    while history.len() >= limit {
+        history.remove(1.min(history.len() - 1));
     }
     history.push(attempt);
+}
+
+/// What attempts take in memory and in the log, bytes.
+pub(crate) fn bytes(history: &[Attempt]) -> usize {
+    let texts = |failure: &Failure| failure.error.len() + failure.body.as_ref().map_or(0, String::len);
+    history.iter().map(|attempt| size_of::<Attempt>() + texts(&attempt.failure)).sum()
 }
 
 #[cfg(test)]
@@ -100,9 +108,12 @@ mod tests {
         for number in 1..=100 {
             let failure = Failure::new("é".repeat(1_000)).cut();
             assert!(failure.error.len() <= TEXT_BYTES_MAX);
-            remember(&mut history, Attempt { number, time: Timestamp(0), duration_ms: 1, failure });
+            remember(&mut history, Attempt { number, time: Timestamp(0), duration_ms: 1, failure }, false);
         }
         let numbers: Vec<u32> = history.iter().map(|attempt| attempt.number).collect();
         assert_eq!((numbers.len(), numbers[0], numbers[1], numbers[19]), (20, 1, 82, 100));
+        let failure = Failure::new("no");
+        remember(&mut history, Attempt { number: 101, time: Timestamp(0), duration_ms: 1, failure }, true);
+        assert_eq!(history.iter().map(|attempt| attempt.number).collect::<Vec<_>>(), [1, 101]);
     }
 }

@@ -67,9 +67,16 @@ impl Circuit {
         if is_probe {
             self.open_ms = (self.open_ms * 2).min(OPEN_MS.1);
         }
-        if is_probe || self.failures >= FAILURES_MAX || retry_after.is_some() {
-            let until = now.plus_ms(self.open_ms).max(retry_after.unwrap_or(now));
+        let pause = (is_probe || self.failures >= FAILURES_MAX).then(|| now.plus_ms(self.open_ms));
+        if let Some(until) = pause.max(retry_after) {
             self.state = CircuitState::Open { until };
+        }
+    }
+
+    /// The probe ended without an outcome: another one may go at once.
+    pub fn abandoned(&mut self, now: Timestamp) {
+        if self.state == CircuitState::Probing {
+            self.state = CircuitState::Open { until: now };
         }
     }
 }
@@ -110,5 +117,20 @@ mod tests {
         let mut circuit = Circuit::default();
         circuit.failed(at(0), Some(at(60_000)));
         assert_eq!(circuit.state(), CircuitState::Open { until: at(60_000) });
+        let mut circuit = Circuit::default();
+        circuit.failed(at(0), Some(at(1_000)));
+        assert_eq!(circuit.state(), CircuitState::Open { until: at(1_000) }, "no longer than it asks");
+    }
+
+    #[test]
+    fn a_probe_without_an_outcome_makes_room_for_another() {
+        let mut circuit = Circuit::default();
+        circuit.failed(at(0), Some(at(1_000)));
+        assert!(circuit.lets_through(at(1_000)));
+        circuit.abandoned(at(2_000));
+        assert!(circuit.lets_through(at(2_000)));
+        circuit.succeeded();
+        circuit.abandoned(at(3_000));
+        assert_eq!(circuit.state(), CircuitState::Closed);
     }
 }

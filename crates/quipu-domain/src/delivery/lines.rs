@@ -91,6 +91,11 @@ impl Lines {
         }
     }
 
+    /// Events that wait behind the unfinished ones of their key; none if some of them are not remembered.
+    pub fn waiting_behind(&self) -> Option<usize> {
+        self.lines.values().all(|line| line.more_from.is_none()).then_some(self.waiting)
+    }
+
     /// Where to read on for a key whose remembered events are used up.
     pub fn reads_from(&self, key: Key) -> Option<u64> {
         self.lines.get(&key).filter(|line| line.waiting.is_empty()).and_then(|line| line.more_from)

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::attempt::{Attempt, Failure, GivenUp, Reason, remember};
+use super::attempt::{Attempt, Failure, GivenUp, Reason, bytes, remember};
 use super::lines::{Key, Lines, RUN_MAX};
 use super::retry::RetryPolicy;
 use crate::Timestamp;
@@ -15,6 +15,10 @@ use crate::Timestamp;
 const KEYS_MAX: usize = 10_000;
 /// Unfinished deliveries beside those that may be in flight: waiting for a retry, or behind their key.
 const WAITING_MAX: usize = 1_000;
+
+/// What the attempts of all unfinished deliveries may take before only the first and the newest of each are kept: they
+/// are written down together, and a consumer that fails with long errors must not fill memory or a commit.
+const HISTORY_BYTES_MAX: usize = if cfg!(test) { 2_000 } else { 16 << 20 };
 
 /// One event on its way to one subscription. A redriven one is another delivery of the same event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -31,12 +35,12 @@ impl DeliveryId {
     ///
     /// ```
     /// let id = quipu_domain::delivery::DeliveryId { position: 17, dead_letter: 0 };
-    /// assert_eq!(id.idempotency_key("billing", false), "17@billing");
+    /// assert_eq!(id.idempotency_key("billing", false), "billing/17");
     /// ```
     pub fn idempotency_key(self, subscription: &str, is_edited: bool) -> String {
         match is_edited {
-            false => format!("{}@{subscription}", self.position),
-            true => format!("{}-{}@{subscription}", self.position, self.dead_letter),
+            false => format!("{subscription}/{}", self.position),
+            true => format!("{subscription}/{}/{}", self.position, self.dead_letter),
         }
     }
 }
@@ -161,6 +165,8 @@ pub struct Deliveries {
     /// Deadlines and retries.
     timers: BTreeSet<(Timestamp, DeliveryId)>,
     in_flight: usize,
+    /// What the attempts of all unfinished deliveries take.
+    history_bytes: usize,
     /// Keys whose next events have to be read from the log.
     reads: BTreeSet<Key>,
     /// What changed since it was last saved.
@@ -244,6 +250,11 @@ impl Deliveries {
     pub fn reads(&self) -> Option<(Key, u64, u64)> {
         let key = *self.reads.first()?;
         Some((key, self.lines.reads_from(key)?, self.scan))
+    }
+
+    /// Whether events wait behind others of their key that are not deliveries yet.
+    pub fn has_waiting(&self) -> bool {
+        self.lines.iter().any(|(_, line)| line.waits_from().is_some())
     }
 
     /// The log was read for a key: these are its events up to position `to`.
@@ -373,6 +384,23 @@ impl Deliveries {
         Ok(self.given_up(id, reason, moment.rules))
     }
 
+    /// The consumer gives it back without having tried: it was no attempt. So is what was handed out behind it in its run.
+    ///
+    /// # Errors
+    /// [`NotInFlight::Late`].
+    pub fn release(&mut self, id: DeliveryId, token: u64) -> Result<(), NotInFlight> {
+        self.in_flight(id, token)?;
+        if self.unfinished[&id].key.is_some() {
+            self.take_back_from(id);
+        } else {
+            self.take_back(id);
+        }
+        if self.is_first(id) {
+            self.available.insert(id);
+        }
+        Ok(())
+    }
+
     /// The event's time is over, as was found when it was read.
     pub fn expire(&mut self, id: DeliveryId) {
         self.remove(id);
@@ -392,6 +420,11 @@ impl Deliveries {
             *before = deadline;
         }
         Ok(())
+    }
+
+    /// Events that wait behind the unfinished ones of their key; none if the log would have to be read to know.
+    pub fn waiting_behind(&self) -> Option<usize> {
+        self.lines.waiting_behind()
     }
 
     fn in_flight(&self, id: DeliveryId, token: u64) -> Result<(), NotInFlight> {
@@ -469,7 +502,9 @@ impl Deliveries {
         let Phase::InFlight { since, deadline, .. } = delivery.phase else { return };
         let duration_ms = (now.0.saturating_sub(since.0) / 1_000).max(0) as u64;
         let attempt = Attempt { number: delivery.attempts, time: since, duration_ms, failure: failure.cut() };
-        remember(&mut delivery.history, attempt);
+        self.history_bytes -= bytes(&delivery.history);
+        remember(&mut delivery.history, attempt, self.history_bytes > HISTORY_BYTES_MAX);
+        self.history_bytes += bytes(&delivery.history);
         delivery.phase = Phase::Ready;
         self.in_flight -= 1;
         self.timers.remove(&(deadline, id));
@@ -534,6 +569,7 @@ impl Deliveries {
         self.set_phase(id, Phase::Ready);
         if let Some(delivery) = self.unfinished.get_mut(&id) {
             (delivery.attempts, delivery.first_attempt) = (0, None);
+            self.history_bytes -= bytes(&delivery.history);
             delivery.history.clear();
         }
         if self.is_first(id) {
@@ -573,6 +609,7 @@ impl Deliveries {
     /// Finishes a delivery, and lets the next of its key go.
     fn remove(&mut self, id: DeliveryId) {
         let Some(delivery) = self.unfinished.remove(&id) else { return };
+        self.history_bytes -= bytes(&delivery.history);
         match delivery.phase {
             Phase::InFlight { deadline, .. } => {
                 self.in_flight -= 1;
@@ -621,6 +658,7 @@ impl Deliveries {
         if let Phase::Waiting { until } = delivery.phase {
             self.timers.insert((until, id));
         }
+        self.history_bytes += bytes(&delivery.history);
         self.unfinished.insert(id, delivery);
     }
 
@@ -632,5 +670,30 @@ impl Deliveries {
     pub(super) fn restored(&mut self) {
         let keys: Vec<Key> = self.lines.iter().map(|(key, _)| key).collect();
         keys.into_iter().for_each(|key| self.move_up(key));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::delivery::Backoff;
+
+    #[test]
+    fn what_never_reached_its_consumer_was_no_attempt() {
+        let retry = RetryPolicy { backoff: Backoff::Delays { delays_ms: vec![0] }, ..RetryPolicy::default() };
+        let rules = Rules { max_in_flight: 9, ack_deadline_ms: 9, retry, is_strict: false, parks_keys: false };
+        let mut deliveries = Deliveries::after(0);
+        for (position, key) in [(1, Some(7)), (2, None), (3, Some(7))] {
+            deliveries.offer(position, key, None);
+        }
+        let hand_out = |deliveries: &mut Deliveries| deliveries.hand_out(9, Timestamp(0), &rules, &mut || 5).0;
+        let handed = hand_out(&mut deliveries);
+        // One of an attempt that was answered meanwhile is left alone.
+        assert_eq!(deliveries.release(handed[0], 4), Err(NotInFlight::Late));
+        assert_eq!(deliveries.summary().in_flight, 3);
+        handed.iter().rev().for_each(|id| deliveries.release(*id, 5).unwrap());
+        assert_eq!(deliveries.summary().ready, 3);
+        assert_eq!(hand_out(&mut deliveries), handed);
+        assert!(handed.iter().all(|id| deliveries.get(*id).is_some_and(|delivery| delivery.attempts == 1)));
     }
 }

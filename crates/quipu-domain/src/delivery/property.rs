@@ -15,6 +15,7 @@ enum Step {
     Ack(usize),
     Nack(usize),
     GiveUp(usize),
+    Release(usize),
     Wait(u16),
     Save,
     Crash,
@@ -28,6 +29,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         6 => (0usize..8).prop_map(Step::Ack),
         2 => (0usize..8).prop_map(Step::Nack),
         1 => (0usize..8).prop_map(Step::GiveUp),
+        1 => (0usize..8).prop_map(Step::Release),
         2 => (1u16..2_000).prop_map(Step::Wait),
         1 => Just(Step::Save),
         1 => Just(Step::Crash),
@@ -135,12 +137,24 @@ impl Driver {
         if let Outcome::GivenUp(given_up) = outcome {
             self.given_up(id, &given_up);
         }
-        // What was taken back is not in flight either.
+        self.forget_taken_back();
+    }
+
+    /// What was taken back is not in flight any more.
+    fn forget_taken_back(&mut self) {
         let deliveries = &self.deliveries;
         self.in_flight.retain(|(id, token)| {
             matches!(deliveries.get(*id).map(|delivery| delivery.phase),
                 Some(Phase::InFlight { token: current, .. }) if current == *token)
         });
+    }
+
+    fn release(&mut self, id: DeliveryId, token: u64) {
+        let before = self.deliveries.get(id).map(|delivery| delivery.attempts);
+        self.deliveries.release(id, token).unwrap();
+        assert_eq!(self.deliveries.get(id).map(|delivery| delivery.attempts + 1), before, "it was no attempt");
+        assert_eq!(self.deliveries.release(id, token), Err(NotInFlight::Late));
+        self.forget_taken_back();
     }
 
     fn given_up(&mut self, id: DeliveryId, given_up: &GivenUp) {
@@ -202,6 +216,13 @@ impl Driver {
                 if let Ok(given_up) = self.deliveries.give_up(id, token, failure, reason, moment) {
                     self.failed(id, Outcome::GivenUp(given_up));
                 }
+            }
+            Step::Release(at) => {
+                let Some((id, token)) = self.pick(*at) else { return };
+                let attempts = self.deliveries.get(id).map(|delivery| delivery.attempts).unwrap();
+                assert_eq!(self.deliveries.release(id, token + 1_000_000), Err(NotInFlight::Late));
+                self.release(id, token);
+                assert_eq!(self.deliveries.get(id).map(|delivery| delivery.attempts), Some(attempts - 1));
             }
             Step::Wait(ms) => {
                 self.now = self.now.plus_ms(i64::from(*ms));

@@ -36,12 +36,14 @@ pub(crate) struct Operation {
     /// Refused since progress was last written down.
     unsaved: Vec<ItemRefusal>,
     saved: u64,
+    /// Its end is being written down; until that is done, what it did to its last items may not be seen yet.
+    ending: Option<Timestamp>,
 }
 
 impl Operation {
     fn new(folded: FoldedOperation, is_confirmed: bool) -> Self {
         let saved = folded.done;
-        Self { folded, is_confirmed, bucket: TokenBucket::default(), unsaved: Vec::new(), saved }
+        Self { folded, is_confirmed, bucket: TokenBucket::default(), unsaved: Vec::new(), saved, ending: None }
     }
 
     fn state(&self) -> OperationState {
@@ -106,12 +108,21 @@ impl Operations {
                 let refused = std::mem::take(&mut one.unsaved);
                 records.push(OperationRecord::Advanced { id, done, refused }.record());
             }
-            if done == one.folded.items.len() as u64 {
-                one.folded.ended = Some((false, now));
+            if done == one.folded.items.len() as u64 && one.ending.is_none() {
+                one.ending = Some(now);
                 records.push(OperationRecord::Ended { id, is_cancelled: false, time: now }.record());
             }
         }
         records
+    }
+
+    /// The records that were taken are in the log.
+    pub fn records_written(&mut self) {
+        for one in self.all.values_mut() {
+            if let Some(time) = one.ending.take() {
+                one.folded.ended = Some((false, time));
+            }
+        }
     }
 }
 
@@ -198,7 +209,9 @@ impl Tenant {
         self.checkpoint_deliveries()?;
         let now = self.world.clock.now();
         let mut operations = self.operations.lock();
-        let state = operations.get(id)?.state();
+        let one = operations.get(id)?;
+        // Its end may be on the way to the log.
+        let state = if one.ending.is_some() { OperationState::Finished } else { one.state() };
         if !matches!(state, OperationState::Previewed | OperationState::Running) {
             return Err(OperationRefusal::WrongState { id, state }.into());
         }

@@ -8,6 +8,8 @@ use quipu_domain::Timestamp;
 use quipu_domain::delivery::{DeliveryId, GivenUp};
 use quipu_store::{Fault, Record};
 
+use super::CHECKPOINT_MS;
+use super::outcome::OutcomeWord;
 use super::records::{DeadLetter, DeadLetterState, Decided, progress_record};
 use super::running::{Inner, Running};
 use crate::tenant::Tenant;
@@ -29,6 +31,27 @@ impl Tenant {
         self.run_operations(now)?;
         self.subscriptions.all().iter().for_each(|running| self.tick(running, now));
         self.route()
+    }
+
+    /// Does what is due now, and says after how long something is due again. Progress is written when its time has come by
+    /// the clock, or if `is_time`.
+    pub(crate) fn keep_deliveries(self: &Arc<Self>, is_time: bool) -> Duration {
+        // What cannot be read or written now is tried again the next time; whoever pulls is told.
+        _ = self.deliver();
+        let now = self.world.clock.now();
+        let due = &self.subscriptions.checkpoint_due;
+        let wait_us = due.load(Ordering::Relaxed).saturating_sub(now.0);
+        let interval_us = CHECKPOINT_MS as i64 * 1_000;
+        // A clock that went back does not put it off.
+        let wait_us = if !is_time && (1..=interval_us).contains(&wait_us) {
+            wait_us
+        } else {
+            due.store(now.0.saturating_add(interval_us), Ordering::Relaxed);
+            _ = self.checkpoint_deliveries();
+            interval_us
+        };
+        let wait = Duration::from_micros(wait_us as u64);
+        self.until_next_delivery().map_or(wait, |next| next.min(wait))
     }
 
     /// When [`Tenant::deliver`] has something to do next, besides new events.
@@ -74,15 +97,17 @@ impl Tenant {
         }
         let is_something = !changing.0.is_empty();
         self.write_unsent(&mut changing)?;
+        if outcome.is_ok() {
+            self.operations.lock().records_written();
+        }
         outcome.map(|()| is_something)
     }
 
     /// Takes what changed of one subscription: its dead letters and its progress belong together.
-    fn progress_of(&self, running: &Running) -> Result<Vec<Record>, Fault> {
-        let parks_keys = running.compiled().rules.parks_keys;
+    pub(super) fn progress_of(&self, running: &Running) -> Result<Vec<Record>, Fault> {
         let mut inner = running.inner.lock();
         while let Some((id, given_up)) = inner.given_up.pop_front() {
-            let letter = match self.dead_letter_of(running, &inner, id, &given_up, parks_keys) {
+            let letter = match self.dead_letter_of(running, &inner, id, &given_up) {
                 Ok(letter) => letter,
                 Err(fault) => {
                     inner.given_up.push_front((id, given_up));
@@ -91,6 +116,8 @@ impl Tenant {
             };
             inner.deliveries.park(id, letter.id);
             inner.counts.dead_lettered += 1;
+            let error = given_up.history.last().map(|attempt| attempt.failure.error.as_str());
+            inner.note(OutcomeWord::DeadLettered, id, given_up.attempts, error, self.world.clock.now());
             inner.drafts.push(letter.record());
         }
         let mut records = Vec::new();
@@ -100,6 +127,9 @@ impl Tenant {
             let progress = inner.deliveries.take_progress();
             records.push(progress_record(&running.name, &progress));
         }
+        let outcomes = inner.outcomes.take();
+        drop(inner);
+        records.extend(self.report(running, outcomes)?);
         Ok(records)
     }
 
@@ -109,7 +139,6 @@ impl Tenant {
         inner: &Inner,
         id: DeliveryId,
         given_up: &GivenUp,
-        parks_keys: bool,
     ) -> Result<DeadLetter, Fault> {
         let recorded = match self.event_at(id.position) {
             // The rest of the story is told all the same.
@@ -117,8 +146,11 @@ impl Tenant {
             recorded => recorded?,
         };
         let event = recorded.as_ref().map(|recorded| recorded.event());
-        // Only a parked delivery is still there.
-        let is_keyed = inner.deliveries.get(id).is_some_and(|delivery| delivery.key.is_some());
+        // The policy may have changed since: what counts is that the delivery is still there, which parks its key.
+        let parks_key = inner.deliveries.get(id).is_some();
+        // What was edited stays so when it fails again.
+        let edited = given_up.redriven_from.map(|from| self.edited_letter(&running.name, from)).transpose()?.flatten();
+        let (copy_of, edited) = edited.map_or((None, None), |letter| (letter.copy_of, letter.event));
         Ok(DeadLetter {
             id: self.subscriptions.last_dead_letter.fetch_add(1, Ordering::Relaxed) + 1,
             subscription: running.name.to_string(),
@@ -130,9 +162,9 @@ impl Tenant {
             history: given_up.history.clone(),
             time: self.world.clock.now(),
             redriven_from: given_up.redriven_from,
-            parks_key: parks_keys && is_keyed,
-            copy_of: None,
-            event: None,
+            parks_key,
+            copy_of,
+            event: edited,
         })
     }
 
@@ -153,7 +185,14 @@ impl Tenant {
             let kept_ms = policy.map_or(default, |compiled| compiled.definition.dead_letter.retention_ms);
             letter.time.plus_ms(kept_ms as i64) <= now && !(letter.parks_key && letter.state == DeadLetterState::Open)
         };
-        letters.values().filter(|letter| is_too_old(letter)).take(EXPIRED_MAX).map(|letter| letter.id).collect()
+        // The edited event of a copy is in its dead letter: it stays until it is delivered.
+        let is_needed = |letter: &super::DeadLetterLine| {
+            let id = DeliveryId { position: letter.position, dead_letter: letter.id };
+            let running = running.get(&letter.subscription).filter(|_| letter.copy_of.is_some());
+            running.is_some_and(|running| running.inner.lock().deliveries.get(id).is_some())
+        };
+        let due = letters.values().filter(|letter| is_too_old(letter) && !is_needed(letter));
+        due.take(EXPIRED_MAX).map(|letter| letter.id).collect()
     }
 
     /// Shows readers the dead letters that are durable now. The caller has `changing`, so that nobody writes others.

@@ -8,6 +8,7 @@ use quipu_domain::{Direction, Filter, Range, Timestamp};
 use quipu_store::Fault;
 
 use super::key::expiry;
+use super::outcome::OutcomeWord;
 use super::refusal::{NotDone, SubscriptionRefusal};
 use super::running::{Compiled, Inner, Running};
 use crate::read::Recorded;
@@ -70,6 +71,8 @@ pub enum Answer {
         /// Milliseconds.
         ms: u64,
     },
+    /// It goes back without having been tried, with what was handed out behind it in its run: no attempt is counted.
+    Release,
     /// Trying again is of no use.
     GiveUp {
         /// What went wrong.
@@ -85,6 +88,14 @@ impl Tenant {
     /// # Errors
     /// [`SubscriptionRefusal::NotFound`]; [`Fault`] if the log cannot be read.
     pub fn pull(&self, name: &str, limit: usize) -> Result<Vec<Handed>, NotDone> {
+        self.pull_within(name, limit, usize::MAX)
+    }
+
+    /// As [`Tenant::pull`], and no more than this many bytes of events; but one, if there is one, whatever its size.
+    ///
+    /// # Errors
+    /// As [`Tenant::pull`].
+    pub fn pull_within(&self, name: &str, limit: usize, bytes: usize) -> Result<Vec<Handed>, NotDone> {
         let running = self.running(name)?;
         self.route_unless_busy()?;
         let compiled = running.compiled();
@@ -97,23 +108,34 @@ impl Tenant {
                 let is_behind = self.fill(&compiled, &mut inner)?;
                 let now = self.world.clock.now();
                 let taken = self.hand_out(&compiled, &mut inner, limit, now);
+                // What expired just now may have let a key go whose next events are to be read.
+                let is_behind = is_behind || inner.deliveries.reads().is_some();
                 (taken, (inner.next_due(&compiled, now), now), is_behind)
             };
             self.due_at(due.0, due.1);
             let is_behind = is_behind || !self.attach(&running, &compiled);
-            if taken.is_empty() && is_behind {
+            let is_something = !taken.is_empty();
+            if !is_something && is_behind {
                 continue;
             }
-            let is_something = !taken.is_empty();
-            let mut handed = self.read_handed(&running, taken)?;
-            if let Some(transformer) = &compiled.transformer {
+            let mut handed = self.read_or_give_back(&running, taken)?;
+            let over = handed.split_off(fitting(&handed, bytes));
+            if !over.is_empty() {
+                let over: Vec<_> = over.iter().map(|handed| (handed.id, handed.token)).collect();
+                take_back(&mut running.inner.lock(), &over);
+            }
+            if let Some(transformer) = compiled.transformer.as_ref().filter(|_| !handed.is_empty()) {
                 handed = self.transform(&running, transformer, handed)?;
+                if handed.is_empty() {
+                    // None could be transformed, which may have taken long: whoever waits asks once more.
+                    running.wake();
+                    return Ok(handed);
+                }
             }
-            if is_something && handed.is_empty() {
-                // All of them ended here: whoever waits asks once more.
-                running.wake();
+            // All that was taken may have expired: there is more behind it.
+            if !handed.is_empty() || !is_something {
+                return Ok(handed);
             }
-            return Ok(handed);
         }
     }
 
@@ -124,10 +146,11 @@ impl Tenant {
         transformer: &Transformer,
         handed: Vec<Handed>,
     ) -> Result<Vec<Handed>, NotDone> {
-        let mut taken_back = HashSet::new();
+        let (mut taken_back, mut released) = (HashSet::new(), Vec::new());
         let mut transformed: Vec<Handed> = Vec::with_capacity(handed.len());
         for mut one in handed {
             if one.key.is_some_and(|key| taken_back.contains(&key)) {
+                released.push((one.id, one.token));
                 continue;
             }
             let mut text = Vec::new();
@@ -148,11 +171,23 @@ impl Tenant {
                         let (failure, reason) = (Failure::new(fault.to_string()), Reason::TransformationFailed);
                         let answers = vec![(one.id, one.token, Answer::GiveUp { failure, reason })];
                         self.answer(&running.name, answers)?;
+                    } else {
+                        released.push((one.id, one.token));
                     }
                 }
             }
         }
+        take_back(&mut running.inner.lock(), &released);
         Ok(transformed)
+    }
+
+    /// Takes back what was handed out and reached nobody: the attempts count for nothing. What is not in flight any more
+    /// is passed over.
+    pub fn give_back(&self, name: &str, handed: &[(DeliveryId, u64)]) {
+        // Of a subscription that was deleted meanwhile nothing is in flight.
+        let Ok(running) = self.running(name) else { return };
+        take_back(&mut running.inner.lock(), handed);
+        running.wake();
     }
 
     /// Lets the router feed a subscription that has caught up. Whether it was behind still: something was routed since
@@ -174,6 +209,7 @@ impl Tenant {
             inner.bucket.take(handed.len());
         }
         inner.counts.expired += expired.len() as u64;
+        expired.iter().for_each(|expired| inner.note(OutcomeWord::Expired, expired.0, 0, None, now));
         inner.counts.handed_out += handed.len() as u64;
         let taken = handed.into_iter().filter_map(|id| {
             let delivery = inner.deliveries.get(id)?;
@@ -187,22 +223,30 @@ impl Tenant {
         taken.collect()
     }
 
+    /// As [`Tenant::read_handed`]. What nobody gets because the log cannot be read was never attempted.
+    fn read_or_give_back(&self, running: &Running, taken: Vec<Taken>) -> Result<Vec<Handed>, Fault> {
+        let attempts: Vec<_> = taken.iter().map(|taken| (taken.id, taken.token)).collect();
+        self.read_handed(running, taken).inspect_err(|_| take_back(&mut running.inner.lock(), &attempts))
+    }
+
     /// Reads the events of what was handed out. One that has expired meanwhile is finished instead.
     fn read_handed(&self, running: &Running, taken: Vec<Taken>) -> Result<Vec<Handed>, Fault> {
-        let mut events = self.events_at(&taken.iter().map(|taken| taken.id.position).collect::<Vec<_>>())?;
+        let events = self.events_at(&taken.iter().map(|taken| taken.id.position).collect::<Vec<_>>())?;
         let now = self.world.clock.now();
         let mut handed = Vec::with_capacity(taken.len());
         for Taken { id, token, attempt, deadline, key } in taken {
-            let Some(recorded) = events.remove(&id.position) else { continue };
+            // A redriven one and the original may come together.
+            let Some(recorded) = events.get(&id.position).cloned() else { continue };
             if id.dead_letter == 0 && expiry(&recorded.event()).is_some_and(|expires| expires <= now) {
                 let mut inner = running.inner.lock();
                 inner.deliveries.expire(id);
                 inner.counts.expired += 1;
+                inner.note(OutcomeWord::Expired, id, attempt, None, now);
                 continue;
             }
             let edited = match id.dead_letter {
                 0 => None,
-                letter => self.edited_copy(letter)?,
+                letter => self.edited_copy(&running.name, letter)?,
             };
             handed.push(Handed { id, token, attempt, deadline, key, recorded, transformed: None, edited });
         }
@@ -255,6 +299,7 @@ impl Tenant {
             };
             let results: Vec<_> = answers.into_iter().map(answer).collect();
             let has_more = inner.deliveries.is_available(&compiled.rules) || !inner.queue.is_empty();
+            let has_more = has_more || inner.deliveries.reads().is_some();
             (results, has_more || !inner.is_attached, inner.next_due(&compiled, now))
         };
         self.due_at(due, now);
@@ -270,18 +315,45 @@ impl Tenant {
         let is_available = {
             let mut inner = running.inner.lock();
             let moment = Moment { rules: &compiled.rules, now, chance: self.subscriptions.chance() };
-            for (id, outcome) in inner.deliveries.tick(moment) {
+            let scan = inner.deliveries.scan();
+            inner.pace.measure(now, scan);
+            let outcomes = inner.deliveries.tick(moment);
+            // What was given up makes room, or lets a key go whose next events are to be read.
+            let may_go_on = !outcomes.is_empty() && !inner.is_attached || inner.deliveries.reads().is_some();
+            for (id, outcome) in outcomes {
                 inner.counts.failed += 1;
+                let attempt = match &outcome {
+                    Outcome::GivenUp(given_up) => given_up.attempts,
+                    Outcome::Retried(_) => inner.attempt(id),
+                };
+                inner.note(OutcomeWord::Failed, id, attempt, Some("no acknowledgement in time"), now);
                 if let Outcome::GivenUp(given_up) = outcome {
                     inner.given_up.push_back((id, given_up));
                 }
             }
-            inner.deliveries.is_available(&compiled.rules)
+            inner.deliveries.is_available(&compiled.rules) || may_go_on
         };
         if is_available {
             running.wake();
         }
     }
+}
+
+/// How many fit into so many bytes, at least one.
+fn fitting(handed: &[Handed], bytes: usize) -> usize {
+    let mut sum = 0usize;
+    let fits = |handed: &&Handed| {
+        let edited = handed.edited.as_ref().map_or(0, |event| event.get().len());
+        sum = sum.saturating_add(handed.recorded.bytes().max(edited));
+        sum <= bytes
+    };
+    handed.iter().take_while(fits).count().max(1).min(handed.len())
+}
+
+fn take_back(inner: &mut Inner, handed: &[(DeliveryId, u64)]) {
+    // The last of a run first: giving back one takes those behind it along.
+    let count = handed.iter().rev().filter(|(id, token)| inner.deliveries.release(*id, *token).is_ok()).count();
+    inner.counts.handed_out -= count as u64;
 }
 
 fn take_answer(
@@ -291,22 +363,34 @@ fn take_answer(
     answer: Answer,
     moment: Moment<'_>,
 ) -> Result<(), NotInFlight> {
+    let (attempt, now) = (inner.attempt(id), moment.now);
     match answer {
         Answer::Ack => {
             inner.deliveries.ack(id, token)?;
             inner.counts.acknowledged += 1;
+            inner.note(OutcomeWord::Acknowledged, id, attempt, None, now);
         }
         Answer::Nack { failure, delay_ms } => {
+            let failure = failure.cut();
+            let error = failure.error.clone();
             let outcome = inner.deliveries.nack(id, token, failure, delay_ms, moment)?;
             inner.counts.failed += 1;
+            inner.note(OutcomeWord::Failed, id, attempt, Some(&error), now);
             if let Outcome::GivenUp(given_up) = outcome {
                 inner.given_up.push_back((id, given_up));
             }
         }
+        Answer::Release => {
+            inner.deliveries.release(id, token)?;
+            inner.counts.handed_out -= 1;
+        }
         Answer::Extend { ms } => inner.deliveries.extend(id, token, moment.now.plus_ms(ms as i64))?,
         Answer::GiveUp { failure, reason } => {
+            let failure = failure.cut();
+            let error = failure.error.clone();
             let given_up = inner.deliveries.give_up(id, token, failure, reason, moment)?;
             inner.counts.failed += 1;
+            inner.note(OutcomeWord::Failed, id, attempt, Some(&error), now);
             inner.given_up.push_back((id, given_up));
         }
     }

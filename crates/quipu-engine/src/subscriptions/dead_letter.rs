@@ -115,13 +115,20 @@ impl Tenant {
         })
     }
 
-    /// The edited event of a dead letter that is an edited copy.
-    pub(super) fn edited_copy(&self, id: u64) -> Result<Option<Box<RawValue>>, Fault> {
-        if let Some(event) = self.subscriptions.copies.lock().get(&id) {
-            return Ok(Some(event.clone()));
+    /// The edited event of a dead letter that is an edited copy made for this subscription.
+    pub(super) fn edited_copy(&self, subscription: &str, id: u64) -> Result<Option<Box<RawValue>>, Fault> {
+        Ok(self.edited_letter(subscription, id)?.and_then(|letter| letter.event))
+    }
+
+    /// A dead letter, if it is of an edited copy made for this subscription.
+    pub(super) fn edited_letter(&self, subscription: &str, id: u64) -> Result<Option<DeadLetter>, Fault> {
+        if let Some(letter) = self.subscriptions.copies.lock().get(&id) {
+            return Ok((letter.subscription == subscription).then(|| letter.clone()));
         }
         match self.dead_letter_line(id) {
-            Ok(line) if line.copy_of.is_some() => Ok(self.read_dead_letter(&line)?.event),
+            Ok(line) if line.copy_of.is_some() && line.subscription == subscription => {
+                self.read_dead_letter(&line).map(Some)
+            }
             _ => Ok(None),
         }
     }
@@ -177,7 +184,7 @@ impl Tenant {
             id: copy,
             time,
             copy_of: Some(id),
-            event: Some(event.clone()),
+            event: Some(event),
             history: Vec::new(),
             attempts: 0,
             parks_key: false,
@@ -187,7 +194,7 @@ impl Tenant {
         let outcome = DeadLetterState::Redriven { to: line.subscription.clone(), time };
         {
             let mut inner = running.inner.lock();
-            self.subscriptions.copies.lock().insert(copy, event);
+            self.subscriptions.copies.lock().insert(copy, letter.clone());
             inner.deliveries.redrive(line.position, copy);
             inner.drafts.extend([letter.record(), Decided { ids: vec![id, copy], outcome }.record()]);
         }

@@ -51,7 +51,8 @@ impl Tenant {
         running.ok_or_else(|| SubscriptionRefusal::NotFound { name: name.to_owned() })
     }
 
-    /// Makes a subscription. The same definition again changes nothing and is no mistake. Whether it is new.
+    /// Makes a subscription. The same definition again, paused or not, changes nothing and is no mistake. Whether it is
+    /// new.
     ///
     /// # Errors
     /// [`SubscriptionRefusal`]: the name or the definition makes no sense, the name is taken, or there are too many.
@@ -62,7 +63,8 @@ impl Tenant {
         let compiled = Compiled::new(name, definition)?;
         let mut changing = self.subscriptions.changing.lock();
         if let Ok(existing) = self.running(name) {
-            let (old, new) = (json(&existing.compiled().definition), json(&compiled.definition));
+            // One that somebody paused is the same still: its consumers make it again whenever they start.
+            let (old, new) = (unpaused(&existing.compiled().definition), unpaused(&compiled.definition));
             return if old == new { Ok(false) } else { Err(SubscriptionRefusal::Exists { name: name.into() }.into()) };
         }
         if self.subscriptions.running.read().len() >= SUBSCRIPTIONS_MAX {
@@ -75,33 +77,57 @@ impl Tenant {
         let running = Running::new(name, compiled, &Saved::after(scan));
         self.subscriptions.router.lock().define(&running);
         self.subscriptions.running.write().insert(name.into(), running);
+        drop(changing);
+        self.tell_definition(name);
         Ok(true)
     }
 
     /// Changes a subscription; where it is stays. What was handed out by the old definition can still be answered.
     ///
     /// # Errors
-    /// [`SubscriptionRefusal::NotFound`], or the definition makes no sense.
+    /// [`SubscriptionRefusal::NotFound`], or the definition makes no sense. The key cannot change while events wait
+    /// behind others of theirs: by another key they would not be found again.
     pub fn update_subscription(self: &Arc<Self>, name: &str, definition: Subscription) -> Result<(), NotDone> {
         let compiled = Compiled::new(name, definition)?;
         let mut changing = self.subscriptions.changing.lock();
         let running = self.running(name)?;
+        if running.compiled().key != compiled.key && running.inner.lock().deliveries.has_waiting() {
+            let detail = "expected the same key and ordering while events wait behind others of their key".to_owned();
+            return Err(SubscriptionRefusal::Invalid(InvalidSubscription { pointer: "/key", detail }).into());
+        }
         let definition = Some(compiled.definition.as_ref().clone());
         self.write_records(&mut changing, vec![Defined { name: name.into(), definition, scan: None }.record()])?;
+        running.inner.lock().outcomes.set(compiled.definition.reports_outcomes);
         *running.compiled.write() = Arc::new(compiled);
         self.subscriptions.router.lock().define(&running);
         drop(changing);
         running.wake();
+        self.tell_definition(name);
         Ok(())
     }
 
-    /// Holds deliveries back, or goes on. What is in flight can be answered meanwhile.
+    /// Holds deliveries back, or goes on. What is in flight can be answered meanwhile. What is so already is not changed.
     ///
     /// # Errors
     /// [`SubscriptionRefusal::NotFound`].
     pub fn pause_subscription(self: &Arc<Self>, name: &str, paused: bool) -> Result<(), NotDone> {
         let definition = self.running(name)?.compiled().definition.as_ref().clone();
-        self.update_subscription(name, Subscription { paused, ..definition })
+        if definition.paused == paused {
+            return Ok(());
+        }
+        self.update_subscription(name, Subscription { paused, paused_reason: None, ..definition })
+    }
+
+    /// Holds deliveries back without having been asked to, and keeps why. One that is paused already keeps its reason.
+    ///
+    /// # Errors
+    /// [`SubscriptionRefusal::NotFound`].
+    pub fn pause_subscription_because(self: &Arc<Self>, name: &str, reason: &str) -> Result<(), NotDone> {
+        let definition = self.running(name)?.compiled().definition.as_ref().clone();
+        if definition.paused {
+            return Ok(());
+        }
+        self.update_subscription(name, Subscription { paused: true, paused_reason: Some(reason.into()), ..definition })
     }
 
     /// Deletes a subscription with all that it knows. Its dead letters stay until they are too old.
@@ -111,12 +137,15 @@ impl Tenant {
     pub fn delete_subscription(self: &Arc<Self>, name: &str) -> Result<(), NotDone> {
         let mut changing = self.subscriptions.changing.lock();
         let running = self.running(name)?;
+        // What was given up until now has its dead letter.
+        changing.push(self.progress_of(&running)?);
         self.write_records(&mut changing, vec![Defined { name: name.into(), definition: None, scan: None }.record()])?;
         running.inner.lock().is_deleted = true;
         self.subscriptions.router.lock().forget(&running.name);
         self.subscriptions.running.write().remove(name);
         drop(changing);
         running.wake();
+        self.tell_definition(name);
         Ok(())
     }
 
@@ -141,6 +170,8 @@ impl Tenant {
         let mut changing = self.subscriptions.changing.lock();
         let running = self.running(name)?;
         let scan = self.before(to)?;
+        // What was given up until now has its dead letter.
+        changing.push(self.progress_of(&running)?);
         let definition = Some(running.compiled().definition.as_ref().clone());
         self.write_records(&mut changing, vec![Defined { name: name.into(), definition, scan: Some(scan) }.record()])?;
         {
@@ -249,8 +280,9 @@ impl Tenant {
     }
 }
 
-fn json(definition: &Subscription) -> String {
-    serde_json::to_string(definition).expect("it is plain data")
+fn unpaused(definition: &Subscription) -> String {
+    let definition = Subscription { paused: false, ..definition.clone() };
+    serde_json::to_string(&definition).expect("it is plain data")
 }
 
 fn info(running: &Running, open: &BTreeMap<String, u64>) -> SubscriptionInfo {

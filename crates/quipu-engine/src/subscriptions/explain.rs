@@ -55,18 +55,23 @@ pub enum Standstill {
     CatchingUp {
         /// How many there are.
         events: u64,
+        /// How many it looks at in a second, if that is known.
+        per_second: Option<u64>,
     },
-    /// Deliveries are ready, and nobody asks for them.
+    /// There is something to do, and no consumer waits for it.
     NobodyAsks {
-        /// How many.
+        /// Deliveries that are ready.
         ready: usize,
+        /// Events that nobody has looked at, and that may match.
+        unseen: u64,
     },
 }
 
 /// How far it is behind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lag {
-    /// Matching events that are not finished; not known while there are events that nobody has looked at.
+    /// Matching events that are not finished; not known while there are events that nobody has looked at, or more behind
+    /// a blocked key than are remembered.
     pub events: Option<u64>,
     /// Events that nobody has looked at.
     pub unseen: u64,
@@ -95,10 +100,12 @@ impl Tenant {
         let mut inner = running.inner.lock();
         let (unseen, oldest) = self.unseen(&inner);
         let standstill = standstill(&running, &mut inner, unseen, now);
-        let unfinished = inner.deliveries.iter().count() as u64 + inner.queue.len() as u64;
+        let unfinished = inner.deliveries.iter().count() + inner.queue.len();
+        // What waits behind a blocked key is not finished either.
+        let unfinished = inner.deliveries.waiting_behind().map(|behind| (unfinished + behind) as u64);
         drop(inner);
         let age_ms = self.age_ms(oldest, now)?;
-        Ok(Explained { standstill, lag: Lag { events: (unseen == 0).then_some(unfinished), unseen, age_ms } })
+        Ok(Explained { standstill, lag: Lag { events: unfinished.filter(|_| unseen == 0), unseen, age_ms } })
     }
 
     /// How many events nobody has looked at, and the position of the oldest that is not finished.
@@ -141,13 +148,20 @@ fn standstill(running: &Running, inner: &mut Inner, unseen: u64, now: Timestamp)
         {
             return Standstill::RateLimited { until };
         }
-        return Standstill::NobodyAsks { ready: summary.ready };
+        return Standstill::NobodyAsks { ready: summary.ready, unseen };
     }
     if unseen > 0 && inner.deliveries.has_room(&compiled.rules) {
-        return Standstill::CatchingUp { events: unseen };
+        // Whoever asks looks at the log first: without anybody it does not catch up.
+        return match running.watchers.lock().is_empty() {
+            true => Standstill::NobodyAsks { ready: summary.ready, unseen },
+            false => {
+                let per_second = inner.pace.per_second().map(|pace| pace.ceil() as u64);
+                Standstill::CatchingUp { events: unseen, per_second }
+            }
+        };
     }
     if !inner.queue.is_empty() && inner.deliveries.has_room(&compiled.rules) {
-        return Standstill::NobodyAsks { ready: inner.queue.len() };
+        return Standstill::NobodyAsks { ready: inner.queue.len(), unseen };
     }
     if summary.in_flight > 0 {
         return Standstill::WaitingForAcks { deliveries: in_flight(inner), count: summary.in_flight };
@@ -191,8 +205,24 @@ impl std::fmt::Display for Standstill {
                 write!(f, "{count} deliveries wait for their next attempt; position {position} is tried at {until}.")
             }
             Self::RateLimited { until } => write!(f, "The rate limit lets the next delivery go at {until}."),
-            Self::CatchingUp { events } => write!(f, "Catching up: {events} events are still to be looked at."),
-            Self::NobodyAsks { ready } => write!(f, "{ready} deliveries are ready, and no consumer asks for them."),
+            Self::CatchingUp { events, per_second: None } => {
+                write!(f, "Catching up: {events} events are still to be looked at; how fast is not known yet.")
+            }
+            Self::CatchingUp { events, per_second: Some(pace) } => write!(
+                f,
+                "Catching up: {events} events are still to be looked at, at {pace} a second: about {} s.",
+                events.div_ceil(*pace)
+            ),
+            Self::NobodyAsks { ready, unseen: 0 } => {
+                write!(f, "{ready} deliveries are ready, and no consumer asks for them.")
+            }
+            Self::NobodyAsks { ready: 0, unseen } => {
+                write!(f, "No consumer asks; {unseen} events were not looked at yet.")
+            }
+            Self::NobodyAsks { ready, unseen } => write!(
+                f,
+                "{ready} deliveries are ready and {unseen} events were not looked at yet, and no consumer asks for them."
+            ),
         }
     }
 }

@@ -70,9 +70,13 @@ impl Tenant {
             inner.deliveries.found(key, &[], to);
             return Ok(());
         };
-        // The subject leads through the index; another key has to be looked for.
-        let filter = match (&compiled.key, first.event().subject()) {
-            (KeyOf::Subject, Some(subject)) => Filter { subjects: vec![subject.to_owned()], ..Filter::default() },
+        // The subject leads through the index, if this is an event of the key; another key has to be looked for.
+        let event = first.event();
+        let is_first_of_key = compiled.key.of(&event, &self.hasher) == Some(key);
+        let filter = match (&compiled.key, event.subject()) {
+            (KeyOf::Subject, Some(subject)) if is_first_of_key => {
+                Filter { subjects: vec![subject.to_owned()], ..Filter::default() }
+            }
             _ => Filter::default(),
         };
         let page = self.read_to(&filter, Direction::Forward, Some(from), KEY_EVENTS, to)?;
@@ -80,8 +84,16 @@ impl Tenant {
             let event = recorded.event();
             compiled.key.of(&event, &self.hasher) == Some(key) && compiled.matches(&event, &recorded.stamp)
         };
-        let found: Vec<u64> = page.events.iter().filter(is_of_key).map(|recorded| recorded.stamp.position).collect();
-        inner.deliveries.found(key, &found, page.next.map_or(to, |next| next - 1));
+        let mut found: Vec<u64> =
+            page.events.iter().filter(is_of_key).map(|recorded| recorded.stamp.position).collect();
+        // The last one found is where to read on: the position after it may be of any key.
+        let read_to = match (page.next, &found[..]) {
+            (None, _) => to,
+            (Some(_), [.., last]) if found.len() > 1 => last - 1,
+            (Some(next), _) => next - 1,
+        };
+        found.retain(|position| *position <= read_to);
+        inner.deliveries.found(key, &found, read_to);
         Ok(())
     }
 }

@@ -11,10 +11,13 @@ mod define;
 mod explain;
 mod fill;
 mod key;
+mod outcome;
+mod pace;
 mod records;
 mod refusal;
 mod router;
 mod running;
+mod watch;
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -22,7 +25,6 @@ use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 use quipu_store::Record;
-use serde_json::value::RawValue;
 
 use crate::options::Random;
 
@@ -33,6 +35,7 @@ pub use explain::{Explained, Lag, Standstill};
 pub use records::{DeadLetter, DeadLetterLine, DeadLetterState};
 pub use refusal::{NotDone, SubscriptionRefusal};
 pub use running::Counts;
+pub use watch::DefinitionGuard;
 
 pub(crate) use records::FoldedSubscriptions;
 pub(crate) use running::{Compiled, Running};
@@ -60,15 +63,18 @@ pub(crate) struct Subscriptions {
     /// Dead letters that were decided about, and are shown as such when that is durable.
     claimed: Mutex<HashSet<u64>>,
     /// Edited copies that are not durable yet.
-    copies: Mutex<HashMap<u64, Box<RawValue>>>,
+    copies: Mutex<HashMap<u64, DeadLetter>>,
     /// Decisions about dead letters whose subscription is gone.
     drafts: Mutex<Vec<Record>>,
     /// Changes of definitions and commits of progress are made one at a time.
     changing: Mutex<Unsent>,
+    /// When progress is written down next, microseconds.
+    checkpoint_due: AtomicI64,
     /// When dead letters are looked for next that were kept long enough, microseconds.
     retention_due: AtomicI64,
     chance: AtomicU64,
     next_watcher: AtomicU64,
+    definition_watchers: Mutex<Vec<(u64, watch::DefinitionWatcher)>>,
 }
 
 /// Records of progress that the log did not take yet, commit by commit.
@@ -115,9 +121,11 @@ impl Subscriptions {
             claimed: Mutex::default(),
             copies: Mutex::default(),
             drafts: Mutex::default(),
+            checkpoint_due: AtomicI64::new(i64::MIN),
             retention_due: AtomicI64::new(i64::MIN),
             chance: AtomicU64::new(u64::from_le_bytes(seed)),
             next_watcher: AtomicU64::new(0),
+            definition_watchers: Mutex::default(),
         }
     }
 

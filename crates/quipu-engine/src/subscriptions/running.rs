@@ -9,6 +9,8 @@ use quipu_domain::{Event, Pattern, Stamp, Subscription, Timestamp};
 use quipu_store::{Record, TermHasher};
 
 use super::key::{KeyOf, expiry};
+use super::outcome::{Outcome, OutcomeWord, Outcomes};
+use super::pace::Pace;
 use super::refusal::SubscriptionRefusal;
 use crate::transform::Transformer;
 
@@ -55,6 +57,9 @@ pub(crate) struct Inner {
     /// Deliveries that were given up and have no dead letter yet: the event must be read for it.
     pub given_up: VecDeque<(DeliveryId, GivenUp)>,
     pub counts: Counts,
+    pub pace: Pace,
+    /// What is to be reported as events.
+    pub outcomes: Outcomes,
     pub is_deleted: bool,
 }
 
@@ -74,13 +79,16 @@ pub struct Counts {
 }
 
 impl Compiled {
-    pub fn new(name: &str, definition: Subscription) -> Result<Self, SubscriptionRefusal> {
+    pub fn new(name: &str, mut definition: Subscription) -> Result<Self, SubscriptionRefusal> {
         definition.check().map_err(SubscriptionRefusal::Invalid)?;
         let pattern = definition.pattern.as_ref().map(|pattern| Pattern::parse(pattern.get())).transpose();
         let pattern = pattern.map_err(SubscriptionRefusal::InvalidPattern)?;
         let transformer =
             definition.transform.as_ref().map(|transform| Transformer::compile(transform, name)).transpose();
         let transformer = transformer.map_err(SubscriptionRefusal::InvalidTransform)?;
+        // A reason belongs to its pause; secrets are kept by whoever uses them.
+        definition.paused_reason = definition.paused_reason.filter(|_| definition.paused);
+        definition.push.iter_mut().for_each(|push| push.secret = None);
         let (rules, key) = (definition.rules(), KeyOf::new(&definition));
         Ok(Self { definition: Arc::new(definition), pattern, transformer, rules, key })
     }
@@ -111,6 +119,8 @@ impl Running {
             drafts: Vec::new(),
             given_up: VecDeque::new(),
             counts: Counts::default(),
+            pace: Pace::default(),
+            outcomes: Outcomes::of(compiled.definition.reports_outcomes),
             is_deleted: false,
         };
         Arc::new(Self {
@@ -139,6 +149,16 @@ impl Inner {
         let rate = compiled.definition.rate_limit.filter(|_| is_available).and_then(|limit| self.bucket.next(limit));
         // Whoever waits for the rate limit was told when its time came.
         self.deliveries.next_due().into_iter().chain(rate.filter(|rate| *rate > now)).min()
+    }
+
+    /// Keeps an outcome for whoever follows outcomes.
+    pub fn note(&mut self, word: OutcomeWord, id: DeliveryId, attempt: u32, error: Option<&str>, time: Timestamp) {
+        self.outcomes.note(|| Outcome { id, word, attempt, error: error.map(str::to_owned), time });
+    }
+
+    /// Which attempt a delivery is at.
+    pub fn attempt(&self, id: DeliveryId) -> u32 {
+        self.deliveries.get(id).map_or(0, |delivery| delivery.attempts)
     }
 
     /// Takes what the router found. A full queue detaches the subscription: it then reads the log itself.

@@ -10,6 +10,7 @@ use quipu_domain::{Event, StartAt, Subscription, Value};
 use quipu_engine::{
     Answer, DeadLetterFilter, DeadLetterState, Handed, NotDone, Options, Standstill, SubscriptionRefusal, Tenant,
 };
+use quipu_store::DiskStorage;
 use tempfile::TempDir;
 
 use crate::support::*;
@@ -447,4 +448,112 @@ fn a_thousand_subscriptions_share_a_tenant() {
     for i in 0..1_000 {
         assert_eq!(world.positions(&format!("s{i}")).len(), usize::from(i % 10 == 0), "s{i}");
     }
+}
+
+#[test]
+fn what_is_given_back_without_a_try_is_no_attempt_and_goes_out_again_in_order() {
+    let world = World::new();
+    world.subscribe("s", r#"{"retry":{"maxattempts":1}}"#);
+    for id in ["1", "2", "3"] {
+        world.publish("t.a", id, "x");
+    }
+    for _ in 0..5 {
+        let handed = world.pull("s");
+        assert_eq!(positions(&handed), [1, 2, 3]);
+        assert!(handed.iter().all(|handed| handed.attempt == 1));
+        world.answer("s", &handed[0], Answer::Release).unwrap();
+        let late = world.answer("s", &handed[1], Answer::Ack).unwrap_err();
+        assert!(matches!(late, SubscriptionRefusal::NotInFlight { position: 2, why: NotInFlight::Late }));
+    }
+    // One from the middle of a run goes back alone with what is behind it.
+    let handed = world.pull("s");
+    world.answer("s", &handed[1], Answer::Release).unwrap();
+    world.answer("s", &handed[0], Answer::Ack).unwrap();
+    assert_eq!(world.positions("s"), [2, 3]);
+    assert!(world.dead_letters().is_empty());
+}
+
+#[test]
+fn a_pause_keeps_its_reason_until_it_ends_even_after_a_restart() {
+    let mut world = World::new();
+    world.subscribe("s", "{}");
+    let reason = |world: &World| world.tenant().subscription("s").unwrap().definition.paused_reason.clone();
+    world.tenant().pause_subscription_because("s", "it is gone").unwrap();
+    world.tenant().pause_subscription("s", true).unwrap();
+    world.crash();
+    assert_eq!(reason(&world).as_deref(), Some("it is gone"));
+    assert_eq!(world.standstill("s"), Standstill::Paused);
+    world.tenant().pause_subscription("s", false).unwrap();
+    assert_eq!(reason(&world), None);
+    world.tenant().pause_subscription("s", true).unwrap();
+    world.tenant().pause_subscription_because("s", "it is gone").unwrap();
+    assert_eq!(reason(&world), None, "somebody paused it before");
+}
+
+#[test]
+fn whoever_follows_definitions_is_told_of_each_change_and_secrets_are_not_kept() {
+    let world = World::new();
+    let (sender, told) = std::sync::mpsc::channel();
+    let guard = world.tenant().on_definition(move |name| sender.send(name.to_owned()).unwrap());
+    world.subscribe("a", r#"{"push":{"url":"https://a.example","secret":"whsec_hunter2"}}"#);
+    assert!(world.tenant().subscription("a").unwrap().definition.push.as_ref().unwrap().secret.is_none());
+    world.tenant().update_subscription("a", definition_of("{}")).unwrap();
+    world.tenant().pause_subscription("a", true).unwrap();
+    world.tenant().delete_subscription("a").unwrap();
+    drop(guard);
+    world.subscribe("b", "{}");
+    assert_eq!(told.into_iter().collect::<Vec<_>>(), ["a", "a", "a", "a"]);
+}
+
+#[test]
+fn private_files_outlive_a_restart_and_are_in_no_backup() {
+    let mut world = World::new();
+    world.tenant().write_private("keys", b"hunter2").unwrap();
+    world.crash();
+    assert_eq!(world.tenant().read_private("keys").unwrap().unwrap(), b"hunter2");
+    world.publish("t.a", "1", "x");
+    let copy = TempDir::new().unwrap();
+    let (from, to) = (DiskStorage::new(world.folder.path()), DiskStorage::new(copy.path()));
+    quipu_store::backup(&from, "t", &to, &mut |_, _| {}).unwrap();
+    world.tenant = None;
+    let restored = open_at(copy.path(), small(), Arc::clone(&world.clock)).unwrap();
+    assert_eq!((restored.position(), restored.read_private("keys").unwrap()), (1, None));
+}
+
+#[test]
+fn outcomes_are_events_for_those_who_ask_for_them_and_have_an_end() {
+    let mut world = World::new();
+    world.subscribe("loud", r#"{"reportsoutcomes":true,"retry":{"maxattempts":2,"backoff":{"delaysms":[0]}}}"#);
+    world.subscribe("quiet", "{}");
+    world.subscribe("watch", r#"{"pattern":{"type":[{"prefix":"quipu.delivery."}]}}"#);
+    world.publish("t.a", "1", "x");
+    world.publish("t.a", "2", "y");
+    world.ack("quiet", &world.pull("quiet"));
+    let handed = world.pull("loud");
+    world.ack("loud", &handed[1..]);
+    world.nack("loud", &handed[0], "no");
+    world.wait_ms(1);
+    let again = world.pull("loud");
+    world.nack("loud", &again[0], "no");
+    world.tenant().checkpoint_deliveries().unwrap();
+    world.crash();
+    let told = world.pull("watch");
+    let texts: Vec<String> = told
+        .iter()
+        .map(|one| {
+            let event = one.recorded.event();
+            let quipu_domain::Data::Json(data) = event.data() else { panic!("no data") };
+            let data: serde_json::Value = serde_json::from_str(data).unwrap();
+            assert_eq!((data["subscription"].as_str(), data["event"]["type"].as_str()), (Some("loud"), Some("t.a")));
+            let word = event.kind().trim_start_matches("quipu.delivery.");
+            format!("{word} {} {} {}", data["position"], data["attempt"], data["error"])
+        })
+        .collect();
+    assert_eq!(texts, ["acknowledged 2 1 null", "failed 1 1 \"no\"", "failed 1 2 \"no\"", "deadlettered 1 2 \"no\""]);
+    // What it is told of itself is delivered like any event, and not told of again.
+    let handed = world.pull("loud");
+    assert_eq!(handed.len(), 4);
+    world.ack("loud", &handed);
+    world.tenant().checkpoint_deliveries().unwrap();
+    assert_eq!(world.tenant().position(), 6);
 }

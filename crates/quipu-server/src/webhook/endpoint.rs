@@ -23,7 +23,7 @@ pub struct InvalidUrl {
 }
 
 impl InvalidUrl {
-    pub(super) fn new(detail: impl fmt::Display) -> Self {
+    fn new(detail: impl fmt::Display) -> Self {
         Self { detail: detail.to_string() }
     }
 }
@@ -78,6 +78,13 @@ impl Endpoint {
         &self.0
     }
 
+    /// Scheme, host and port, the same for every way to write them: what answers together, and fails together.
+    pub fn origin(&self) -> String {
+        let scheme = self.0.scheme_str().unwrap_or_default();
+        let port = self.0.port_u16().unwrap_or(if scheme == "https" { 443 } else { 80 });
+        format!("{scheme}://{}:{port}", self.0.host().unwrap_or_default().to_ascii_lowercase())
+    }
+
     /// The address, where the URL has one instead of a name.
     pub(super) fn address(&self) -> Option<IpAddr> {
         literal(self.0.host()?)
@@ -130,6 +137,19 @@ mod tests {
         ] {
             let endpoint = Endpoint::parse(url).unwrap();
             assert_eq!((endpoint.to_string(), format!("{endpoint:?}")), (shown.into(), format!("Endpoint({shown})")));
+        }
+    }
+
+    #[test]
+    fn an_origin_is_the_same_however_it_is_written() {
+        for (urls, origin) in [
+            (&["https://a.example/x", "HTTPS://A.example:443/y?z", "https://a.example"][..], "https://a.example:443"),
+            (&["http://a.example/", "http://A.EXAMPLE:80/x"], "http://a.example:80"),
+            (&["http://[2606:4700::1111]:81/"], "http://[2606:4700::1111]:81"),
+        ] {
+            for url in urls {
+                assert_eq!(Endpoint::parse(url).unwrap().origin(), origin, "{url}");
+            }
         }
     }
 

@@ -4,6 +4,7 @@
 //! No proxy is used, whatever the environment says, since the address that is checked must be the endpoint's.
 
 use std::error::Error;
+use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,7 +19,8 @@ use quipu_domain::{Event, PushMode, Stamp, Timestamp};
 
 use super::connector::{Checked, Connector};
 use super::message::{self, Message};
-use super::{Addresses, Answer, Block, Endpoint, InvalidAuthorities, InvalidUrl, Resolver, Secret, Transformed};
+use super::{Addresses, Answer, Block, Endpoint, InvalidAuthorities, InvalidUrl, RefusedAddress, Resolver};
+use super::{Secret, Transformed};
 use super::{answer, sign, trust};
 
 /// How much of an answer's body is kept.
@@ -93,6 +95,26 @@ pub struct Call<'a> {
     pub transformed: Option<Transformed<'a>>,
 }
 
+/// Why an endpoint is not called.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RefusedEndpoint {
+    /// Its URL is none.
+    Url(InvalidUrl),
+    /// Its URL has an address that may not be called.
+    Address(RefusedAddress),
+}
+
+impl fmt::Display for RefusedEndpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Url(refused) => refused.fmt(f),
+            Self::Address(refused) => refused.fmt(f),
+        }
+    }
+}
+
+impl Error for RefusedEndpoint {}
+
 impl Webhooks {
     /// Makes a sender. It connects to nobody yet.
     ///
@@ -116,10 +138,10 @@ impl Webhooks {
     ///
     /// # Errors
     /// It is no URL that may be called, and why.
-    pub fn endpoint(&self, url: &str) -> Result<Endpoint, InvalidUrl> {
-        let endpoint = Endpoint::parse(url)?;
+    pub fn endpoint(&self, url: &str) -> Result<Endpoint, RefusedEndpoint> {
+        let endpoint = Endpoint::parse(url).map_err(RefusedEndpoint::Url)?;
         if let Some(address) = endpoint.address() {
-            self.addresses.check(address).map_err(InvalidUrl::new)?;
+            self.addresses.check(address).map_err(RefusedEndpoint::Address)?;
         }
         Ok(endpoint)
     }

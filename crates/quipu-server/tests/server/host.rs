@@ -1,7 +1,8 @@
-//! A server on a free port, with a real engine on a temporary folder and a clock that stands still.
+//! A server on a free port, with a real engine on a temporary folder and a clock that stands still until it is moved.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use quipu_domain::Timestamp;
@@ -22,19 +23,21 @@ pub struct Host {
     pub tenant: Arc<Tenant>,
     shutdown: Option<oneshot::Sender<()>>,
     serving: JoinHandle<std::io::Result<()>>,
+    moved_ms: Arc<AtomicI64>,
     _engine: Engine,
     _folder: Option<tempfile::TempDir>,
 }
 
-struct Still;
+/// Milliseconds that it was moved on.
+struct Still(Arc<AtomicI64>);
 
 impl Clock for Still {
     fn now(&self) -> Timestamp {
-        Timestamp::parse("2026-01-31T09:30:00Z").unwrap()
+        Timestamp::parse("2026-01-31T09:30:00Z").unwrap().plus_ms(self.0.load(Ordering::SeqCst))
     }
 }
 
-struct Dice;
+pub struct Dice;
 
 impl Random for Dice {
     fn fill(&self, bytes: &mut [u8]) {
@@ -55,8 +58,15 @@ impl Host {
 
     /// Over another disk.
     pub async fn start_on(storage: Arc<dyn Storage>, server: Server) -> Self {
+        let moved_ms = Arc::new(AtomicI64::new(0));
+        let clock = Arc::new(Still(Arc::clone(&moved_ms)));
+        Self { moved_ms, ..Self::start_at(storage, clock, server).await }
+    }
+
+    /// With another time.
+    pub async fn start_at(storage: Arc<dyn Storage>, clock: Arc<dyn Clock>, server: Server) -> Self {
         let options = Options { event_bytes_max: server.event_bytes_max, ..Options::default() };
-        let world = World { storage, clock: Arc::new(Still), random: Arc::new(Dice) };
+        let world = World { storage, clock, random: Arc::new(Dice) };
         let engine = Engine::open(world, options).unwrap();
         let tenant = engine.tenant("test").unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -65,16 +75,34 @@ impl Host {
         let serving = tokio::spawn(server.serve(listener, Arc::clone(&tenant), async {
             let _ = receiver.await;
         }));
-        Self { address, tenant, shutdown: Some(sender), serving, _engine: engine, _folder: None }
+        Self {
+            address,
+            tenant,
+            shutdown: Some(sender),
+            serving,
+            moved_ms: Arc::default(),
+            _engine: engine,
+            _folder: None,
+        }
     }
 
     pub async fn client(&self) -> Client {
         Client::connect(self.address).await
     }
 
+    /// Moves the clock on.
+    pub fn advance(&self, ms: i64) {
+        self.moved_ms.fetch_add(ms, Ordering::SeqCst);
+    }
+
     /// Tells the server to stop, and goes on.
     pub fn begin_shutdown(&mut self) {
         let _ = self.shutdown.take().expect("not stopped before").send(());
+    }
+
+    /// Waits until the server has failed, and says why.
+    pub async fn failed(&mut self) -> String {
+        within(&mut self.serving).await.unwrap().unwrap_err().to_string()
     }
 
     /// Waits until the server has stopped.

@@ -4,13 +4,21 @@
 #![allow(clippy::unwrap_used)]
 
 mod bad_input;
+mod circuits;
 mod client;
 mod connections;
+mod consumers;
+mod consuming;
+mod deadletters;
 mod heads;
 mod health;
 mod host;
 mod memory;
+mod operations;
+mod platform;
+mod pushing;
 mod receiver;
+mod secrets;
 mod shutdown;
 mod tail;
 mod threads;

@@ -99,6 +99,11 @@ impl Receiver {
         within(self.received.recv()).await.unwrap()
     }
 
+    /// Requests that nobody has looked at.
+    pub fn waiting(&self) -> usize {
+        self.received.len()
+    }
+
     pub fn connections(&self) -> usize {
         self.connections.load(Ordering::SeqCst)
     }

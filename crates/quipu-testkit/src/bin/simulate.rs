@@ -1,24 +1,34 @@
 //! Runs many seeds on all cores, and says how many and how fast. It stops at the first failure, with the seed.
 //!
-//! `simulate [--seeds N] [--from N] [--seed N] [-v]`
+//! `simulate [--deliveries] [--seeds N] [--from N] [--seed N] [-v]`; with `--deliveries` subscriptions are simulated and
+//! not appends.
 
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use quipu_testkit::{Failure, Report, Simulation};
+use quipu_testkit::{DeliverySimulation, Failure, Simulation};
 
 struct Arguments {
     from: u64,
     seeds: u64,
+    of_deliveries: bool,
     is_verbose: bool,
+}
+
+/// What all seeds did together.
+#[derive(Default)]
+struct Sums {
+    events: AtomicU64,
+    deliveries: AtomicU64,
+    power_cuts: AtomicU64,
 }
 
 fn main() -> ExitCode {
     match parse(std::env::args().skip(1)) {
         Ok(arguments) => run(&arguments),
         Err(message) => {
-            eprintln!("{message}\nusage: simulate [--seeds N] [--from N] [--seed N] [-v]");
+            eprintln!("{message}\nusage: simulate [--deliveries] [--seeds N] [--from N] [--seed N] [-v]");
             ExitCode::from(2)
         }
     }
@@ -27,7 +37,7 @@ fn main() -> ExitCode {
 fn parse(mut words: impl Iterator<Item = String>) -> Result<Arguments, String> {
     // Fresh seeds unless asked otherwise: every run then looks somewhere new.
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    let mut arguments = Arguments { from: now * 1_000_000, seeds: 100, is_verbose: false };
+    let mut arguments = Arguments { from: now * 1_000_000, seeds: 100, of_deliveries: false, is_verbose: false };
     while let Some(word) = words.next() {
         let mut number = || {
             let text = words.next().ok_or_else(|| format!("expected a number after {word}"))?;
@@ -37,6 +47,7 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Arguments, String> {
             "--seeds" => arguments.seeds = number()?,
             "--from" => arguments.from = number()?,
             "--seed" => (arguments.from, arguments.seeds) = (number()?, 1),
+            "--deliveries" => arguments.of_deliveries = true,
             "-v" => arguments.is_verbose = true,
             _ => return Err(format!("expected an option, found {word}")),
         }
@@ -47,7 +58,7 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Arguments, String> {
 fn run(arguments: &Arguments) -> ExitCode {
     let begin = Instant::now();
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let (next, done, events, cuts) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
+    let (next, done, sums) = (AtomicU64::new(0), AtomicU64::new(0), Sums::default());
     let has_failed = AtomicBool::new(false);
     let work = || {
         while !has_failed.load(Ordering::Relaxed) {
@@ -55,12 +66,8 @@ fn run(arguments: &Arguments) -> ExitCode {
             if index >= arguments.seeds {
                 return;
             }
-            match one(arguments.from + index, arguments.is_verbose) {
-                Ok(report) => {
-                    done.fetch_add(1, Ordering::Relaxed);
-                    events.fetch_add(report.events, Ordering::Relaxed);
-                    cuts.fetch_add(report.power_cuts, Ordering::Relaxed);
-                }
+            match one(arguments.from + index, arguments, &sums) {
+                Ok(()) => _ = done.fetch_add(1, Ordering::Relaxed),
                 Err(failure) => {
                     has_failed.store(true, Ordering::Relaxed);
                     eprintln!("{failure}");
@@ -76,16 +83,29 @@ fn run(arguments: &Arguments) -> ExitCode {
     let seconds = begin.elapsed().as_secs_f64();
     let done = done.into_inner();
     println!(
-        "{done} of {} seeds from {} passed in {seconds:.1} s ({:.1} a second): {} events, {} power cuts",
+        "{done} of {} seeds from {} passed in {seconds:.1} s ({:.1} a second): {} events, {} deliveries, {} power cuts",
         arguments.seeds,
         arguments.from,
         done as f64 / seconds,
-        events.into_inner(),
-        cuts.into_inner()
+        sums.events.into_inner(),
+        sums.deliveries.into_inner(),
+        sums.power_cuts.into_inner()
     );
     if has_failed.into_inner() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
-fn one(seed: u64, is_verbose: bool) -> Result<Report, Failure> {
-    if is_verbose { Simulation::run_verbose(seed) } else { Simulation::run(seed) }
+fn one(seed: u64, arguments: &Arguments, sums: &Sums) -> Result<(), Failure> {
+    let (events, deliveries, power_cuts) = if arguments.of_deliveries {
+        let run = if arguments.is_verbose { DeliverySimulation::run_verbose } else { DeliverySimulation::run };
+        let report = run(seed)?;
+        (report.events, report.deliveries, report.power_cuts)
+    } else {
+        let run = if arguments.is_verbose { Simulation::run_verbose } else { Simulation::run };
+        let report = run(seed)?;
+        (report.events, 0, report.power_cuts)
+    };
+    sums.events.fetch_add(events, Ordering::Relaxed);
+    sums.deliveries.fetch_add(deliveries, Ordering::Relaxed);
+    sums.power_cuts.fetch_add(power_cuts, Ordering::Relaxed);
+    Ok(())
 }

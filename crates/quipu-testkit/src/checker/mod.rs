@@ -3,6 +3,7 @@
 
 pub mod acknowledged;
 pub mod answers;
+pub mod deliveries;
 pub mod duplicates;
 pub mod folder;
 pub mod followers;

@@ -5,7 +5,9 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::time::Duration;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use quipu_api::MEDIA_JSON;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use ureq::Body;
 use ureq::http::Response;
@@ -56,7 +58,8 @@ impl Client {
         self.parse(&self.json(path, query)?)
     }
 
-    pub fn parse<T: DeserializeOwned>(&self, text: &str) -> Result<T, Failure> {
+    /// A JSON document as what it says.
+    pub fn parse<'t, T: Deserialize<'t>>(&self, text: &'t str) -> Result<T, Failure> {
         serde_json::from_str(text).map_err(|error| self.not_ours(&error.to_string()))
     }
 
@@ -75,6 +78,22 @@ impl Client {
     pub fn post(&self, path: &str, content_type: &str, body: &[u8]) -> Result<Response<Body>, Failure> {
         let request = self.agent.post(format!("{}{path}", self.url)).header("content-type", content_type);
         self.accepted(request.send(body).map_err(|error| self.failure(&error))?)
+    }
+
+    /// Posts a JSON document; the answer as the text that came.
+    pub fn send(&self, path: &str, body: &impl Serialize) -> Result<String, Failure> {
+        self.read(self.post(path, MEDIA_JSON, &document(body)?)?)
+    }
+
+    /// Posts to a route that says everything in its path.
+    pub fn act(&self, path: &str) -> Result<String, Failure> {
+        let sent = self.agent.post(format!("{}{path}", self.url)).send_empty();
+        self.read(self.accepted(sent.map_err(|error| self.failure(&error))?)?)
+    }
+
+    pub fn delete(&self, path: &str) -> Result<String, Failure> {
+        let sent = self.agent.delete(format!("{}{path}", self.url)).call();
+        self.read(self.accepted(sent.map_err(|error| self.failure(&error))?)?)
     }
 
     /// The whole body.
@@ -122,6 +141,11 @@ impl Client {
             format!("no server answers at {url} ({reason}); start one: quipu dev, or name another: --url URL");
         Failure::new(Exit::Unreachable, message)
     }
+}
+
+/// A body of JSON.
+pub fn document(body: &impl Serialize) -> Result<Vec<u8>, Failure> {
+    serde_json::to_vec(body).map_err(|error| Failure::failed(format!("cannot write the request: {error}")))
 }
 
 /// A problem document (RFC 9457) as a failure.

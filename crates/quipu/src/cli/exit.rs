@@ -29,7 +29,9 @@ impl Exit {
                 "refused, or failed: at least one event was refused, a condition did not hold, a pattern did not match, the disk is full"
             }
             Self::Usage => "wrong usage: an unknown flag, a missing argument, an invalid configuration",
-            Self::NotFound => "there is no such event, position, stream, context or file",
+            Self::NotFound => {
+                "there is no such event, position, stream, subscription, dead letter, operation, context or file"
+            }
             Self::Unreachable => "no server answers at the URL",
             Self::Damaged => "the store is damaged: bytes are not what was written",
             Self::Locked => "another process uses the data folder",

@@ -91,6 +91,7 @@ impl Host {
             idle_timeout: config.idle_timeout,
             body_timeout: config.body_idle_timeout,
             drain_timeout: config.drain_timeout,
+            webhook_allowed: config.webhook_allowed_networks.clone(),
             ..Server::default()
         };
         let entered = runtime.enter();

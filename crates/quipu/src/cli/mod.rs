@@ -3,9 +3,12 @@
 mod bulk;
 mod client;
 mod config;
+mod confirm;
 mod context;
+mod deadletter;
 mod demo;
 mod dev;
+mod duration;
 mod event;
 mod exit;
 mod filter;
@@ -14,6 +17,7 @@ mod host;
 mod indent;
 mod input;
 mod members;
+mod operation;
 mod output;
 mod pattern;
 mod progress;
@@ -21,6 +25,7 @@ mod serve;
 mod sse;
 mod store;
 mod stream;
+mod subscription;
 
 use std::io;
 
@@ -70,6 +75,15 @@ enum Command {
     /// Test event patterns
     #[command(subcommand)]
     Pattern(pattern::PatternCommand),
+    /// Make, move and explain subscriptions; fetch and answer deliveries
+    #[command(subcommand)]
+    Subscription(subscription::SubscriptionCommand),
+    /// See deliveries that were given up, and decide about them
+    #[command(name = "deadletter", subcommand)]
+    DeadLetter(deadletter::DeadLetterCommand),
+    /// See how far operations on many dead letters are, and cancel them
+    #[command(subcommand)]
+    Operation(operation::OperationCommand),
     /// Check, measure, copy and fill a data folder
     #[command(subcommand)]
     Store(store::StoreCommand),
@@ -123,6 +137,9 @@ fn run(cli: Cli, out: &mut Out) -> Outcome {
         Command::Event(command) => event::run(command, &global, out),
         Command::Stream(command) => stream::run(command, &global, out),
         Command::Pattern(command) => pattern::run(command, out),
+        Command::Subscription(command) => subscription::run(command, &global, out),
+        Command::DeadLetter(command) => deadletter::run(command, &global, out),
+        Command::Operation(command) => operation::run(command, &global, out),
         Command::Store(command) => store::run(command, &global, out),
         Command::Context(command) => context::run(command, out),
         Command::Completions { shell } => completions(shell, out),
@@ -166,6 +183,15 @@ mod tests {
         let page = include_str!("../../../../docs/configuration.md");
         for config::Key { name, default, unit, reason, .. } in config::KEYS {
             assert!(page.contains(&format!("| `{name}` | `{default}` | {unit} | {reason} |")), "{name}");
+        }
+    }
+
+    #[test]
+    fn every_command_of_the_catalogue_is_there() {
+        let cli = Cli::command();
+        for command in quipu_api::OPERATIONS.iter().filter_map(|operation| operation.command) {
+            let found = command.split(' ').try_fold(&cli, |noun, word| noun.find_subcommand(word));
+            assert!(found.is_some(), "{command}");
         }
     }
 

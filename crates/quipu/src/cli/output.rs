@@ -5,6 +5,7 @@ use std::io::{self, BufWriter, Stdout, Write};
 
 use serde::Serialize;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::indent::indent;
 use super::members::Members;
@@ -47,9 +48,14 @@ impl Out {
     /// The same for a text of JSON on one line.
     pub fn json(&mut self, text: &str) -> io::Result<()> {
         match self.format {
-            Format::Ndjson => self.line(text),
+            Format::Ndjson => self.json_line(text),
             Format::Table | Format::Json => self.line(&indent(text)),
         }
+    }
+
+    /// A text of JSON on one line, in any form. Between its strings, where alone a line can break, a break is a space.
+    pub fn json_line(&mut self, text: &str) -> io::Result<()> {
+        if text.contains(['\n', '\r']) { self.line(&text.replace(['\n', '\r'], " ")) } else { self.line(text) }
     }
 
     /// A table, columns as wide as their widest cell.
@@ -75,17 +81,14 @@ impl Out {
     /// The members of an object, one a line.
     pub fn members(&mut self, text: &str) -> io::Result<()> {
         let Ok(Members(members)) = serde_json::from_str(text) else { return self.json(text) };
-        let width = members.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
-        for (name, value) in members {
-            let value = match serde_json::from_str(value.get())? {
-                Value::String(text) => escape(&text),
-                Value::Object(_) | Value::Array(_) => indent(value.get()),
-                Value::Null => String::new(),
-                Value::Bool(_) | Value::Number(_) => value.get().to_owned(),
-            };
-            self.line(format!("{name:width$}  {value}").trim_end())?;
-        }
-        Ok(())
+        let shown = members.into_iter().map(|(name, value)| Ok((name, shown(value)?)));
+        self.pairs(&shown.collect::<io::Result<Vec<_>>>()?)
+    }
+
+    /// Names and what stands behind them, one a line.
+    pub fn pairs(&mut self, pairs: &[(impl AsRef<str>, String)]) -> io::Result<()> {
+        let width = pairs.iter().map(|(name, _)| name.as_ref().chars().count()).max().unwrap_or(0);
+        pairs.iter().try_for_each(|(name, value)| self.line(format!("{:width$}  {value}", name.as_ref()).trim_end()))
     }
 
     pub fn flush(&mut self) -> io::Result<()> {
@@ -101,6 +104,16 @@ impl Write for Out {
     fn flush(&mut self) -> io::Result<()> {
         self.to.flush()
     }
+}
+
+/// A member's value for people, over several lines if it has members itself.
+pub fn shown(value: &RawValue) -> io::Result<String> {
+    Ok(match serde_json::from_str(value.get())? {
+        Value::String(text) => escape(&text),
+        Value::Object(_) | Value::Array(_) => indent(value.get()),
+        Value::Null => String::new(),
+        Value::Bool(_) | Value::Number(_) => value.get().to_owned(),
+    })
 }
 
 /// A JSON value as a cell: a string without its quotes, nothing for null.

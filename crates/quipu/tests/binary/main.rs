@@ -6,13 +6,20 @@
 
 mod configuration;
 mod contexts;
+mod deadletters;
 mod demo;
 mod events;
 mod failures;
+#[cfg(all(feature = "postgres", feature = "sqlite"))]
+mod idempotent;
 mod kill_loop;
+mod operations;
 mod patterns;
 mod process;
 mod stores;
+mod subscriptions;
 mod tails;
 mod tour;
+mod webhooks;
 mod worker;
+mod worker_loops;

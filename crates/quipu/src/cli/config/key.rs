@@ -66,6 +66,7 @@ keys! {
     "idle_timeout_ms" "ms" "75000" number(100, DAY_MS) => "between two requests: longer than the 60 s for which proxies keep a connection, so that they close it first";
     "body_idle_timeout_ms" "ms" "30000" number(100, DAY_MS) => "a bulk load may last for hours, but not stand still";
     "drain_timeout_ms" "ms" "10000" number(0, DAY_MS) => "as long as container platforms wait before they kill";
+    "webhook_allowed_networks" "" "none" Kind::Text => "blocks such as 10.1.0.0/16, separated by commas, that webhooks may go to beside public addresses: whoever makes a subscription names the address";
 }
 
 /// The nearest known name, if one is near enough to be what was meant.

@@ -16,6 +16,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use quipu_server::webhook::Block;
 use serde_json::{Value, json};
 
 use super::exit::Failure;
@@ -41,6 +42,7 @@ pub struct Config {
     pub idle_timeout: Duration,
     pub body_idle_timeout: Duration,
     pub drain_timeout: Duration,
+    pub webhook_allowed_networks: Vec<Block>,
 }
 
 impl Config {
@@ -67,6 +69,8 @@ impl Config {
             idle_timeout: duration("idle_timeout_ms")?,
             body_idle_timeout: duration("body_idle_timeout_ms")?,
             drain_timeout: duration("drain_timeout_ms")?,
+            webhook_allowed_networks: raw
+                .list("webhook_allowed_networks", "blocks of addresses such as 10.1.0.0/16,fd00::/8")?,
         };
         config.check_limits()?;
         Ok(config)
@@ -200,6 +204,12 @@ mod tests {
                 &[][..],
                 &["request_memory_bytes_max", "body_bytes_max"][..],
             ),
+            (
+                "webhook_allowed_networks = \"10.0.0.0/8, intranet\"",
+                &[][..],
+                &[][..],
+                &["q.toml", "webhook_allowed_networks", "found 10.0.0.0/8, intranet"][..],
+            ),
             ("body_bytes_max = 4096", &[][..], &[][..], &["body_bytes_max", "event_bytes_max"][..]),
         ] {
             let checked = raw(file, variables, flags).and_then(|raw| Config::check(&raw));
@@ -208,6 +218,15 @@ mod tests {
                 assert!(message.contains(part), "expected {part} in {message}");
             }
         }
+    }
+
+    #[test]
+    fn networks_are_separated_by_commas_and_none_is_the_default() {
+        let of = |file: &str| Config::check(&raw(file, &[], &[]).unwrap()).unwrap().webhook_allowed_networks;
+        assert_eq!(of(""), []);
+        let shown: Vec<String> =
+            of("webhook_allowed_networks = \"10.1.0.0/16, fd00::/8\"").iter().map(Block::to_string).collect();
+        assert_eq!(shown, ["10.1.0.0/16", "fd00::/8"]);
     }
 
     #[test]

@@ -148,6 +148,18 @@ impl Raw {
         self.get(name).0.parse().map_err(|_| self.wrong(name, expected))
     }
 
+    /// Values that are separated by commas, or `none`.
+    pub fn list<T: FromStr>(&self, name: &str, expected: &str) -> Result<Vec<T>, Failure> {
+        match self.text(name)? {
+            "none" => Ok(Vec::new()),
+            text => text.split(',').map(|part| self.part(name, part.trim(), expected)).collect(),
+        }
+    }
+
+    fn part<T: FromStr>(&self, name: &str, part: &str, expected: &str) -> Result<T, Failure> {
+        part.parse().map_err(|_| self.wrong(name, expected))
+    }
+
     pub fn number(&self, name: &str) -> Result<u64, Failure> {
         let kind = KEYS.iter().find(|key| key.name == name).map(|key| key.kind);
         let Some(Kind::Number { min, max }) = kind else { return self.parsed(name, "a whole number") };

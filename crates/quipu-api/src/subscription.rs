@@ -1,0 +1,389 @@
+//! Subscriptions as they are made, changed, moved, shown and explained. What a definition may say is a rule of
+//! `quipu-domain`; here it is read so that a mistake is named by its place in the body.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use quipu_domain::{StartAt, Subscription};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::de::{Deserializer, MapAccess, Visitor};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::{Code, Problem};
+
+/// Body of a creation: the name beside the members of the definition.
+#[derive(Clone, Debug, Serialize)]
+pub struct CreateSubscription {
+    /// 1 to 128 letters, digits, `-`, `_` and `.`, beginning with a letter or digit.
+    pub name: String,
+    /// The definition.
+    #[serde(flatten)]
+    pub definition: Subscription,
+}
+
+/// A subscription and where it is.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct SubscriptionAnswer {
+    /// Its name.
+    pub name: String,
+    /// Its definition, defaults written out.
+    pub definition: Subscription,
+    /// Every event up to here was looked at.
+    pub position: u64,
+    /// Its unfinished deliveries, by what they wait for.
+    pub deliveries: DeliverySums,
+    /// What happened since the server started.
+    pub counts: DeliveryCounts,
+    /// Dead letters that nobody decided about.
+    #[serde(rename = "deadletters")]
+    pub dead_letters: u64,
+    /// The secret that was made for it, to verify webhooks with: told once, by the answer that made it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret: Option<String>,
+}
+
+/// How many deliveries wait for what.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DeliverySums {
+    /// May be handed out, now or as soon as their key is free.
+    pub ready: u64,
+    /// Are with a consumer.
+    #[serde(rename = "inflight")]
+    pub in_flight: u64,
+    /// Wait for their next attempt.
+    pub waiting: u64,
+    /// Wait for somebody to decide about a dead letter.
+    pub parked: u64,
+    /// Keys with unfinished deliveries.
+    pub keys: u64,
+}
+
+/// What happened to deliveries since the server started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DeliveryCounts {
+    /// Handed out, each attempt counted.
+    #[serde(rename = "handedout")]
+    pub handed_out: u64,
+    /// Acknowledged.
+    pub acknowledged: u64,
+    /// Attempts that failed.
+    pub failed: u64,
+    /// Ended as dead letters.
+    #[serde(rename = "deadlettered")]
+    pub dead_lettered: u64,
+    /// Expired before they were delivered.
+    pub expired: u64,
+}
+
+/// Every subscription, by name.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct SubscriptionsAnswer {
+    /// The subscriptions.
+    pub subscriptions: Vec<SubscriptionAnswer>,
+}
+
+/// Answer to a deletion.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DeletedAnswer {
+    /// The name of what was deleted.
+    pub deleted: String,
+}
+
+/// Body of a seek.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SeekRequest {
+    /// Where to go on.
+    pub to: StartAt,
+    /// Only say what it would mean.
+    #[serde(default)]
+    pub preview: bool,
+}
+
+/// What a seek did, or would do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SeekAnswer {
+    /// Whether this says only what would happen.
+    pub preview: bool,
+    /// Events that match and would be delivered once more; null if they were not counted.
+    pub again: Option<u64>,
+    /// Events that match, that nobody has looked at, and that would be skipped; null if they were not counted.
+    pub skipped: Option<u64>,
+    /// Every event up to here counts as looked at now.
+    pub position: u64,
+}
+
+/// Why a subscription is not moving.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ExplainAnswer {
+    /// Its name.
+    pub name: String,
+    /// The answer in one sentence.
+    pub sentence: String,
+    /// The same in data.
+    #[serde(flatten)]
+    pub standstill: StandstillBody,
+    /// How far it is behind.
+    pub lag: LagBody,
+}
+
+/// The first reason that holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "reason", rename_all = "kebab-case")]
+pub enum StandstillBody {
+    /// Somebody paused it.
+    Paused,
+    /// Its endpoint is not called now: it failed, its rate limit holds, or this server cannot push.
+    EndpointHeld {
+        /// Whether the endpoint is tried.
+        circuit: crate::secret::CircuitWord,
+        /// When it is tried next, if that is known.
+        until: Option<String>,
+    },
+    /// Everything was looked at, and nothing that matches is unfinished.
+    NoMatchSince {
+        /// The newest position that was looked at.
+        position: u64,
+    },
+    /// As many deliveries are with consumers as may be, or all there are.
+    WaitingForAcks {
+        /// How many.
+        count: u64,
+        /// The oldest of them, at most ten.
+        deliveries: Vec<DueDelivery>,
+    },
+    /// Every event that waits belongs to a key that waits for a decision.
+    KeyParked {
+        /// The event that parks it.
+        position: u64,
+        /// Its dead letter.
+        #[serde(rename = "deadletter")]
+        dead_letter: u64,
+    },
+    /// What waits is due later.
+    WaitingForRetry {
+        /// The event that is next.
+        position: u64,
+        /// When it is tried.
+        until: String,
+        /// How many wait.
+        count: u64,
+    },
+    /// The rate limit lets nothing go before this time.
+    RateLimited {
+        /// When the next may go.
+        until: String,
+    },
+    /// It looks at events that it has not seen yet.
+    CatchingUp {
+        /// How many there are.
+        events: u64,
+        /// How many it looks at in a second; null if that is not known.
+        #[serde(rename = "persecond")]
+        per_second: Option<u64>,
+        /// When it will have looked at all at this pace, seconds from now; null if that is not known.
+        #[serde(rename = "etaseconds")]
+        eta_seconds: Option<u64>,
+    },
+    /// There is something to do, and no consumer waits for it.
+    NobodyAsks {
+        /// Deliveries that are ready.
+        ready: u64,
+        /// Events that nobody has looked at, and that may match.
+        unseen: u64,
+    },
+}
+
+/// A delivery whose answer is due.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DueDelivery {
+    /// The event.
+    pub position: u64,
+    /// When the answer is due.
+    pub due: String,
+}
+
+/// How far a subscription is behind. What is not known is null, never 0.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct LagBody {
+    /// Matching events that are not finished; null while there are events that nobody has looked at.
+    pub events: Option<u64>,
+    /// Events that nobody has looked at, whether they match or not.
+    pub unseen: u64,
+    /// Age of the oldest event that is unfinished or was not looked at, seconds; null if it is not known.
+    pub seconds: Option<f64>,
+}
+
+/// The members of an object as their texts, each name once.
+struct Members(Vec<(String, Box<RawValue>)>);
+
+impl<'de> Deserialize<'de> for Members {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Object;
+        impl<'de> Visitor<'de> for Object {
+            type Value = Members;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
+                let mut members: Vec<(String, Box<RawValue>)> = Vec::new();
+                while let Some((name, value)) = map.next_entry()? {
+                    members.push((name, value));
+                }
+                Ok(Members(members))
+            }
+        }
+        deserializer.deserialize_map(Object)
+    }
+}
+
+impl Members {
+    fn read(bytes: &[u8]) -> Result<Self, Problem> {
+        let members: Self = crate::problem::read_json(bytes, "an object with the members of a subscription")?;
+        for (index, (name, _)) in members.0.iter().enumerate() {
+            if members.0[..index].iter().any(|(other, _)| other == name) {
+                return Err(invalid(&format!("/{name}"), format!("expected {name:?} once, found it twice")));
+            }
+        }
+        Ok(members)
+    }
+
+    fn take(&mut self, name: &str) -> Option<Box<RawValue>> {
+        let at = self.0.iter().position(|(other, _)| other == name)?;
+        Some(self.0.remove(at).1)
+    }
+
+    /// The definition that the members are. Each has a default, so a wrong one is found by reading it alone.
+    fn definition(&self) -> Result<Subscription, Problem> {
+        for member in &self.0 {
+            serde_json::from_str::<Subscription>(&object(std::slice::from_ref(member))).map_err(|error| {
+                let pointer = format!("/{}", member.0.replace('~', "~0").replace('/', "~1"));
+                invalid(&pointer, format!("expected a subscription: {}", without_place(&error)))
+            })?;
+        }
+        serde_json::from_str(&object(&self.0)).map_err(|error| invalid("", error.to_string()))
+    }
+}
+
+fn object(members: &[(String, Box<RawValue>)]) -> String {
+    let name = |name: &str| serde_json::to_string(name).expect("a text is JSON");
+    let members: Vec<_> = members.iter().map(|(n, value)| format!("{}:{}", name(n), value.get())).collect();
+    format!("{{{}}}", members.join(","))
+}
+
+/// The place would be that in a text that nobody sent.
+fn without_place(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    match text.rfind(" at line ") {
+        Some(end) => text[..end].to_owned(),
+        None => text,
+    }
+}
+
+fn invalid(pointer: &str, detail: impl Into<String>) -> Problem {
+    let pointer: String = pointer.chars().take(200).collect();
+    Problem::new(Code::InvalidSubscription, detail).with("pointer", pointer)
+}
+
+impl CreateSubscription {
+    /// Reads a body.
+    ///
+    /// # Errors
+    /// `malformed-json`, `invalid-request`, or `invalid-subscription` with the place.
+    pub fn from_json(bytes: &[u8]) -> Result<Self, Problem> {
+        let mut members = Members::read(bytes)?;
+        let name = members.take("name").ok_or_else(|| invalid("/name", "expected a name, found none"))?;
+        let name = serde_json::from_str(name.get());
+        let name = name.map_err(|error| invalid("/name", format!("expected a name: {}", without_place(&error))))?;
+        Ok(Self { name, definition: members.definition()? })
+    }
+}
+
+/// Reads the definition of an existing subscription.
+///
+/// # Errors
+/// `malformed-json`, `invalid-request`, or `invalid-subscription` with the place.
+pub fn read_definition(bytes: &[u8]) -> Result<Subscription, Problem> {
+    Members::read(bytes)?.definition()
+}
+
+impl SeekRequest {
+    /// Reads a body.
+    ///
+    /// # Errors
+    /// `malformed-json` or `invalid-request`.
+    pub fn from_json(bytes: &[u8]) -> Result<Self, Problem> {
+        crate::problem::read_json(bytes, "an object with to and preview")
+    }
+}
+
+impl JsonSchema for CreateSubscription {
+    fn schema_name() -> Cow<'static, str> {
+        "CreateSubscription".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let mut schema = Subscription::json_schema(generator);
+        let name = serde_json::json!({ "type": "string", "maxLength": 128, "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]*$" });
+        if let Some(properties) = schema.get_mut("properties") {
+            properties["name"] = name;
+        }
+        schema.insert("required".into(), serde_json::json!(["name"]));
+        schema
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_creation_is_written_and_read_again() {
+        let text = r#"{"name":"billing","pattern":{"type":[{"prefix":"order."}]},"start":{"position":3}}"#;
+        let read = CreateSubscription::from_json(text.as_bytes()).unwrap();
+        assert_eq!((read.name.as_str(), &read.definition.start), ("billing", &StartAt::Position(3)));
+        assert_eq!(read.definition.pattern.as_ref().unwrap().get(), r#"{"type":[{"prefix":"order."}]}"#);
+        let written = serde_json::to_vec(&read).unwrap();
+        let again = CreateSubscription::from_json(&written).unwrap();
+        assert_eq!(serde_json::to_vec(&again).unwrap(), written);
+    }
+
+    #[test]
+    fn a_wrong_member_is_named_by_its_place() {
+        for (text, code, pointer) in [
+            (r#"{}"#, "invalid-subscription", "/name"),
+            (r#"{"name":7}"#, "invalid-subscription", "/name"),
+            (r#"{"name":"a","name":"b"}"#, "invalid-subscription", "/name"),
+            (r#"{"name":"a","maxInFlight":1}"#, "invalid-subscription", "/maxInFlight"),
+            (r#"{"name":"a","a/b":1}"#, "invalid-subscription", "/a~1b"),
+            (r#"{"name":"a","maxinflight":-1}"#, "invalid-subscription", "/maxinflight"),
+            (r#"{"name":"a","ordering":"sometimes"}"#, "invalid-subscription", "/ordering"),
+            (r#"{"name":"a","retry":{"maxattempts":"3"}}"#, "invalid-subscription", "/retry"),
+            (r#"{"name":"a","paused":true,"paused":false}"#, "invalid-subscription", "/paused"),
+            (r#"[]"#, "invalid-request", ""),
+            (r#"7"#, "invalid-request", ""),
+        ] {
+            let problem = CreateSubscription::from_json(text.as_bytes()).expect_err(text);
+            assert_eq!((problem.code.as_str(), problem.members["pointer"].as_str()), (code, Some(pointer)), "{text}");
+        }
+        assert_eq!(CreateSubscription::from_json(b"{").unwrap_err().code, "malformed-json");
+        assert_eq!(read_definition(br#"{"name":"a"}"#).unwrap_err().members["pointer"], "/name");
+    }
+
+    #[test]
+    fn a_seek_says_where_to() {
+        for (text, to) in [
+            (r#"{"to":"beginning"}"#, StartAt::Beginning),
+            (r#"{"to":"now","preview":true}"#, StartAt::Now),
+            (r#"{"to":{"position":7}}"#, StartAt::Position(7)),
+            (r#"{"to":{"time":"2026-01-31T09:30:00Z"}}"#, StartAt::Time("2026-01-31T09:30:00Z".into())),
+        ] {
+            assert_eq!(SeekRequest::from_json(text.as_bytes()).unwrap().to, to);
+        }
+        assert!(SeekRequest::from_json(b"{}").is_err());
+        assert!(SeekRequest::from_json(br#"{"to":"soon"}"#).is_err());
+    }
+}

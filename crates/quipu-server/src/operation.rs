@@ -1,0 +1,148 @@
+//! Operations on many dead letters: previewed, confirmed, cancelled and tracked. What they do is the engine's.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use quipu_api::deadletter::DiscardRequest;
+use quipu_api::operation::{ItemBody, ItemWord, ItemsRequest, OperationWord, RedriveWork, SelectBody, WorkBody};
+use quipu_api::{ItemsAnswer, OperationAnswer, OperationsAnswer, PreviewAnswer, PreviewRequest, Problem};
+use quipu_domain::delivery::RateLimit;
+use quipu_domain::limits::PAGE_EVENTS_DEFAULT;
+use quipu_engine::{
+    DeadLetterFilter, Item, NotDone, OperationInfo, OperationState, PREVIEW_MS, Selection, Tenant, Work,
+};
+
+use crate::deadletter::{body_of, id};
+use crate::read::query;
+use crate::refusal::ask;
+use crate::subscription::{json, read_body};
+use crate::{App, problem};
+
+pub(crate) async fn preview(State(app): State<Arc<App>>, request: Request) -> Response {
+    problem::answer(run_preview(app, request).await)
+}
+
+async fn run_preview(app: Arc<App>, request: Request) -> Result<Response, Problem> {
+    let asked = read_body(&app, request, PreviewRequest::from_json).await?;
+    let rate = asked.rate_per_second.map(rate);
+    let (work, selection) = (work(asked.work), selection(asked.select));
+    let answer = ask(&app, move |tenant| {
+        let (info, sample) = tenant.preview_operation(work, &selection, rate)?;
+        let confirm_before = info.time.plus_ms(PREVIEW_MS).to_string();
+        let sample = sample.iter().map(|line| body_of(line)).collect();
+        Ok(PreviewAnswer { operation: answer(&info), confirm_before, sample })
+    })
+    .await?;
+    let mut response = json(&answer);
+    *response.status_mut() = StatusCode::CREATED;
+    Ok(response)
+}
+
+/// A tenth of a second's worth may go at once: the engine comes by every few milliseconds, and a burst of one would hold
+/// it to one item each time.
+fn rate(per_second: f64) -> RateLimit {
+    // A number that is no rate becomes a burst all the same, and the engine refuses the rate.
+    RateLimit { per_second, burst: ((per_second / 10.0).ceil() as u32).max(1) }
+}
+
+fn work(work: WorkBody) -> Work {
+    match work {
+        WorkBody::Redrive(RedriveWork { to }) => Work::Redrive { to },
+        WorkBody::Discard(DiscardRequest { reason }) => Work::Discard { reason },
+    }
+}
+
+fn selection(select: SelectBody) -> Selection {
+    let SelectBody { ids, subscription, kind, fingerprint } = select;
+    match ids {
+        Some(ids) => Selection::Ids(ids),
+        None => Selection::Matching(DeadLetterFilter { subscription, kind, fingerprint, with_decided: false }),
+    }
+}
+
+pub(crate) async fn confirm(State(app): State<Arc<App>>, request: Request) -> Response {
+    problem::answer(step(app, request, Tenant::confirm_operation).await)
+}
+
+pub(crate) async fn cancel(State(app): State<Arc<App>>, request: Request) -> Response {
+    problem::answer(step(app, request, Tenant::cancel_operation).await)
+}
+
+pub(crate) async fn get(State(app): State<Arc<App>>, request: Request) -> Response {
+    problem::answer(step(app, request, |tenant, id| Ok(tenant.operation(id)?)).await)
+}
+
+/// The operation in the path, after something was done with it.
+async fn step(
+    app: Arc<App>,
+    request: Request,
+    step: impl FnOnce(&Arc<Tenant>, u64) -> Result<OperationInfo, NotDone> + Send + 'static,
+) -> Result<Response, Problem> {
+    let id = id(&request)?;
+    ask(&app, move |tenant| Ok(json(&answer(&step(tenant, id)?)))).await
+}
+
+pub(crate) async fn list(State(app): State<Arc<App>>) -> Response {
+    let all = ask(&app, |tenant| {
+        let operations = tenant.operations().iter().map(answer).collect();
+        Ok(json(&OperationsAnswer { operations }))
+    });
+    problem::answer(all.await)
+}
+
+pub(crate) async fn items(State(app): State<Arc<App>>, request: Request) -> Response {
+    problem::answer(run_items(app, request).await)
+}
+
+async fn run_items(app: Arc<App>, request: Request) -> Result<Response, Problem> {
+    let id = id(&request)?;
+    let ItemsRequest { from, limit } = ItemsRequest::from_query(query(&request))?;
+    ask(&app, move |tenant| {
+        let limit = limit.unwrap_or(PAGE_EVENTS_DEFAULT);
+        let total = tenant.operation(id)?.total;
+        // Past the end there is nothing, however far.
+        let items = tenant.operation_items(id, from.min(total) as usize, limit)?;
+        let end = from.saturating_add(items.len() as u64);
+        let next = (end < total).then_some(end);
+        Ok(json(&ItemsAnswer { items: items.into_iter().map(item).collect(), next }))
+    })
+    .await
+}
+
+fn item(item: Item) -> ItemBody {
+    let (outcome, error) = match item.outcome {
+        None => (ItemWord::Waiting, None),
+        Some(Ok(())) => (ItemWord::Done, None),
+        Some(Err(reason)) => (ItemWord::Refused, Some(reason)),
+    };
+    ItemBody { id: item.id, outcome, error }
+}
+
+fn answer(info: &OperationInfo) -> OperationAnswer {
+    OperationAnswer {
+        id: info.id,
+        state: word(info.state),
+        work: match info.work.clone() {
+            Work::Redrive { to } => WorkBody::Redrive(RedriveWork { to }),
+            Work::Discard { reason } => WorkBody::Discard(DiscardRequest { reason }),
+        },
+        rate_per_second: info.rate.map(|rate| rate.per_second),
+        total: info.total,
+        done: info.done,
+        refused: info.refused,
+        time: info.time.to_string(),
+        ended: info.ended.map(|time| time.to_string()),
+        remaining_seconds: info.remaining_ms.map(|ms| ms.div_ceil(1_000)),
+    }
+}
+
+fn word(state: OperationState) -> OperationWord {
+    match state {
+        OperationState::Previewed => OperationWord::Previewed,
+        OperationState::Running => OperationWord::Running,
+        OperationState::Finished => OperationWord::Finished,
+        OperationState::Cancelled => OperationWord::Cancelled,
+    }
+}

@@ -1,0 +1,162 @@
+//! One subscription that pushes: takes deliveries as the gate of its endpoint has room and as many as may be in hand, and
+//! sends them. It sleeps until the engine has something, the gate changes or the definition does.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use quipu_domain::Timestamp;
+use quipu_engine::{Handed, NotDone, Tenant};
+use tokio::sync::{Notify, OwnedSemaphorePermit, watch};
+use tokio::task::JoinSet;
+
+use super::attempt::attempt;
+use super::gate::Room;
+use super::plan::Plan;
+use super::shared::{NotAnswered, Shared, blocking};
+
+/// Longest sleep until a time: a clock that was set is noticed after this.
+const SLEEP_MAX: Duration = Duration::from_secs(1);
+/// How long to wait after the log could not be read.
+const FAULT_PAUSE: Duration = Duration::from_secs(1);
+
+/// Plans as they come; none for a subscription that does not push any more.
+pub(super) type Plans = watch::Receiver<Option<Arc<Plan>>>;
+
+/// What a lane waits for next.
+enum Wait {
+    /// Anything that wakes it.
+    ForWork,
+    /// A time as well.
+    Until(Timestamp),
+    /// A delivery in hand to be answered, whatever else there is.
+    ForRoom,
+    /// A while.
+    APause,
+}
+
+/// Pushes by each plan until there is none.
+pub(super) async fn run(shared: Arc<Shared>, mut plans: Plans) {
+    let mut sends = JoinSet::new();
+    loop {
+        let plan = plans.borrow_and_update().clone();
+        let Some(plan) = plan else { break };
+        if push(&shared, &plan, &mut plans, &mut sends).await.is_none() {
+            break;
+        }
+    }
+    // Each is over when its endpoint has answered or its time is.
+    while sends.join_next().await.is_some() {}
+}
+
+/// Pushes by one plan. Nothing when there will be no other.
+async fn push(shared: &Arc<Shared>, plan: &Arc<Plan>, plans: &mut Plans, sends: &mut JoinSet<()>) -> Option<()> {
+    let available = Arc::new(Notify::new());
+    let mut gate = plan.gate().changes();
+    // Anew for each plan: the subscription may be another one of the same name.
+    let _wakes = {
+        let available = Arc::clone(&available);
+        let watch = move || available.notify_one();
+        shared.tenant.on_available(&plan.name, watch)
+    };
+    loop {
+        if plans.has_changed().ok()? || plan.is_over() {
+            plans.changed().await.ok()?;
+            return Some(());
+        }
+        let wait = step(shared, plan, plans, sends).await;
+        let sleep = match wait {
+            None => continue,
+            Some(Wait::ForWork) | Some(Wait::ForRoom) => None,
+            Some(Wait::Until(until)) => {
+                let us = until.0.saturating_sub(shared.tenant.now().0).max(0).unsigned_abs();
+                Some(Duration::from_micros(us).clamp(Duration::from_millis(1), SLEEP_MAX))
+            }
+            Some(Wait::APause) => Some(FAULT_PAUSE),
+        };
+        let is_for_room = matches!(wait, Some(Wait::ForRoom));
+        loop {
+            tokio::select! {
+                () = available.notified(), if !is_for_room => break,
+                Ok(()) = gate.changed() => break,
+                _ = plan.width.acquire(), if is_for_room => break,
+                Some(_) = sends.join_next() => {}
+                () = tokio::time::sleep(sleep.unwrap_or_default()), if sleep.is_some() => break,
+                changed = plans.changed() => {
+                    changed.ok()?;
+                    return Some(());
+                }
+            }
+        }
+    }
+}
+
+/// Takes what can be sent now, and begins to send it. What to wait for, if there is nothing more to do.
+async fn step(shared: &Arc<Shared>, plan: &Arc<Plan>, plans: &mut Plans, sends: &mut JoinSet<()>) -> Option<Wait> {
+    if shared.is_stopping() || shared.secrets.valid(&plan.name).is_empty() {
+        return Some(Wait::ForWork);
+    }
+    let room = match plan.gate().room(shared.tenant.now()) {
+        Room::Now(room) => room.min(plan.width_max),
+        Room::At(time) => return Some(Wait::Until(time)),
+        Room::Probing => return Some(Wait::ForWork),
+    };
+    let Some(shares) = shares(shared, plan, plans, room).await else { return Some(Wait::ForRoom) };
+    let (tenant, name, count) = (Arc::clone(&shared.tenant), Arc::clone(&plan.name), shares.len());
+    match blocking(move || take(&tenant, &name, count)).await {
+        Ok(handed) if handed.is_empty() => Some(Wait::ForWork),
+        Ok(handed) => {
+            for (handed, share) in handed.into_iter().zip(shares) {
+                let (shared, plan) = (Arc::clone(shared), Arc::clone(plan));
+                sends.spawn(async move {
+                    attempt(&shared, &plan, &handed).await;
+                    drop(share);
+                });
+            }
+            while sends.try_join_next().is_some() {}
+            None
+        }
+        // It was deleted: there will be another plan, or none.
+        Err(NotAnswered::Refused(_)) => Some(Wait::ForWork),
+        Err(error) => {
+            tracing::warn!(subscription = %plan.name, %error, "cannot take what is to be pushed; trying again");
+            Some(Wait::APause)
+        }
+    }
+}
+
+type Share = [OwnedSemaphorePermit; 2];
+
+/// Shares of what may be in hand: at least one, at most `most`. Nothing while this subscription has all of its own, or its
+/// plan is over.
+async fn shares(shared: &Shared, plan: &Plan, plans: &mut Plans, most: usize) -> Option<Vec<Share>> {
+    let own = Arc::clone(&plan.width).try_acquire_owned().ok()?;
+    let all = tokio::select! {
+        all = Arc::clone(&shared.in_hand).acquire_owned() => all.ok()?,
+        // Seen once more by whoever called.
+        _ = async { plans.clone().changed().await } => return Some(Vec::new()),
+    };
+    let mut shares = vec![[own, all]];
+    while shares.len() < most
+        && let Ok(own) = Arc::clone(&plan.width).try_acquire_owned()
+        && let Ok(all) = Arc::clone(&shared.in_hand).try_acquire_owned()
+    {
+        shares.push([own, all]);
+    }
+    Some(shares)
+}
+
+/// Takes at most `count` deliveries, one by one: several at once would be a run of one key, which has to be sent one after
+/// the other, while other keys wait.
+fn take(tenant: &Tenant, name: &str, count: usize) -> Result<Vec<Handed>, NotDone> {
+    let mut taken = Vec::with_capacity(count);
+    while taken.len() < count {
+        match tenant.pull(name, 1) {
+            Ok(handed) if handed.is_empty() => break,
+            Ok(handed) => taken.extend(handed),
+            Err(not_done) if taken.is_empty() => return Err(not_done),
+            // What was taken is sent; the next time will tell.
+            Err(_) => break,
+        }
+    }
+    Ok(taken)
+}

@@ -1,0 +1,82 @@
+//! What a subscription pushes and how, as its definition says: checked, and with a seat at its endpoint's gate. A changed
+//! definition is another plan; what an old one has not sent yet goes back.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use quipu_domain::{PushMode, Subscription};
+use tokio::sync::Semaphore;
+
+use super::gate::{Gate, Gates, Seat};
+use crate::webhook::{Endpoint, Webhooks};
+
+/// Webhooks of one subscription that are on their way at once. Enough for 1,000 a second at an answer in 32 ms; a stuck
+/// endpoint takes no more from the others.
+const WIDTH_MAX: usize = 32;
+
+pub(super) struct Plan {
+    pub name: Arc<str>,
+    pub endpoint: Endpoint,
+    /// As the definition has it.
+    pub url: String,
+    pub mode: PushMode,
+    pub timeout: Duration,
+    /// A permit for each delivery that may be in hand.
+    pub width: Arc<Semaphore>,
+    pub width_max: usize,
+    seat: Seat,
+    is_over: AtomicBool,
+}
+
+impl Plan {
+    /// Nothing for a subscription that does not push now.
+    ///
+    /// # Errors
+    /// Why this server cannot push it, in words.
+    pub fn new(
+        name: &str,
+        definition: &Subscription,
+        webhooks: &Webhooks,
+        gates: &Gates,
+    ) -> Result<Option<Self>, String> {
+        let Some(push) = definition.push.as_ref().filter(|_| !definition.paused) else { return Ok(None) };
+        let endpoint = webhooks.endpoint(&push.url).map_err(|refused| refused.to_string())?;
+        let width_max = WIDTH_MAX.min(definition.max_in_flight as usize).max(1);
+        Ok(Some(Self {
+            name: name.into(),
+            seat: gates.seat(&endpoint.origin(), push.rate_limit),
+            endpoint,
+            url: push.url.clone(),
+            mode: push.mode,
+            timeout: Duration::from_millis(push.timeout_ms),
+            width: Arc::new(Semaphore::new(width_max)),
+            width_max,
+            is_over: AtomicBool::new(false),
+        }))
+    }
+
+    pub fn gate(&self) -> &Arc<Gate> {
+        self.seat.gate()
+    }
+
+    /// Deliveries that were taken and are not answered yet.
+    pub fn in_hand(&self) -> usize {
+        self.width_max - self.width.available_permits()
+    }
+
+    /// From now on nothing more is sent by it.
+    pub fn end(&self) {
+        self.is_over.store(true, Ordering::Release);
+    }
+
+    pub fn is_over(&self) -> bool {
+        self.is_over.load(Ordering::Acquire)
+    }
+}
+
+impl std::fmt::Debug for Plan {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Plan({} to {})", self.name, self.endpoint)
+    }
+}

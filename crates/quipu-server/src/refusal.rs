@@ -1,0 +1,142 @@
+//! What the engine refuses about subscriptions, dead letters and operations, as problems: the contract does not know the engine.
+
+use quipu_api::{Code, Problem};
+use quipu_domain::delivery::NotInFlight;
+use quipu_engine::{NotDone, OperationRefusal, SubscriptionRefusal, Tenant};
+use std::sync::Arc;
+
+use crate::{App, problem};
+
+/// A refusal as the public sees it.
+pub(crate) fn refused(refusal: &SubscriptionRefusal) -> Problem {
+    let detail = refusal.to_string();
+    let of = |code| Problem::new(code, detail.as_str());
+    match refusal {
+        SubscriptionRefusal::NotFound { name } => of(Code::SubscriptionNotFound).with("name", clip(name)),
+        SubscriptionRefusal::Exists { name } => of(Code::SubscriptionExists).with("name", clip(name)),
+        SubscriptionRefusal::InvalidName { .. } => of(Code::InvalidSubscription).with("pointer", "/name"),
+        SubscriptionRefusal::Invalid(invalid) => of(Code::InvalidSubscription).with("pointer", invalid.pointer),
+        SubscriptionRefusal::InvalidPattern(invalid) => of(Code::InvalidPattern)
+            .with("path", invalid.path.as_str())
+            .with("expected", invalid.expected.as_str())
+            .with("found", invalid.found.as_str()),
+        SubscriptionRefusal::InvalidTransform(invalid) => {
+            let of = of(Code::InvalidSubscription).with("pointer", invalid.pointer.as_str());
+            of.with("line", invalid.line).with("column", invalid.column)
+        }
+        SubscriptionRefusal::TooMany { limit } => of(Code::TooManySubscriptions).with("limit", *limit),
+        SubscriptionRefusal::NotInFlight { position, why: NotInFlight::Late } => {
+            of(Code::DeliveryNotInFlight).with("position", *position)
+        }
+        SubscriptionRefusal::NotInFlight { position, why: NotInFlight::OutOfOrder { first } } => {
+            of(Code::AnswerOutOfOrder).with("position", *position).with("first", *first)
+        }
+        SubscriptionRefusal::DeadLetterNotFound { id } => of(Code::DeadLetterNotFound).with("id", *id),
+        SubscriptionRefusal::DeadLetterDecided { id } => of(Code::DeadLetterDecided).with("id", *id),
+    }
+}
+
+/// A refusal of an operation as the public sees it.
+fn refused_operation(refusal: &OperationRefusal) -> Problem {
+    let detail = refusal.to_string();
+    let of = |code| Problem::new(code, detail.as_str());
+    match refusal {
+        OperationRefusal::NotFound { id } => of(Code::OperationNotFound).with("id", *id),
+        OperationRefusal::WrongState { id, state } => {
+            of(Code::OperationState).with("id", *id).with("state", state.to_string())
+        }
+        OperationRefusal::Nothing => of(Code::InvalidOperation).with("pointer", "/select"),
+        OperationRefusal::TooManyItems { limit } => {
+            of(Code::InvalidOperation).with("pointer", "/select").with("limit", *limit)
+        }
+        OperationRefusal::TooMany { limit } => of(Code::TooManyOperations).with("limit", *limit),
+        OperationRefusal::SubscriptionNotFound { name } => {
+            // The detail of the engine has the whole name.
+            let detail = format!("expected a subscription, found none with the name {}", clip(name));
+            let problem = Problem::new(Code::InvalidOperation, detail);
+            problem.with("pointer", "/work/redrive/to").with("name", clip(name))
+        }
+        OperationRefusal::InvalidRate { .. } => {
+            let detail = "expected ratepersecond above 0 and at most 1e9";
+            Problem::new(Code::InvalidOperation, detail).with("pointer", "/ratepersecond")
+        }
+    }
+}
+
+/// A name that a stranger sent, short enough for a problem.
+fn clip(name: &str) -> String {
+    name.chars().take(128).collect()
+}
+
+pub(crate) fn not_done(not_done: &NotDone) -> Problem {
+    match not_done {
+        NotDone::Refused(refusal) => refused(refusal),
+        NotDone::RefusedOperation(refusal) => refused_operation(refusal),
+        NotDone::Failed(fault) => problem::fault(fault),
+    }
+}
+
+/// Asks the engine off the threads that serve sockets: it may read the log, or wait for a commit.
+pub(crate) async fn ask<T: Send + 'static>(
+    app: &App,
+    work: impl FnOnce(&Arc<Tenant>) -> Result<T, NotDone> + Send + 'static,
+) -> Result<T, Problem> {
+    let tenant = Arc::clone(&app.tenant);
+    problem::blocking(move || Ok(work(&tenant))).await?.map_err(|error| not_done(&error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quipu_domain::{InvalidSubscription, Pattern};
+
+    #[test]
+    fn every_refusal_of_an_operation_has_its_code_and_members() {
+        let state = quipu_engine::OperationState::Running;
+        for (refusal, code, member) in [
+            (OperationRefusal::NotFound { id: 1 }, Code::OperationNotFound, "id"),
+            (OperationRefusal::WrongState { id: 1, state }, Code::OperationState, "state"),
+            (OperationRefusal::Nothing, Code::InvalidOperation, "pointer"),
+            (OperationRefusal::TooManyItems { limit: 1 }, Code::InvalidOperation, "limit"),
+            (OperationRefusal::TooMany { limit: 1 }, Code::TooManyOperations, "limit"),
+            (OperationRefusal::SubscriptionNotFound { name: "a".repeat(9_999) }, Code::InvalidOperation, "name"),
+            (OperationRefusal::InvalidRate { problem: "no" }, Code::InvalidOperation, "pointer"),
+        ] {
+            let problem = not_done(&refusal.into());
+            assert_eq!(problem.code(), Some(code));
+            assert!(problem.members.contains_key(member), "{problem:?}");
+            assert!(problem.detail.len() < 300, "{problem:?}");
+        }
+    }
+
+    #[test]
+    fn every_refusal_has_its_code_and_members() {
+        let name = || "a".to_owned();
+        let invalid = InvalidSubscription { pointer: "/key", detail: "no".into() };
+        let pattern = Pattern::parse(r#"{"a":1}"#).unwrap_err();
+        for (refusal, code, member) in [
+            (SubscriptionRefusal::NotFound { name: name() }, Code::SubscriptionNotFound, "name"),
+            (SubscriptionRefusal::Exists { name: name() }, Code::SubscriptionExists, "name"),
+            (SubscriptionRefusal::InvalidName { name: name() }, Code::InvalidSubscription, "pointer"),
+            (SubscriptionRefusal::Invalid(invalid), Code::InvalidSubscription, "pointer"),
+            (SubscriptionRefusal::InvalidPattern(pattern), Code::InvalidPattern, "path"),
+            (SubscriptionRefusal::TooMany { limit: 1 }, Code::TooManySubscriptions, "limit"),
+            (
+                SubscriptionRefusal::NotInFlight { position: 1, why: NotInFlight::Late },
+                Code::DeliveryNotInFlight,
+                "position",
+            ),
+            (
+                SubscriptionRefusal::NotInFlight { position: 2, why: NotInFlight::OutOfOrder { first: 1 } },
+                Code::AnswerOutOfOrder,
+                "first",
+            ),
+            (SubscriptionRefusal::DeadLetterNotFound { id: 1 }, Code::DeadLetterNotFound, "id"),
+            (SubscriptionRefusal::DeadLetterDecided { id: 1 }, Code::DeadLetterDecided, "id"),
+        ] {
+            let problem = refused(&refusal);
+            assert_eq!(problem.code(), Some(code));
+            assert!(problem.members.contains_key(member), "{problem:?}");
+        }
+    }
+}

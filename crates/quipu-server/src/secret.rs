@@ -1,0 +1,129 @@
+//! The secrets of a subscription that pushes, and how its endpoint is. What a secret is and how long it is good is said in
+//! `secrets`; when an endpoint is tried, in `pusher`.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, Request, State};
+use axum::http::{HeaderValue, header};
+use axum::response::Response;
+use quipu_api::secret::{CircuitWord, SecretLine};
+use quipu_api::{Code, EndpointAnswer, Problem, RotateAnswer, RotateRequest, SecretsAnswer};
+use quipu_domain::Timestamp;
+use quipu_domain::delivery::CircuitState;
+use serde::Serialize;
+
+use crate::pusher::{NotMade, Pushers, Standing};
+use crate::secrets::SecretInfo;
+use crate::webhook::Secret;
+use crate::{App, answer, body, media, problem, refusal};
+
+pub(crate) async fn list(State(app): State<Arc<App>>, Path(name): Path<String>) -> Response {
+    problem::answer(
+        ask(&app, move |pushers, now| {
+            let secrets = lines(&pushers.secrets(&name)?, now);
+            Ok(SecretsAnswer { name, secrets })
+        })
+        .await
+        .map(|found| json(&found)),
+    )
+}
+
+pub(crate) async fn rotate(State(app): State<Arc<App>>, Path(name): Path<String>, request: Request) -> Response {
+    problem::answer(run_rotate(app, name, request).await)
+}
+
+async fn run_rotate(app: Arc<App>, name: String, request: Request) -> Result<Response, Problem> {
+    let (parts, request_body) = request.into_parts();
+    if let Err(problem) = media::is_json(&parts.headers) {
+        body::linger(request_body);
+        return Err(problem);
+    }
+    let whole = body::whole(&app, &parts.headers, request_body).await?;
+    let given = read(&whole.bytes)?;
+    let rotated = ask(&app, move |pushers, now| {
+        let is_given = given.is_some();
+        let (_, secret) = pushers.rotate(&name, given)?;
+        let secret = (!is_given).then(|| secret.expose().to_string());
+        let secrets = lines(&pushers.secrets(&name)?, now);
+        Ok(RotateAnswer { name, secret, secrets })
+    });
+    let mut response = json(&rotated.await?);
+    // Nobody on the way keeps it.
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(response)
+}
+
+/// The secret of a body, if it has one. No part of the body is repeated.
+fn read(bytes: &[u8]) -> Result<Option<Secret>, Problem> {
+    let expected = "an object with the member secret, a text, or without members";
+    if bytes.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[') {
+        return Err(Problem::pointer("", format!("expected {expected}, found an array")));
+    }
+    let request: RotateRequest = serde_json::from_slice(bytes).map_err(|error| match error.classify() {
+        serde_json::error::Category::Data => Problem::pointer("", format!("expected {expected}, found something else")),
+        _ => Problem::new(Code::MalformedJson, "expected JSON, found something else")
+            .with("line", error.line())
+            .with("column", error.column()),
+    })?;
+    let secret = request.secret.map(|text| Secret::parse(text.expose())).transpose();
+    secret.map_err(|invalid| Problem::new(Code::InvalidSecret, invalid.to_string()).with("pointer", "/secret"))
+}
+
+pub(crate) async fn endpoint(State(app): State<Arc<App>>, Path(name): Path<String>) -> Response {
+    problem::answer(
+        ask(&app, move |pushers, _| {
+            let standing = pushers.standing(&name)?;
+            Ok(endpoint_answer(name, standing))
+        })
+        .await
+        .map(|found| json(&found)),
+    )
+}
+
+/// Whether an endpoint is tried, and when it is tried next, if that is known.
+pub(crate) fn circuit(standing: &Standing) -> (CircuitWord, Option<Timestamp>) {
+    match standing.circuit {
+        CircuitState::Closed => (CircuitWord::Closed, standing.limited_until),
+        CircuitState::Open { until } => (CircuitWord::Open, Some(until)),
+        CircuitState::Probing => (CircuitWord::Probing, None),
+    }
+}
+
+fn endpoint_answer(name: String, standing: Standing) -> EndpointAnswer {
+    let (circuit, until) = circuit(&standing);
+    EndpointAnswer {
+        name,
+        sentence: standing.sentence(),
+        endpoint: standing.endpoint,
+        circuit,
+        until: until.map(|until| until.to_string()),
+        in_hand: standing.in_hand as u64,
+    }
+}
+
+/// Asks off the threads that serve sockets: it may touch the disk.
+async fn ask<T: Send + 'static>(
+    app: &App,
+    work: impl FnOnce(&Pushers, Timestamp) -> Result<T, NotMade> + Send + 'static,
+) -> Result<T, Problem> {
+    let (pushers, tenant) = (Arc::clone(&app.pushers), Arc::clone(&app.tenant));
+    let asked = move || Ok(work(&pushers, tenant.now()));
+    problem::blocking(asked).await?.map_err(|not_made| match not_made.problem("") {
+        Ok(problem) => problem,
+        Err(not_done) => refusal::not_done(&not_done),
+    })
+}
+
+fn lines(secrets: &[SecretInfo], now: Timestamp) -> Vec<SecretLine> {
+    let line = |info: &SecretInfo| SecretLine {
+        id: info.id,
+        created: info.made.to_string(),
+        age_seconds: (now.0.saturating_sub(info.made.0) / 1_000_000).max(0).unsigned_abs(),
+        until: info.until.map(|until| until.to_string()),
+    };
+    secrets.iter().map(line).collect()
+}
+
+fn json(found: &impl Serialize) -> Response {
+    answer::json(serde_json::to_vec(found).expect("an answer is JSON"))
+}

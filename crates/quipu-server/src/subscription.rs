@@ -1,0 +1,263 @@
+//! Subscriptions: making, changing, moving and explaining them.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use percent_encoding::percent_decode_str;
+use quipu_api::subscription::{
+    DeletedAnswer, DeliveryCounts, DeliverySums, DueDelivery, ExplainAnswer, LagBody, SeekAnswer, SeekRequest,
+    StandstillBody, read_definition,
+};
+use quipu_api::{CreateSubscription, Problem, SubscriptionAnswer, SubscriptionsAnswer};
+use quipu_engine::{Explained, Lag, NotDone, Standstill, SubscriptionInfo, Tenant};
+
+use crate::pusher::{NotMade, Pushers, Standing};
+use crate::refusal::{self, ask};
+use crate::{App, answer, body, media, problem, publish, secret};
+
+pub(crate) async fn create(State(app): State<Arc<App>>, request: Request) -> Response {
+    problem::answer(run_create(app, request).await)
+}
+
+async fn run_create(app: Arc<App>, request: Request) -> Result<Response, Problem> {
+    let asked = read_body(&app, request, CreateSubscription::from_json).await?;
+    let CreateSubscription { name, definition } = asked;
+    let (created, made) = push(&app, move |pushers, tenant| {
+        let created = pushers.create(&name, definition)?;
+        Ok((created, tenant.subscription(&name).map_err(NotDone::from)?))
+    })
+    .await?;
+    let secret = created.secret.map(|secret| secret.expose().to_string());
+    let mut response = json(&SubscriptionAnswer { secret, ..body_of(&made) });
+    if created.is_new {
+        *response.status_mut() = StatusCode::CREATED;
+    }
+    Ok(response)
+}
+
+pub(crate) async fn list(State(app): State<Arc<App>>) -> Response {
+    let all = ask(&app, |tenant| {
+        let subscriptions = tenant.subscriptions().iter().map(body_of).collect();
+        Ok(json(&SubscriptionsAnswer { subscriptions }))
+    });
+    problem::answer(all.await)
+}
+
+pub(crate) async fn get(State(app): State<Arc<App>>, request: Request) -> Response {
+    let name = name(&request);
+    problem::answer(ask(&app, move |tenant| Ok(json(&body_of(&tenant.subscription(&name)?)))).await)
+}
+
+pub(crate) async fn change(State(app): State<Arc<App>>, request: Request) -> Response {
+    problem::answer(run_change(app, request).await)
+}
+
+async fn run_change(app: Arc<App>, request: Request) -> Result<Response, Problem> {
+    let name = name(&request);
+    let definition = read_body(&app, request, read_definition).await?;
+    push(&app, move |pushers, tenant| {
+        let secret = pushers.change(&name, definition)?.map(|secret| secret.expose().to_string());
+        let info = tenant.subscription(&name).map_err(NotDone::from)?;
+        Ok(json(&SubscriptionAnswer { secret, ..body_of(&info) }))
+    })
+    .await
+}
+
+pub(crate) async fn delete(State(app): State<Arc<App>>, request: Request) -> Response {
+    let name = name(&request);
+    let deleted = push(&app, move |pushers, _| {
+        pushers.delete(&name)?;
+        Ok(json(&DeletedAnswer { deleted: name }))
+    });
+    problem::answer(deleted.await)
+}
+
+pub(crate) async fn pause(State(app): State<Arc<App>>, request: Request) -> Response {
+    problem::answer(hold_back(app, request, true).await)
+}
+
+pub(crate) async fn resume(State(app): State<Arc<App>>, request: Request) -> Response {
+    problem::answer(hold_back(app, request, false).await)
+}
+
+async fn hold_back(app: Arc<App>, request: Request, is_paused: bool) -> Result<Response, Problem> {
+    let name = name(&request);
+    ask(&app, move |tenant| {
+        if tenant.subscription(&name)?.definition.paused != is_paused {
+            tenant.pause_subscription(&name, is_paused)?;
+        }
+        Ok(json(&body_of(&tenant.subscription(&name)?)))
+    })
+    .await
+}
+
+pub(crate) async fn seek(State(app): State<Arc<App>>, request: Request) -> Response {
+    problem::answer(run_seek(app, request).await)
+}
+
+async fn run_seek(app: Arc<App>, request: Request) -> Result<Response, Problem> {
+    let name = name(&request);
+    let SeekRequest { to, preview } = read_body(&app, request, SeekRequest::from_json).await?;
+    let sought = ask(&app, move |tenant: &Arc<Tenant>| {
+        let counted = if preview { Some(tenant.preview_seek(&name, &to)?) } else { None };
+        if !preview {
+            tenant.seek_subscription(&name, &to)?;
+        }
+        let (again, skipped) = (counted.map(|counted| counted.0), counted.map(|counted| counted.1));
+        Ok(SeekAnswer { preview, again, skipped, position: tenant.subscription(&name)?.scan })
+    });
+    Ok(json(&sought.await.map_err(in_a_seek)?))
+}
+
+/// The engine names the place in a definition, `/start`, where a seek has `to`.
+fn in_a_seek(mut problem: Problem) -> Problem {
+    let to = |text: &str| text.replacen("/start", "/to", 1);
+    match problem.members.get("pointer").and_then(|pointer| pointer.as_str()).map(to) {
+        Some(pointer) => {
+            problem.detail = to(&problem.detail);
+            problem.with("pointer", pointer)
+        }
+        None => problem,
+    }
+}
+
+pub(crate) async fn explain(State(app): State<Arc<App>>, request: Request) -> Response {
+    let name = name(&request);
+    let pushers = Arc::clone(&app.pushers);
+    let explained = ask(&app, move |tenant| {
+        let standing = match tenant.subscription(&name)?.definition.push {
+            Some(_) => pushers.standing(&name).ok(),
+            None => None,
+        };
+        let explained = tenant.explain_subscription(&name)?;
+        Ok(json(&held_back(explanation(name, explained), standing.as_ref())))
+    });
+    problem::answer(explained.await)
+}
+
+/// What holds the endpoint back comes before what the deliveries wait for; a pause comes before both.
+fn held_back(mut answer: ExplainAnswer, standing: Option<&Standing>) -> ExplainAnswer {
+    if let Some((standing, sentence)) = standing.and_then(|standing| Some((standing, standing.sentence()?))) {
+        answer.sentence = sentence;
+        if answer.standstill != StandstillBody::Paused {
+            let (circuit, until) = secret::circuit(standing);
+            answer.standstill = StandstillBody::EndpointHeld { circuit, until: until.map(|until| until.to_string()) };
+        }
+    }
+    answer
+}
+
+/// Asks whoever makes subscriptions that push, off the threads that serve sockets.
+async fn push<T: Send + 'static>(
+    app: &App,
+    work: impl FnOnce(&Pushers, &Arc<Tenant>) -> Result<T, NotMade> + Send + 'static,
+) -> Result<T, Problem> {
+    let (pushers, tenant) = (Arc::clone(&app.pushers), Arc::clone(&app.tenant));
+    let made = problem::blocking(move || Ok(work(&pushers, &tenant))).await?;
+    made.map_err(|not_made| not_made.problem("/push").unwrap_or_else(|not_done| refusal::not_done(&not_done)))
+}
+
+/// The name in the path, `/v1/subscriptions/{name}…`.
+pub(crate) fn name(request: &Request) -> String {
+    let raw = request.uri().path().split('/').nth(3).unwrap_or_default();
+    // One that is no UTF-8 is nobody's name.
+    percent_decode_str(raw).decode_utf8_lossy().into_owned()
+}
+
+/// Reads a JSON body.
+pub(crate) async fn read_body<T: Send + 'static>(
+    app: &Arc<App>,
+    request: Request,
+    read: impl FnOnce(&[u8]) -> Result<T, Problem> + Send + 'static,
+) -> Result<T, Problem> {
+    let (parts, request_body) = request.into_parts();
+    if let Err(problem) = media::is_json(&parts.headers) {
+        body::linger(request_body);
+        return Err(problem);
+    }
+    let whole = body::whole(app, &parts.headers, request_body).await?;
+    let (parsed, _held) = publish::parse(app, whole, |_, bytes| read(bytes)).await?;
+    Ok(parsed)
+}
+
+/// An answer of a wire type.
+pub(crate) fn json(body: &impl serde::Serialize) -> Response {
+    answer::json(serde_json::to_vec(body).expect("a wire type is JSON"))
+}
+
+fn body_of(info: &SubscriptionInfo) -> SubscriptionAnswer {
+    let (summary, counts) = (&info.summary, &info.counts);
+    SubscriptionAnswer {
+        name: info.name.clone(),
+        definition: info.definition.as_ref().clone(),
+        position: info.scan,
+        deliveries: DeliverySums {
+            ready: summary.ready as u64,
+            in_flight: summary.in_flight as u64,
+            waiting: summary.waiting as u64,
+            parked: summary.parked as u64,
+            keys: summary.keys as u64,
+        },
+        counts: DeliveryCounts {
+            handed_out: counts.handed_out,
+            acknowledged: counts.acknowledged,
+            failed: counts.failed,
+            dead_lettered: counts.dead_lettered,
+            expired: counts.expired,
+        },
+        dead_letters: info.dead_letters,
+        secret: None,
+    }
+}
+
+fn explanation(name: String, explained: Explained) -> ExplainAnswer {
+    let Explained { standstill, lag } = explained;
+    let sentence = standstill.to_string();
+    let standstill = match standstill {
+        Standstill::Paused => StandstillBody::Paused,
+        Standstill::NoMatchSince { position } => StandstillBody::NoMatchSince { position },
+        Standstill::WaitingForAcks { deliveries, count } => {
+            let due = |(position, due): (u64, quipu_domain::Timestamp)| DueDelivery { position, due: due.to_string() };
+            let deliveries = deliveries.into_iter().map(due).collect();
+            StandstillBody::WaitingForAcks { count: count as u64, deliveries }
+        }
+        Standstill::KeyParked { position, dead_letter } => StandstillBody::KeyParked { position, dead_letter },
+        Standstill::WaitingForRetry { position, until, count } => {
+            StandstillBody::WaitingForRetry { position, until: until.to_string(), count: count as u64 }
+        }
+        Standstill::RateLimited { until } => StandstillBody::RateLimited { until: until.to_string() },
+        Standstill::CatchingUp { events, per_second } => {
+            let eta_seconds = per_second.map(|pace| events.div_ceil(pace));
+            StandstillBody::CatchingUp { events, per_second, eta_seconds }
+        }
+        Standstill::NobodyAsks { ready, unseen } => StandstillBody::NobodyAsks { ready: ready as u64, unseen },
+    };
+    ExplainAnswer { name, sentence, standstill, lag: lag_of(lag) }
+}
+
+fn lag_of(lag: Lag) -> LagBody {
+    let seconds = match lag.age_ms {
+        Some(ms) => Some(ms as f64 / 1_000.0),
+        // Nothing is unfinished, and that is known.
+        None if lag.events == Some(0) && lag.unseen == 0 => Some(0.0),
+        None => None,
+    };
+    LagBody { events: lag.events, unseen: lag.unseen, seconds }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_unknown_of_a_lag_is_never_zero() {
+        let lag = |events, unseen, age_ms| lag_of(Lag { events, unseen, age_ms });
+        assert_eq!(lag(Some(0), 0, None).seconds, Some(0.0));
+        assert_eq!(lag(Some(2), 0, Some(1_500)).seconds, Some(1.5));
+        let unknown = lag(None, 7, None);
+        assert_eq!((unknown.events, unknown.seconds), (None, None));
+        assert_eq!(lag(Some(2), 0, None).seconds, None);
+    }
+}

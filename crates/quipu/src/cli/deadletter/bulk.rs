@@ -1,0 +1,97 @@
+//! Many dead letters at once: previewed, confirmed by a person or `--yes`, and begun. What becomes of it then is told by
+//! `quipu operation`.
+
+use clap::Args;
+use quipu_api::operation::{SelectBody, WorkBody};
+use quipu_api::{OperationAnswer, PreviewAnswer, PreviewRequest};
+
+use super::super::client::Client;
+use super::super::confirm::Confirm;
+use super::super::exit::{Exit, Failure, Outcome};
+use super::super::operation::{ended, progress, watch};
+use super::super::output::{Format, Out};
+use super::{FilterFlags, Id, list};
+
+/// Which dead letters, and how it is done. All of these flags belong to `--all`.
+#[derive(Clone, Debug, Args)]
+pub struct Bulk {
+    /// All that match the flags below, after a preview; tracked by `quipu operation`
+    #[arg(long)]
+    all: bool,
+    /// Exactly these, their numbers separated by commas
+    #[arg(long, value_name = "ID,…", value_delimiter = ',', requires = "all",
+        conflicts_with_all = ["subscription", "kind", "fingerprint"])]
+    ids: Vec<u64>,
+    #[command(flatten)]
+    filter: FilterFlags,
+    /// At most so many a second
+    #[arg(long, value_name = "N", requires = "all", value_parser = rate)]
+    rate: Option<f64>,
+    /// Wait until it ends, as `quipu operation watch` does
+    #[arg(long, requires = "all")]
+    wait: bool,
+    #[command(flatten)]
+    confirm: Confirm,
+}
+
+/// A rate; NaN and infinity, which JSON does not have, would become none at all.
+fn rate(text: &str) -> Result<f64, String> {
+    let rate = text.parse::<f64>().ok().filter(|rate| rate.is_finite() && *rate > 0.0);
+    rate.ok_or_else(|| "expected a number above 0".to_owned())
+}
+
+impl Bulk {
+    /// The one that it is about, or none if it is about many. Flags that say nothing about one are refused.
+    pub fn one(&self, id: Option<u64>) -> Result<Option<Id>, Failure> {
+        if !self.all && (self.filter.is_given() || self.confirm.is_given()) {
+            return Err(Failure::usage("--subscription, --type, --fingerprint and --yes need --all"));
+        }
+        Ok(id.map(|id| Id { id }))
+    }
+
+    /// Previews, asks, confirms, and waits if that is wanted. `verb` is what is asked: "redrive" or "discard".
+    pub fn run(&self, verb: &str, work: WorkBody, client: &Client, out: &mut Out) -> Outcome {
+        let body = PreviewRequest { work, select: self.select(), rate_per_second: self.rate };
+        let preview: PreviewAnswer = client.parse(&client.send("/v1/operations", &body)?)?;
+        self.show(&preview, out)?;
+        let id = preview.operation.id;
+        let question = format!("{verb} {} dead letters", preview.operation.total);
+        if let Err(failure) = self.confirm.ask(&question) {
+            // The preview is forgotten by itself; this is sooner.
+            let _ = client.act(&format!("/v1/operations/{id}/cancel"));
+            return Err(failure);
+        }
+        let begun: OperationAnswer = client.parse(&client.act(&format!("/v1/operations/{id}/confirm"))?)?;
+        if self.wait {
+            return ended(&watch(id, client)?, out);
+        }
+        match out.format {
+            Format::Table => out.line(&format!("operation {id} begins; to follow it: quipu operation watch {id}"))?,
+            Format::Json | Format::Ndjson => out.document(&begun)?,
+        }
+        Ok(Exit::Ok)
+    }
+
+    fn select(&self) -> SelectBody {
+        if !self.ids.is_empty() {
+            return SelectBody { ids: Some(self.ids.clone()), ..SelectBody::default() };
+        }
+        let FilterFlags { subscription, kind, fingerprint } = self.filter.clone();
+        SelectBody { ids: None, subscription, kind, fingerprint }
+    }
+
+    /// The count and a sample; as data only if it stays at the preview, since standard output is one document.
+    fn show(&self, preview: &PreviewAnswer, out: &mut Out) -> Result<(), Failure> {
+        match out.format {
+            Format::Table => {
+                out.table(&list::HEADER, &preview.sample.iter().map(list::row).collect::<Vec<_>>())?;
+                let (total, shown) = (preview.operation.total, preview.sample.len());
+                out.line(&format!("{total} dead letters; the first {shown} are above"))?;
+            }
+            Format::Json | Format::Ndjson if !self.confirm.is_possible() => out.document(preview)?,
+            Format::Json | Format::Ndjson => eprintln!("{}", progress(&preview.operation)),
+        }
+        out.flush()?;
+        Ok(())
+    }
+}

@@ -1,0 +1,127 @@
+//! `quipu deadletter list`. A table or a JSON document is one page and says how to go on; JSON lines are everything, page
+//! by page, unless a limit is given.
+
+use clap::{Args, ValueEnum};
+use quipu_api::DeadLettersPage;
+use quipu_api::deadletter::DeadLetterBody;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::super::client::Client;
+use super::super::exit::{Exit, Failure, Outcome};
+use super::super::output::{Format, Out, text};
+use super::FilterFlags;
+
+/// Lines in a table: what fits on a screen.
+const TABLE_LINES: u64 = 20;
+/// Dead letters in a JSON document: the server's default.
+const JSON_LINES: u64 = 100;
+/// Dead letters asked for at once when everything is listed.
+const PAGE_LINES: u64 = 1_000;
+
+pub const HEADER: [&str; 9] =
+    ["ID", "TIME", "SUBSCRIPTION", "POSITION", "TYPE", "REASON", "ATTEMPTS", "STATE", "FINGERPRINT"];
+
+#[derive(Debug, Args)]
+pub struct List {
+    #[command(flatten)]
+    filter: FilterFlags,
+    /// What became of them
+    #[arg(long, value_enum, default_value = "open")]
+    state: StateWord,
+    /// At most so many [default: 20 in a table, 100 in JSON, all in NDJSON]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    limit: Option<u64>,
+    /// Go on where an earlier page ended, with the same flags
+    #[arg(long)]
+    cursor: Option<String>,
+}
+
+/// What became of dead letters.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum StateWord {
+    /// Nothing yet
+    Open,
+    /// Delivered again
+    Redriven,
+    /// Decided not to be delivered
+    Discarded,
+    /// Any of these
+    All,
+}
+
+impl StateWord {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Redriven => "redriven",
+            Self::Discarded => "discarded",
+            Self::All => "all",
+        }
+    }
+}
+
+pub fn run(list: List, client: &Client, out: &mut Out) -> Outcome {
+    let limit = list.limit.unwrap_or(match out.format {
+        Format::Table => TABLE_LINES,
+        Format::Json => JSON_LINES,
+        Format::Ndjson => u64::MAX,
+    });
+    let mut query = list.filter.query();
+    query.push(("state", list.state.name().to_owned()));
+    let mut whole = DeadLettersPage { dead_letters: Vec::new(), cursor: list.cursor };
+    let mut written = 0;
+    loop {
+        let mut query = query.clone();
+        query.push(("limit", (limit - written).min(PAGE_LINES).to_string()));
+        query.extend(whole.cursor.take().map(|cursor| ("cursor", cursor)));
+        let mut page: DeadLettersPage = client.parsed("/v1/deadletters", &query)?;
+        written += page.dead_letters.len() as u64;
+        whole.cursor = page.cursor;
+        match out.format {
+            Format::Ndjson => page.dead_letters.iter().try_for_each(|letter| out.document(letter))?,
+            Format::Table | Format::Json => whole.dead_letters.append(&mut page.dead_letters),
+        }
+        if written >= limit || whole.cursor.is_none() {
+            break;
+        }
+    }
+    show(&whole, out)?;
+    Ok(Exit::Ok)
+}
+
+fn show(page: &DeadLettersPage, out: &mut Out) -> Result<(), Failure> {
+    match out.format {
+        Format::Ndjson => {}
+        Format::Json => out.document(page)?,
+        Format::Table => {
+            out.table(&HEADER, &page.dead_letters.iter().map(row).collect::<Vec<_>>())?;
+            out.flush()?;
+            if let Some(cursor) = &page.cursor {
+                let count = page.dead_letters.len();
+                eprintln!("{count} dead letters, more follow: the same command with --cursor {cursor}");
+            }
+        }
+    }
+    Ok(())
+}
+
+pub fn row(letter: &DeadLetterBody) -> Vec<String> {
+    let number = |number: u64| number.to_string();
+    vec![
+        number(letter.id),
+        letter.time.clone(),
+        letter.subscription.clone(),
+        number(letter.position),
+        letter.kind.clone(),
+        word(&letter.reason),
+        letter.attempts.to_string(),
+        word(&letter.state),
+        letter.fingerprint.clone(),
+    ]
+}
+
+/// A word of the wire.
+fn word(value: &impl Serialize) -> String {
+    text(&serde_json::to_value(value).unwrap_or(Value::Null))
+}

@@ -1,0 +1,100 @@
+//! A PostgreSQL server of the test's own: made anew in a folder, reached by a socket in it, stopped when it is dropped.
+//! The programs are those of the machine (the package `postgresql`), which `scripts/test` installs.
+
+use std::fs::{File, Permissions};
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, geteuid, kill_process};
+use tempfile::TempDir;
+use tokio_postgres::{Client, Config, NoTls};
+
+use crate::process::DEADLINE;
+
+/// Nobody, who owns no file. The server refuses to be run by root.
+const NOBODY: u32 = 65_534;
+
+pub struct Cluster {
+    pub folder: TempDir,
+    server: Child,
+}
+
+impl Cluster {
+    pub fn start() -> Self {
+        // The path of a socket has 107 bytes at most, so it is not in a folder of a build or of a run.
+        let folder = TempDir::new_in("/tmp").unwrap();
+        let home = home(folder.path());
+        std::fs::create_dir(&home).unwrap();
+        if geteuid().is_root() {
+            std::fs::set_permissions(folder.path(), Permissions::from_mode(0o711)).unwrap();
+            chown(&home, Some(NOBODY), Some(NOBODY)).unwrap();
+        }
+        let mut initdb = program("initdb", &home);
+        initdb.args(["-D", "data", "-U", "shop", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"]);
+        let output = initdb.output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        let said = File::create(folder.path().join("said")).unwrap();
+        let mut server = program("postgres", &home);
+        server.args(["-D", "data", "-k"]).arg(&home).args(["-c", "listen_addresses=", "-F"]);
+        let server = server.stdout(said.try_clone().unwrap()).stderr(said).spawn().unwrap();
+        let mut cluster = Self { folder, server };
+        cluster.wait();
+        cluster
+    }
+
+    fn wait(&mut self) {
+        let begun = Instant::now();
+        while super::block_on(try_connect(self.folder.path())).is_err() {
+            let ended = self.server.try_wait().unwrap();
+            let said = || std::fs::read_to_string(self.folder.path().join("said")).unwrap();
+            assert!(ended.is_none() && begun.elapsed() < DEADLINE, "expected a server, found {ended:?}: {}", said());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        // A fast shutdown; killed, it would leave its own processes behind.
+        let _ = kill_process(Pid::from_child(&self.server), Signal::INT);
+        let _ = self.server.wait();
+    }
+}
+
+/// A connection to the server in this folder, which lasts as long as the runtime.
+pub async fn connect(folder: &Path) -> Client {
+    try_connect(folder).await.unwrap()
+}
+
+async fn try_connect(folder: &Path) -> Result<Client, tokio_postgres::Error> {
+    let mut config = Config::new();
+    config.host_path(home(folder)).user("shop").dbname("postgres");
+    let (client, connection) = config.connect(NoTls).await?;
+    tokio::spawn(connection);
+    Ok(client)
+}
+
+/// The folder of its data and of its socket.
+fn home(folder: &Path) -> PathBuf {
+    folder.join("postgres")
+}
+
+/// A program of the newest PostgreSQL here; Debian has them beside each other and off the path.
+fn program(name: &str, home: &Path) -> Command {
+    let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().map(|entry| entry.unwrap().path());
+    let number = |path: &PathBuf| path.file_name().and_then(|name| name.to_str()?.parse::<u32>().ok());
+    let debian = versions.max_by_key(number).map(|folder| folder.join("bin").join(name));
+    let on_path = std::env::var_os("PATH").unwrap_or_default();
+    let on_path = std::env::split_paths(&on_path).map(|folder| folder.join(name));
+    let found = debian.into_iter().chain(on_path).find(|path| path.exists());
+    let found = found.unwrap_or_else(|| panic!("expected {name} of PostgreSQL, found none: install postgresql"));
+    let mut command = Command::new(found);
+    command.current_dir(home).stdin(Stdio::null());
+    if geteuid().is_root() {
+        command.uid(NOBODY).gid(NOBODY);
+    }
+    command
+}
