@@ -129,7 +129,11 @@ impl Tenant {
         }
         let outcomes = inner.outcomes.take();
         drop(inner);
-        records.extend(self.report(running, outcomes)?);
+        match self.report(running, &outcomes) {
+            Ok(events) => records.extend(events),
+            // What was taken is written all the same; outcomes are told when their events can be read.
+            Err(_) => running.inner.lock().outcomes.put_back(outcomes),
+        }
         Ok(records)
     }
 
@@ -192,7 +196,12 @@ impl Tenant {
             running.is_some_and(|running| running.inner.lock().deliveries.get(id).is_some())
         };
         let due = letters.values().filter(|letter| is_too_old(letter) && !is_needed(letter));
-        due.take(EXPIRED_MAX).map(|letter| letter.id).collect()
+        let due: Vec<u64> = due.take(EXPIRED_MAX).map(|letter| letter.id).collect();
+        if due.len() == EXPIRED_MAX {
+            // There may be more: they go the next time.
+            self.subscriptions.retention_due.store(now.0, Ordering::Relaxed);
+        }
+        due
     }
 
     /// Shows readers the dead letters that are durable now. The caller has `changing`, so that nobody writes others.

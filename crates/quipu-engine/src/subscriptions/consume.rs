@@ -98,18 +98,20 @@ impl Tenant {
     pub fn pull_within(&self, name: &str, limit: usize, bytes: usize) -> Result<Vec<Handed>, NotDone> {
         let running = self.running(name)?;
         self.route_unless_busy()?;
-        let compiled = running.compiled();
-        if compiled.definition.paused {
-            return Ok(Vec::new());
-        }
         loop {
+            let compiled;
             let (taken, due, is_behind) = {
                 let mut inner = running.inner.lock();
+                // In each turn: it may have been changed since the last one.
+                compiled = running.compiled();
+                if compiled.definition.paused {
+                    return Ok(Vec::new());
+                }
                 let is_behind = self.fill(&compiled, &mut inner)?;
                 let now = self.world.clock.now();
                 let taken = self.hand_out(&compiled, &mut inner, limit, now);
                 // What expired just now may have let a key go whose next events are to be read.
-                let is_behind = is_behind || inner.deliveries.reads().is_some();
+                let is_behind = !inner.is_changing && (is_behind || inner.deliveries.reads().is_some());
                 (taken, (inner.next_due(&compiled, now), now), is_behind)
             };
             self.due_at(due.0, due.1);

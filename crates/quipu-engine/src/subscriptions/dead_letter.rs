@@ -223,11 +223,14 @@ impl Tenant {
         let decided = Decided { ids: vec![id], outcome }.record();
         match self.running(&line.subscription) {
             Ok(running) => {
-                running.inner.lock().drafts.push(decided);
-                if line.parks_key {
+                {
+                    // Together: a key must not stay parked by what was decided.
+                    let mut inner = running.inner.lock();
+                    inner.drafts.push(decided);
                     let dead_letter = line.redriven_from.unwrap_or(0);
-                    self.go_on_without(&line, DeliveryId { position: line.position, dead_letter });
+                    inner.deliveries.drop_parked(DeliveryId { position: line.position, dead_letter }, id);
                 }
+                running.wake();
             }
             // Its subscription was deleted.
             Err(_) => self.subscriptions.drafts.lock().push(decided),

@@ -91,14 +91,32 @@ impl Tenant {
         let compiled = Compiled::new(name, definition)?;
         let mut changing = self.subscriptions.changing.lock();
         let running = self.running(name)?;
-        if running.compiled().key != compiled.key && running.inner.lock().deliveries.has_waiting() {
-            let detail = "expected the same key and ordering while events wait behind others of their key".to_owned();
-            return Err(SubscriptionRefusal::Invalid(InvalidSubscription { pointer: "/key", detail }).into());
+        {
+            let mut inner = running.inner.lock();
+            if running.compiled().key != compiled.key && inner.deliveries.has_waiting() {
+                let detail =
+                    "expected the same key and ordering while events wait behind others of their key".to_owned();
+                return Err(SubscriptionRefusal::Invalid(InvalidSubscription { pointer: "/key", detail }).into());
+            }
+            inner.is_changing = true;
         }
         let definition = Some(compiled.definition.as_ref().clone());
-        self.write_records(&mut changing, vec![Defined { name: name.into(), definition, scan: None }.record()])?;
-        running.inner.lock().outcomes.set(compiled.definition.reports_outcomes);
-        *running.compiled.write() = Arc::new(compiled);
+        let defined = Defined { name: name.into(), definition, scan: None };
+        let written = self.write_records(&mut changing, vec![defined.record()]);
+        {
+            let mut inner = running.inner.lock();
+            inner.is_changing = false;
+            if written.is_ok() {
+                inner.outcomes.set(compiled.definition.reports_outcomes);
+                // What the router found was found by the old pattern.
+                inner.detach();
+                *running.compiled.write() = Arc::new(compiled);
+            }
+        }
+        if let Err(fault) = written {
+            running.wake();
+            return Err(fault.into());
+        }
         self.subscriptions.router.lock().define(&running);
         drop(changing);
         running.wake();
@@ -140,7 +158,12 @@ impl Tenant {
         // What was given up until now has its dead letter.
         changing.push(self.progress_of(&running)?);
         self.write_records(&mut changing, vec![Defined { name: name.into(), definition: None, scan: None }.record()])?;
-        running.inner.lock().is_deleted = true;
+        {
+            let mut inner = running.inner.lock();
+            inner.is_deleted = true;
+            // Decisions that somebody made meanwhile.
+            self.subscriptions.drafts.lock().append(&mut inner.drafts);
+        }
         self.subscriptions.router.lock().forget(&running.name);
         self.subscriptions.running.write().remove(name);
         drop(changing);
@@ -178,6 +201,8 @@ impl Tenant {
             let mut inner = running.inner.lock();
             inner.deliveries = Deliveries::after(scan);
             inner.given_up.clear();
+            // What was routed until now says nothing of what lies behind the new place.
+            inner.detach();
         }
         self.subscriptions.router.lock().define(&running);
         drop(changing);

@@ -21,10 +21,17 @@ const KEY_EVENTS: usize = 256;
 impl Tenant {
     /// Offers events as far as there is room. Whether there is more to look at right now.
     pub(super) fn fill(&self, compiled: &Compiled, inner: &mut Inner) -> Result<bool, Fault> {
-        while let Some((key, from, to)) = inner.deliveries.reads() {
-            self.read_key(compiled, inner, key, from, to)?;
+        if inner.is_changing {
+            return Ok(false);
         }
         let mut examined = 0;
+        while let Some((key, from, to)) = inner.deliveries.reads() {
+            if examined >= EXAMINED_MAX {
+                return Ok(true);
+            }
+            self.read_key(compiled, inner, key, from, to)?;
+            examined += KEY_EVENTS;
+        }
         while inner.deliveries.has_room(&compiled.rules) {
             // Read first: what was routed up to here is in the queue by now.
             let routed_to = self.subscriptions.routed_to.load(Ordering::Acquire);

@@ -100,11 +100,13 @@ impl Subscriptions {
     pub fn new(folded: &FoldedSubscriptions, position: u64, random: &dyn Random) -> Self {
         let mut router = Router::after(position);
         let mut running = BTreeMap::new();
+        let letters = &folded.dead_letters;
         for (name, folded) in &folded.subscriptions {
             // What was accepted once is accepted again, unless a rule became stricter: then it stays paused.
             let compiled = Compiled::new(name, folded.definition.as_ref().clone());
             let compiled = compiled.unwrap_or_else(|_| Compiled::unreadable());
             let one = Running::new(name, compiled, &folded.saved);
+            one.let_decided_keys_go(letters);
             router.define(&one);
             running.insert(name.clone(), one);
         }

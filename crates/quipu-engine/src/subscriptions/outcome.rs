@@ -48,42 +48,47 @@ impl OutcomeWord {
 
 /// Outcomes that wait; none are kept for a subscription that does not ask for them.
 #[derive(Default)]
-pub(crate) struct Outcomes(Option<Vec<Outcome>>);
+pub(crate) struct Outcomes {
+    is_on: bool,
+    waiting: Vec<Outcome>,
+}
 
 impl Outcomes {
-    pub fn of(reports: bool) -> Self {
-        Self(reports.then(Vec::new))
+    pub fn of(is_on: bool) -> Self {
+        Self { is_on, waiting: Vec::new() }
     }
 
     /// Begins or ends reporting. What waits is reported all the same.
-    pub fn set(&mut self, reports: bool) {
-        match (reports, &mut self.0) {
-            (true, outcomes @ None) => *outcomes = Some(Vec::new()),
-            (false, outcomes) if outcomes.as_ref().is_some_and(Vec::is_empty) => *outcomes = None,
-            _ => {}
-        }
+    pub fn set(&mut self, is_on: bool) {
+        self.is_on = is_on;
     }
 
     pub fn note(&mut self, outcome: impl FnOnce() -> Outcome) {
-        if let Some(outcomes) = self.0.as_mut().filter(|outcomes| outcomes.len() < WAITING_MAX) {
-            outcomes.push(outcome());
+        if self.is_on && self.waiting.len() < WAITING_MAX {
+            self.waiting.push(outcome());
         }
     }
 
+    /// Keeps what could not be written, before what came since.
+    pub fn put_back(&mut self, mut outcomes: Vec<Outcome>) {
+        outcomes.append(&mut self.waiting);
+        self.waiting = outcomes;
+    }
+
     pub fn take(&mut self) -> Vec<Outcome> {
-        self.0.as_mut().map(std::mem::take).unwrap_or_default()
+        std::mem::take(&mut self.waiting)
     }
 }
 
 impl Tenant {
     /// The outcomes as records of events.
-    pub(super) fn report(&self, running: &Running, outcomes: Vec<Outcome>) -> Result<Vec<Record>, Fault> {
-        let records = outcomes.into_iter().filter_map(|outcome| match self.event_at(outcome.id.position) {
+    pub(super) fn report(&self, running: &Running, outcomes: &[Outcome]) -> Result<Vec<Record>, Fault> {
+        let records = outcomes.iter().filter_map(|outcome| match self.event_at(outcome.id.position) {
             Ok(recorded) => {
                 let recorded = recorded?;
                 let event = recorded.event();
                 (!event.kind().starts_with(TYPE_PREFIX))
-                    .then(|| Ok(self.outcome_record(&running.name, &outcome, &event)))
+                    .then(|| Ok(self.outcome_record(&running.name, outcome, &event)))
             }
             Err(Fault::Damaged { .. }) => None,
             Err(fault) => Some(Err(fault)),

@@ -40,8 +40,7 @@ impl Router {
             None => self.unfiltered.push(Arc::clone(&running.name)),
         }
         // Its queue was filled by another pattern: it reads the log itself and joins again.
-        let mut inner = running.inner.lock();
-        (inner.is_attached, _) = (false, inner.queue.clear());
+        running.inner.lock().detach();
     }
 
     pub fn forget(&mut self, name: &Arc<str>) {

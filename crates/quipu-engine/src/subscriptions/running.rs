@@ -1,16 +1,17 @@
 //! One subscription while it runs: its definition, compiled, and its deliveries.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
-use quipu_domain::delivery::{Deliveries, DeliveryId, GivenUp, Key, Rules, Saved, TokenBucket};
+use quipu_domain::delivery::{Deliveries, DeliveryId, GivenUp, Key, Phase, Rules, Saved, TokenBucket};
 use quipu_domain::{Event, Pattern, Stamp, Subscription, Timestamp};
 use quipu_store::{Record, TermHasher};
 
 use super::key::{KeyOf, expiry};
 use super::outcome::{Outcome, OutcomeWord, Outcomes};
 use super::pace::Pace;
+use super::records::{DeadLetterLine, DeadLetterState};
 use super::refusal::SubscriptionRefusal;
 use crate::transform::Transformer;
 
@@ -61,6 +62,8 @@ pub(crate) struct Inner {
     /// What is to be reported as events.
     pub outcomes: Outcomes,
     pub is_deleted: bool,
+    /// A new definition is being written: nothing is offered by the old one.
+    pub is_changing: bool,
 }
 
 /// What happened to deliveries since the process started.
@@ -122,6 +125,7 @@ impl Running {
             pace: Pace::default(),
             outcomes: Outcomes::of(compiled.definition.reports_outcomes),
             is_deleted: false,
+            is_changing: false,
         };
         Arc::new(Self {
             name: name.into(),
@@ -129,6 +133,22 @@ impl Running {
             inner: Mutex::new(inner),
             watchers: Mutex::default(),
         })
+    }
+
+    /// After a crash: lets keys go on that are parked by a dead letter that was discarded, redriven elsewhere, or is gone.
+    pub fn let_decided_keys_go(&self, letters: &BTreeMap<u64, Arc<DeadLetterLine>>) {
+        let mut inner = self.inner.lock();
+        let is_over = |letter: &u64| match letters.get(letter).map(|line| &line.state) {
+            Some(DeadLetterState::Open) => false,
+            Some(DeadLetterState::Redriven { to, .. }) => to.as_str() != &*self.name,
+            Some(DeadLetterState::Discarded { .. } | DeadLetterState::Expired) | None => true,
+        };
+        let parked = inner.deliveries.iter().filter_map(|(id, delivery)| match delivery.phase {
+            Phase::Parked { dead_letter } => Some((id, dead_letter)),
+            _ => None,
+        });
+        let over: Vec<_> = parked.filter(|(_, letter)| *letter > 0 && is_over(letter)).collect();
+        over.into_iter().for_each(|(id, letter)| _ = inner.deliveries.drop_parked(id, letter));
     }
 
     pub fn compiled(&self) -> Arc<Compiled> {
@@ -149,6 +169,12 @@ impl Inner {
         let rate = compiled.definition.rate_limit.filter(|_| is_available).and_then(|limit| self.bucket.next(limit));
         // Whoever waits for the rate limit was told when its time came.
         self.deliveries.next_due().into_iter().chain(rate.filter(|rate| *rate > now)).min()
+    }
+
+    /// From now on it reads the log itself, until it has caught up.
+    pub fn detach(&mut self) {
+        self.is_attached = false;
+        self.queue.clear();
     }
 
     /// Keeps an outcome for whoever follows outcomes.

@@ -557,3 +557,50 @@ fn outcomes_are_events_for_those_who_ask_for_them_and_have_an_end() {
     world.tenant().checkpoint_deliveries().unwrap();
     assert_eq!(world.tenant().position(), 6);
 }
+
+#[test]
+fn a_seek_back_beside_a_consumer_skips_nothing() {
+    let folder = TempDir::new().unwrap();
+    let engine = engine_with_time(folder.path(), Options::default());
+    let tenant = engine.tenant("t").unwrap();
+    tenant.create_subscription("s", definition_of(r#"{"start":"beginning","ordering":"none"}"#)).unwrap();
+    let events: Vec<_> = (0..50).map(|i| event(&i.to_string(), "x")).collect();
+    publish_all(&tenant, &events);
+    let (seen, is_done) = (AtomicU64::new(0), AtomicU64::new(0));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while is_done.load(Ordering::Relaxed) == 0 {
+                let handed = tenant.pull("s", 100).unwrap();
+                handed.iter().for_each(|one| _ = seen.fetch_or(1 << one.id.position, Ordering::Relaxed));
+                let answers = handed.iter().map(|one| (one.id, one.token, Answer::Ack)).collect();
+                tenant.answer("s", answers).unwrap();
+            }
+        });
+        for round in 0..200 {
+            seen.store(0, Ordering::Relaxed);
+            tenant.seek_subscription("s", &StartAt::Beginning).unwrap();
+            let begin = Instant::now();
+            // Bits 1 to 50.
+            while seen.load(Ordering::Relaxed) & 1 == 0 && seen.load(Ordering::Relaxed) != (1 << 51) - 2 {
+                assert!(begin.elapsed() < Duration::from_secs(20), "round {round}: {:b}", seen.load(Ordering::Relaxed));
+                std::thread::yield_now();
+            }
+        }
+        is_done.store(1, Ordering::Relaxed);
+    });
+}
+
+#[test]
+fn a_definition_that_changes_while_events_come_applies_to_what_comes_after() {
+    let world = World::new();
+    world.subscribe("s", r#"{"pattern":{"type":["t.old"]}}"#);
+    assert!(world.pull("s").is_empty());
+    world.publish("t.old", "1", "x");
+    world.tenant().update_subscription("s", definition_of(r#"{"pattern":{"type":["t.new"]}}"#)).unwrap();
+    world.publish("t.old", "2", "x");
+    world.publish("t.new", "3", "y");
+    assert_eq!(world.positions("s"), [3]);
+    world.tenant().pause_subscription("s", true).unwrap();
+    world.publish("t.new", "4", "z");
+    assert!(world.pull("s").is_empty());
+}
