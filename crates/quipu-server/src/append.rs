@@ -9,7 +9,7 @@ use quipu_domain::Condition;
 use quipu_engine::{Append, Appended, NotAppended};
 use tokio::sync::oneshot;
 
-use crate::{App, answer, body, media, problem, publish};
+use crate::{App, answer, body, problem, publish};
 
 /// An append for which the engine has to look at more than this before it takes it goes to a thread where it holds up
 /// nobody. The usual one rests on what was just read: a few words against a few hundred positions, which are in memory.
@@ -20,12 +20,7 @@ pub(crate) async fn append(State(app): State<Arc<App>>, request: Request) -> Res
 }
 
 async fn run(app: Arc<App>, request: Request) -> Result<Response, Problem> {
-    let (parts, request_body) = request.into_parts();
-    if let Err(problem) = media::is_json(&parts.headers) {
-        body::linger(request_body);
-        return Err(problem);
-    }
-    let whole = body::whole(&app, &parts.headers, request_body).await?;
+    let whole = body::json(&app, request).await?;
     let is_quick = publish::is_quick(whole.bytes.len());
     let (append, _held) = publish::parse(&app, whole, read).await?;
     let is_quick = is_quick && looks(&append.conditions, app.tenant.position()) <= INLINE_LOOKS_MAX;
@@ -77,9 +72,7 @@ fn read(app: &App, bytes: &[u8]) -> Result<Append, Problem> {
             prepared.map_err(|problem| problem.with("pointer", format!("/events/{index}")).with("index", index))?,
         );
     }
-    let mut append = Append::default();
-    (append.events, append.conditions, append.checkpoint) = (events, conditions, checkpoint);
-    Ok(append)
+    Ok(Append { events, conditions, checkpoint })
 }
 
 fn write(appended: &Appended) -> Vec<u8> {

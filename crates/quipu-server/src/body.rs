@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
+use axum::extract::Request;
 use axum::http::{HeaderMap, header};
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt as _;
@@ -12,9 +13,9 @@ use quipu_api::{Code, Problem};
 use serde::Deserialize;
 use serde_json::error::Category;
 
-use crate::App;
 use crate::memory::Held;
 use crate::patience::{BYTES_S_MIN, Patience};
+use crate::{App, media};
 
 /// How long a body that was refused is still read and thrown away: a client that is busy sending does not see an
 /// answer on a connection that was closed under it.
@@ -28,6 +29,16 @@ pub(crate) struct Whole {
     pub bytes: Bytes,
     /// Its share of the memory of all requests: to be kept for as long as the bytes or what was made of them.
     pub held: Held,
+}
+
+/// The whole body of a request that says that it is JSON.
+pub(crate) async fn json(app: &App, request: Request) -> Result<Whole, Problem> {
+    let (parts, body) = request.into_parts();
+    if let Err(problem) = media::is_json(&parts.headers) {
+        linger(body);
+        return Err(problem);
+    }
+    whole(app, &parts.headers, body).await
 }
 
 /// The whole body. One that came in one piece is not copied.

@@ -14,7 +14,7 @@ use hyper::body::{Frame, SizeHint};
 use quipu_api::delivery::{AnswerBody, AnswerOutcome, AnswerResult};
 use quipu_api::{AnswersAnswer, AnswersRequest, MEDIA_JSON, Problem, PullRequest};
 use quipu_domain::delivery::{DeliveryId, Failure, NotInFlight, Reason};
-use quipu_domain::{parse_event_text, write_event};
+use quipu_domain::write_event;
 use quipu_engine::transform::Format;
 use quipu_engine::{Answer, Handed, SubscriptionRefusal, Tenant, Transformed};
 use tokio::sync::Notify;
@@ -151,7 +151,7 @@ impl hyper::body::Body for Outgoing {
 }
 
 fn write_delivery(out: &mut Vec<u8>, name: &str, handed: &Handed) {
-    let Handed { id, token, attempt, deadline, edited, transformed, .. } = handed;
+    let Handed { id, token, attempt, deadline, transformed, .. } = handed;
     match transformed {
         None => {
             out.extend_from_slice(b"{\"event\":");
@@ -175,7 +175,7 @@ fn write_delivery(out: &mut Vec<u8>, name: &str, handed: &Handed) {
         write::number(out, id.dead_letter);
     }
     // Names are plain, see `is_subscription_name`.
-    let key = id.idempotency_key(name, edited.is_some());
+    let key = handed.idempotency_key(name);
     let rest = format!(
         ",\"token\":\"{token:016x}\",\"attempt\":{attempt},\"deadline\":\"{deadline}\",\
          \"idempotencykey\":\"{key}\",\"redriven\":{}}}}}",
@@ -186,10 +186,9 @@ fn write_delivery(out: &mut Vec<u8>, name: &str, handed: &Handed) {
 
 /// The event, or its edited copy where the event was recorded.
 fn write_handed(out: &mut Vec<u8>, handed: &Handed) {
-    let edited = handed.edited.as_ref().and_then(|text| parse_event_text(text.get()).ok());
-    match edited {
-        Some(edited) => write_event(out, &edited.event, Some(&handed.recorded.stamp)),
-        None => handed.recorded.write_json(out),
+    match handed.event() {
+        Ok(event) if handed.edited.is_some() => write_event(out, &event, Some(&handed.recorded.stamp)),
+        _ => handed.recorded.write_json(out),
     }
 }
 

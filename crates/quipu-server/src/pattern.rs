@@ -7,19 +7,14 @@ use axum::response::Response;
 use quipu_api::{PatternTestAnswer, PatternTestRequest, Problem};
 use quipu_domain::{InvalidEvent, Pattern};
 
-use crate::{App, answer, body, media, problem};
+use crate::{App, answer, body, problem};
 
 pub(crate) async fn test(State(app): State<Arc<App>>, request: Request) -> Response {
     problem::answer(run(app, request).await)
 }
 
 async fn run(app: Arc<App>, request: Request) -> Result<Response, Problem> {
-    let (parts, request_body) = request.into_parts();
-    if let Err(problem) = media::is_json(&parts.headers) {
-        body::linger(request_body);
-        return Err(problem);
-    }
-    let whole = body::whole(&app, &parts.headers, request_body).await?;
+    let whole = body::json(&app, request).await?;
     // However small the body: what a test costs is the product of pattern and event, and it is nobody's hot path.
     let work = move || Ok(explain(&whole.bytes, app.event_json_bytes_max()));
     let explained = problem::blocking(work).await??;

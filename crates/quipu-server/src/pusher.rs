@@ -5,7 +5,6 @@
 //! Lanes follow definitions: one begins when a subscription with `push` is made or resumed, and ends with it.
 
 mod attempt;
-mod body;
 mod gate;
 mod lane;
 mod plan;
@@ -70,7 +69,7 @@ impl Pushers {
             let _ = told.send(name.to_owned());
         });
         // Whoever deleted a subscription may have been killed before its secrets were forgotten.
-        if let Err(fault) = secrets.keep(|name| tenant.subscription(name).is_ok()) {
+        if let Err(fault) = secrets.keep(|name| tenant.definition(name).is_ok()) {
             tracing::warn!(%fault, "cannot forget the secrets of subscriptions that were deleted");
         }
         let definitions = tenant.subscriptions().into_iter().map(|info| (info.name, info.definition)).collect();
@@ -111,7 +110,7 @@ impl Pushers {
 
     async fn definition(&self, name: &str) -> Option<Arc<Subscription>> {
         let (tenant, name) = (Arc::clone(&self.shared.tenant), name.to_owned());
-        shared::blocking(move || Ok(tenant.subscription(&name)?.definition)).await.ok()
+        shared::blocking(move || Ok(tenant.definition(&name)?)).await.ok()
     }
 
     /// Begins, changes or ends the lane of a subscription, as its definition says.
@@ -158,7 +157,7 @@ impl Pushers {
         let given = self.check(&mut definition)?;
         let tenant = &self.shared.tenant;
         // One that is there keeps its secrets, whether or not it is the same.
-        if definition.push.is_none() || tenant.subscription(name).is_ok() {
+        if definition.push.is_none() || tenant.definition(name).is_ok() {
             let is_new = tenant.create_subscription(name, definition)?;
             return Ok(Created { is_new, secret: None });
         }
@@ -249,7 +248,7 @@ impl Pushers {
     }
 
     fn pushing(&self, name: &str) -> Result<Arc<Subscription>, NotMade> {
-        let definition = self.shared.tenant.subscription(name)?.definition;
+        let definition = self.shared.tenant.definition(name)?;
         Some(definition).filter(|definition| definition.push.is_some()).ok_or(NotMade::DoesNotPush)
     }
 

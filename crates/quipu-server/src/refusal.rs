@@ -5,6 +5,7 @@ use quipu_domain::delivery::NotInFlight;
 use quipu_engine::{NotDone, OperationRefusal, SubscriptionRefusal, Tenant};
 use std::sync::Arc;
 
+use crate::pusher::{NotMade, Pushers};
 use crate::{App, problem};
 
 /// A refusal as the public sees it.
@@ -83,6 +84,17 @@ pub(crate) async fn ask<T: Send + 'static>(
 ) -> Result<T, Problem> {
     let tenant = Arc::clone(&app.tenant);
     problem::blocking(move || Ok(work(&tenant))).await?.map_err(|error| not_done(&error))
+}
+
+/// As [`ask`], of whoever makes the subscriptions that push; `prefix` is where `push` stands in the body.
+pub(crate) async fn ask_pushers<T: Send + 'static>(
+    app: &App,
+    prefix: &str,
+    work: impl FnOnce(&Pushers, &Arc<Tenant>) -> Result<T, NotMade> + Send + 'static,
+) -> Result<T, Problem> {
+    let (pushers, tenant) = (Arc::clone(&app.pushers), Arc::clone(&app.tenant));
+    let made = problem::blocking(move || Ok(work(&pushers, &tenant))).await?;
+    made.map_err(|not_made| not_made.problem(prefix))
 }
 
 #[cfg(test)]

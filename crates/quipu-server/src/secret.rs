@@ -12,15 +12,16 @@ use quipu_domain::Timestamp;
 use quipu_domain::delivery::CircuitState;
 use serde::Serialize;
 
-use crate::pusher::{NotMade, Pushers, Standing};
+use crate::pusher::Standing;
+use crate::refusal::ask_pushers;
 use crate::secrets::SecretInfo;
 use crate::webhook::Secret;
-use crate::{App, answer, body, media, problem, refusal};
+use crate::{App, answer, body, problem};
 
 pub(crate) async fn list(State(app): State<Arc<App>>, Path(name): Path<String>) -> Response {
     problem::answer(
-        ask(&app, move |pushers, now| {
-            let secrets = lines(&pushers.secrets(&name)?, now);
+        ask_pushers(&app, "", move |pushers, tenant| {
+            let secrets = lines(&pushers.secrets(&name)?, tenant.now());
             Ok(SecretsAnswer { name, secrets })
         })
         .await
@@ -33,18 +34,13 @@ pub(crate) async fn rotate(State(app): State<Arc<App>>, Path(name): Path<String>
 }
 
 async fn run_rotate(app: Arc<App>, name: String, request: Request) -> Result<Response, Problem> {
-    let (parts, request_body) = request.into_parts();
-    if let Err(problem) = media::is_json(&parts.headers) {
-        body::linger(request_body);
-        return Err(problem);
-    }
-    let whole = body::whole(&app, &parts.headers, request_body).await?;
+    let whole = body::json(&app, request).await?;
     let given = read(&whole.bytes)?;
-    let rotated = ask(&app, move |pushers, now| {
+    let rotated = ask_pushers(&app, "", move |pushers, tenant| {
         let is_given = given.is_some();
         let (_, secret) = pushers.rotate(&name, given)?;
         let secret = (!is_given).then(|| secret.expose().to_string());
-        let secrets = lines(&pushers.secrets(&name)?, now);
+        let secrets = lines(&pushers.secrets(&name)?, tenant.now());
         Ok(RotateAnswer { name, secret, secrets })
     });
     let mut response = json(&rotated.await?);
@@ -71,7 +67,7 @@ fn read(bytes: &[u8]) -> Result<Option<Secret>, Problem> {
 
 pub(crate) async fn endpoint(State(app): State<Arc<App>>, Path(name): Path<String>) -> Response {
     problem::answer(
-        ask(&app, move |pushers, _| {
+        ask_pushers(&app, "", move |pushers, _| {
             let standing = pushers.standing(&name)?;
             Ok(endpoint_answer(name, standing))
         })
@@ -99,19 +95,6 @@ fn endpoint_answer(name: String, standing: Standing) -> EndpointAnswer {
         until: until.map(|until| until.to_string()),
         in_hand: standing.in_hand as u64,
     }
-}
-
-/// Asks off the threads that serve sockets: it may touch the disk.
-async fn ask<T: Send + 'static>(
-    app: &App,
-    work: impl FnOnce(&Pushers, Timestamp) -> Result<T, NotMade> + Send + 'static,
-) -> Result<T, Problem> {
-    let (pushers, tenant) = (Arc::clone(&app.pushers), Arc::clone(&app.tenant));
-    let asked = move || Ok(work(&pushers, tenant.now()));
-    problem::blocking(asked).await?.map_err(|not_made| match not_made.problem("") {
-        Ok(problem) => problem,
-        Err(not_done) => refusal::not_done(&not_done),
-    })
 }
 
 fn lines(secrets: &[SecretInfo], now: Timestamp) -> Vec<SecretLine> {

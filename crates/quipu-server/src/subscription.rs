@@ -13,9 +13,9 @@ use quipu_api::subscription::{
 use quipu_api::{CreateSubscription, Problem, SubscriptionAnswer, SubscriptionsAnswer};
 use quipu_engine::{Explained, Lag, NotDone, Standstill, SubscriptionInfo, Tenant};
 
-use crate::pusher::{NotMade, Pushers, Standing};
-use crate::refusal::{self, ask};
-use crate::{App, answer, body, media, problem, publish, secret};
+use crate::pusher::Standing;
+use crate::refusal::{ask, ask_pushers};
+use crate::{App, answer, body, problem, publish, secret};
 
 pub(crate) async fn create(State(app): State<Arc<App>>, request: Request) -> Response {
     problem::answer(run_create(app, request).await)
@@ -24,7 +24,7 @@ pub(crate) async fn create(State(app): State<Arc<App>>, request: Request) -> Res
 async fn run_create(app: Arc<App>, request: Request) -> Result<Response, Problem> {
     let asked = read_body(&app, request, CreateSubscription::from_json).await?;
     let CreateSubscription { name, definition } = asked;
-    let (created, made) = push(&app, move |pushers, tenant| {
+    let (created, made) = ask_pushers(&app, "/push", move |pushers, tenant| {
         let created = pushers.create(&name, definition)?;
         Ok((created, tenant.subscription(&name).map_err(NotDone::from)?))
     })
@@ -57,7 +57,7 @@ pub(crate) async fn change(State(app): State<Arc<App>>, request: Request) -> Res
 async fn run_change(app: Arc<App>, request: Request) -> Result<Response, Problem> {
     let name = name(&request);
     let definition = read_body(&app, request, read_definition).await?;
-    push(&app, move |pushers, tenant| {
+    ask_pushers(&app, "/push", move |pushers, tenant| {
         let secret = pushers.change(&name, definition)?.map(|secret| secret.expose().to_string());
         let info = tenant.subscription(&name).map_err(NotDone::from)?;
         Ok(json(&SubscriptionAnswer { secret, ..body_of(&info) }))
@@ -67,7 +67,7 @@ async fn run_change(app: Arc<App>, request: Request) -> Result<Response, Problem
 
 pub(crate) async fn delete(State(app): State<Arc<App>>, request: Request) -> Response {
     let name = name(&request);
-    let deleted = push(&app, move |pushers, _| {
+    let deleted = ask_pushers(&app, "/push", move |pushers, _| {
         pushers.delete(&name)?;
         Ok(json(&DeletedAnswer { deleted: name }))
     });
@@ -85,7 +85,7 @@ pub(crate) async fn resume(State(app): State<Arc<App>>, request: Request) -> Res
 async fn hold_back(app: Arc<App>, request: Request, is_paused: bool) -> Result<Response, Problem> {
     let name = name(&request);
     ask(&app, move |tenant| {
-        if tenant.subscription(&name)?.definition.paused != is_paused {
+        if tenant.definition(&name)?.paused != is_paused {
             tenant.pause_subscription(&name, is_paused)?;
         }
         Ok(json(&body_of(&tenant.subscription(&name)?)))
@@ -127,7 +127,7 @@ pub(crate) async fn explain(State(app): State<Arc<App>>, request: Request) -> Re
     let name = name(&request);
     let pushers = Arc::clone(&app.pushers);
     let explained = ask(&app, move |tenant| {
-        let standing = match tenant.subscription(&name)?.definition.push {
+        let standing = match &tenant.definition(&name)?.push {
             Some(_) => pushers.standing(&name).ok(),
             None => None,
         };
@@ -149,16 +149,6 @@ fn held_back(mut answer: ExplainAnswer, standing: Option<&Standing>) -> ExplainA
     answer
 }
 
-/// Asks whoever makes subscriptions that push, off the threads that serve sockets.
-async fn push<T: Send + 'static>(
-    app: &App,
-    work: impl FnOnce(&Pushers, &Arc<Tenant>) -> Result<T, NotMade> + Send + 'static,
-) -> Result<T, Problem> {
-    let (pushers, tenant) = (Arc::clone(&app.pushers), Arc::clone(&app.tenant));
-    let made = problem::blocking(move || Ok(work(&pushers, &tenant))).await?;
-    made.map_err(|not_made| not_made.problem("/push").unwrap_or_else(|not_done| refusal::not_done(&not_done)))
-}
-
 /// The name in the path, `/v1/subscriptions/{name}…`.
 pub(crate) fn name(request: &Request) -> String {
     let raw = request.uri().path().split('/').nth(3).unwrap_or_default();
@@ -172,12 +162,7 @@ pub(crate) async fn read_body<T: Send + 'static>(
     request: Request,
     read: impl FnOnce(&[u8]) -> Result<T, Problem> + Send + 'static,
 ) -> Result<T, Problem> {
-    let (parts, request_body) = request.into_parts();
-    if let Err(problem) = media::is_json(&parts.headers) {
-        body::linger(request_body);
-        return Err(problem);
-    }
-    let whole = body::whole(app, &parts.headers, request_body).await?;
+    let whole = body::json(app, request).await?;
     let (parsed, _held) = publish::parse(app, whole, |_, bytes| read(bytes)).await?;
     Ok(parsed)
 }

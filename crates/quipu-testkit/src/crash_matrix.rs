@@ -149,8 +149,7 @@ fn submit(
         }),
         Operation::Append(proposal) => {
             let (conditions, checkpoint) = (proposal.conditions.clone(), proposal.checkpoint.clone());
-            let mut append = Append::default();
-            (append.events, append.conditions, append.checkpoint) = (prepared, conditions, checkpoint);
+            let append = Append { events: prepared, conditions, checkpoint };
             tenant.append(append, move |outcome| {
                 let answer = match outcome {
                     Ok(appended) => Answer::Appended(appended),

@@ -4,7 +4,6 @@
 //! It drives one tenant without threads. What threads do to each other is not its business.
 
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -13,7 +12,7 @@ use quipu_engine::{Append, Fault, Follower, NotAppended, Options, Prepared, Tena
 
 use crate::checker::answers::{Left, settle};
 use crate::checker::pages::{read_log, to_logged};
-use crate::checker::{self, Violation, violated};
+use crate::checker::{self, Violation, caught, violated};
 use crate::workload::{self, Workload};
 use crate::{
     Answer, Dice, Draft, Entry, FailedSync, FaultyDisk, Kind, Logged, Model, Operation, Trigger, VirtualClock,
@@ -122,13 +121,7 @@ impl Simulation {
 
     fn run_with(seed: u64, is_verbose: bool) -> Result<Report, Failure> {
         let mut simulation = Self::new(seed, is_verbose);
-        // An assertion of the engine is a finding like any other.
-        let outcome = catch_unwind(AssertUnwindSafe(|| simulation.drive())).unwrap_or_else(|panic| {
-            let text = panic.downcast_ref::<String>().cloned();
-            let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
-            Err(violated("panic", text.unwrap_or_default()))
-        });
-        match outcome {
+        match caught(|| simulation.drive()) {
             Ok(()) => Ok(simulation.report),
             Err(violation) => Err(Failure { seed, step: simulation.report.steps, violation, options: "" }),
         }
@@ -240,9 +233,8 @@ impl Simulation {
                 replies.lock().push((index, answer));
             }),
             Operation::Append(proposal) => {
-                let mut append = Append::default();
-                (append.events, append.conditions) = (prepared, proposal.conditions);
-                append.checkpoint = proposal.checkpoint;
+                let (conditions, checkpoint) = (proposal.conditions, proposal.checkpoint);
+                let append = Append { events: prepared, conditions, checkpoint };
                 tenant.append(append, move |outcome| {
                     let answer = match outcome {
                         Ok(appended) => Answer::Appended(appended),
@@ -285,12 +277,7 @@ impl Simulation {
     /// An error is fine where one was injected.
     fn tolerate(&self, what: &'static str, fault: &Fault) -> Step {
         self.say(|| format!("{what}: {fault}"));
-        let is_ours = match fault {
-            Fault::Io { source, .. } => source.to_string().starts_with("simulated"),
-            Fault::DiskFull { .. } | Fault::Poisoned { .. } => true,
-            _ => false,
-        };
-        if is_ours { Ok(()) } else { Err(violated(what, fault.to_string())) }
+        checker::simulated(what, fault)
     }
 
     /// Reads something; what was read earlier must not have changed.

@@ -40,14 +40,7 @@ impl Delivery {
     /// # Errors
     /// [`InvalidData`]: an edited copy that is no CloudEvent.
     pub fn event(&self) -> Result<Event<'_>, InvalidData> {
-        match &self.handed.edited {
-            None => Ok(self.handed.recorded.event()),
-            Some(text) => {
-                let parsed =
-                    quipu_domain::parse_event(text.get().as_bytes()).map_err(|e| InvalidData(e.to_string()))?;
-                Ok(parsed.event.into_owned())
-            }
-        }
+        self.handed.event().map_err(|invalid| InvalidData(invalid.to_string()))
     }
 
     /// What the log added to the event: its position, the version of its stream, when it was recorded.
@@ -87,7 +80,7 @@ impl Delivery {
     /// The same for every attempt of this delivery, and for no other: whoever keeps it with the effect has the effect
     /// once.
     pub fn idempotency_key(&self) -> String {
-        self.handed.id.idempotency_key(&self.subscription, self.handed.edited.is_some())
+        self.handed.idempotency_key(&self.subscription)
     }
 
     pub(crate) fn id(&self) -> DeliveryId {

@@ -82,7 +82,7 @@ impl Drop for Keeper {
 fn look(shared: &Shared, tenant: &Tenant, name: &str) {
     let mut state = shared.lock();
     while !state.is_stopped {
-        let deadline_ms = tenant.subscription(name).map_or(LOOK_MS_MAX, |info| info.definition.ack_deadline_ms);
+        let deadline_ms = tenant.definition(name).map_or(LOOK_MS_MAX, |definition| definition.ack_deadline_ms);
         let look = Duration::from_millis((deadline_ms / 3).clamp(1, LOOK_MS_MAX));
         let waited = shared.is_stopped.wait_timeout(state, look);
         state = waited.unwrap_or_else(PoisonError::into_inner).0;

@@ -10,7 +10,7 @@ impl Tenant {
     /// Whether the work can be done at all.
     pub(super) fn check_work(&self, work: &Work) -> Result<(), OperationRefusal> {
         match work {
-            Work::Redrive { to: Some(name) } if self.subscription(name).is_err() => {
+            Work::Redrive { to: Some(name) } if self.definition(name).is_err() => {
                 Err(OperationRefusal::SubscriptionNotFound { name: name.clone() })
             }
             Work::Redrive { .. } | Work::Discard { .. } => Ok(()),

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use quipu_domain::delivery::{DeliveryId, Failure, Key, Moment, NotInFlight, Outcome, Phase, Reason};
-use quipu_domain::{Direction, Filter, Range, Timestamp};
+use quipu_domain::{Direction, Event, Filter, InvalidEvent, Range, Timestamp, parse_event_text};
 use quipu_store::Fault;
 
 use super::key::expiry;
@@ -34,6 +34,24 @@ pub struct Handed {
     pub transformed: Option<Transformed>,
     /// The edited copy that is delivered instead, if it is one.
     pub edited: Option<Box<serde_json::value::RawValue>>,
+}
+
+impl Handed {
+    /// The event that is delivered: as it was recorded, or the edited copy of it.
+    ///
+    /// # Errors
+    /// The edited copy is no event.
+    pub fn event(&self) -> Result<Event<'_>, InvalidEvent> {
+        match &self.edited {
+            None => Ok(self.recorded.event()),
+            Some(copy) => Ok(parse_event_text(copy.get())?.event),
+        }
+    }
+
+    /// See [`DeliveryId::idempotency_key`].
+    pub fn idempotency_key(&self, subscription: &str) -> String {
+        self.id.idempotency_key(subscription, self.edited.is_some())
+    }
 }
 
 /// What a transformation made of an event.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use quipu_domain::Timestamp;
-use quipu_domain::delivery::{DeliveryId, Reason};
+use quipu_domain::delivery::Reason;
 use quipu_store::{Fault, RecordKind};
 use serde_json::value::RawValue;
 
@@ -151,7 +151,7 @@ impl Tenant {
         let line = self.claim(id)?;
         let time = self.world.clock.now();
         let outcome = DeadLetterState::Redriven { to: to.to_owned(), time };
-        let parked = DeliveryId { position: line.position, dead_letter: line.redriven_from.unwrap_or(0) };
+        let parked = line.parked();
         {
             let mut inner = running.inner.lock();
             let is_own = to == line.subscription;
@@ -160,9 +160,12 @@ impl Tenant {
             }
             inner.drafts.push(Decided { ids: vec![id], outcome }.record());
         }
-        if to != line.subscription && line.parks_key {
+        if to != line.subscription
+            && let Ok(own) = self.running(&line.subscription)
+        {
             // It is looked after elsewhere: its key goes on.
-            self.go_on_without(&line, parked);
+            own.inner.lock().deliveries.drop_parked(parked, id);
+            own.wake();
         }
         running.wake();
         Ok(())
@@ -197,10 +200,7 @@ impl Tenant {
             self.subscriptions.copies.lock().insert(copy, letter.clone());
             inner.deliveries.redrive(line.position, copy);
             inner.drafts.extend([letter.record(), Decided { ids: vec![id, copy], outcome }.record()]);
-        }
-        if line.parks_key {
-            let parked = DeliveryId { position: line.position, dead_letter: line.redriven_from.unwrap_or(0) };
-            self.go_on_without(&line, parked);
+            inner.deliveries.drop_parked(line.parked(), id);
         }
         self.decided()?;
         running.wake();
@@ -227,8 +227,7 @@ impl Tenant {
                     // Together: a key must not stay parked by what was decided.
                     let mut inner = running.inner.lock();
                     inner.drafts.push(decided);
-                    let dead_letter = line.redriven_from.unwrap_or(0);
-                    inner.deliveries.drop_parked(DeliveryId { position: line.position, dead_letter }, id);
+                    inner.deliveries.drop_parked(line.parked(), id);
                 }
                 running.wake();
             }
@@ -246,13 +245,6 @@ impl Tenant {
             return Err(SubscriptionRefusal::DeadLetterDecided { id });
         }
         Ok(line)
-    }
-
-    fn go_on_without(&self, line: &DeadLetterLine, parked: DeliveryId) {
-        if let Ok(own) = self.running(&line.subscription) {
-            own.inner.lock().deliveries.drop_parked(parked, line.id);
-            own.wake();
-        }
     }
 
     /// Makes decisions durable before they are answered.

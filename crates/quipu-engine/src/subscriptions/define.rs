@@ -216,6 +216,14 @@ impl Tenant {
         self.subscriptions.all().iter().map(|running| info(running, &open)).collect()
     }
 
+    /// How one subscription is defined, without looking at where it is.
+    ///
+    /// # Errors
+    /// [`SubscriptionRefusal::NotFound`].
+    pub fn definition(&self, name: &str) -> Result<Arc<Subscription>, SubscriptionRefusal> {
+        Ok(Arc::clone(&self.running(name)?.compiled().definition))
+    }
+
     /// One subscription.
     ///
     /// # Errors

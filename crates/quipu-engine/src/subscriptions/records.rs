@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use quipu_domain::delivery::{Attempt, Progress, Reason, Saved};
+use quipu_domain::delivery::{Attempt, DeliveryId, Progress, Reason, Saved};
 use quipu_domain::{Subscription, Timestamp};
 use quipu_store::{Locator, Record, RecordKind};
 use serde::{Deserialize, Serialize};
@@ -173,6 +173,13 @@ impl DeadLetter {
             state: DeadLetterState::Open,
             locator,
         }
+    }
+}
+
+impl DeadLetterLine {
+    /// The delivery that became it, which is still there if its key is parked.
+    pub(crate) fn parked(&self) -> DeliveryId {
+        DeliveryId { position: self.position, dead_letter: self.redriven_from.unwrap_or(0) }
     }
 }
 

@@ -7,7 +7,6 @@ use quipu_domain::Timestamp;
 use quipu_domain::delivery::{Failure, Reason};
 use quipu_engine::{Answer as Said, Handed};
 
-use super::body;
 use super::gate::Verdict;
 use super::plan::Plan;
 use super::shared::{Shared, blocking};
@@ -36,20 +35,20 @@ pub(super) async fn attempt(shared: &Shared, plan: &Plan, handed: &Handed) {
         say(shared, plan, handed, Said::Release).await;
         return;
     };
-    let event = match body::event(handed) {
+    let event = match handed.event() {
         Ok(event) => event,
-        Err(error) => {
+        Err(invalid) => {
             drop(entry);
+            let error = format!("expected an edited copy that is an event: {invalid}");
             let said = Said::GiveUp { failure: Failure::new(error), reason: Reason::TransformationFailed };
             say(shared, plan, handed, said).await;
             return;
         }
     };
-    let outcome = body::transformed(handed);
     let call = Call {
         endpoint: &plan.endpoint,
         subscription: &plan.name,
-        idempotency_key: &body::idempotency_key(&plan.name, handed),
+        idempotency_key: &handed.idempotency_key(&plan.name),
         attempt: handed.attempt,
         secrets: &secrets,
         now,
@@ -57,9 +56,10 @@ pub(super) async fn attempt(shared: &Shared, plan: &Plan, handed: &Handed) {
         mode: plan.mode,
         event: &event,
         stamp: Some(&handed.recorded.stamp),
-        transformed: outcome
+        transformed: handed
+            .transformed
             .as_ref()
-            .map(|outcome| Transformed { content_type: outcome.content_type, body: &outcome.body }),
+            .map(|made| Transformed { content_type: made.format.content_type(), body: &made.body }),
     };
     let answer = shared.webhooks().send(call).await;
     let answered = shared.tenant.now();

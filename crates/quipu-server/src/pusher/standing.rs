@@ -8,7 +8,7 @@ use quipu_domain::delivery::CircuitState;
 use quipu_engine::{Fault, NotDone};
 
 use super::plan::Plan;
-use crate::problem;
+use crate::refusal;
 use crate::webhook::{InvalidSecret, RefusedEndpoint, Secret};
 
 /// How the pushing of a subscription is.
@@ -94,23 +94,19 @@ pub enum NotMade {
 }
 
 impl NotMade {
-    /// What the public is told of a secret or an endpoint; `prefix` is where `push` stands in the body.
-    ///
-    /// # Errors
-    /// It is about neither: what the engine said.
-    pub fn problem(self, prefix: &str) -> Result<Problem, NotDone> {
+    /// What the public is told of it; `prefix` is where `push` stands in the body.
+    pub fn problem(self, prefix: &str) -> Problem {
         let of = |code, detail: String, member: &str| {
-            Ok(Problem::new(code, detail).with("pointer", format!("{prefix}/{member}")))
+            Problem::new(code, detail).with("pointer", format!("{prefix}/{member}"))
         };
         match self {
             Self::Secret(invalid) => of(Code::InvalidSecret, invalid.to_string(), "secret"),
             Self::Endpoint(RefusedEndpoint::Url(invalid)) => of(Code::InvalidUrl, invalid.to_string(), "url"),
             Self::Endpoint(RefusedEndpoint::Address(refused)) => of(Code::AddressRefused, refused.to_string(), "url"),
             Self::DoesNotPush => {
-                Ok(Problem::new(Code::InvalidRequest, "expected a subscription that pushes, found one without push"))
+                Problem::new(Code::InvalidRequest, "expected a subscription that pushes, found one without push")
             }
-            Self::NotDone(NotDone::Failed(fault)) => Ok(problem::fault(&fault)),
-            Self::NotDone(not_done) => Err(not_done),
+            Self::NotDone(not_done) => refusal::not_done(&not_done),
         }
     }
 }

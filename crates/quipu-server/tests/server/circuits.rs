@@ -174,7 +174,7 @@ async fn a_subscription_that_pushes_is_made_with_its_secret_which_nobody_else_se
         for not_made in
             [pushers.create("x", definition.clone()).unwrap_err(), pushers.change("x", definition).unwrap_err()]
         {
-            let problem = not_made.problem("/push").unwrap();
+            let problem = not_made.problem("/push");
             assert_eq!(problem.code, code);
             assert!(!problem.detail.contains("c2hvcnQ"), "{}", problem.detail);
         }

@@ -1,6 +1,10 @@
 //! The checkers: each compares what the store did with what it promised, and says the first difference in words.
 //! They look at histories and logs as values, so that a test can hand them a wrong one.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use quipu_engine::Fault;
+
 pub mod acknowledged;
 pub mod answers;
 pub mod deliveries;
@@ -28,6 +32,25 @@ impl std::fmt::Display for Violation {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}: {}", self.checker, self.detail)
     }
+}
+
+/// Runs a simulation. An assertion of the engine is a finding like any other.
+pub(crate) fn caught(run: impl FnOnce() -> Verdict) -> Verdict {
+    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().cloned();
+        let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+        Err(violated("panic", text.unwrap_or_default()))
+    })
+}
+
+/// Whether a fault is one that the simulation made, and not a finding.
+pub(crate) fn simulated(what: &'static str, fault: &Fault) -> Verdict {
+    let is_ours = match fault {
+        Fault::Io { source, .. } => source.to_string().starts_with("simulated"),
+        Fault::DiskFull { .. } | Fault::Poisoned { .. } => true,
+        _ => false,
+    };
+    if is_ours { Ok(()) } else { Err(violated(what, fault.to_string())) }
 }
 
 pub(crate) fn violated(checker: &'static str, detail: impl Into<String>) -> Violation {

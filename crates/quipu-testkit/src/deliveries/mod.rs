@@ -12,7 +12,6 @@ mod process;
 mod workers;
 
 use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -21,7 +20,7 @@ use quipu_domain::{Event, Timestamp, Value};
 use quipu_engine::{CHECKPOINT_MS, Clock, Fault, NotDone, Options, Tenant, WatchGuard};
 
 use crate::checker::deliveries::Ledger;
-use crate::checker::{Violation, violated};
+use crate::checker::{self, Violation, caught, violated};
 use crate::{Dice, Failure, FaultyDisk, VirtualClock};
 
 /// 2026-01-01T00:00:00Z.
@@ -97,13 +96,7 @@ impl DeliverySimulation {
 
     fn run_with(seed: u64, is_verbose: bool) -> Result<DeliveryReport, Failure> {
         let mut simulation = Self::new(seed, is_verbose);
-        // An assertion of the engine is a finding like any other.
-        let outcome = catch_unwind(AssertUnwindSafe(|| simulation.drive())).unwrap_or_else(|panic| {
-            let text = panic.downcast_ref::<String>().cloned();
-            let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
-            Err(violated("panic", text.unwrap_or_default()))
-        });
-        match outcome {
+        match caught(|| simulation.drive()) {
             Ok(()) => Ok(simulation.report),
             Err(violation) => Err(Failure { seed, step: simulation.report.steps, violation, options: "--deliveries " }),
         }
@@ -286,12 +279,7 @@ impl DeliverySimulation {
     /// An error is fine where one was injected.
     fn tolerate(&self, what: &'static str, fault: &Fault) -> Step {
         self.say(|| format!("{what}: {fault}"));
-        let is_ours = match fault {
-            Fault::Io { source, .. } => source.to_string().starts_with("simulated"),
-            Fault::DiskFull { .. } | Fault::Poisoned { .. } => true,
-            _ => false,
-        };
-        if is_ours { Ok(()) } else { Err(violated(what, fault.to_string())) }
+        checker::simulated(what, fault)
     }
 
     /// Has a flag set whenever a subscription's consumers are told to ask.
