@@ -56,6 +56,15 @@ pub enum ConditionFailed {
         /// The position of an event that matches.
         found: u64,
     },
+    /// The log has not reached the position: it is of another log, such as one that was restored from an older copy.
+    AfterEnd {
+        /// Which of the append's conditions, from 0.
+        index: usize,
+        /// The position that was given.
+        position: u64,
+        /// The newest position there is.
+        newest: u64,
+    },
 }
 
 /// What was expected of a stream: a version, or a word.
@@ -219,6 +228,7 @@ impl From<&Refusal> for Problem {
                 .with("source", source.as_str())
                 .with("recorded", *recorded)
                 .with("given", *given),
+            Refusal::TooManyCheckpoints { limit } => Self::new(Code::TooManyCheckpoints, detail).with("limit", *limit),
         }
     }
 }
@@ -237,6 +247,9 @@ impl From<&ConditionFailure> for ConditionFailed {
             }
             ConditionFailure::NoneAfter { index, position, found } => {
                 Self::NoneAfter { index: *index, position: *position, found: *found }
+            }
+            ConditionFailure::AfterEnd { index, position, newest } => {
+                Self::AfterEnd { index: *index, position: *position, newest: *newest }
             }
         }
     }

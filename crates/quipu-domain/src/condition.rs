@@ -90,6 +90,16 @@ pub enum ConditionFailure {
         /// An event that matches.
         found: u64,
     },
+    /// The position is one that the log has not reached: whoever gave it has seen another log, such as one that was
+    /// restored from an older copy, and cannot know what came after.
+    AfterEnd {
+        /// Which of the append's conditions, from 0.
+        index: usize,
+        /// The position that was given.
+        position: u64,
+        /// The newest there is.
+        newest: u64,
+    },
 }
 
 /// Understood, but not allowed. It carries what the caller needs to do better.
@@ -143,6 +153,11 @@ pub enum Refusal {
         /// The number that was given.
         given: u64,
     },
+    /// The checkpoint is of a source that would be one too many.
+    TooManyCheckpoints {
+        /// How many sources there may be.
+        limit: usize,
+    },
 }
 
 impl fmt::Display for StreamExpectation {
@@ -167,6 +182,9 @@ impl fmt::Display for ConditionFailure {
             }
             Self::NoneAfter { position, found, .. } => {
                 write!(f, "expected no matching event after position {position}, found one at position {found}")
+            }
+            Self::AfterEnd { position, newest, .. } => {
+                write!(f, "expected a position up to {newest}, the newest there is, found {position}: read again")
             }
         }
     }
@@ -199,6 +217,9 @@ impl fmt::Display for Refusal {
             }
             Self::CheckpointBehind { source, recorded, given } => {
                 write!(f, "checkpoint of {source}: expected a number above {recorded}, found {given}")
+            }
+            Self::TooManyCheckpoints { limit } => {
+                write!(f, "expected checkpoints of at most {limit} sources, found another; use the name of one of them")
             }
         }
     }

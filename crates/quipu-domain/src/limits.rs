@@ -33,6 +33,9 @@ pub const BATCH_EVENTS_MAX: usize = 10_000;
 pub const APPEND_BYTES_MAX: usize = 64 << 20;
 /// Most conditions on one append.
 pub const CONDITIONS_MAX: usize = 64;
+/// Most outside sources with a checkpoint, of names up to 1 KiB: they are held in memory and stand in each snapshot.
+/// Ten times the partitions of a large topic.
+pub const CHECKPOINT_SOURCES_MAX: usize = 10_000;
 /// Most items in one query, and most types or tags in one item.
 pub const QUERY_ITEMS_MAX: usize = 64;
 /// Most events on one page.

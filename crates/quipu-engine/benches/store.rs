@@ -223,6 +223,12 @@ fn concurrent(folder: &Path, report: &mut Report) {
         "concurrent_64_callbacks",
         &[("events_s", callbacks), ("one_events_s", one), ("times_one", callbacks / one)],
     );
+    // Every event is a commit of its own here: the most that framing can take.
+    drop(tenant);
+    engine.close().expect("closed");
+    let all = next.load(Ordering::Relaxed);
+    let overhead = disk_bytes(&folder.join("concurrent")) as f64 / (all as f64 * 256.0) - 1.0;
+    report.add("disk_of_single_event_commits", &[("overhead_share", overhead), ("events", all as f64)]);
 }
 
 /// The same load over 1, 100 and 1,000 active tenants, 256 appends in flight.

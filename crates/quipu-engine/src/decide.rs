@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 
+use quipu_domain::limits::CHECKPOINT_SOURCES_MAX;
 use quipu_domain::{Condition, ConditionFailure, Event, Refusal, Timestamp};
 use quipu_store::{Commit, Fault, Index, Log, Record, RecordKind, TermHasher, body};
 
@@ -116,6 +117,9 @@ impl Turn<'_> {
                 let (source, given) = (checkpoint.source.clone(), checkpoint.number);
                 return Err(Refusal::CheckpointBehind { source, recorded, given }.into());
             }
+            if recorded.is_none() && self.fold.checkpoints.len() >= CHECKPOINT_SOURCES_MAX {
+                return Err(Refusal::TooManyCheckpoints { limit: CHECKPOINT_SOURCES_MAX }.into());
+            }
         }
         let mut earlier: HashMap<u128, u64> = HashMap::new();
         for event in &append.events {
@@ -199,6 +203,10 @@ impl Turn<'_> {
                         let (stream, expected) = (stream.clone(), *expected);
                         failures.push(ConditionFailure::Stream { index, stream, expected, actual });
                     }
+                }
+                Condition::NoneAfter { position, .. } if *position >= self.fold.tail.next_position => {
+                    let newest = self.fold.tail.next_position - 1;
+                    failures.push(ConditionFailure::AfterEnd { index, position: *position, newest });
                 }
                 Condition::NoneAfter { position, query } => {
                     let found = match checked.found {

@@ -99,7 +99,11 @@ struct Reading<'a> {
     bytes: usize,
 }
 
-impl Reading<'_> {
+impl<'a> Reading<'a> {
+    fn new(filter: &'a Filter, matches_all: bool, limit: usize) -> Self {
+        Self { filter, matches_all, limit, page: Page::default(), examined: 0, bytes: 0 }
+    }
+
     fn is_full(&self) -> bool {
         self.page.events.len() >= self.limit || self.bytes >= PAGE_BYTES_MAX
     }
@@ -146,8 +150,7 @@ impl Tenant {
         let expr = expr_of_filter(filter, &self.hasher);
         let without_positions = Filter { positions: Default::default(), ..filter.clone() };
         let matches_all = without_positions == Filter::default();
-        let mut reading =
-            Reading { filter, matches_all, limit: limit.max(1), page: Page::default(), examined: 0, bytes: 0 };
+        let mut reading = Reading::new(filter, matches_all, limit.max(1));
         while low <= high {
             let batch = reading.limit.clamp(1, BATCH);
             let Some(selection) = self.index.select(&expr, low..=high, direction, batch)? else { break };
@@ -216,17 +219,18 @@ impl Tenant {
         }
     }
 
-    /// The same from the stretch's end, in blocks that are read forward and turned around.
+    /// The same from the stretch's end, in blocks that are read forward and turned around. Blocks begin with what is
+    /// wanted, grow, and shrink where events are so large that one would not be held in memory.
     fn read_backward(&self, stretch: RangeInclusive<u64>, reading: &mut Reading<'_>) -> Result<Option<u64>, Fault> {
         let (first, mut end) = stretch.into_inner();
+        let all = Filter::default();
+        let mut size = reading.limit.saturating_sub(reading.page.events.len()).clamp(1, BATCH);
         loop {
-            let start = first.max((end + 1).saturating_sub(BATCH as u64));
-            let all = Filter::default();
-            let mut block =
-                Reading { filter: &all, matches_all: true, limit: BATCH, page: Page::default(), examined: 0, bytes: 0 };
-            while self.read_forward(start.max(block_end(&block, start))..=end, &mut block)?.is_some() {
-                // A block of large events is read in several goes.
-                block.bytes = 0;
+            let start = first.max((end + 1).saturating_sub(size as u64));
+            let mut block = Reading::new(&all, true, size);
+            if self.read_forward(start..=end, &mut block)?.is_some() && start < end {
+                size = (size / 2).max(1);
+                continue;
             }
             for recorded in block.page.events.into_iter().rev() {
                 let position = recorded.stamp.position;
@@ -239,6 +243,9 @@ impl Tenant {
                 return Ok(None);
             }
             end = start - 1;
+            if block.bytes < PAGE_BYTES_MAX / 4 {
+                size = (size * 2).min(BATCH);
+            }
         }
     }
 
@@ -266,7 +273,7 @@ impl Tenant {
 
     /// The newest event with this `source` and `id`.
     pub fn event_by_id(&self, source: &str, id: &str) -> Result<Option<Recorded>, Fault> {
-        for position in self.index.pairs_since(self.hasher.pair(source, id), 1)? {
+        for position in self.index.pairs(self.hasher.pair(source, id))? {
             let found = self.event_at(position)?;
             if let Some(found) = found.filter(|found| is_pair(&found.event(), source, id)) {
                 return Ok(Some(found));
@@ -285,7 +292,7 @@ impl Tenant {
     }
 
     /// Reads a stream from a version (included) in a direction; without it, from the end that the direction starts
-    /// at. The page's `next` is a version.
+    /// at. The page's `next` is a version; it may be short of its `limit` where events are large.
     pub fn read_stream(
         &self,
         subject: &str,
@@ -304,12 +311,14 @@ impl Tenant {
         };
         let mut page = Page::default();
         let mut next = from;
-        // A page of the log may be short without being the last; a page of a stream is not.
+        // A page of the log may be short without being the last; a page of a stream is short only for its bytes.
+        let mut bytes = 0;
         loop {
             let more = self.read(&filter, direction, next, limit - page.events.len())?;
+            bytes += more.events.iter().map(Recorded::bytes).sum::<usize>();
             page.events.extend(more.events);
             next = more.next;
-            if next.is_none() || page.events.len() >= limit {
+            if next.is_none() || page.events.len() >= limit || bytes >= PAGE_BYTES_MAX {
                 break;
             }
         }
@@ -420,11 +429,6 @@ impl Tenant {
             newest: time(events)?,
         })
     }
-}
-
-/// The position after the last event that a block has, or its start.
-fn block_end(block: &Reading<'_>, start: u64) -> u64 {
-    block.page.events.last().map_or(start, |last| last.stamp.position + 1)
 }
 
 fn is_pair(event: &Event<'_>, source: &str, id: &str) -> bool {

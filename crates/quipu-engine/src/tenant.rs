@@ -315,7 +315,13 @@ impl Tenant {
 
     /// Why appends are refused, if they are: until a restart, or until index runs can be written again.
     pub fn refuses_appends(&self) -> Option<Fault> {
-        self.poison().or_else(|| self.stuck.lock().clone())
+        let stuck = || {
+            self.stuck.lock().as_ref().map(|fault| match fault {
+                Fault::DiskFull { path } => Fault::DiskFull { path: path.clone() },
+                fault => Fault::Unindexed { cause: fault.to_string() },
+            })
+        };
+        self.poison().or_else(stuck)
     }
 
     /// Why appends are refused until a restart, if they are.

@@ -11,63 +11,76 @@ use crate::tenant::Tenant;
 
 /// Causes looked for outside of the correlation. Such a look goes through the memory index event by event.
 const CAUSES_MAX: usize = 64;
+/// Events looked at for one trace: most of what names a cause may mean another event of the same id.
+const EXAMINED_MAX: usize = 10 * TRACE_EVENTS_MAX;
+
+/// What is known of a trace in the making.
+#[derive(Default)]
+struct Gathered {
+    found: BTreeMap<u64, TraceNode>,
+    /// Whose effects and cause are still to be looked for.
+    waiting: VecDeque<u64>,
+    examined: usize,
+}
+
+impl Gathered {
+    fn add(&mut self, recorded: &Recorded) {
+        if self.found.insert(recorded.stamp.position, node(recorded)).is_none() {
+            self.waiting.push_back(recorded.stamp.position);
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.found.len() >= TRACE_EVENTS_MAX || self.examined >= EXAMINED_MAX
+    }
+}
 
 impl Tenant {
     /// The events that are tied to the one at a position: those of its correlation, its causes up to the first, and
     /// everything that these caused. Nothing if there is no such event.
     pub fn trace(&self, position: u64) -> Result<Option<Trace>, Fault> {
         let Some(start) = self.event_at(position)? else { return Ok(None) };
-        let mut found = BTreeMap::new();
-        let mut waiting = VecDeque::from([position]);
+        let mut gathered = Gathered::default();
+        gathered.add(&start);
         if let Some(correlation) = start.event().correlation_id() {
             let filter = Filter { correlation_ids: vec![correlation.to_owned()], ..Filter::default() };
-            self.gather(&filter, None, &mut found, &mut waiting)?;
+            self.gather(&filter, None, &mut gathered)?;
         }
-        found.insert(position, node(&start));
         let mut causes = 0;
-        while let Some(position) = waiting.pop_front() {
-            let Some(event) = found.get(&position).cloned() else { continue };
+        while let Some(position) = gathered.waiting.pop_front() {
+            let Some(event) = gathered.found.get(&position).cloned() else { continue };
             let filter = Filter { causation_ids: vec![event.id.clone()], ..Filter::default() };
-            self.gather(&filter, Some(&event), &mut found, &mut waiting)?;
-            let Some(cause) = event.causation_id.filter(|cause| !found.values().any(|node| node.id == *cause)) else {
-                continue;
-            };
+            self.gather(&filter, Some(&event), &mut gathered)?;
+            let is_known = |cause: &String| gathered.found.values().any(|node| node.id == *cause);
+            let Some(cause) = event.causation_id.filter(|cause| !is_known(cause)) else { continue };
             causes += 1;
             if causes > CAUSES_MAX {
                 break;
             }
             if let Some(cause) = self.cause(&event.source, &cause, position)? {
-                waiting.push_back(cause.stamp.position);
-                found.insert(cause.stamp.position, node(&cause));
+                gathered.add(&cause);
             }
         }
-        let is_cut = found.len() >= TRACE_EVENTS_MAX || causes > CAUSES_MAX;
-        Ok(Some(Trace::arrange(found.into_values().collect(), is_cut)))
+        let is_cut = gathered.is_full() || causes > CAUSES_MAX;
+        Ok(Some(Trace::arrange(gathered.found.into_values().collect(), is_cut)))
     }
 
-    /// Adds the events that match and are not known yet, up to the limit. With a cause, only those that mean this one
+    /// Adds the events that match and are not known yet, up to the limits. With a cause, only those that mean this one
     /// and not another of the same id.
-    fn gather(
-        &self,
-        filter: &Filter,
-        cause: Option<&TraceNode>,
-        found: &mut BTreeMap<u64, TraceNode>,
-        waiting: &mut VecDeque<u64>,
-    ) -> Result<(), Fault> {
+    fn gather(&self, filter: &Filter, cause: Option<&TraceNode>, gathered: &mut Gathered) -> Result<(), Fault> {
         let mut from = None;
-        while found.len() < TRACE_EVENTS_MAX {
-            let page = self.read(filter, Direction::Forward, from, TRACE_EVENTS_MAX - found.len())?;
+        while !gathered.is_full() {
+            let page = self.read(filter, Direction::Forward, from, TRACE_EVENTS_MAX - gathered.found.len())?;
             for recorded in &page.events {
                 let position = recorded.stamp.position;
-                if let Some(cause) = cause.filter(|_| !found.contains_key(&position)) {
+                gathered.examined += 1;
+                if let Some(cause) = cause.filter(|_| !gathered.found.contains_key(&position)) {
                     let meant = self.cause(recorded.event().source(), &cause.id, position)?;
                     if meant.is_none_or(|meant| meant.stamp.position != cause.position) {
                         continue;
                     }
                 }
-                if found.insert(position, node(recorded)).is_none() {
-                    waiting.push_back(position);
-                }
+                gathered.add(recorded);
             }
             from = page.next;
             if from.is_none() {

@@ -31,7 +31,11 @@ pub(crate) fn fault(fault: &Fault) -> Problem {
         Fault::DiskFull { .. } => Code::DiskFull,
         Fault::Damaged { .. } => Code::Damaged,
         Fault::Overloaded { .. } => Code::Overloaded,
-        Fault::Poisoned { .. } | Fault::Closed | Fault::Fenced { .. } | Fault::Locked { .. } => Code::Unavailable,
+        Fault::Poisoned { .. }
+        | Fault::Unindexed { .. }
+        | Fault::Closed
+        | Fault::Fenced { .. }
+        | Fault::Locked { .. } => Code::Unavailable,
         Fault::Io { .. } | Fault::UnknownFormat { .. } => Code::Internal,
     };
     match code {
@@ -74,6 +78,7 @@ mod tests {
             (Fault::DiskFull { path: path.clone() }, Code::DiskFull),
             (Fault::Damaged { path: path.clone(), offset: 1, detail: "x".into() }, Code::Damaged),
             (Fault::Poisoned { cause: "x".into() }, Code::Unavailable),
+            (Fault::Unindexed { cause: "x".into() }, Code::Unavailable),
             (Fault::Locked { path: path.clone() }, Code::Unavailable),
             (Fault::Fenced { expected: 1, actual: 2 }, Code::Unavailable),
             (Fault::Overloaded { waiting: 1, limit: 1 }, Code::Overloaded),

@@ -30,8 +30,10 @@ pub struct CheckReport {
     pub caches: u64,
     /// Bytes after the last whole frame, which opening would cut off and keep.
     pub torn: Option<TornTail>,
-    /// What is wrong, each with its file and place. Empty if nothing is.
+    /// What is wrong with the log, each with its file and place. Empty if nothing is.
     pub problems: Vec<String>,
+    /// Index runs and snapshots that are not what was written. They are made again from the log, so no data is lost.
+    pub cache_problems: Vec<String>,
 }
 
 /// Checks the folder of a tenant. `progress` is told the bytes read and all there are, now and then.
@@ -50,6 +52,10 @@ pub fn check(storage: &dyn Storage, folder: &str, progress: &mut dyn FnMut(u64, 
     for ordinal in &ordinals {
         match Segment::open(storage, &log, *ordinal, OpenMode::Read)? {
             Some(segment) => segments.push(segment),
+            None if Some(ordinal) == ordinals.last() && recovery::is_unfinished(storage, &log, *ordinal)? => {
+                let path = storage.display(&segment::path(&log, *ordinal));
+                report.torn = Some(TornTail { path, offset: 0, bytes: 0, kept: String::new() });
+            }
             None => {
                 let path = storage.display(&segment::path(&log, *ordinal));
                 report.problems.push(format!("{path}: the header is not what was written"));
@@ -177,6 +183,11 @@ fn after(commit: &FramedCommit, tail: &Tail) -> Tail {
     }
 }
 
+/// A server beside this check removes caches that it has newer ones of.
+fn is_gone(fault: &Fault) -> bool {
+    matches!(fault, Fault::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound)
+}
+
 /// Caches that are wrong cost time, not data; they are named all the same.
 fn check_caches(storage: &dyn Storage, folder: &str, report: &mut CheckReport) -> Result<(), Fault> {
     let runs = format!("{folder}/index");
@@ -184,22 +195,30 @@ fn check_caches(storage: &dyn Storage, folder: &str, report: &mut CheckReport) -
         if run::parse_name(&name).is_none() {
             continue;
         }
-        report.caches += 1;
         match Run::open(storage, &format!("{runs}/{name}")).and_then(|run| run.check()) {
             Ok(()) => {}
-            Err(fault @ Fault::Damaged { .. }) => {
-                report.problems.push(format!("{fault} (an index: opening the store rebuilds it)"));
+            Err(fault) if is_gone(&fault) => continue,
+            Err(Fault::Damaged { path, offset, detail }) => {
+                let problem = format!("{path} is damaged at byte {offset}: {detail}. The store makes this index again");
+                report.cache_problems.push(problem);
             }
             Err(fault) => return Err(fault),
         }
+        report.caches += 1;
     }
     let snapshots = format!("{folder}/snapshots");
     for number in snapshot::list(storage, &snapshots)? {
-        report.caches += 1;
-        if snapshot::read(storage, &snapshots, number)?.is_none() {
-            let path = storage.display(&snapshots);
-            report.problems.push(format!("{path}: snapshot {number} is not whole (opening the store does without it)"));
+        match snapshot::read(storage, &snapshots, number) {
+            Ok(Some(_)) => {}
+            Ok(None) => {
+                let path = storage.display(&snapshots);
+                let problem = format!("{path}: snapshot {number} is not whole. Opening the store does without it");
+                report.cache_problems.push(problem);
+            }
+            Err(fault) if is_gone(&fault) => continue,
+            Err(fault) => return Err(fault),
         }
+        report.caches += 1;
     }
     Ok(())
 }

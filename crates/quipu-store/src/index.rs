@@ -343,7 +343,8 @@ impl Index {
         Ok(found)
     }
 
-    /// Positions of events with this pair key from `from` on, newest first: the memtables, and runs newer than that.
+    /// Positions of events with this pair key from `from` on, newest first, in the deduplication window at least: the
+    /// memtables, and runs newer than that.
     pub fn pairs_since(&self, key: u64, from: u64) -> Result<Vec<u64>, Fault> {
         let tables = self.tables.read();
         let mut found = Vec::new();
@@ -364,7 +365,16 @@ impl Index {
 
     /// Positions that may hold an event with this id, whatever its source, newest first.
     pub fn ids(&self, id: &str) -> Result<Vec<u64>, Fault> {
-        let keys = self.hasher.pairs_of_id(id);
+        self.pairs_in(self.hasher.pairs_of_id(id))
+    }
+
+    /// Positions that may hold an event with this pair key, however old, newest first.
+    pub fn pairs(&self, key: u64) -> Result<Vec<u64>, Fault> {
+        self.pairs_in(key..=key)
+    }
+
+    /// In all runs: the filter knows no more than the deduplication window.
+    fn pairs_in(&self, keys: RangeInclusive<u64>) -> Result<Vec<u64>, Fault> {
         let mut found: Vec<u64> =
             self.tables.read().newest_first().flat_map(|table| table.pairs_in(keys.clone())).collect();
         let runs = self.runs.read().clone();

@@ -120,7 +120,7 @@ pub(crate) fn open(
 }
 
 /// A segment whose making was interrupted: nothing is ever written after a header that is not durable.
-fn is_unfinished(storage: &dyn Storage, folder: &str, ordinal: u32) -> Result<bool, Fault> {
+pub(crate) fn is_unfinished(storage: &dyn Storage, folder: &str, ordinal: u32) -> Result<bool, Fault> {
     let path = segment::path(folder, ordinal);
     let file = storage.open(&path, OpenMode::Read).map_err(|e| Fault::io("open", storage.display(&path), e))?;
     let len = file.len().map_err(|e| Fault::io("read the length of", storage.display(&path), e))?;

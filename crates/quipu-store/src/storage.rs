@@ -103,6 +103,11 @@ pub enum Fault {
         /// The lock file.
         path: String,
     },
+    /// Index runs cannot be written, and too many memtables wait for theirs. It is tried again by itself.
+    Unindexed {
+        /// The failure of the last try.
+        cause: String,
+    },
     /// Someone else appended to this log at the tail that was expected.
     Fenced {
         /// The commit number that was expected to be the last.
@@ -142,7 +147,7 @@ impl Fault {
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Io { action, path, source } => write!(f, "cannot {action} {path}: {source}"),
+            Self::Io { action, path, source } => write!(f, "cannot {action} {path}: {source}{}", advice(source)),
             Self::DiskFull { path } => {
                 write!(
                     f,
@@ -155,6 +160,9 @@ impl fmt::Display for Fault {
             ),
             Self::Poisoned { cause } => {
                 write!(f, "appends are refused since an earlier failure ({cause}); reads go on, restart to recover")
+            }
+            Self::Unindexed { cause } => {
+                write!(f, "appends are refused until index files can be written, which is tried again: {cause}")
             }
             Self::Locked { path } => {
                 write!(f, "another process uses this data folder (it holds {path}); stop it or choose another folder")
@@ -170,6 +178,17 @@ impl fmt::Display for Fault {
                 write!(f, "{path}: expected a format that this version knows, found {found}; use a newer quipu")
             }
         }
+    }
+}
+
+/// What to do about what the system said, where that is known.
+fn advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            "; let the user that runs quipu read and write there, or choose another folder"
+        }
+        io::ErrorKind::ReadOnlyFilesystem => "; mount its file system writable, or choose another folder",
+        _ => "",
     }
 }
 

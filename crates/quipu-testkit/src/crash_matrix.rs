@@ -117,7 +117,7 @@ impl CrashMatrix {
                 return Err(violated("checkpoint", format!("{source}: expected {number}")));
             }
         }
-        checker::duplicates::check(&history, &log)?;
+        checker::duplicates::check(&history, &log, None)?;
         // Looking everything up takes longer than the rest together; one recovery of each crash is enough for that.
         if seed == 0 {
             checker::indexes::check(&tenant, &log, &mut Dice::new(seed))?;

@@ -1,5 +1,5 @@
 //! What appending and publishing mean, in the simplest code that says it: a list of events and a list of commits,
-//! searched from end to end. It knows no files, no batches and no crash, and forgets no pair of `source` and `id`.
+//! searched from end to end. It knows no files, no batches and no crash.
 
 use std::collections::BTreeMap;
 
@@ -17,6 +17,8 @@ pub struct Model {
     pub commits: u64,
     /// The number of every outside source.
     pub checkpoints: BTreeMap<String, u64>,
+    /// In how many of the newest events a pair of `source` and `id` is looked for; nothing for all of them.
+    pub window: Option<u64>,
 }
 
 /// An event, where it is, and which commit wrote it.
@@ -140,6 +142,10 @@ impl Model {
                         actual,
                     })
                 }
+                Condition::NoneAfter { position, .. } if *position > self.events.len() as u64 => {
+                    let newest = self.events.len() as u64;
+                    Some(ConditionFailure::AfterEnd { index, position: *position, newest })
+                }
                 Condition::NoneAfter { position, query } => {
                     let found = self.newest_match(query).filter(|found| found > position)?;
                     Some(ConditionFailure::NoneAfter { index, position: *position, found })
@@ -162,7 +168,8 @@ impl Model {
     }
 
     fn by_id(&self, event: &Event<'_>) -> Option<&Remembered> {
-        self.events.iter().rev().find(|known| same_id(&known.event, event))
+        let window = self.window.map_or(usize::MAX, |events| events as usize);
+        self.events.iter().rev().take(window).find(|known| same_id(&known.event, event))
     }
 
     /// The newest event that matches a query.

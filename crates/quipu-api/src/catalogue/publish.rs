@@ -79,6 +79,7 @@ pub(super) const APPEND: Operation = Operation {
             Code::PartlyRepeated,
             Code::RepeatedWithin,
             Code::CheckpointBehind,
+            Code::TooManyCheckpoints,
         ],
     ],
     example: Example {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use quipu_domain::limits::CHECKPOINT_SOURCES_MAX;
 use quipu_domain::{Checkpoint, Condition, ConditionFailure, Event, Query, QueryItem, Refusal, StreamExpectation};
 use quipu_engine::{Append, Appended, NotAppended, Options, Place, Published, Tenant};
 
@@ -95,6 +96,26 @@ fn beyond_the_window_a_pair_may_recur_and_the_newest_is_found() {
     assert_eq!(publish(&tenant, &event("49", "s")), Published::Duplicate(place(50, 50)));
     assert_eq!(publish(&tenant, &event("0", "s")), Published::Recorded(place(51, 51)));
     assert_eq!(tenant.event_by_id("/test", "0").unwrap().unwrap().stamp.position, 51);
+}
+
+/// The window bounds what repeats cost, not what can be read.
+#[test]
+fn an_event_is_found_by_its_id_long_after_it_left_the_window() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = Arc::new(Hands::default());
+    let options = Options { dedup_window_events: 5, dedup_window_ms: 1_000, ..small() };
+    let open = || open_at(folder.path(), options.clone(), Arc::clone(&clock)).unwrap();
+    let tenant = open();
+    for i in 0..100 {
+        clock.0.store(i * 1_000_000, Ordering::Relaxed);
+        publish(&tenant, &event(&i.to_string(), "s"));
+        while tenant.maintain().unwrap() {}
+    }
+    let find = |tenant: &Tenant, id: &str| tenant.event_by_id("/test", id).unwrap().map(|found| found.stamp.position);
+    assert_eq!(["3", "60", "99", "100"].map(|id| find(&tenant, id)), [Some(4), Some(61), Some(100), None]);
+    drop(tenant);
+    let tenant = open();
+    assert_eq!(["3", "60", "99", "100"].map(|id| find(&tenant, id)), [Some(4), Some(61), Some(100), None]);
 }
 
 #[test]
@@ -221,6 +242,40 @@ fn a_consistency_boundary_holds_until_a_matching_event_comes() {
     }
     assert!(subscribe("c", 51).is_err());
     assert!(subscribe("c", 52).is_ok());
+}
+
+/// Whoever read a position that is not there saw another log; what came after it there is not known here.
+#[test]
+fn a_condition_after_a_position_that_is_not_reached_fails() {
+    let folder = tempfile::tempdir().unwrap();
+    let tenant = open(folder.path(), small()).unwrap();
+    publish(&tenant, &event("1", "s"));
+    let append = |position| {
+        let conditions = vec![none_after(position, "x", "k:v")];
+        tenant.append_wait(Append { conditions, ..append_of(&tenant, &[event("2", "s")]) })
+    };
+    let failure = ConditionFailure::AfterEnd { index: 0, position: 2, newest: 1 };
+    assert_eq!(refusal(append(2)), Refusal::ConditionsFailed(vec![failure]));
+    assert!(append(1).is_ok());
+}
+
+#[test]
+fn checkpoints_of_one_source_too_many_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let tenant = open(folder.path(), small()).unwrap();
+    let append = |source: String, number| {
+        let append = Append { checkpoint: Some(Checkpoint { source, number }), ..append_of(&tenant, &[]) };
+        let (sender, answer) = std::sync::mpsc::channel();
+        tenant.append(append, move |outcome| sender.send(outcome).unwrap());
+        answer
+    };
+    let known: Vec<_> = (0..CHECKPOINT_SOURCES_MAX).map(|i| append(i.to_string(), 1)).collect();
+    let (new, again) = (append("new".into(), 1), append("0".into(), 2));
+    while tenant.decide() > 0 {}
+    tenant.flush();
+    assert!(known.iter().all(|answer| answer.recv().unwrap().is_ok()));
+    assert_eq!(refusal(new.recv().unwrap()), Refusal::TooManyCheckpoints { limit: CHECKPOINT_SOURCES_MAX });
+    assert!(again.recv().unwrap().is_ok());
 }
 
 #[test]

@@ -54,6 +54,34 @@ fn a_change_of_any_byte_is_named_with_its_file() {
     }
 }
 
+/// Whoever restores a backup because of an index that is made again anyway has done harm.
+#[test]
+fn a_damaged_cache_is_named_and_is_no_damage_to_the_store() {
+    let folder = tempfile::tempdir().unwrap();
+    filled(folder.path()).close().unwrap();
+    for cache in ["t/index", "t/snapshots"] {
+        let path = fs::read_dir(folder.path().join(cache)).unwrap().next().unwrap().unwrap().path();
+        let mut bytes = fs::read(&path).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        fs::write(&path, bytes).unwrap();
+    }
+    let report = check_folder(folder.path());
+    assert_eq!((report.problems.len(), report.cache_problems.len()), (0, 2), "{report:?}");
+}
+
+/// A server beside the check has just begun the segment.
+#[test]
+fn a_last_segment_without_its_header_is_a_torn_tail() {
+    let folder = tempfile::tempdir().unwrap();
+    filled(folder.path()).close().unwrap();
+    let last = (1..).take_while(|ordinal| segment(folder.path(), *ordinal).exists()).last().unwrap();
+    fs::write(segment(folder.path(), last + 1), [0; 10]).unwrap();
+    let report = check_folder(folder.path());
+    assert_eq!(report.problems, Vec::<String>::new());
+    assert_eq!((report.events, report.torn.map(|torn| torn.offset)), (120, Some(0)));
+}
+
 #[test]
 fn a_segment_of_another_log_breaks_the_chain() {
     let (folder, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());

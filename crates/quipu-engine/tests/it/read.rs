@@ -240,3 +240,71 @@ fn what_is_not_durable_is_not_seen() {
     tenant.flush();
     assert_eq!(read_all(&tenant, &Filter::default(), Direction::Forward, 10), [1, 2, 3]);
 }
+
+/// 40 events of 600 KB: no page and no block of them may be held in memory as a whole.
+fn filled_with_large(folder: &std::path::Path) -> Arc<Tenant> {
+    let tenant = open(folder, Options { segment_bytes: 1 << 20, ..small() }).unwrap();
+    let data = format!("\"{}\"", "x".repeat(600_000));
+    for i in 0..40 {
+        publish(&tenant, &event_of("order.placed", &i.to_string(), "s", &data));
+        while tenant.maintain().unwrap() {}
+    }
+    tenant
+}
+
+#[test]
+fn a_page_of_a_stream_ends_at_its_bytes_and_the_next_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let tenant = filled_with_large(folder.path());
+    for (direction, expected) in
+        [(Direction::Forward, (1..=40).collect::<Vec<u64>>()), (Direction::Backward, (1..=40).rev().collect())]
+    {
+        let (mut from, mut seen) = (None, Vec::new());
+        loop {
+            let page = tenant.read_stream("s", direction, from, 1_000).unwrap();
+            assert!(page.events.iter().map(Recorded::bytes).sum::<usize>() < 17 << 20);
+            seen.extend(page.events.iter().filter_map(|event| event.stamp.stream_version));
+            from = page.next;
+            if from.is_none() {
+                break;
+            }
+        }
+        assert_eq!(seen, expected);
+    }
+}
+
+#[test]
+fn the_newest_of_large_events_are_read_in_small_blocks() {
+    let folder = tempfile::tempdir().unwrap();
+    let tenant = filled_with_large(folder.path());
+    let none = Filter {
+        types: vec![TypeMatch::parse("order.placed")],
+        time: Range { from: None, to: Some(Timestamp(-1)) },
+        ..Filter::default()
+    };
+    for limit in [1, 7, 1_000] {
+        assert_eq!(
+            read_all(&tenant, &Filter::default(), Direction::Backward, limit),
+            (1..=40).rev().collect::<Vec<u64>>()
+        );
+        assert_eq!(read_all(&tenant, &none, Direction::Backward, limit), [0; 0]);
+    }
+}
+
+/// Events of another source name a cause of the same id and mean another event: they are looked at and not shown.
+#[test]
+fn a_trace_ends_where_too_much_has_to_be_looked_at() {
+    let folder = tempfile::tempdir().unwrap();
+    let tenant = open(folder.path(), Options { run_events: 5_000, ..small() }).unwrap();
+    publish(&tenant, &Event::builder("a", "/s", "t").build().unwrap());
+    publish(&tenant, &Event::builder("a", "/other", "t").build().unwrap());
+    let effects = |from: u32| {
+        let make = |i: u32| Event::builder(i.to_string(), "/other", "t").causation_id("a").build().unwrap();
+        (from..from + 2_000).map(|i| prepare(&tenant, &make(i))).collect::<Vec<_>>()
+    };
+    for from in 0..6 {
+        tenant.publish_wait(effects(from * 2_000)).unwrap();
+    }
+    let trace = tenant.trace(1).unwrap().unwrap();
+    assert_eq!((trace.nodes.len(), trace.is_cut), (1, true));
+}

@@ -10,7 +10,7 @@ const NAME: &str = "folder";
 pub fn check(storage: &dyn Storage, folder: &str, events: u64, commits: u64) -> Verdict {
     let report = quipu_store::check(storage, folder, &mut |_, _| {})
         .map_err(|fault| violated(NAME, format!("the folder cannot be read: {fault}")))?;
-    if let Some(problem) = report.problems.first() {
+    if let Some(problem) = report.problems.iter().chain(&report.cache_problems).next() {
         return Err(violated(NAME, format!("expected no problem, found {}: {problem}", report.problems.len())));
     }
     if report.torn.is_some() {

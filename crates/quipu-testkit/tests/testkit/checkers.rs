@@ -54,7 +54,7 @@ fn a_right_history_passes() {
     acknowledged::check(&history, &log).unwrap();
     whole::check(&history, &log).unwrap();
     gapless::check(&log).unwrap();
-    duplicates::check(&history, &log).unwrap();
+    duplicates::check(&history, &log, None).unwrap();
     let model = settle(&Model::default(), &mut history, Left { log: &log, commits: 2 }).unwrap();
     assert_eq!((model.events.len(), model.commits), (3, 2));
     followers::check(&Filter::default(), 0, 3, &[1, 2, 3], &log).unwrap();
@@ -149,10 +149,10 @@ fn a_duplicate_with_another_answer_is_found() {
         answer: Some(Answer::Published(vec![Published::Duplicate(place(2))])),
         is_kept: true,
     });
-    assert!(duplicates::check(&history, &log).is_err());
+    assert!(duplicates::check(&history, &log, None).is_err());
     history.pop();
     log.push(logged(4, "a"));
-    assert!(duplicates::check(&history, &log).is_err());
+    assert!(duplicates::check(&history, &log, None).is_err());
 }
 
 #[test]

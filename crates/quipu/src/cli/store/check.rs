@@ -64,6 +64,9 @@ pub fn show(reports: &[(String, CheckReport)], out: &mut Out) -> Outcome {
                 torn.bytes, torn.offset, torn.path
             );
         }
+        for problem in &report.cache_problems {
+            eprintln!("{tenant}: {problem}. No event is lost");
+        }
         for problem in &report.problems {
             is_sound = false;
             eprintln!("{tenant}: {problem}");
@@ -99,6 +102,7 @@ fn entry((tenant, report): &(String, CheckReport)) -> Value {
         "chain": chain(report),
         "torn": report.torn.as_ref().map(|torn| json!({"path": torn.path, "offset": torn.offset, "bytes": torn.bytes})),
         "problems": report.problems,
+        "cacheproblems": report.cache_problems,
     })
 }
 
