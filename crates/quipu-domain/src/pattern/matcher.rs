@@ -110,6 +110,20 @@ impl Matcher {
         }
     }
 
+    /// How many of its texts can only be searched for.
+    pub(crate) fn searches(&self) -> usize {
+        let ignoring_case = |text: &&String| !text.is_ascii();
+        match self {
+            Matcher::EqualsIgnoreCase(text) | Matcher::PrefixIgnoreCase(text) | Matcher::SuffixIgnoreCase(text) => {
+                usize::from(!text.is_ascii())
+            }
+            Matcher::Wildcard(wildcard) => usize::from(wildcard.is_searched()),
+            Matcher::AnythingBut(Excluded::Wildcards(all)) => all.iter().filter(|one| one.is_searched()).count(),
+            Matcher::AnythingBut(Excluded::IgnoringCase(all)) => all.iter().filter(ignoring_case).count(),
+            _ => 0,
+        }
+    }
+
     /// How many values it counts for against the limits.
     pub(crate) fn weight(&self) -> usize {
         match self {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::invalid::{InvalidPattern, Place};
+use super::matcher::Matcher;
 use super::operator::{OPERATORS, matcher};
 use super::tree::{Fault, Tree};
 use super::{Branch, Field};
@@ -23,7 +24,7 @@ pub(crate) fn parse(text: &str) -> Result<(Vec<Field>, Vec<Branch>), InvalidPatt
         }
         Fault::TooDeep => root.refuse(format!("at most {JSON_DEPTH_MAX} levels"), "deeper nesting"),
     })?;
-    let mut reader = Reader { fields: Vec::new(), branches: vec![Draft::new()], values: 0 };
+    let mut reader = Reader { fields: Vec::new(), branches: vec![Draft::new()], values: 0, searches: 0 };
     match &tree {
         Tree::Object(members) => reader.members(root, None, members, Context::Plain)?,
         other => return Err(root.refuse(FIELDS, other.kind())),
@@ -38,6 +39,7 @@ struct Reader {
     fields: Vec<Field>,
     branches: Vec<Draft>,
     values: usize,
+    searches: usize,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -86,6 +88,14 @@ impl Reader {
         self.values += field.weight();
         if self.values > PATTERN_VALUES_MAX {
             return Err(place.refuse(format!("at most {PATTERN_VALUES_MAX} values in a pattern"), "more"));
+        }
+        self.searches += field.matchers.iter().map(Matcher::searches).sum::<usize>();
+        if self.searches > PATTERN_SEARCHES_MAX {
+            let expected = format!(
+                "at most {PATTERN_SEARCHES_MAX} wildcards with text around or between stars, and texts beyond ASCII \
+                 whose case is ignored, in a pattern"
+            );
+            return Err(place.refuse(expected, "more"));
         }
         for branch in &mut self.branches {
             branch.insert(field.path.clone(), self.fields.len());

@@ -4,6 +4,9 @@
 
 use memchr::memmem;
 
+/// Texts that are looked through without preparation.
+const SHORT_BYTES: usize = 24;
+
 /// A checked wildcard.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Wildcard {
@@ -39,13 +42,22 @@ impl Wildcard {
                 let Some(rest) = value.strip_prefix(first.as_slice()) else { return false };
                 let Some(mut rest) = rest.strip_suffix(last.as_slice()) else { return false };
                 for literal in between {
-                    let Some(at) = memmem::find(rest, literal) else { return false };
+                    let Some(at) = find(rest, literal) else { return false };
                     rest = &rest[at + literal.len()..];
                 }
                 true
             }
             [only] => value == only,
             [] => false,
+        }
+    }
+
+    /// Whether texts have to be searched: one that only begins or ends with something is found by order.
+    pub(crate) fn is_searched(&self) -> bool {
+        match self.literals.as_slice() {
+            [_] => false,
+            [first, last] => !first.is_empty() && !last.is_empty(),
+            _ => true,
         }
     }
 
@@ -57,6 +69,18 @@ impl Wildcard {
             [] => Parts::Whole(&[]),
         }
     }
+}
+
+/// Where a literal begins. Preparing a search costs more than looking through a short text.
+fn find(text: &[u8], literal: &[u8]) -> Option<usize> {
+    if literal.len() > text.len() {
+        return None;
+    }
+    if text.len() > SHORT_BYTES {
+        return memmem::find(text, literal);
+    }
+    let mut windows = (0..=text.len() - literal.len()).map(|at| (at, &text[at..at + literal.len()]));
+    windows.find(|(_, window)| *window == literal).map(|(at, _)| at)
 }
 
 /// What an index can look a wildcard up by.

@@ -27,6 +27,8 @@ pub(super) struct Automaton {
     pub(super) root_probes: Vec<u32>,
     /// Conjunctions that a tree gives whatever the event says; those of each tree are together.
     pub(super) always: Vec<u32>,
+    /// The conjunctions of each tree below the root are together.
+    pub(super) members: Vec<u32>,
 }
 
 /// A branch of a pattern, for one way of reading names.
@@ -51,6 +53,10 @@ pub(super) enum Reading {
 #[derive(Clone, Copy)]
 pub(super) struct Term {
     pub(super) node: Node,
+    /// The index of the pattern's field that it is from.
+    pub(super) field: u32,
+    /// How often it compares a value.
+    pub(super) weight: u32,
     pub(super) test: Test,
 }
 
@@ -77,8 +83,8 @@ pub(super) enum Test {
     },
     Present,
     Absent,
-    /// The field of the pattern with this index.
-    Field(u32),
+    /// One of the field's alternatives.
+    Field,
 }
 
 /// A node of the decision.
@@ -88,7 +94,13 @@ pub(super) struct Tree {
     pub(super) always: u32,
     pub(super) first_probe: u32,
     pub(super) probes: u32,
+    /// All conjunctions that it tells apart, if it has probes.
+    pub(super) first_member: u32,
+    pub(super) members: u32,
 }
+
+/// Look-ups in a tree for each of its conjunctions before all of them are candidates instead.
+const LOOK_UPS_OF_MEMBER: usize = 8;
 
 /// In an index entry, the bit that tells the number of a tree from that of a conjunction.
 pub(super) const TREE: u32 = 1 << 31;
@@ -100,20 +112,21 @@ pub(super) struct Search {
     folded: Vec<u8>,
     /// Trees to look into, and those that were.
     trees: Vec<u32>,
+    /// Whether each tree is among them.
+    is_found: Vec<bool>,
 }
 
 impl Automaton {
     /// Leaves the conjunctions that the event may satisfy in `search.candidates`, each once, in order.
     pub(super) fn find(&self, input: &[u8], leaves: &Leaves, search: &mut Search) {
-        let Search { candidates, folded, trees } = search;
+        let Search { candidates, folded, trees, is_found } = search;
         candidates.clear();
         trees.clear();
-        let root = &self.trees[0];
-        candidates.extend_from_slice(self.always(root));
-        let mut found = |number: u32| match number & TREE {
-            0 => candidates.push(number),
-            _ => trees.push(number ^ TREE),
-        };
+        if is_found.len() < self.trees.len() {
+            is_found.resize(self.trees.len(), false);
+        }
+        candidates.extend_from_slice(self.always(&self.trees[0]));
+        let mut found = |number: u32| note(number, candidates, trees, is_found);
         for (index, leaf) in leaves.all().iter().enumerate() {
             let Some(&probe) = self.root_probes.get(leaf.node as usize) else { continue };
             if probe == NONE {
@@ -126,35 +139,31 @@ impl Automaton {
             probe.look_up(&self.table, leaves.value(input, leaf), folded, &mut found);
         }
         let mut looked_into = 0;
-        while looked_into < trees.len() {
-            let tree = trees[looked_into];
+        while let Some(&tree) = search.trees.get(looked_into) {
             looked_into += 1;
-            // The values of one array may lead to one tree many times.
-            if !trees[..looked_into - 1].contains(&tree) {
-                self.look_into(&self.trees[tree as usize], input, leaves, candidates, folded, trees);
-            }
+            self.look_into(&self.trees[tree as usize], input, leaves, search);
         }
+        let Search { candidates, trees, is_found, .. } = search;
+        trees.iter().for_each(|&tree| is_found[tree as usize] = false);
         if candidates.len() > 1 {
             candidates.sort_unstable();
             candidates.dedup();
         }
     }
 
-    fn look_into(
-        &self,
-        tree: &Tree,
-        input: &[u8],
-        leaves: &Leaves,
-        candidates: &mut Vec<u32>,
-        folded: &mut Vec<u8>,
-        trees: &mut Vec<u32>,
-    ) {
+    fn look_into(&self, tree: &Tree, input: &[u8], leaves: &Leaves, search: &mut Search) {
+        let Search { candidates, folded, trees, is_found } = search;
         candidates.extend_from_slice(self.always(tree));
-        let mut found = |number: u32| match number & TREE {
-            0 => candidates.push(number),
-            _ => trees.push(number ^ TREE),
-        };
-        for probe in &self.probes[tree.first_probe as usize..][..tree.probes as usize] {
+        let probes = &self.probes[tree.first_probe as usize..][..tree.probes as usize];
+        let look_ups = probes.iter().map(|probe| leaves.size(probe.node)).sum::<usize>();
+        if look_ups > LOOK_UPS_OF_MEMBER * tree.members as usize {
+            // Whoever sends many values does not have all of them looked up again in hundreds of trees.
+            let members = &self.members[tree.first_member as usize..][..tree.members as usize];
+            candidates.extend_from_slice(members);
+            return;
+        }
+        let mut found = |number: u32| note(number, candidates, trees, is_found);
+        for probe in probes {
             if leaves.first(probe.node) != NONE {
                 probe.present.into_iter().for_each(&mut found);
             }
@@ -170,5 +179,15 @@ impl Automaton {
 
     pub(super) fn terms(&self, conjunction: &Conjunction) -> &[Term] {
         &self.terms[conjunction.first_term as usize..][..usize::from(conjunction.terms)]
+    }
+}
+
+/// Takes note of what an index entry says. The values of one array may lead to one tree many times.
+#[inline]
+fn note(number: u32, candidates: &mut Vec<u32>, trees: &mut Vec<u32>, is_found: &mut [bool]) {
+    if number & TREE == 0 {
+        candidates.push(number);
+    } else if !std::mem::replace(&mut is_found[(number ^ TREE) as usize], true) {
+        trees.push(number ^ TREE);
     }
 }

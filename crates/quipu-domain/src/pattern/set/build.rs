@@ -35,17 +35,18 @@ pub(super) fn build(patterns: Vec<Arc<Pattern>>, names: &Names) -> Automaton {
         trees: Vec::new(),
         probes: Vec::new(),
         always: Vec::new(),
+        all_members: Vec::new(),
     };
     let members = (0..conjunctions.len() as u32).map(|conjunction| Member { conjunction, used: 0 }).collect();
     builder.tree(members, 0);
-    let Builder { entries, trees, probes, always, .. } = builder;
+    let Builder { entries, trees, probes, always, all_members: members, .. } = builder;
     let mut root_probes = vec![NONE; names.len()];
     let root = trees[0];
     for index in root.first_probe..root.first_probe + root.probes {
         root_probes[probes[index as usize].node as usize] = index;
     }
     let table = Table::new(&entries);
-    Automaton { patterns, conjunctions, terms, texts, table, trees, probes, root_probes, always }
+    Automaton { patterns, conjunctions, terms, texts, table, trees, probes, root_probes, always, members }
 }
 
 /// The accesses of every term.
@@ -99,13 +100,19 @@ struct Builder<'a> {
     trees: Vec<Tree>,
     probes: Vec<Probe>,
     always: Vec<u32>,
+    all_members: Vec<u32>,
 }
 
 impl Builder<'_> {
     /// Builds the tree that tells the members apart; its number.
     fn tree(&mut self, members: Vec<Member>, level: u32) -> u32 {
         let number = self.trees.len() as u32;
-        self.trees.push(Tree::default());
+        let mut tree = Tree::default();
+        if level > 0 {
+            (tree.first_member, tree.members) = (self.all_members.len() as u32, members.len() as u32);
+            self.all_members.extend(members.iter().map(|member| member.conjunction));
+        }
+        self.trees.push(tree);
         let (mut placed, mut always) = (Vec::new(), Vec::new());
         let shares = Shares::of(self, &members);
         for member in members {

@@ -1,10 +1,12 @@
 //! Whether an event satisfies a conjunction: each term by a value of its path, and all of them from the same elements
 //! of arrays (`consistent`).
 
+use super::super::field::Field;
 use super::super::number;
 use super::super::value::{Kind, Value};
 use super::automaton::{Automaton, Conjunction, Reading, Term, Test};
 use super::consistent;
+use super::effort::{Effort, count};
 use super::leaves::{Leaves, NONE};
 
 /// An event that was read.
@@ -16,7 +18,8 @@ pub(super) struct Read<'a> {
 }
 
 impl Automaton {
-    pub(super) fn satisfies(&self, event: Read<'_>, conjunction: &Conjunction) -> bool {
+    pub(super) fn satisfies(&self, effort: &mut Effort<'_>, conjunction: &Conjunction) -> bool {
+        let event = effort.event;
         let is_read_so = match conjunction.reading {
             Reading::Any => true,
             Reading::CloudEvent => event.is_cloud_event,
@@ -30,29 +33,33 @@ impl Automaton {
         let is_below = |term: &&Term| event.leaves.is_below_elements(term.node);
         let is_alone = !event.leaves.has_elements() || terms.iter().filter(is_below).count() < 2;
         if is_alone {
-            terms.iter().all(|term| self.is_satisfied(event, conjunction, term))
+            terms.iter().all(|term| self.is_satisfied(effort, conjunction, term))
         } else {
-            terms.iter().all(|term| self.is_satisfiable(event, conjunction, term))
-                && consistent::failure(self, event, conjunction).is_none()
+            terms.iter().all(|term| self.is_satisfiable(effort, conjunction, term))
+                && consistent::failure(self, effort, conjunction).is_none()
         }
     }
 
     /// Whether some value of the term's path fits, or there is none and need be none.
-    fn is_satisfied(&self, event: Read<'_>, conjunction: &Conjunction, term: &Term) -> bool {
-        if event.leaves.first(term.node) == NONE {
+    fn is_satisfied(&self, effort: &mut Effort<'_>, conjunction: &Conjunction, term: &Term) -> bool {
+        if effort.event.leaves.first(term.node) == NONE {
             self.may_be_absent(conjunction, term)
         } else {
-            self.has_value(event, conjunction, term)
+            self.has_value(effort, conjunction, term)
         }
     }
 
     /// The same, if values below elements may turn out not to count as there since other terms chose other elements.
-    pub(super) fn is_satisfiable(&self, event: Read<'_>, conjunction: &Conjunction, term: &Term) -> bool {
-        let may_not_count = event.leaves.is_below_elements(term.node);
-        self.is_satisfied(event, conjunction, term) || may_not_count && self.may_be_absent(conjunction, term)
+    pub(super) fn is_satisfiable(&self, effort: &mut Effort<'_>, conjunction: &Conjunction, term: &Term) -> bool {
+        let may_not_count = effort.event.leaves.is_below_elements(term.node);
+        self.is_satisfied(effort, conjunction, term) || may_not_count && self.may_be_absent(conjunction, term)
     }
 
-    fn has_value(&self, event: Read<'_>, conjunction: &Conjunction, term: &Term) -> bool {
+    fn has_value(&self, effort: &mut Effort<'_>, conjunction: &Conjunction, term: &Term) -> bool {
+        if !effort.may_compare(term) {
+            return effort.has_sorted(conjunction.pattern, term, self.field(conjunction, term));
+        }
+        let event = effort.event;
         let mut index = event.leaves.first(term.node);
         while index != NONE {
             let leaf = event.leaves.leaf(index);
@@ -64,16 +71,21 @@ impl Automaton {
         false
     }
 
+    fn field(&self, conjunction: &Conjunction, term: &Term) -> &Field {
+        &self.patterns[conjunction.pattern as usize].fields[term.field as usize]
+    }
+
     pub(super) fn may_be_absent(&self, conjunction: &Conjunction, term: &Term) -> bool {
         match term.test {
             Test::Absent => true,
-            Test::Field(field) => self.patterns[conjunction.pattern as usize].fields[field as usize].may_be_absent,
+            Test::Field => self.field(conjunction, term).may_be_absent,
             _ => false,
         }
     }
 
     #[inline]
     pub(super) fn accepts(&self, conjunction: &Conjunction, term: &Term, value: Value<'_>) -> bool {
+        count(term.weight);
         let text = |start: u32, bytes: u32| &self.texts[start as usize..][..bytes as usize];
         match (term.test, value.kind) {
             (Test::Text { start, bytes }, Kind::String) => value.text == text(start, bytes),
@@ -84,9 +96,7 @@ impl Automaton {
                 number::exact(value.text).is_some_and(|double| (low..=high).contains(&number::ordered(double)))
             }
             (Test::Present, _) => true,
-            (Test::Field(field), _) => {
-                self.patterns[conjunction.pattern as usize].fields[field as usize].accepts(value)
-            }
+            (Test::Field, _) => self.field(conjunction, term).accepts(value),
             _ => false,
         }
     }

@@ -5,41 +5,31 @@
 //! A choice that failed is not tried again: what follows depends only on those fixed elements whose arrays hold values
 //! of later terms, and such states that failed are remembered. So arrays beside each other do not multiply, and one
 //! array of n elements costs about n steps. An event that repeats a name for many arrays can still ask for the
-//! impossible (it then states a satisfiability problem); it is given up after [`steps_max`] steps, as no match.
+//! impossible (it then states a satisfiability problem); a pattern is given up after
+//! [`STEPS_MAX`](super::effort::STEPS_MAX) steps of all its branches, as no match.
 
 use std::collections::BTreeSet;
 
 use super::automaton::{Automaton, Conjunction, Term};
 use super::check::Read;
+use super::effort::Effort;
 use super::leaves::NONE;
 
-/// Values that may be tried for one conjunction however small the event: two arrays of 600 elements within one, of which
-/// each is tried with each. A second in a build without optimisation.
-const STEPS_MIN: u32 = 400_000;
-/// How often each leaf may be tried: once for each of a few terms. Without arrays within arrays, that is enough.
-const STEPS_PER_LEAF: u32 = 16;
-
-/// Most values that are tried for one conjunction.
-fn steps_max(leaves: usize) -> u32 {
-    let leaves = u32::try_from(leaves).unwrap_or(u32::MAX);
-    leaves.saturating_mul(STEPS_PER_LEAF).max(STEPS_MIN)
-}
+/// What is tried again in less steps than this is not remembered: that would take longer.
+const STEPS_WORTH_REMEMBERING: usize = 64;
 
 /// Nothing if there is a consistent choice of a value for each term; otherwise the term up to which there is one.
-pub(super) fn failure(automaton: &Automaton, event: Read<'_>, conjunction: &Conjunction) -> Option<usize> {
-    let terms = automaton.terms(conjunction);
-    let gather = |term: &Term| {
-        let all: Vec<u32> = event.leaves.of(term.node).collect();
-        let fits = |&&index: &&u32| {
-            automaton.accepts(conjunction, term, event.leaves.value(event.input, event.leaves.leaf(index)))
-        };
-        let fitting = all.iter().filter(fits).copied().collect();
-        Choices { all, fitting, may_be_absent: automaton.may_be_absent(conjunction, term) }
-    };
-    let choices: Vec<Choices> = terms.iter().map(gather).collect();
+pub(super) fn failure(automaton: &Automaton, effort: &mut Effort<'_>, conjunction: &Conjunction) -> Option<usize> {
+    let (event, terms) = (effort.event, automaton.terms(conjunction));
+    let mut choices = Vec::new();
+    for (index, term) in terms.iter().enumerate() {
+        if effort.gather(term).is_none() {
+            return Some(index);
+        }
+        choices.push(Choices::of(automaton, event, conjunction, term));
+    }
     let (fixed, failed) = (Vec::new(), BTreeSet::new());
-    let steps_left = steps_max(event.leaves.all().len());
-    let mut search = Search { event, choices: &choices, fixed, failed, furthest: 0, steps_left };
+    let mut search = Search { event, effort, choices: &choices, fixed, failed, furthest: 0 };
     (!search.from(0)).then_some(search.furthest)
 }
 
@@ -51,8 +41,20 @@ struct Choices {
     may_be_absent: bool,
 }
 
-struct Search<'a> {
+impl Choices {
+    fn of(automaton: &Automaton, event: Read<'_>, conjunction: &Conjunction, term: &Term) -> Choices {
+        let all: Vec<u32> = event.leaves.of(term.node).collect();
+        let fits = |&&index: &&u32| {
+            automaton.accepts(conjunction, term, event.leaves.value(event.input, event.leaves.leaf(index)))
+        };
+        let fitting = all.iter().filter(fits).copied().collect();
+        Choices { all, fitting, may_be_absent: automaton.may_be_absent(conjunction, term) }
+    }
+}
+
+struct Search<'a, 'e> {
     event: Read<'a>,
+    effort: &'a mut Effort<'e>,
     choices: &'a [Choices],
     /// Elements that were chosen, with those around them; one of each array.
     fixed: Vec<u32>,
@@ -60,19 +62,21 @@ struct Search<'a> {
     failed: BTreeSet<(usize, Vec<u32>)>,
     /// The last term that was tried.
     furthest: usize,
-    steps_left: u32,
 }
 
-impl Search<'_> {
+impl Search<'_, '_> {
     /// Whether the terms from this one on can be satisfied. At most as many levels as a branch has fields.
     fn from(&mut self, term: usize) -> bool {
         let choices = self.choices;
         let Some(own) = choices.get(term) else { return true };
         self.furthest = self.furthest.max(term);
-        let state = (term, self.relevant(term));
-        if self.failed.contains(&state) {
-            return false;
+        if !self.failed.is_empty() {
+            let state = (term, self.relevant(term));
+            if self.failed.contains(&state) {
+                return false;
+            }
         }
+        let steps_left = self.effort.steps_left;
         let (mut at, mut element) = (0, None);
         while let Some(index) = self.next_consistent(&own.fitting, &mut at) {
             // Values of the same element fix the same.
@@ -86,19 +90,20 @@ impl Search<'_> {
                 self.fixed.truncate(before);
             }
         }
-        if own.may_be_absent && self.next_consistent(&own.all, &mut 0).is_none() {
-            return self.steps_left > 0 && self.from(term + 1) || self.fails(state);
+        let is_absent = own.may_be_absent && self.next_consistent(&own.all, &mut 0).is_none();
+        if is_absent && self.effort.steps_left > 0 && self.from(term + 1) {
+            return true;
         }
-        self.fails(state)
-    }
-
-    fn fails(&mut self, state: (usize, Vec<u32>)) -> bool {
-        self.failed.insert(state);
+        if steps_left - self.effort.steps_left > STEPS_WORTH_REMEMBERING {
+            let state = (term, self.relevant(term));
+            self.failed.insert(state);
+        }
         false
     }
 
     /// The fixed elements whose arrays hold leaves of this term or a later one.
-    fn relevant(&self, term: usize) -> Vec<u32> {
+    fn relevant(&mut self, term: usize) -> Vec<u32> {
+        self.effort.step(16 + 4 * self.fixed.len() * (self.choices.len() - term));
         let matters = |&&element: &&u32| {
             let array = self.event.leaves.array(self.event.leaves.element(element).array);
             self.choices[term..].iter().any(|choices| {
@@ -114,6 +119,7 @@ impl Search<'_> {
     /// Fixes an element and those around it.
     fn fix(&mut self, mut element: u32) {
         while element != NONE {
+            self.effort.step(1 + self.fixed.len());
             if !self.fixed.contains(&element) {
                 self.fixed.push(element);
             }
@@ -124,7 +130,7 @@ impl Search<'_> {
     /// The next of some leaves, from place `at` on, that is in no other element than a fixed one of the same array.
     fn next_consistent(&mut self, leaves: &[u32], at: &mut usize) -> Option<u32> {
         'leaves: while let Some(&index) = leaves.get(*at) {
-            self.steps_left = self.steps_left.checked_sub(1)?;
+            self.effort.step(1 + self.fixed.len())?;
             for &element in &self.fixed {
                 let element = self.event.leaves.element(element);
                 let array = self.event.leaves.array(element.array);
@@ -144,10 +150,11 @@ impl Search<'_> {
         None
     }
 
-    fn is_consistent(&self, index: u32) -> bool {
+    fn is_consistent(&mut self, index: u32) -> bool {
         let leaves = self.event.leaves;
         let mut around = leaves.leaf(index).element;
         while around != NONE {
+            self.effort.step(1 + self.fixed.len());
             let element = leaves.element(around);
             let is_other = |&&fixed: &&u32| fixed != around && leaves.element(fixed).array == element.array;
             if self.fixed.iter().any(|fixed| is_other(&fixed)) {

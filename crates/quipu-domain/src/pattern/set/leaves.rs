@@ -43,10 +43,15 @@ pub(super) enum Source {
 struct Ends {
     first: u32,
     last: u32,
+    /// How much there is to compare: one for each leaf, and for [`COMPARED_BYTES`] of it.
+    size: u32,
     is_below_elements: bool,
 }
 
-const NO_LEAVES: Ends = Ends { first: NONE, last: NONE, is_below_elements: false };
+/// Bytes of a value that count for a value of their own, since some operators look at all of them.
+const COMPARED_BYTES: usize = 64;
+
+const NO_LEAVES: Ends = Ends { first: NONE, last: NONE, size: 0, is_below_elements: false };
 
 /// An object or array in an array, and its leaves.
 #[derive(Clone, Copy)]
@@ -65,12 +70,6 @@ pub(super) struct Array {
     pub(super) end_leaf: u32,
     /// Whether it has leaves between its objects and arrays.
     pub(super) is_mixed: bool,
-}
-
-impl Leaf {
-    pub(super) fn bytes(&self) -> usize {
-        self.bytes as usize
-    }
 }
 
 impl Leaves {
@@ -99,6 +98,7 @@ impl Leaves {
         }
         ends.last = index;
         ends.is_below_elements |= element != NONE;
+        ends.size += 1 + ((text.1 - text.0) / COMPARED_BYTES) as u32;
         let (start, bytes) = (text.0 as u32, (text.1 - text.0) as u32);
         self.all.push(Leaf { node, next: NONE, element, start, bytes, kind, source });
     }
@@ -166,6 +166,12 @@ impl Leaves {
     /// Whether a leaf of the path is below an element of an array.
     pub(super) fn is_below_elements(&self, node: Node) -> bool {
         self.ends[node as usize].is_below_elements
+    }
+
+    /// How much there is to compare at a path.
+    #[inline]
+    pub(super) fn size(&self, node: Node) -> usize {
+        self.ends[node as usize].size as usize
     }
 
     /// The first leaf of a path, or [`NONE`].

@@ -60,18 +60,20 @@ pub(super) fn lower(patterns: &[Arc<Pattern>], names: &Names) -> Lowered {
 struct Seen {
     path: String,
     node: Node,
+    weight: u32,
     test: Test,
 }
 
 impl Lowered {
     fn pattern(&mut self, number: u32, pattern: &Pattern, names: &Names) {
-        let tests: Vec<Test> = (0..).zip(&pattern.fields).map(|(index, field)| self.test(index, field)).collect();
-        let see = |path: String, test: Test| {
+        let tests: Vec<Test> = pattern.fields.iter().map(|field| self.test(field)).collect();
+        let see = |path: String, field: &Field, test: Test| {
             let node = names.find(&path).expect("the names were added before");
-            Seen { path, node, test }
+            Seen { path, node, weight: field.comparisons() as u32, test }
         };
-        let plain: Vec<Seen> = pattern.fields.iter().zip(&tests).map(|(f, &test)| see(f.path.clone(), test)).collect();
-        let other = |(field, &test): (&Field, &Test)| cloud_event_path(&field.path).map(|path| see(path, test));
+        let plain: Vec<Seen> =
+            pattern.fields.iter().zip(&tests).map(|(f, &test)| see(f.path.clone(), f, test)).collect();
+        let other = |(field, &test): (&Field, &Test)| cloud_event_path(&field.path).map(|path| see(path, field, test));
         let others: Vec<Option<Seen>> = pattern.fields.iter().zip(&tests).map(other).collect();
         for branch in &pattern.branches {
             if branch.iter().all(|&field| others[field as usize].is_none()) {
@@ -89,15 +91,15 @@ impl Lowered {
     fn conjunction<'a>(&mut self, pattern: u32, reading: Reading, fields: impl Iterator<Item = (u32, &'a Seen)>) {
         let first_term = self.terms.len() as u32;
         for (field, seen) in fields {
-            self.terms.push(Term { node: seen.node, test: seen.test });
+            self.terms.push(Term { node: seen.node, field, weight: seen.weight, test: seen.test });
             self.origins.push((pattern, field));
         }
         let terms = (self.terms.len() as u32 - first_term) as u16;
         self.conjunctions.push(Conjunction { pattern, first_term, terms, reading });
     }
 
-    fn test(&mut self, index: u32, field: &Field) -> Test {
-        let [matcher] = field.matchers.as_slice() else { return Test::Field(index) };
+    fn test(&mut self, field: &Field) -> Test {
+        let [matcher] = field.matchers.as_slice() else { return Test::Field };
         match matcher {
             Matcher::Text(text) => self.text(text, |start, bytes| Test::Text { start, bytes }),
             Matcher::Prefix(text) => self.text(text, |start, bytes| Test::Prefix { start, bytes }),
@@ -108,7 +110,7 @@ impl Lowered {
             Matcher::Absent => Some(Test::Absent),
             _ => None,
         }
-        .unwrap_or(Test::Field(index))
+        .unwrap_or(Test::Field)
     }
 
     /// A test of a text, while places in the automaton's memory fit into 32 bits.

@@ -9,6 +9,7 @@ mod automaton;
 mod build;
 mod check;
 mod consistent;
+mod effort;
 mod hash;
 mod leaves;
 mod level;
@@ -19,6 +20,7 @@ mod probe;
 mod ranges;
 mod scan;
 mod snapshot;
+mod sorted;
 mod survey;
 mod table;
 mod walk;
@@ -26,4 +28,6 @@ mod walk;
 pub use level::PatternSet;
 pub use snapshot::{Matches, Scratch, Snapshot};
 
+#[cfg(test)]
+pub(super) use effort::in_order;
 pub(super) use one::One;

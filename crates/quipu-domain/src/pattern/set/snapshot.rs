@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::automaton::{Automaton, Search};
 use super::check::Read;
+use super::effort::Effort;
 use super::leaves::Leaves;
 use super::names::Names;
 use super::walk::{Unreadable, input, read_event, read_object};
@@ -81,9 +82,9 @@ impl<K> Snapshot<K> {
         let Scratch { leaves, search, matched } = scratch;
         matched.clear();
         if read.is_ok() {
-            let event = Read { input, leaves, is_cloud_event: leaves.is_cloud_event() };
+            let mut effort = Effort::new(Read { input, leaves, is_cloud_event: leaves.is_cloud_event() });
             for (number, level) in self.levels.iter().enumerate() {
-                level.find(event, search, |pattern| matched.push((number as u32, pattern)));
+                level.find(&mut effort, search, |pattern| matched.push((number as u32, pattern)));
             }
         }
         Matches { levels: &self.levels, matched: matched.iter() }
@@ -113,16 +114,21 @@ impl<K> Level<K> {
         self.removed.as_ref().is_some_and(|bits| bits[pattern as usize / 64] & 1 << (pattern % 64) != 0)
     }
 
-    fn find(&self, event: Read<'_>, search: &mut Search, mut matched: impl FnMut(u32)) {
+    fn find(&self, effort: &mut Effort<'_>, search: &mut Search, mut matched: impl FnMut(u32)) {
         let automaton = &self.segment.automaton;
-        automaton.find(event.input, event.leaves, search);
+        automaton.find(effort.event.input, effort.event.leaves, search);
+        effort.begin_automaton();
         // The branches of a pattern follow each other, and one that matches is enough.
-        let mut last = None;
+        let (mut last, mut is_decided) = (None, false);
         for &candidate in &search.candidates {
             let conjunction = &automaton.conjunctions[candidate as usize];
             let pattern = conjunction.pattern;
-            if last != Some(pattern) && !self.is_removed(pattern) && automaton.satisfies(event, conjunction) {
-                last = Some(pattern);
+            if last.replace(pattern) != Some(pattern) {
+                is_decided = self.is_removed(pattern);
+                effort.begin_pattern();
+            }
+            if !is_decided && automaton.satisfies(effort, conjunction) {
+                is_decided = true;
                 matched(pattern);
             }
         }

@@ -15,6 +15,9 @@ use super::names::Node;
 /// Most sizes of prefixes or suffixes that are looked up in one value; longer ones are entered by their first or last
 /// bytes of a size that is. Sixteen look-ups of a value cost about 0.2 µs.
 const SIZES_MAX: usize = 16;
+/// Most sizes of networks of one family that are looked up, which are all of IPv4: an event of 1 MiB may have 150,000
+/// addresses.
+const NETWORK_SIZES_MAX: usize = 32;
 /// Longest prefix or suffix that is entered whole. What is longer is told apart by its first bytes or not at all.
 const SIZE_BYTES_MAX: u32 = 128;
 /// Most grams of a wildcard that are compared for the rarest.
@@ -44,6 +47,8 @@ impl Hasher for Hashed {
 pub(super) struct Survey {
     /// Of each path and kind of affix, the sizes and how often they occur; then those that are looked up.
     sizes: BTreeMap<(Node, Property), BTreeMap<u32, u32>>,
+    /// The same of the networks of each path and family.
+    networks: BTreeMap<(Node, bool), BTreeMap<u32, u32>>,
     /// How many wildcards could be looked up by an access, by [`at`].
     wildcards: HashedMap<u32>,
 }
@@ -59,7 +64,8 @@ impl Survey {
         for (node, field) in fields.clone() {
             field.matchers.iter().for_each(|matcher| survey.note_sizes(node, matcher));
         }
-        survey.sizes.values_mut().for_each(thin_out);
+        survey.sizes.values_mut().for_each(|sizes| thin_out(sizes, SIZES_MAX));
+        survey.networks.values_mut().for_each(|sizes| thin_out(sizes, NETWORK_SIZES_MAX));
         for (node, field) in fields {
             for matcher in &field.matchers {
                 if let Matcher::Wildcard(wildcard) = matcher {
@@ -73,6 +79,10 @@ impl Survey {
     }
 
     fn note_sizes(&mut self, node: Node, matcher: &Matcher) {
+        if let Matcher::Cidr(_, network) = matcher {
+            let sizes = self.networks.entry((node, network.address.is_ipv6())).or_default();
+            *sizes.entry(network.bits.into()).or_default() += 1;
+        }
         let mut note = |property: Property, bytes: usize| {
             if bytes > 0 {
                 let size = (bytes as u32).min(SIZE_BYTES_MAX);
@@ -124,7 +134,11 @@ impl Survey {
                 };
                 self.of_wildcard(node, wildcard).into_iter().min_by_key(rarity).unwrap_or(Access::present())
             }
-            Matcher::Cidr(_, network) => Access::network(network.address, network.bits),
+            Matcher::Cidr(_, network) => {
+                let sizes = self.networks.get(&(node, network.address.is_ipv6()));
+                let fits = sizes.and_then(|sizes| sizes.range(..=u32::from(network.bits)).next_back());
+                fits.map_or(Access::present(), |(&bits, _)| Access::network(network.address, bits as u8))
+            }
             Matcher::Numeric(range) => Access::range(range.low, range.high),
             Matcher::AnythingBut(_) | Matcher::Present | Matcher::Absent => Access::present(),
         }
@@ -172,14 +186,14 @@ fn folded(text: &str) -> Vec<u8> {
 
 /// Keeps the least size, which everything can be looked up by, and those that the others lose least by: each keeps
 /// about the same share of the texts.
-fn thin_out(sizes: &mut BTreeMap<u32, u32>) {
-    if sizes.len() <= SIZES_MAX {
+fn thin_out(sizes: &mut BTreeMap<u32, u32>, most: usize) {
+    if sizes.len() <= most {
         return;
     }
     let total: u32 = sizes.values().sum();
     let (mut seen, mut kept) = (0, 0);
     sizes.retain(|_, &mut count| {
-        let is_due = u64::from(seen) * SIZES_MAX as u64 >= u64::from(kept) * u64::from(total);
+        let is_due = u64::from(seen) * most as u64 >= u64::from(kept) * u64::from(total);
         seen += count;
         kept += u32::from(is_due);
         is_due

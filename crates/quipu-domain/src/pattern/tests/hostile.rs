@@ -31,6 +31,12 @@ fn every_limit_holds_at_its_edge() {
     let excluded = format!("{{\"a\":[{{\"anything-but\":[{}]}}]}}", vec!["1"; PATTERN_VALUES_MAX + 1].join(","));
     refused(&excluded, "values");
 
+    let searches = |count: usize| format!("{{\"a\":[{}]}}", vec![r#"{"wildcard":"a*b"}"#; count].join(","));
+    assert!(Pattern::parse(&searches(PATTERN_SEARCHES_MAX)).is_ok());
+    refused(&searches(PATTERN_SEARCHES_MAX + 1), "wildcards");
+    let affixes = vec![r#"{"wildcard":"a*"},{"wildcard":"*a"},{"equals-ignore-case":"a"}"#; 100].join(",");
+    assert!(Pattern::parse(&format!("{{\"a\":[{affixes}]}}")).is_ok(), "an order answers these");
+
     let fields = |count: usize| {
         let fields: Vec<String> = (0..count).map(|n| format!("\"f{n}\":[1]")).collect();
         format!("{{{}}}", fields.join(","))

@@ -9,6 +9,7 @@ mod vectors;
 #[path = "../../../benches/pattern/workload.rs"]
 mod workload;
 
+use super::set::in_order;
 use super::{Pattern, PatternSet, Scratch};
 
 /// What everything that can match says about one pattern and one event; they must agree.
@@ -21,5 +22,7 @@ fn verdict(pattern: &str, event: &str) -> bool {
     let set = PatternSet::from_iter([((), parsed)]);
     let matched = set.snapshot().matches(event.as_bytes(), &mut Scratch::default()).len() == 1;
     assert_eq!(matched, naive, "in a set {pattern} {event}");
+    let matched = in_order(|| set.snapshot().matches(event.as_bytes(), &mut Scratch::default()).len() == 1);
+    assert_eq!(matched, naive, "in order {pattern} {event}");
     naive
 }

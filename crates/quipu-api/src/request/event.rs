@@ -1,0 +1,53 @@
+//! Which single thing: an event by its source and id, or the source of a checkpoint.
+
+use super::{missing, pairs, unknown, write_query};
+use crate::Problem;
+use crate::parameter::once;
+
+/// Which event: its `source` and `id`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventKey {
+    /// Its `source`.
+    pub source: String,
+    /// Its `id`.
+    pub id: String,
+}
+
+impl EventKey {
+    /// Reads a query string.
+    ///
+    /// # Errors
+    /// `invalid-parameter`, with the name of the parameter.
+    pub fn from_query(query: &str) -> Result<Self, Problem> {
+        let (mut source, mut id) = (None, None);
+        for (name, value) in pairs(query) {
+            match name.as_ref() {
+                "source" => once(&name, &mut source, value.into_owned())?,
+                "id" => once(&name, &mut id, value.into_owned())?,
+                _ => return Err(unknown(&name, "source and id")),
+            };
+        }
+        let missing = |name: &'static str| move || missing(name);
+        Ok(Self { source: source.ok_or_else(missing("source"))?, id: id.ok_or_else(missing("id"))? })
+    }
+
+    /// Writes a query string, without `?`.
+    pub fn to_query(&self) -> String {
+        write_query([("source", self.source.clone()), ("id", self.id.clone())])
+    }
+}
+
+/// Reads the query string of a checkpoint: its `source`.
+///
+/// # Errors
+/// `invalid-parameter`, with the name of the parameter.
+pub fn checkpoint_source(query: &str) -> Result<String, Problem> {
+    let mut source = None;
+    for (name, value) in pairs(query) {
+        if name != "source" {
+            return Err(unknown(&name, "source"));
+        }
+        once(&name, &mut source, value.into_owned())?;
+    }
+    source.ok_or_else(|| missing("source"))
+}

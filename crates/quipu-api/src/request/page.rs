@@ -1,0 +1,117 @@
+//! Pages: how many events one has, and where the next begins. A cursor belongs to the question that it was made for.
+
+use quipu_domain::Direction;
+use quipu_domain::limits::{PAGE_EVENTS_DEFAULT, PAGE_EVENTS_MAX};
+
+use crate::parameter::once;
+use crate::{Code, Cursor, Problem};
+
+/// Where a page begins and how many events it may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Start {
+    /// The direction of reading.
+    pub direction: Direction,
+    /// Where to begin, inclusive; nothing means the end that the direction starts from.
+    pub from: Option<u64>,
+    /// Most events on the page.
+    pub limit: usize,
+    /// The digest of the question, for the cursor of the next page.
+    pub question: u64,
+    /// Whether an earlier page said to begin there.
+    pub is_next: bool,
+}
+
+impl Start {
+    /// The cursor of the page after this one.
+    pub fn cursor(&self, next: u64) -> String {
+        Cursor { direction: self.direction, next, question: self.question }.encode()
+    }
+
+    /// Checks that a cursor is of this log, where the newest is this one: a cursor leads to something that is there.
+    ///
+    /// # Errors
+    /// `invalid-cursor`.
+    pub fn within(&self, newest: u64) -> Result<(), Problem> {
+        match self.from {
+            Some(from) if self.is_next && from > newest => {
+                let detail =
+                    format!("expected a cursor up to {newest}, the newest there is, found {from}: begin again");
+                Err(Problem::new(Code::InvalidCursor, detail).with("newest", newest))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn direction(name: &str, value: &str) -> Result<Direction, Problem> {
+    match value {
+        "forward" => Ok(Direction::Forward),
+        "backward" => Ok(Direction::Backward),
+        _ => Err(Problem::parameter(name, "forward or backward", value)),
+    }
+}
+
+fn direction_text(direction: Direction) -> &'static str {
+    match direction {
+        Direction::Forward => "forward",
+        Direction::Backward => "backward",
+    }
+}
+
+pub(crate) fn limit(name: &str, value: &str) -> Result<usize, Problem> {
+    match value.parse() {
+        Ok(limit) if (1..=PAGE_EVENTS_MAX).contains(&limit) => Ok(limit),
+        _ => Err(Problem::parameter(name, &format!("a number from 1 to {PAGE_EVENTS_MAX}"), value)),
+    }
+}
+
+/// Page parameters: direction, limit and cursor; `false` if it is none of them.
+pub(super) struct PageSlots<'a> {
+    pub(super) direction: Option<&'a mut Option<Direction>>,
+    pub(super) limit: &'a mut Option<usize>,
+    pub(super) cursor: &'a mut Option<String>,
+}
+
+impl PageSlots<'_> {
+    pub(super) fn accept(&mut self, name: &str, value: &str) -> Result<bool, Problem> {
+        match (name, &mut self.direction) {
+            ("direction", Some(slot)) => once(name, slot, direction(name, value)?),
+            ("limit", _) => once(name, self.limit, limit(name, value)?),
+            ("cursor", _) => once(name, self.cursor, value.to_owned()),
+            _ => Ok(false),
+        }
+    }
+}
+
+/// Where to begin: at the cursor if there is one, which must be of the same question and direction.
+pub(super) fn start(
+    question: &str,
+    cursor: Option<&str>,
+    asked: Option<Direction>,
+    from: Option<u64>,
+    limit: Option<usize>,
+) -> Result<Start, Problem> {
+    let question = Cursor::digest(question);
+    let limit = limit.unwrap_or(PAGE_EVENTS_DEFAULT);
+    let Some(cursor) = cursor else {
+        return Ok(Start { direction: asked.unwrap_or_default(), from, limit, question, is_next: false });
+    };
+    let cursor = Cursor::decode(cursor, question)?;
+    if asked.is_some_and(|asked| asked != cursor.direction) {
+        let expected = direction_text(cursor.direction);
+        let detail = format!("expected the direction {expected} of this cursor, found the other");
+        return Err(Problem::new(Code::InvalidCursor, detail));
+    }
+    Ok(Start { direction: cursor.direction, from: Some(cursor.next), limit, question, is_next: true })
+}
+
+pub(super) fn page_pairs(
+    direction: Option<Direction>,
+    limit: Option<usize>,
+    cursor: Option<&str>,
+) -> impl Iterator<Item = (&'static str, String)> {
+    let direction = direction.map(|direction| ("direction", direction_text(direction).to_owned()));
+    let limit = limit.map(|limit| ("limit", limit.to_string()));
+    let cursor = cursor.map(|cursor| ("cursor", cursor.to_owned()));
+    [direction, limit, cursor].into_iter().flatten()
+}

@@ -1,0 +1,111 @@
+//! Where deliveries come from: events are offered in the order of the log, and join the line of their key or wait behind
+//! it in the log, from where they are read when their turn comes.
+
+use super::super::lines::{Key, RUN_MAX};
+use super::{Deliveries, Delivery, DeliveryId, Phase, Rules};
+use crate::Timestamp;
+
+/// Keys that may be blocked at once: about 100 bytes each. With more the scan waits.
+const KEYS_MAX: usize = 10_000;
+/// Unfinished deliveries beside those that may be in flight: waiting for a retry, or behind their key.
+const WAITING_MAX: usize = 1_000;
+
+impl Deliveries {
+    /// Whether another event may be offered. What cannot be offered waits in the log.
+    pub fn has_room(&self, rules: &Rules) -> bool {
+        let is_stopped = rules.is_strict
+            && self.lines.iter().any(|(_, line)| line.order.len() >= RUN_MAX || line.waits_from().is_some());
+        !is_stopped && self.unfinished.len() < rules.max_in_flight + WAITING_MAX && self.lines.len() < KEYS_MAX
+    }
+
+    /// Takes note of the next event that matches.
+    pub fn offer(&mut self, position: u64, key: Option<Key>, expires: Option<Timestamp>) {
+        assert!(position > self.scan, "events are offered in order");
+        self.scan = position;
+        let Some(key) = key else {
+            return self.insert(position, None, expires);
+        };
+        let joins = self.lines.get(key).is_none_or(|line| {
+            let is_moving = line
+                .order
+                .front()
+                .is_none_or(|first| matches!(self.unfinished[first].phase, Phase::Ready | Phase::InFlight { .. }));
+            is_moving && line.waits_from().is_none() && line.order.len() < RUN_MAX
+        });
+        if joins {
+            self.insert(position, Some(key), expires);
+        } else {
+            self.lines.wait(key, position);
+            self.dirty_keys.insert(key);
+        }
+    }
+
+    /// Takes note that no event up to here matches.
+    pub fn looked_to(&mut self, position: u64) {
+        self.scan = self.scan.max(position);
+    }
+
+    /// A key whose next events have to be read from the log, the position to begin at, and the last one to look at.
+    pub fn reads(&self) -> Option<(Key, u64, u64)> {
+        let key = *self.reads.first()?;
+        Some((key, self.lines.reads_from(key)?, self.scan))
+    }
+
+    /// Whether events wait behind others of their key that are not deliveries yet.
+    pub fn has_waiting(&self) -> bool {
+        self.lines.iter().any(|(_, line)| line.waits_from().is_some())
+    }
+
+    /// Events that wait behind the unfinished ones of their key; none if the log would have to be read to know.
+    pub fn waiting_behind(&self) -> Option<usize> {
+        self.lines.waiting_behind()
+    }
+
+    /// The log was read for a key: these are its events up to position `to`.
+    pub fn found(&mut self, key: Key, positions: &[u64], to: u64) {
+        self.reads.remove(&key);
+        // Events that were offered meanwhile are not among them.
+        let more_from = (to < self.scan).then_some(to + 1);
+        self.lines.found(key, positions, more_from);
+        self.dirty_keys.insert(key);
+        self.move_up(key);
+    }
+
+    fn insert(&mut self, position: u64, key: Option<Key>, expires: Option<Timestamp>) {
+        let id = DeliveryId { position, dead_letter: 0 };
+        let delivery =
+            Delivery { key, attempts: 0, first_attempt: None, history: Vec::new(), expires, phase: Phase::Ready };
+        self.unfinished.insert(id, delivery);
+        self.dirty.insert(id);
+        let is_first = key.is_none_or(|key| {
+            let order = &mut self.lines.line(key).order;
+            order.push_back(id);
+            order.len() == 1
+        });
+        if is_first {
+            self.available.insert(id);
+        }
+    }
+
+    /// Lets the first of a line go, and fills the line from what waits behind it.
+    pub(super) fn move_up(&mut self, key: Key) {
+        if self.lines.get(key).is_some_and(|line| line.order.is_empty()) {
+            while self.lines.get(key).is_some_and(|line| line.order.len() < RUN_MAX)
+                && let Some(position) = self.lines.next_waiting(key)
+            {
+                // Whether it has expired is found out again when it is read.
+                self.insert(position, Some(key), None);
+                self.dirty_keys.insert(key);
+            }
+            if self.lines.reads_from(key).is_some() && self.lines.get(key).is_some_and(|line| line.order.is_empty()) {
+                self.reads.insert(key);
+            }
+        }
+        if let Some(first) = self.lines.get(key).and_then(|line| line.order.front().copied())
+            && self.unfinished[&first].phase == Phase::Ready
+        {
+            self.available.insert(first);
+        }
+        self.lines.forget_if_empty(key);
+    }
+}

@@ -1,0 +1,59 @@
+//! What somebody decided about a delivery that was given up: its key is parked until it is tried again or dropped, or the
+//! event is delivered once more beside its key.
+
+use super::super::attempt::bytes;
+use super::{Deliveries, Delivery, DeliveryId, Phase};
+
+impl Deliveries {
+    /// Says which dead letter a delivery that was given up became, if its key is parked.
+    pub fn park(&mut self, id: DeliveryId, dead_letter: u64) {
+        if matches!(self.unfinished.get(&id).map(|delivery| delivery.phase), Some(Phase::Parked { .. })) {
+            self.set_phase(id, Phase::Parked { dead_letter });
+        }
+    }
+
+    /// Tries a parked delivery again from the start. Whether it was parked by this dead letter.
+    pub fn unpark(&mut self, id: DeliveryId, dead_letter: u64) -> bool {
+        if !self.is_parked_by(id, dead_letter) {
+            return false;
+        }
+        self.set_phase(id, Phase::Ready);
+        if let Some(delivery) = self.unfinished.get_mut(&id) {
+            (delivery.attempts, delivery.first_attempt) = (0, None);
+            self.history_bytes -= bytes(&delivery.history);
+            delivery.history.clear();
+        }
+        if self.is_first(id) {
+            self.available.insert(id);
+        }
+        true
+    }
+
+    /// Goes on with the key without a parked delivery. Whether it was parked by this dead letter.
+    pub fn drop_parked(&mut self, id: DeliveryId, dead_letter: u64) -> bool {
+        let is_parked = self.is_parked_by(id, dead_letter);
+        if is_parked {
+            self.remove(id);
+        }
+        is_parked
+    }
+
+    fn is_parked_by(&self, id: DeliveryId, dead_letter: u64) -> bool {
+        self.unfinished.get(&id).is_some_and(|delivery| delivery.phase == Phase::Parked { dead_letter })
+    }
+
+    /// Delivers an event once more, whatever its key is doing. Whether it was not there already.
+    pub fn redrive(&mut self, position: u64, dead_letter: u64) -> bool {
+        let id = DeliveryId { position, dead_letter };
+        if self.unfinished.contains_key(&id) {
+            return false;
+        }
+        let phase = Phase::Ready;
+        let delivery =
+            Delivery { key: None, attempts: 0, first_attempt: None, history: Vec::new(), expires: None, phase };
+        self.unfinished.insert(id, delivery);
+        self.available.insert(id);
+        self.dirty.insert(id);
+        true
+    }
+}
