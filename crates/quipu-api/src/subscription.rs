@@ -27,8 +27,11 @@ pub struct CreateSubscription {
 pub struct SubscriptionAnswer {
     /// Its name.
     pub name: String,
-    /// Its definition, defaults written out.
+    /// Its definition, defaults written out: as it can be sent to change it.
     pub definition: Subscription,
+    /// Why it is paused, where nobody asked for it: the endpoint answered that it is gone. Ends with the pause.
+    #[serde(rename = "pausedreason", default, skip_serializing_if = "Option::is_none")]
+    pub paused_reason: Option<String>,
     /// Every event up to here was looked at.
     pub position: u64,
     /// Its unfinished deliveries, by what they wait for.
@@ -215,6 +218,9 @@ pub struct LagBody {
     pub seconds: Option<f64>,
 }
 
+/// A member of definitions in the log that clients neither give nor are shown there.
+const READ_ONLY: &str = "pausedreason";
+
 /// The members of an object as their texts, each name once.
 struct Members(Vec<(String, Box<RawValue>)>);
 
@@ -242,7 +248,11 @@ impl<'de> Deserialize<'de> for Members {
 
 impl Members {
     fn read(bytes: &[u8]) -> Result<Self, Problem> {
-        let members: Self = crate::problem::read_json(bytes, "an object with the members of a subscription")?;
+        let read = crate::problem::read_json(bytes, "an object with the members of a subscription");
+        let members: Self = read.map_err(|mut problem: Problem| {
+            problem.detail = without_found(&problem.detail);
+            problem
+        })?;
         for (index, (name, _)) in members.0.iter().enumerate() {
             if members.0[..index].iter().any(|(other, _)| other == name) {
                 return Err(invalid(&format!("/{name}"), format!("expected {name:?} once, found it twice")));
@@ -259,9 +269,16 @@ impl Members {
     /// The definition that the members are. Each has a default, so a wrong one is found by reading it alone.
     fn definition(&self) -> Result<Subscription, Problem> {
         for member in &self.0 {
+            let (name, pointer) = (member.0.as_str(), format!("/{}", member.0.replace('~', "~0").replace('/', "~1")));
+            if name == READ_ONLY {
+                let expected = "expected no pausedreason: it is the server's word, beside the definition";
+                return Err(invalid(&pointer, expected));
+            }
             serde_json::from_str::<Subscription>(&object(std::slice::from_ref(member))).map_err(|error| {
-                let pointer = format!("/{}", member.0.replace('~', "~0").replace('/', "~1"));
-                invalid(&pointer, format!("expected a subscription: {}", without_place(&error)))
+                // What a definition in the log has is not to be recommended.
+                let text = without_place(&error).replace(&format!(", `{READ_ONLY}`"), "");
+                let text = if name == "push" { without_found(&text) } else { text };
+                invalid(&pointer, format!("expected a subscription: {text}"))
             })?;
         }
         serde_json::from_str(&object(&self.0)).map_err(|error| invalid("", error.to_string()))
@@ -280,6 +297,16 @@ fn without_place(error: &serde_json::Error) -> String {
     match text.rfind(" at line ") {
         Some(end) => text[..end].to_owned(),
         None => text,
+    }
+}
+
+/// A message of serde without what was found, which may hold a secret: what is quoted first, up to what was expected.
+fn without_found(text: &str) -> String {
+    match (text.find(['"', '`']), text.rfind(", expected ")) {
+        (Some(found), Some(expected)) if found < expected => {
+            format!("{}{}", text[..found].trim_end(), &text[expected..])
+        }
+        _ => text.to_owned(),
     }
 }
 
@@ -363,6 +390,7 @@ mod tests {
             (r#"{"name":"a","ordering":"sometimes"}"#, "invalid-subscription", "/ordering"),
             (r#"{"name":"a","retry":{"maxattempts":"3"}}"#, "invalid-subscription", "/retry"),
             (r#"{"name":"a","paused":true,"paused":false}"#, "invalid-subscription", "/paused"),
+            (r#"{"name":"a","paused":true,"pausedreason":"x"}"#, "invalid-subscription", "/pausedreason"),
             (r#"[]"#, "invalid-request", ""),
             (r#"7"#, "invalid-request", ""),
         ] {
@@ -371,6 +399,23 @@ mod tests {
         }
         assert_eq!(CreateSubscription::from_json(b"{").unwrap_err().code, "malformed-json");
         assert_eq!(read_definition(br#"{"name":"a"}"#).unwrap_err().members["pointer"], "/name");
+    }
+
+    #[test]
+    fn what_was_found_where_a_secret_may_stand_is_not_repeated() {
+        for (text, detail) in [
+            (r#""hunter2, expected \"x""#, "invalid type: string, expected an object at line"),
+            (r#"{"push":"hunter2"}"#, "invalid type: string, expected struct Push"),
+            (r#"{"push":{"hunter2":1}}"#, "unknown field, expected one of `url`"),
+            (r#"{"push":{"url":"x","mode":"hunter2"}}"#, "unknown variant, expected `binary` or `structured`"),
+            (r#"{"push":{"url":"x","timeoutms":"hunter2"}}"#, "invalid type: string, expected u64"),
+            (r#"{"push":{"secret":"whsec_hunter2"}}"#, "missing field `url`"),
+            (r#"{"hunter":1}"#, "unknown field `hunter`, expected one of"),
+        ] {
+            let problem = read_definition(text.as_bytes()).unwrap_err();
+            assert!(problem.detail.contains(detail) && !problem.detail.contains("hunter2"), "{}", problem.detail);
+            assert!(!problem.detail.contains("pausedreason"), "{}", problem.detail);
+        }
     }
 
     #[test]

@@ -63,8 +63,10 @@ pub struct Subscription {
     /// Whether deliveries are held back.
     #[serde(default)]
     pub paused: bool,
-    /// Why they are, where nobody asked for it: the endpoint answered that it is gone. Ends with the pause.
+    /// Why they are, where nobody asked for it: the endpoint answered that it is gone. Ends with the pause. Kept with the
+    /// definition in the log; no member of what clients send or are shown as one.
     #[serde(rename = "pausedreason", default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(skip))]
     pub paused_reason: Option<String>,
 }
 

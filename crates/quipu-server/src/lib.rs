@@ -27,6 +27,7 @@ mod ndjson;
 mod operation;
 mod patience;
 mod pattern;
+mod places;
 mod problem;
 mod publish;
 pub mod pusher;

@@ -4,7 +4,6 @@
 use std::sync::Arc;
 
 use axum::extract::{Path, Request, State};
-use axum::http::{HeaderValue, header};
 use axum::response::Response;
 use quipu_api::secret::{CircuitWord, SecretLine};
 use quipu_api::{Code, EndpointAnswer, Problem, RotateAnswer, RotateRequest, SecretsAnswer};
@@ -43,10 +42,7 @@ async fn run_rotate(app: Arc<App>, name: String, request: Request) -> Result<Res
         let secrets = lines(&pushers.secrets(&name)?, tenant.now());
         Ok(RotateAnswer { name, secret, secrets })
     });
-    let mut response = json(&rotated.await?);
-    // Nobody on the way keeps it.
-    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    Ok(response)
+    Ok(answer::unstored(json(&rotated.await?)))
 }
 
 /// The secret of a body, if it has one. No part of the body is repeated.

@@ -15,10 +15,11 @@ use quipu_engine::{Explained, Lag, NotDone, Standstill, SubscriptionInfo, Tenant
 
 use crate::pusher::Standing;
 use crate::refusal::{ask, ask_pushers};
+use crate::webhook::Secret;
 use crate::{App, answer, body, problem, publish, secret};
 
 pub(crate) async fn create(State(app): State<Arc<App>>, request: Request) -> Response {
-    problem::answer(run_create(app, request).await)
+    problem::answer(run_create(app, request).await.map_err(Problem::hushed))
 }
 
 async fn run_create(app: Arc<App>, request: Request) -> Result<Response, Problem> {
@@ -29,12 +30,19 @@ async fn run_create(app: Arc<App>, request: Request) -> Result<Response, Problem
         Ok((created, tenant.subscription(&name).map_err(NotDone::from)?))
     })
     .await?;
-    let secret = created.secret.map(|secret| secret.expose().to_string());
-    let mut response = json(&SubscriptionAnswer { secret, ..body_of(&made) });
+    let mut response = defined(&made, created.secret.as_ref());
     if created.is_new {
         *response.status_mut() = StatusCode::CREATED;
     }
     Ok(response)
+}
+
+/// The answer to a definition, with the secret that was made for it.
+fn defined(info: &SubscriptionInfo, secret: Option<&Secret>) -> Response {
+    match secret.map(|secret| secret.expose().to_string()) {
+        None => json(&body_of(info)),
+        secret => answer::unstored(json(&SubscriptionAnswer { secret, ..body_of(info) })),
+    }
 }
 
 pub(crate) async fn list(State(app): State<Arc<App>>) -> Response {
@@ -51,16 +59,16 @@ pub(crate) async fn get(State(app): State<Arc<App>>, request: Request) -> Respon
 }
 
 pub(crate) async fn change(State(app): State<Arc<App>>, request: Request) -> Response {
-    problem::answer(run_change(app, request).await)
+    problem::answer(run_change(app, request).await.map_err(Problem::hushed))
 }
 
 async fn run_change(app: Arc<App>, request: Request) -> Result<Response, Problem> {
     let name = name(&request);
     let definition = read_body(&app, request, read_definition).await?;
     ask_pushers(&app, "/push", move |pushers, tenant| {
-        let secret = pushers.change(&name, definition)?.map(|secret| secret.expose().to_string());
+        let secret = pushers.change(&name, definition)?;
         let info = tenant.subscription(&name).map_err(NotDone::from)?;
-        Ok(json(&SubscriptionAnswer { secret, ..body_of(&info) }))
+        Ok(defined(&info, secret.as_ref()))
     })
     .await
 }
@@ -174,9 +182,12 @@ pub(crate) fn json(body: &impl serde::Serialize) -> Response {
 
 fn body_of(info: &SubscriptionInfo) -> SubscriptionAnswer {
     let (summary, counts) = (&info.summary, &info.counts);
+    let mut definition = info.definition.as_ref().clone();
+    let paused_reason = definition.paused_reason.take();
     SubscriptionAnswer {
         name: info.name.clone(),
-        definition: info.definition.as_ref().clone(),
+        definition,
+        paused_reason,
         position: info.scan,
         deliveries: DeliverySums {
             ready: summary.ready as u64,

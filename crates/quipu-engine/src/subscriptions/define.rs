@@ -314,7 +314,7 @@ impl Tenant {
 }
 
 fn unpaused(definition: &Subscription) -> String {
-    let definition = Subscription { paused: false, ..definition.clone() };
+    let definition = Subscription { paused: false, paused_reason: None, ..definition.clone() };
     serde_json::to_string(&definition).expect("it is plain data")
 }
 

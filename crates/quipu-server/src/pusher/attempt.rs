@@ -2,6 +2,7 @@
 //! goes back without having been an attempt.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use quipu_domain::Timestamp;
 use quipu_domain::delivery::{Failure, Reason};
@@ -16,24 +17,26 @@ use crate::webhook::{Answer, Call, Transformed};
 /// on a busy machine.
 const MARGIN_MS: i64 = 5_000;
 
-/// Sends a delivery.
-pub(super) async fn attempt(shared: &Shared, plan: &Plan, handed: &Handed) {
+/// Sends a delivery, unless it is known by then that an endpoint is gone. Whether its own is: that is known as soon as it has
+/// answered, before the engine is told.
+pub(super) async fn attempt(shared: &Shared, plan: &Plan, handed: &Handed, is_known: &AtomicBool) -> bool {
     let now = shared.tenant.now();
     let timeout_ms = i64::try_from(plan.timeout.as_millis()).unwrap_or(i64::MAX);
     let needed_ms = timeout_ms.saturating_add(MARGIN_MS);
     let needs_time = handed.deadline < now.plus_ms(needed_ms);
     if needs_time && !say(shared, plan, handed, Said::Extend { ms: needed_ms.unsigned_abs() }).await {
-        return;
+        return false;
     }
     // Asked last, so that a probe is always one that is sent.
     let secrets = shared.secrets.valid(&plan.name);
-    let entry = match plan.is_over() || shared.is_stopping() || secrets.is_empty() {
+    let is_over = plan.is_over() || is_known.load(Ordering::Acquire);
+    let entry = match is_over || shared.is_stopping() || secrets.is_empty() {
         true => None,
         false => plan.gate().enter(now),
     };
     let Some(entry) = entry else {
         say(shared, plan, handed, Said::Release).await;
-        return;
+        return false;
     };
     let event = match handed.event() {
         Ok(event) => event,
@@ -42,7 +45,7 @@ pub(super) async fn attempt(shared: &Shared, plan: &Plan, handed: &Handed) {
             let error = format!("expected an edited copy that is an event: {invalid}");
             let said = Said::GiveUp { failure: Failure::new(error), reason: Reason::TransformationFailed };
             say(shared, plan, handed, said).await;
-            return;
+            return false;
         }
     };
     let call = Call {
@@ -63,12 +66,11 @@ pub(super) async fn attempt(shared: &Shared, plan: &Plan, handed: &Handed) {
     };
     let answer = shared.webhooks().send(call).await;
     let answered = shared.tenant.now();
-    entry.settle(verdict(&answer), answered);
     let is_gone = matches!(answer, Answer::Gone { .. });
+    is_known.fetch_or(is_gone, Ordering::AcqRel);
+    entry.settle(verdict(&answer), answered);
     say(shared, plan, handed, said(answer, answered)).await;
-    if is_gone {
-        disable(shared, plan).await;
-    }
+    is_gone
 }
 
 /// Tells the engine. Whether it counts.
@@ -105,30 +107,6 @@ fn said(answer: Answer, now: Timestamp) -> Said {
         Answer::Failed { failure, retry_after, .. } => {
             let delay_ms = retry_after.map(|until| (until.0.saturating_sub(now.0) / 1_000).max(0).unsigned_abs());
             Said::Nack { failure, delay_ms }
-        }
-    }
-}
-
-/// Nothing more is sent to an endpoint that is gone, until somebody resumes the subscription.
-async fn disable(shared: &Shared, plan: &Plan) {
-    plan.end();
-    let (tenant, name, url) = (Arc::clone(&shared.tenant), Arc::clone(&plan.name), plan.url.clone());
-    let reason =
-        format!("{} answered 410, it wants no more webhooks; resume the subscription to try again", plan.endpoint);
-    let paused = blocking(move || {
-        // The URL may be another by now.
-        let info = tenant.subscription(&name)?;
-        match info.definition.push.as_ref().is_some_and(|push| push.url == url) {
-            true => tenant.pause_subscription_because(&name, &reason),
-            false => Ok(()),
-        }
-    });
-    match paused.await {
-        Ok(()) => {
-            tracing::warn!(subscription = %plan.name, endpoint = %plan.endpoint, "paused: the endpoint is gone (410)");
-        }
-        Err(error) => {
-            tracing::error!(subscription = %plan.name, %error, "the endpoint is gone (410), and pausing failed");
         }
     }
 }

@@ -2,6 +2,7 @@
 //! sends them. It sleeps until the engine has something, the gate changes or the definition does.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use quipu_domain::Timestamp;
@@ -11,8 +12,10 @@ use tokio::task::JoinSet;
 
 use super::attempt::attempt;
 use super::gate::Room;
+use super::gone;
 use super::plan::Plan;
 use super::shared::{NotAnswered, Shared, blocking};
+use crate::places::Place;
 
 /// Longest sleep until a time: a clock that was set is noticed after this.
 const SLEEP_MAX: Duration = Duration::from_secs(1);
@@ -21,6 +24,33 @@ const FAULT_PAUSE: Duration = Duration::from_secs(1);
 
 /// Plans as they come; none for a subscription that does not push any more.
 pub(super) type Plans = watch::Receiver<Option<Arc<Plan>>>;
+
+/// What is on its way.
+#[derive(Default)]
+struct Sends {
+    /// Each ends with its plan if its endpoint is gone.
+    tasks: JoinSet<Option<Arc<Plan>>>,
+    /// An endpoint is gone, and that was not seen to yet: nothing more is sent, by whatever plan.
+    is_gone: Arc<AtomicBool>,
+}
+
+impl Sends {
+    /// Forgets what has ended. The plan of one whose endpoint is gone, if there is one.
+    fn ended(&mut self) -> Option<Arc<Plan>> {
+        std::iter::from_fn(|| self.tasks.try_join_next()).find_map(|ended| ended.ok().flatten())
+    }
+
+    fn is_gone(&self) -> bool {
+        self.is_gone.load(Ordering::Acquire)
+    }
+
+    /// Sees to an endpoint that is gone. After that it is the engine that hands out nothing.
+    async fn pause(&self, shared: &Shared, plan: &Plan) {
+        gone::pause(shared, plan).await;
+        plan.end();
+        self.is_gone.store(false, Ordering::Release);
+    }
+}
 
 /// What a lane waits for next.
 enum Wait {
@@ -32,11 +62,15 @@ enum Wait {
     ForRoom,
     /// A while.
     APause,
+    /// What is on its way, or another plan: nothing more is sent now.
+    ForAnEnd,
+    /// Nothing: the endpoint of this plan is gone, and the subscription has to be paused first.
+    Gone(Arc<Plan>),
 }
 
 /// Pushes by each plan until there is none.
 pub(super) async fn run(shared: Arc<Shared>, mut plans: Plans) {
-    let mut sends = JoinSet::new();
+    let mut sends = Sends::default();
     loop {
         let plan = plans.borrow_and_update().clone();
         let Some(plan) = plan else { break };
@@ -45,11 +79,16 @@ pub(super) async fn run(shared: Arc<Shared>, mut plans: Plans) {
         }
     }
     // Each is over when its endpoint has answered or its time is.
-    while sends.join_next().await.is_some() {}
+    while let Some(ended) = sends.tasks.join_next().await {
+        if let Ok(Some(plan)) = ended {
+            sends.pause(&shared, &plan).await;
+        }
+    }
 }
 
-/// Pushes by one plan. Nothing when there will be no other.
-async fn push(shared: &Arc<Shared>, plan: &Arc<Plan>, plans: &mut Plans, sends: &mut JoinSet<()>) -> Option<()> {
+/// Pushes by one plan. Nothing when there will be no other. An endpoint that is gone is seen to here, so that by no other plan
+/// anything is sent before the subscription is paused.
+async fn push(shared: &Arc<Shared>, plan: &Arc<Plan>, plans: &mut Plans, sends: &mut Sends) -> Option<()> {
     let available = Arc::new(Notify::new());
     let mut gate = plan.gate().changes();
     // Anew for each plan: the subscription may be another one of the same name.
@@ -59,27 +98,34 @@ async fn push(shared: &Arc<Shared>, plan: &Arc<Plan>, plans: &mut Plans, sends: 
         shared.tenant.on_available(&plan.name, watch)
     };
     loop {
-        if plans.has_changed().ok()? || plan.is_over() {
-            plans.changed().await.ok()?;
+        if plans.has_changed().ok()? {
             return Some(());
         }
-        let wait = step(shared, plan, plans, sends).await;
-        let sleep = match wait {
-            None => continue,
-            Some(Wait::ForWork) | Some(Wait::ForRoom) => None,
-            Some(Wait::Until(until)) => {
+        let Some(wait) = step(shared, plan, plans, sends).await else { continue };
+        let sleep = match &wait {
+            Wait::Gone(plan) => {
+                sends.pause(shared, plan).await;
+                return Some(());
+            }
+            Wait::ForWork | Wait::ForRoom | Wait::ForAnEnd => None,
+            Wait::Until(until) => {
                 let us = until.0.saturating_sub(shared.tenant.now().0).max(0).unsigned_abs();
                 Some(Duration::from_micros(us).clamp(Duration::from_millis(1), SLEEP_MAX))
             }
-            Some(Wait::APause) => Some(FAULT_PAUSE),
+            Wait::APause => Some(FAULT_PAUSE),
         };
-        let is_for_room = matches!(wait, Some(Wait::ForRoom));
+        let (is_for_room, is_over) = (matches!(wait, Wait::ForRoom), matches!(wait, Wait::ForAnEnd));
         loop {
             tokio::select! {
-                () = available.notified(), if !is_for_room => break,
-                Ok(()) = gate.changed() => break,
+                () = available.notified(), if !is_for_room && !is_over => break,
+                Ok(()) = gate.changed(), if !is_over => break,
                 _ = plan.width.acquire(), if is_for_room => break,
-                Some(_) = sends.join_next() => {}
+                Some(ended) = sends.tasks.join_next() => {
+                    if let Ok(Some(plan)) = ended {
+                        sends.pause(shared, &plan).await;
+                        return Some(());
+                    }
+                }
                 () = tokio::time::sleep(sleep.unwrap_or_default()), if sleep.is_some() => break,
                 changed = plans.changed() => {
                     changed.ok()?;
@@ -91,7 +137,13 @@ async fn push(shared: &Arc<Shared>, plan: &Arc<Plan>, plans: &mut Plans, sends: 
 }
 
 /// Takes what can be sent now, and begins to send it. What to wait for, if there is nothing more to do.
-async fn step(shared: &Arc<Shared>, plan: &Arc<Plan>, plans: &mut Plans, sends: &mut JoinSet<()>) -> Option<Wait> {
+async fn step(shared: &Arc<Shared>, plan: &Arc<Plan>, plans: &mut Plans, sends: &mut Sends) -> Option<Wait> {
+    if let Some(plan) = sends.ended() {
+        return Some(Wait::Gone(plan));
+    }
+    if plan.is_over() || sends.is_gone() {
+        return Some(Wait::ForAnEnd);
+    }
     if shared.is_stopping() || shared.secrets.valid(&plan.name).is_empty() {
         return Some(Wait::ForWork);
     }
@@ -106,13 +158,13 @@ async fn step(shared: &Arc<Shared>, plan: &Arc<Plan>, plans: &mut Plans, sends: 
         Ok(handed) if handed.is_empty() => Some(Wait::ForWork),
         Ok(handed) => {
             for (handed, share) in handed.into_iter().zip(shares) {
-                let (shared, plan) = (Arc::clone(shared), Arc::clone(plan));
-                sends.spawn(async move {
-                    attempt(&shared, &plan, &handed).await;
+                let (shared, plan, is_known) = (Arc::clone(shared), Arc::clone(plan), Arc::clone(&sends.is_gone));
+                sends.tasks.spawn(async move {
+                    let is_gone = attempt(&shared, &plan, &handed, &is_known).await;
                     drop(share);
+                    is_gone.then_some(plan)
                 });
             }
-            while sends.try_join_next().is_some() {}
             None
         }
         // It was deleted: there will be another plan, or none.
@@ -124,23 +176,24 @@ async fn step(shared: &Arc<Shared>, plan: &Arc<Plan>, plans: &mut Plans, sends: 
     }
 }
 
-type Share = [OwnedSemaphorePermit; 2];
+/// What a delivery in hand takes: one of its subscription's, and one of all.
+type Share = (OwnedSemaphorePermit, Place);
 
-/// Shares of what may be in hand: at least one, at most `most`. Nothing while this subscription has all of its own, or its
-/// plan is over.
+/// Shares of what may be in hand: at least one, at most `most`. Nothing while this subscription has all of its own; none if
+/// there is another plan.
 async fn shares(shared: &Shared, plan: &Plan, plans: &mut Plans, most: usize) -> Option<Vec<Share>> {
     let own = Arc::clone(&plan.width).try_acquire_owned().ok()?;
     let all = tokio::select! {
-        all = Arc::clone(&shared.in_hand).acquire_owned() => all.ok()?,
+        all = shared.in_hand.take(&plan.origin) => all,
         // Seen once more by whoever called.
         _ = async { plans.clone().changed().await } => return Some(Vec::new()),
     };
-    let mut shares = vec![[own, all]];
+    let mut shares = vec![(own, all)];
     while shares.len() < most
         && let Ok(own) = Arc::clone(&plan.width).try_acquire_owned()
-        && let Ok(all) = Arc::clone(&shared.in_hand).try_acquire_owned()
+        && let Some(all) = shared.in_hand.try_take(&plan.origin)
     {
-        shares.push([own, all]);
+        shares.push((own, all));
     }
     Some(shares)
 }

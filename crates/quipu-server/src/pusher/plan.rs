@@ -11,13 +11,15 @@ use tokio::sync::Semaphore;
 use super::gate::{Gate, Gates, Seat};
 use crate::webhook::{Endpoint, Webhooks};
 
-/// Webhooks of one subscription that are on their way at once. Enough for 1,000 a second at an answer in 32 ms; a stuck
-/// endpoint takes no more from the others.
+/// Webhooks of one subscription that are on their way at once. Enough for 1,000 a second at an answer in 32 ms; how many
+/// of those an endpoint may take from the others is said by [`crate::places`].
 const WIDTH_MAX: usize = 32;
 
 pub(super) struct Plan {
     pub name: Arc<str>,
     pub endpoint: Endpoint,
+    /// What places are shared by, and gates.
+    pub origin: String,
     /// As the definition has it.
     pub url: String,
     pub mode: PushMode,
@@ -43,10 +45,12 @@ impl Plan {
         let Some(push) = definition.push.as_ref().filter(|_| !definition.paused) else { return Ok(None) };
         let endpoint = webhooks.endpoint(&push.url).map_err(|refused| refused.to_string())?;
         let width_max = WIDTH_MAX.min(definition.max_in_flight as usize).max(1);
+        let origin = endpoint.origin();
         Ok(Some(Self {
             name: name.into(),
-            seat: gates.seat(&endpoint.origin(), push.rate_limit),
+            seat: gates.seat(&origin, push.rate_limit),
             endpoint,
+            origin,
             url: push.url.clone(),
             mode: push.mode,
             timeout: Duration::from_millis(push.timeout_ms),

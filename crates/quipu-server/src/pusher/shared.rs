@@ -5,20 +5,21 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use quipu_engine::{Fault, NotDone, OperationRefusal, SubscriptionRefusal, Tenant};
-use tokio::sync::Semaphore;
 
 use super::gate::Gates;
+use crate::places::Places;
 use crate::secrets::Secrets;
 use crate::webhook::{Block, Options, Webhooks};
 
-/// Deliveries in hand at once, over all subscriptions: each is an event in memory and a connection.
+/// Deliveries in hand at once, over all subscriptions: each is an event in memory and a connection. Shared by endpoint: one
+/// alone has at most 57 of them.
 const IN_HAND_MAX: usize = 512;
 
 pub(super) struct Shared {
     pub tenant: Arc<Tenant>,
     pub secrets: Secrets,
     pub gates: Gates,
-    pub in_hand: Arc<Semaphore>,
+    pub in_hand: Places,
     allowed: Vec<Block>,
     webhooks: OnceLock<Webhooks>,
     is_stopping: AtomicBool,
@@ -30,7 +31,7 @@ impl Shared {
             tenant,
             secrets,
             gates: Gates::default(),
-            in_hand: Arc::new(Semaphore::new(IN_HAND_MAX)),
+            in_hand: Places::new(IN_HAND_MAX),
             allowed,
             webhooks: OnceLock::new(),
             is_stopping: AtomicBool::new(false),

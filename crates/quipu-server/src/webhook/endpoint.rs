@@ -82,7 +82,16 @@ impl Endpoint {
     pub fn origin(&self) -> String {
         let scheme = self.0.scheme_str().unwrap_or_default();
         let port = self.0.port_u16().unwrap_or(if scheme == "https" { 443 } else { 80 });
-        format!("{scheme}://{}:{port}", self.0.host().unwrap_or_default().to_ascii_lowercase())
+        let name = || {
+            let host = self.0.host().unwrap_or_default().to_ascii_lowercase();
+            host.strip_suffix('.').map(str::to_owned).unwrap_or(host)
+        };
+        let host = match self.address().map(|address| address.to_canonical()) {
+            None => name(),
+            Some(IpAddr::V4(address)) => address.to_string(),
+            Some(IpAddr::V6(address)) => format!("[{address}]"),
+        };
+        format!("{scheme}://{host}:{port}")
     }
 
     /// The address, where the URL has one instead of a name.
@@ -146,6 +155,9 @@ mod tests {
             (&["https://a.example/x", "HTTPS://A.example:443/y?z", "https://a.example"][..], "https://a.example:443"),
             (&["http://a.example/", "http://A.EXAMPLE:80/x"], "http://a.example:80"),
             (&["http://[2606:4700::1111]:81/"], "http://[2606:4700::1111]:81"),
+            (&["http://a.example./", "http://A.example.:80/"], "http://a.example:80"),
+            (&["http://[2606:4700:0:0::1111]/", "http://[2606:4700::0.0.17.17]/"], "http://[2606:4700::1111]:80"),
+            (&["http://1.1.1.1/", "http://[::ffff:1.1.1.1]/", "http://[::ffff:101:101]/"], "http://1.1.1.1:80"),
         ] {
             for url in urls {
                 assert_eq!(Endpoint::parse(url).unwrap().origin(), origin, "{url}");
@@ -169,6 +181,14 @@ mod tests {
             ("https://me:hunter2@example.com/", "without user"),
             ("https://hunter2@example.com/", "without user"),
             ("https://example.com\\@127.0.0.1/", "a URL"),
+            ("https://example.com:443@127.0.0.1/", "without user"),
+            ("https://@127.0.0.1/", "without user"),
+            ("https://example.com%40127.0.0.1/", "a URL"),
+            ("https://127.0.0.1%00.example.com/", "a URL"),
+            ("https:///@127.0.0.1/", "a URL"),
+            ("https:127.0.0.1/", "a URL"),
+            ("https://[::ffff:127.0.0.1%25lo]/", "a host name"),
+            ("https://[::1]x/", "port"),
             ("https://example.com/#part", "fragment"),
             ("https://bücher.example/", "punycode"),
             ("https://example.com/a b", "ASCII"),

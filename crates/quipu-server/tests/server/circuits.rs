@@ -126,6 +126,34 @@ async fn an_endpoint_that_is_gone_pauses_the_subscription_and_says_why() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn endpoints_that_hang_leave_places_to_others_and_one_alone_has_all_that_its_subscription_may() {
+    let platform = Platform::start().await;
+    platform.publish((0..60).map(|n| n.to_string()));
+    let mut hanging = Vec::new();
+    let waiting = |hanging: &[Receiver]| hanging.iter().map(Receiver::waiting).sum::<usize>();
+    for n in 0..16 {
+        let receiver = Receiver::start(vec![Reply::Silence]).await;
+        let text = serde_json::to_string(&definition(&receiver.url(), r#","ordering":"none""#)).unwrap();
+        let patient = serde_json::from_str(&text.replace(r#""timeoutms":15000"#, r#""timeoutms":60000"#)).unwrap();
+        platform.tenant().create_subscription(&format!("hanging{n}"), patient).unwrap();
+        platform.rotate(&format!("hanging{n}")).await;
+        hanging.push(receiver);
+        if n == 0 {
+            eventually(async || (waiting(&hanging) == 32).then_some(())).await;
+        }
+    }
+    eventually(async || (waiting(&hanging) >= 400).then_some(())).await;
+    let mut healthy = Receiver::answering(200).await;
+    platform.push("healthy", &healthy.url(), "").await;
+    platform.acknowledged("healthy", 60).await;
+    for _ in 0..60 {
+        healthy.next().await;
+    }
+    assert!(waiting(&hanging) < 480, "{}", waiting(&hanging));
+    assert!(healthy.connections() > 1, "it has more than one place");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_endpoint_gets_no_more_than_its_rate_however_many_push_there() {
     let (platform, mut receiver) = (Platform::start().await, Receiver::answering(200).await);
     let limited = definition(&receiver.url(), "");

@@ -66,7 +66,11 @@ impl Client {
     }
 
     pub async fn post(&mut self, target: &str, media_type: &str, body: &str) -> Answer {
-        self.request("POST", target, &[("content-type", media_type)], body.as_bytes()).await
+        self.send("POST", target, media_type, body).await
+    }
+
+    pub async fn send(&mut self, method: &str, target: &str, media_type: &str, body: &str) -> Answer {
+        self.request(method, target, &[("content-type", media_type)], body.as_bytes()).await
     }
 
     pub async fn publish(&mut self, event: &str) -> Answer {

@@ -66,6 +66,11 @@ impl Host {
     /// With another time.
     pub async fn start_at(storage: Arc<dyn Storage>, clock: Arc<dyn Clock>, server: Server) -> Self {
         let options = Options { event_bytes_max: server.event_bytes_max, ..Options::default() };
+        Self::start_as(storage, clock, server, options).await
+    }
+
+    /// With other limits of the engine.
+    pub async fn start_as(storage: Arc<dyn Storage>, clock: Arc<dyn Clock>, server: Server, options: Options) -> Self {
         let world = World { storage, clock, random: Arc::new(Dice) };
         let engine = Engine::open(world, options).unwrap();
         let tenant = engine.tenant("test").unwrap();

@@ -296,7 +296,21 @@ async fn an_address_that_is_not_allowed_is_never_connected_to_however_it_is_writ
     let target = Receiver::start_at("0.0.0.0:0", None, vec![Reply::Silence]).await;
     let port = target.address.port();
     let webhooks = Webhooks::new(Options::default()).unwrap();
-    for host in ["127.0.0.1", "[::ffff:127.0.0.1]", "[::ffff:7f00:1]", "0.0.0.0", "127.255.255.254", "[::1]", "[::]"] {
+    for host in [
+        "127.0.0.1",
+        "[::ffff:127.0.0.1]",
+        "[::ffff:7f00:1]",
+        "0.0.0.0",
+        "127.255.255.254",
+        "[::1]",
+        "[::]",
+        "[::127.0.0.1]",
+        "[0:0:0:0:0:ffff:7f00:1]",
+        "[64:ff9b::127.0.0.1]",
+        "[64:ff9b:1::127.0.0.1]",
+        "[2002:7f00:1::]",
+        "[::ffff:0:127.0.0.1]",
+    ] {
         let url = format!("http://{host}:{port}/");
         let error = webhooks.endpoint(&url).expect_err(host).to_string();
         assert!(error.contains("expected a public address"), "{host}: {error}");
@@ -304,7 +318,21 @@ async fn an_address_that_is_not_allowed_is_never_connected_to_however_it_is_writ
         assert!(error.contains("expected a public address") && status.is_none(), "{host}: {error}");
     }
     // Forms that are names to a URL and numbers to the machine's resolver.
-    for host in ["localhost", "127.1", "2130706433", "0x7f000001", "0177.0.0.1", "0", "localhost."] {
+    for host in [
+        "localhost",
+        "127.1",
+        "2130706433",
+        "0x7f000001",
+        "0177.0.0.1",
+        "0",
+        "localhost.",
+        "LOCALHOST",
+        "127.0.0.1.",
+        "0x7f.1",
+        "017700000001",
+        "127.0.1",
+        "0x7f.0.0.0x1",
+    ] {
         let url = format!("http://{host}:{port}/");
         assert!(webhooks.endpoint(&url).is_ok(), "{host}");
         let (error, status, _) = failure(send(&webhooks, &url).await);

@@ -32,7 +32,10 @@ fn pairs(subscription: &SubscriptionAnswer) -> Result<[(&'static str, String); 7
     let definition = definition.map_err(|error| Failure::failed(format!("cannot write the definition: {error}")))?;
     Ok([
         ("name", subscription.name.clone()),
-        ("state", state(subscription).to_owned()),
+        (
+            "state",
+            subscription.paused_reason.as_ref().map_or(state(subscription).into(), |why| format!("paused: {why}")),
+        ),
         ("position", subscription.position.to_string()),
         ("deliveries", unfinished),
         ("counts", counts),

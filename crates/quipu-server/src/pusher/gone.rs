@@ -1,0 +1,51 @@
+//! Endpoints that are gone: one that answered 410 wants no more webhooks, so its subscription is paused until somebody
+//! resumes it. Where that cannot be recorded it is tried again until it can; the lane sends nothing meanwhile.
+//!
+//! It is kept in memory only: after a restart the endpoint is asked once more, and says so again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use quipu_engine::SubscriptionRefusal;
+
+use super::plan::Plan;
+use super::shared::{NotAnswered, Shared, blocking};
+
+/// How long to wait after it could not be paused.
+const FAULT_PAUSE: Duration = Duration::from_secs(1);
+
+/// Pauses the subscription of a plan, if it still pushes there. Ends without only if the server does.
+pub(super) async fn pause(shared: &Shared, plan: &Plan) {
+    loop {
+        match paused(shared, plan).await {
+            Ok(true) => {
+                tracing::warn!(subscription = %plan.name, endpoint = %plan.endpoint, "paused: the endpoint is gone (410)");
+                return;
+            }
+            // It pushes elsewhere by now, or is deleted.
+            Ok(false) | Err(NotAnswered::Refused(SubscriptionRefusal::NotFound { .. })) => return,
+            Err(error) => {
+                tracing::error!(subscription = %plan.name, %error, "the endpoint is gone (410), and pausing failed");
+            }
+        }
+        if shared.is_stopping() {
+            return;
+        }
+        tokio::time::sleep(FAULT_PAUSE).await;
+    }
+}
+
+async fn paused(shared: &Shared, plan: &Plan) -> Result<bool, NotAnswered> {
+    let (tenant, name, url) = (Arc::clone(&shared.tenant), Arc::clone(&plan.name), plan.url.clone());
+    let reason =
+        format!("{} answered 410, it wants no more webhooks; resume the subscription to try again", plan.endpoint);
+    blocking(move || {
+        let definition = tenant.definition(&name)?;
+        let is_still = definition.push.as_ref().is_some_and(|push| push.url == url);
+        if is_still {
+            tenant.pause_subscription_because(&name, &reason)?;
+        }
+        Ok(is_still)
+    })
+    .await
+}
