@@ -96,7 +96,7 @@ impl Pushers {
                 () = &mut stopping => break,
                 Some(name) = changes.recv() => {
                     let definition = self.definition(&name).await;
-                    self.follow(&name, definition.as_deref(), &mut lanes);
+                    self.follow(&name, definition.as_ref(), &mut lanes);
                 }
                 Some(_) = lanes.join_next() => {}
             }
@@ -115,7 +115,7 @@ impl Pushers {
     }
 
     /// Begins, changes or ends the lane of a subscription, as its definition says.
-    fn follow(&self, name: &str, definition: Option<&Subscription>, tasks: &mut JoinSet<()>) {
+    fn follow(&self, name: &str, definition: Option<&Arc<Subscription>>, tasks: &mut JoinSet<()>) {
         let shared = &self.shared;
         // Without one that pushes, nobody needs the sender.
         let definition = definition.filter(|definition| definition.push.is_some() && !definition.paused);

@@ -153,8 +153,9 @@ async fn step(shared: &Arc<Shared>, plan: &Arc<Plan>, plans: &mut Plans, sends: 
         Room::Probing => return Some(Wait::ForWork),
     };
     let Some(shares) = shares(shared, plan, plans, room).await else { return Some(Wait::ForRoom) };
-    let (tenant, name, count) = (Arc::clone(&shared.tenant), Arc::clone(&plan.name), shares.len());
-    match blocking(move || take(&tenant, &name, count)).await {
+    let (tenant, taking, count) = (Arc::clone(&shared.tenant), Arc::clone(plan), shares.len());
+    match blocking(move || take(&tenant, &taking, count)).await {
+        Ok(handed) if handed.is_empty() && plan.is_over() => Some(Wait::ForAnEnd),
         Ok(handed) if handed.is_empty() => Some(Wait::ForWork),
         Ok(handed) => {
             for (handed, share) in handed.into_iter().zip(shares) {
@@ -199,8 +200,19 @@ async fn shares(shared: &Shared, plan: &Plan, plans: &mut Plans, most: usize) ->
 }
 
 /// Takes at most `count` deliveries, one by one: several at once would be a run of one key, which has to be sent one after
-/// the other, while other keys wait.
-fn take(tenant: &Tenant, name: &str, count: usize) -> Result<Vec<Handed>, NotDone> {
+/// the other, while other keys wait. If the plan is not what the definition says any more, they go back and it is over.
+fn take(tenant: &Tenant, plan: &Plan, count: usize) -> Result<Vec<Handed>, NotDone> {
+    let taken = pull(tenant, &plan.name, count);
+    if !plan.is_current(tenant) {
+        plan.end();
+        let taken: Vec<_> = taken.iter().flatten().map(|handed| (handed.id, handed.token)).collect();
+        tenant.give_back(&plan.name, &taken);
+        return Ok(Vec::new());
+    }
+    taken
+}
+
+fn pull(tenant: &Tenant, name: &str, count: usize) -> Result<Vec<Handed>, NotDone> {
     let mut taken = Vec::with_capacity(count);
     while taken.len() < count {
         match tenant.pull(name, 1) {

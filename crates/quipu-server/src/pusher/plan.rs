@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use quipu_domain::{PushMode, Subscription};
+use quipu_engine::Tenant;
 use tokio::sync::Semaphore;
 
 use super::gate::{Gate, Gates, Seat};
@@ -17,6 +18,8 @@ const WIDTH_MAX: usize = 32;
 
 pub(super) struct Plan {
     pub name: Arc<str>,
+    /// By which deliveries have to be handed out to be sent by this plan.
+    definition: Arc<Subscription>,
     pub endpoint: Endpoint,
     /// What places are shared by, and gates.
     pub origin: String,
@@ -38,7 +41,7 @@ impl Plan {
     /// Why this server cannot push it, in words.
     pub fn new(
         name: &str,
-        definition: &Subscription,
+        definition: &Arc<Subscription>,
         webhooks: &Webhooks,
         gates: &Gates,
     ) -> Result<Option<Self>, String> {
@@ -48,6 +51,7 @@ impl Plan {
         let origin = endpoint.origin();
         Ok(Some(Self {
             name: name.into(),
+            definition: Arc::clone(definition),
             seat: gates.seat(&origin, push.rate_limit),
             endpoint,
             origin,
@@ -58,6 +62,12 @@ impl Plan {
             width_max,
             is_over: AtomicBool::new(false),
         }))
+    }
+
+    /// Whether this is still what the subscription's definition says. It is another as soon as somebody was told that he
+    /// changed it, and another subscription may have the name; the next plan comes a little later.
+    pub fn is_current(&self, tenant: &Tenant) -> bool {
+        tenant.definition(&self.name).is_ok_and(|definition| Arc::ptr_eq(&definition, &self.definition))
     }
 
     pub fn gate(&self) -> &Arc<Gate> {

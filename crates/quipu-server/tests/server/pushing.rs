@@ -128,6 +128,23 @@ async fn a_definition_that_changes_is_followed_at_once() {
     assert_eq!(position(&first.next().await), 1);
 }
 
+/// Deleting wakes whoever pushes by the old definition, and by then the name may be another subscription's.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_subscription_that_is_made_again_is_never_pushed_to_the_endpoint_of_the_one_before() {
+    let platform = Platform::start().await;
+    let mut receivers = [Receiver::answering(200).await, Receiver::answering(200).await];
+    platform.publish(["a".to_owned()]);
+    for i in 0..60 {
+        let receiver = &mut receivers[i % 2];
+        platform.tenant().create_subscription("s", definition(&receiver.url(), "")).unwrap();
+        if i == 0 {
+            platform.rotate("s").await;
+        }
+        assert_eq!(position(&receiver.next().await), 1, "subscription {i}");
+        platform.tenant().delete_subscription("s").unwrap();
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_is_killed_goes_on_where_it_was() {
     // The 51st is answered with "later", which stops all that were not sent yet.
