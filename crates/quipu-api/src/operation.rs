@@ -144,7 +144,7 @@ pub struct ItemBody {
     pub id: u64,
     /// What became of it.
     pub outcome: ItemWord,
-    /// Why it was refused.
+    /// Why it was refused; kept of the first 1,000 of an operation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
 }

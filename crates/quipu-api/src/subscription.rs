@@ -144,6 +144,13 @@ pub enum StandstillBody {
         /// When it is tried next, if that is known.
         until: Option<String>,
     },
+    /// As many of its dead letters are open as may be: nothing is delivered before somebody decides about some.
+    TooManyDeadLetters {
+        /// How many are open.
+        open: u64,
+        /// How many may be.
+        limit: u64,
+    },
     /// Everything was looked at, and nothing that matches is unfinished.
     NoMatchSince {
         /// The newest position that was looked at.

@@ -29,8 +29,8 @@ pub use append::{Append, Appended, NotAppended, Place, Prepared, Published};
 pub use engine::{Engine, is_tenant_name};
 pub use follower::Follower;
 pub use operations::{
-    Item, OPERATION_ITEMS_MAX, OPERATIONS_MAX, OperationInfo, OperationRefusal, OperationState, PREVIEW_MS, Selection,
-    Work,
+    Item, ItemOutcome, OPERATION_ITEMS_MAX, OPERATIONS_ITEMS_MAX, OPERATIONS_MAX, OperationInfo, OperationRefusal,
+    OperationState, PREVIEW_MS, REFUSED_REASONS_MAX, Selection, Work,
 };
 pub use options::{Clock, Options, Random, World};
 pub use quipu_store::{Fault, TornTail};

@@ -20,6 +20,9 @@ pub struct Options {
     pub run_events: usize,
     /// Bytes that may wait to be appended. More is refused as overload: waiting longer would not help anybody.
     pub mailbox_bytes_max: usize,
+    /// Open dead letters of a subscription: with as many it is held back until somebody decides about some. Of those that
+    /// were decided about the newest so many are kept. 100,000 take about 50 MB of memory.
+    pub dead_letters_max: u64,
     /// Threads that decide and sync. They mostly wait for the disk, so twice the cores.
     pub threads: usize,
 }
@@ -33,6 +36,7 @@ impl Default for Options {
             segment_bytes: 256 << 20,
             run_events: 500_000,
             mailbox_bytes_max: 64 << 20,
+            dead_letters_max: 100_000,
             threads: std::thread::available_parallelism().map_or(4, |cores| cores.get() * 2).max(4),
         }
     }

@@ -32,6 +32,8 @@ pub struct Tenant {
     pub(crate) log: Arc<dyn Log>,
     pub(crate) index: Index,
     pub(crate) hasher: TermHasher,
+    /// Tells this log from all others: made with it, and kept by copies and moves of it.
+    pub(crate) log_name: u64,
     torn: Option<TornTail>,
     pub(crate) mailbox: Mutex<Mailbox>,
     pub(crate) decider: Mutex<Fold>,
@@ -138,6 +140,8 @@ impl Tenant {
             log,
             index,
             hasher,
+            // The key of the log itself stays unknown.
+            log_name: (hasher.stream("idempotency keys") >> 64) as u64,
             torn: None,
             mailbox: Mutex::default(),
             durable_position: AtomicU64::new(position),

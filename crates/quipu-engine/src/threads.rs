@@ -32,7 +32,7 @@ pub(crate) struct Threads {
     queue: Mutex<Queue>,
     is_work: Condvar,
     is_stopped: Condvar,
-    /// Something about deliveries is due earlier than when their thread last looked.
+    /// The queue's `is_due_soon` was set.
     is_due: Condvar,
     handles: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -45,19 +45,34 @@ struct Queue {
     maintaining: usize,
     waiting: usize,
     is_stopped: bool,
+    /// Something about deliveries is due earlier than when their thread last looked. It is kept here and not in the
+    /// condition alone, which wakes nobody while that thread is still looking.
+    is_due_soon: bool,
+}
+
+/// How a wait for deliveries ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Waited {
+    InVain,
+    DueSoon,
+    Stopped,
 }
 
 impl Threads {
-    /// Starts `count` threads, one that does the housekeeping for the tenants that `tenants` lists, and one that lets
-    /// their deliveries become due.
-    pub fn start(count: usize, tenants: impl Fn() -> Vec<Arc<Tenant>> + Clone + Send + 'static) -> Arc<Self> {
-        let threads = Arc::new(Self {
+    fn none() -> Self {
+        Self {
             queue: Mutex::default(),
             is_work: Condvar::new(),
             is_stopped: Condvar::new(),
             is_due: Condvar::new(),
             handles: Mutex::default(),
-        });
+        }
+    }
+
+    /// Starts `count` threads, one that does the housekeeping for the tenants that `tenants` lists, and one that lets
+    /// their deliveries become due.
+    pub fn start(count: usize, tenants: impl Fn() -> Vec<Arc<Tenant>> + Clone + Send + 'static) -> Arc<Self> {
+        let threads = Arc::new(Self::none());
         let mut handles = Vec::with_capacity(count + 2);
         for i in 0..count.max(2) {
             let threads = Arc::clone(&threads);
@@ -85,7 +100,21 @@ impl Threads {
 
     /// Says that a delivery is due soon.
     pub fn due_soon(&self) {
+        self.queue.lock().is_due_soon = true;
         self.is_due.notify_one();
+    }
+
+    /// Waits until something is due soon, or was said to be since the last wait; at most so long.
+    fn wait_until_due(&self, wait: Duration) -> Waited {
+        let mut queue = self.queue.lock();
+        if !queue.is_stopped && !queue.is_due_soon {
+            self.is_due.wait_for(&mut queue, wait);
+        }
+        match (queue.is_stopped, std::mem::take(&mut queue.is_due_soon)) {
+            (true, _) => Waited::Stopped,
+            (false, true) => Waited::DueSoon,
+            (false, false) => Waited::InVain,
+        }
     }
 
     fn work(self: &Arc<Self>) {
@@ -200,12 +229,38 @@ fn keep_deliveries(threads: &Weak<Threads>, tenants: &dyn Fn() -> Vec<Arc<Tenant
         let wait = tenants().iter().map(|tenant| tenant.keep_deliveries(is_time)).min().unwrap_or(longest);
         let wait = wait.clamp(SHORTEST_WAIT, longest);
         let Some(threads) = threads.upgrade() else { return };
-        let mut queue = threads.queue.lock();
-        if !queue.is_stopped && threads.is_due.wait_for(&mut queue, wait).timed_out() {
-            waited += wait;
+        match threads.wait_until_due(wait) {
+            Waited::Stopped => return,
+            Waited::DueSoon => {}
+            Waited::InVain => waited += wait,
         }
-        if queue.is_stopped {
-            return;
-        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Instant;
+
+    #[test]
+    fn what_becomes_due_while_nobody_waits_is_not_missed() {
+        let threads = Threads::none();
+        threads.due_soon();
+        let begun = Instant::now();
+        assert_eq!(threads.wait_until_due(Duration::from_secs(60)), Waited::DueSoon);
+        assert!(begun.elapsed() < Duration::from_secs(30));
+        assert_eq!(threads.wait_until_due(Duration::ZERO), Waited::InVain, "it is said once");
+    }
+
+    #[test]
+    fn whoever_waits_is_told_at_once() {
+        let threads = Threads::none();
+        std::thread::scope(|scope| {
+            let waits = scope.spawn(|| threads.wait_until_due(Duration::from_secs(60)));
+            threads.due_soon();
+            assert_eq!(waits.join().unwrap(), Waited::DueSoon);
+            threads.queue.lock().is_stopped = true;
+            assert_eq!(threads.wait_until_due(Duration::from_secs(60)), Waited::Stopped);
+        });
     }
 }

@@ -11,7 +11,7 @@ use quipu_api::{ItemsAnswer, OperationAnswer, OperationsAnswer, PreviewAnswer, P
 use quipu_domain::delivery::RateLimit;
 use quipu_domain::limits::PAGE_EVENTS_DEFAULT;
 use quipu_engine::{
-    DeadLetterFilter, Item, NotDone, OperationInfo, OperationState, PREVIEW_MS, Selection, Tenant, Work,
+    DeadLetterFilter, Item, ItemOutcome, NotDone, OperationInfo, OperationState, PREVIEW_MS, Selection, Tenant, Work,
 };
 
 use crate::deadletter::{body_of, id};
@@ -113,9 +113,9 @@ async fn run_items(app: Arc<App>, request: Request) -> Result<Response, Problem>
 
 fn item(item: Item) -> ItemBody {
     let (outcome, error) = match item.outcome {
-        None => (ItemWord::Waiting, None),
-        Some(Ok(())) => (ItemWord::Done, None),
-        Some(Err(reason)) => (ItemWord::Refused, Some(reason)),
+        ItemOutcome::Waiting => (ItemWord::Waiting, None),
+        ItemOutcome::Done => (ItemWord::Done, None),
+        ItemOutcome::Refused { reason } => (ItemWord::Refused, reason),
     };
     ItemBody { id: item.id, outcome, error }
 }

@@ -51,6 +51,9 @@ fn refused_operation(refusal: &OperationRefusal) -> Problem {
             of(Code::InvalidOperation).with("pointer", "/select").with("limit", *limit)
         }
         OperationRefusal::TooMany { limit } => of(Code::TooManyOperations).with("limit", *limit),
+        OperationRefusal::NoRoom { limit, held } => {
+            of(Code::TooManyOperations).with("limit", *limit).with("held", *held)
+        }
         OperationRefusal::SubscriptionNotFound { name } => {
             // The detail of the engine has the whole name.
             let detail = format!("expected a subscription, found none with the name {}", clip(name));
@@ -111,6 +114,7 @@ mod tests {
             (OperationRefusal::Nothing, Code::InvalidOperation, "pointer"),
             (OperationRefusal::TooManyItems { limit: 1 }, Code::InvalidOperation, "limit"),
             (OperationRefusal::TooMany { limit: 1 }, Code::TooManyOperations, "limit"),
+            (OperationRefusal::NoRoom { limit: 1, held: 1 }, Code::TooManyOperations, "held"),
             (OperationRefusal::SubscriptionNotFound { name: "a".repeat(9_999) }, Code::InvalidOperation, "name"),
             (OperationRefusal::InvalidRate { problem: "no" }, Code::InvalidOperation, "pointer"),
         ] {

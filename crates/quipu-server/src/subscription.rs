@@ -145,8 +145,12 @@ pub(crate) async fn explain(State(app): State<Arc<App>>, request: Request) -> Re
     problem::answer(explained.await)
 }
 
-/// What holds the endpoint back comes before what the deliveries wait for; a pause comes before both.
+/// What holds the endpoint back comes before what the deliveries wait for; a pause and too many dead letters, with which
+/// nothing is tried either, come before both.
 fn held_back(mut answer: ExplainAnswer, standing: Option<&Standing>) -> ExplainAnswer {
+    if matches!(answer.standstill, StandstillBody::TooManyDeadLetters { .. }) {
+        return answer;
+    }
     if let Some((standing, sentence)) = standing.and_then(|standing| Some((standing, standing.sentence()?))) {
         answer.sentence = sentence;
         if answer.standstill != StandstillBody::Paused {
@@ -213,6 +217,7 @@ fn explanation(name: String, explained: Explained) -> ExplainAnswer {
     let sentence = standstill.to_string();
     let standstill = match standstill {
         Standstill::Paused => StandstillBody::Paused,
+        Standstill::TooManyDeadLetters { open, limit } => StandstillBody::TooManyDeadLetters { open, limit },
         Standstill::NoMatchSince { position } => StandstillBody::NoMatchSince { position },
         Standstill::WaitingForAcks { deliveries, count } => {
             let due = |(position, due): (u64, quipu_domain::Timestamp)| DueDelivery { position, due: due.to_string() };

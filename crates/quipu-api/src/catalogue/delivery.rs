@@ -29,7 +29,7 @@ pub(super) const PULL: Operation = Operation {
     example: Example {
         target: "/v1/subscriptions/billing/pull",
         body: Some((MEDIA_JSON, r#"{"max":10,"waitms":30000}"#)),
-        answer: r#"{"deliveries":[{"event":{"specversion":"1.0","id":"1","source":"/shop","type":"order.placed","subject":"order/17","position":1,"streamversion":1,"recordedtime":"2026-01-31T09:30:00.000Z","data":{"total":9}},"delivery":{"position":1,"token":"9a3c51f0e2b46d78","attempt":1,"deadline":"2026-01-31T09:30:30.000Z","idempotencykey":"billing/1","redriven":false}}]}"#,
+        answer: r#"{"deliveries":[{"event":{"specversion":"1.0","id":"1","source":"/shop","type":"order.placed","subject":"order/17","position":1,"streamversion":1,"recordedtime":"2026-01-31T09:30:00.000Z","data":{"total":9}},"delivery":{"position":1,"token":"9a3c51f0e2b46d78","attempt":1,"deadline":"2026-01-31T09:30:30.000Z","idempotencykey":"billing/5be1c04a97f3d268/1","redriven":false}}]}"#,
     },
     command: Some("subscription pull"),
 };

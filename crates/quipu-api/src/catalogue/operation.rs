@@ -31,7 +31,7 @@ pub(super) const PREVIEW: Operation = Operation {
     description: "Counts, exactly, the open dead letters that are selected, by their numbers (`ids`) or as all that match \
         `subscription`, `type` and `fingerprint` (none of them: all), and shows the first of them. Nothing is done before \
         it is confirmed, within 15 minutes; what comes to match later is not touched. An operation has at most 1,000,000 \
-        dead letters; `ratepersecond` holds it back.",
+        dead letters, and all that are previewed or running 4,000,000; `ratepersecond` holds it back.",
     method: Method::Post,
     path: "/v1/operations",
     parameters: &[],
@@ -41,7 +41,7 @@ pub(super) const PREVIEW: Operation = Operation {
     refusals: &[
         &[Code::MalformedJson, Code::InvalidRequest, Code::InvalidOperation, Code::TooManyOperations],
         BODY,
-        &[Code::Overloaded, Code::Internal],
+        &[Code::Overloaded, Code::Unavailable, Code::DiskFull, Code::Internal],
     ],
     example: Example {
         target: "/v1/operations",
@@ -135,9 +135,8 @@ pub(super) const GET: Operation = Operation {
 pub(super) const ITEMS: Operation = Operation {
     name: "operation.items",
     summary: "See what became of each dead letter",
-    description: "Returns a page of the dead letters of an operation in its order: waiting, done, or refused with the \
-        reason. Of more than 1,000 that were refused the first are told apart; the others stand there as done, and are \
-        in the count.",
+    description: "Returns a page of the dead letters of an operation in its order: waiting, done, or refused; with the \
+        reason for the first 1,000 that were refused.",
     method: Method::Get,
     path: "/v1/operations/{id}/items",
     parameters: &[ID, PAGE],

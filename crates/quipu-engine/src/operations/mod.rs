@@ -2,6 +2,9 @@
 //! shows a sample, *confirm* begins it, and then it is *tracked*: progress, what became of each item, cancel. It goes
 //! on after a restart. What an operation does to one item is in `work.rs`; nothing else here knows of dead letters.
 
+mod cancel;
+mod items;
+mod preview;
 mod records;
 mod run;
 mod work;
@@ -11,16 +14,18 @@ use std::collections::BTreeMap;
 use quipu_domain::Timestamp;
 use quipu_domain::delivery::RateLimit;
 
+pub use preview::Selection;
 pub(crate) use records::FoldedOperations;
 pub use records::{OperationState, Work};
-pub use run::Selection;
 
 /// Most items of one operation: 8 bytes each.
 pub const OPERATION_ITEMS_MAX: usize = 1_000_000;
 /// Most operations that are kept: running, previewed and ended ones. The oldest that ended go first.
 pub const OPERATIONS_MAX: usize = 100;
-/// Most items that were refused whose reason is kept.
-pub const REFUSED_ITEMS_MAX: usize = 1_000;
+/// Most items of all operations that are kept together: 32 MB. The oldest that ended go first here, too.
+pub const OPERATIONS_ITEMS_MAX: usize = 4_000_000;
+/// Most refused items of an operation whose reason is kept. That they were refused is known of all.
+pub const REFUSED_REASONS_MAX: usize = 1_000;
 /// How long a preview can be confirmed, milliseconds.
 pub const PREVIEW_MS: i64 = 15 * 60 * 1_000;
 
@@ -54,8 +59,22 @@ pub struct OperationInfo {
 pub struct Item {
     /// The dead letter.
     pub id: u64,
-    /// What became of it; none if it was not its turn yet.
-    pub outcome: Option<Result<(), String>>,
+    /// What became of it.
+    pub outcome: ItemOutcome,
+}
+
+/// What became of an item.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ItemOutcome {
+    /// It was not its turn yet.
+    Waiting,
+    /// It was done.
+    Done,
+    /// Somebody was faster, or what it needs is gone.
+    Refused {
+        /// Why; kept of the first [`REFUSED_REASONS_MAX`].
+        reason: Option<String>,
+    },
 }
 
 /// Why an operation cannot be previewed, confirmed, cancelled or found.
@@ -85,6 +104,13 @@ pub enum OperationRefusal {
         /// How many may be.
         limit: usize,
     },
+    /// All operations together would have more items than are kept.
+    NoRoom {
+        /// How many are.
+        limit: usize,
+        /// How many those have that are previewed or running.
+        held: usize,
+    },
     /// The subscription that it sends to does not exist.
     SubscriptionNotFound {
         /// Its name.
@@ -112,6 +138,11 @@ impl std::fmt::Display for OperationRefusal {
             Self::TooMany { limit } => {
                 write!(f, "expected at most {limit} operations that are previewed or running; confirm or cancel some")
             }
+            Self::NoRoom { limit, held } => write!(
+                f,
+                "expected at most {limit} items in all operations that are previewed or running, which have {held} already; \
+                 cancel a preview or wait for one to end"
+            ),
             Self::SubscriptionNotFound { name } => {
                 write!(f, "expected a subscription, found none with the name {name}")
             }
@@ -128,4 +159,6 @@ pub(crate) struct Operations {
     all: BTreeMap<u64, run::Operation>,
     /// The largest number given so far.
     last: u64,
+    /// Numbers up to here are given by this process and, whatever happens to it, by no later one.
+    reserved: u64,
 }

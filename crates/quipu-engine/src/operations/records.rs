@@ -7,7 +7,8 @@ use quipu_domain::delivery::RateLimit;
 use quipu_store::{Record, RecordKind};
 use serde::{Deserialize, Serialize};
 
-use super::{OPERATIONS_MAX, REFUSED_ITEMS_MAX};
+use super::items::{ItemRefusal, Items, Refused};
+use super::{OPERATIONS_ITEMS_MAX, OPERATIONS_MAX};
 
 /// What an operation does to each item.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,24 +50,17 @@ impl std::fmt::Display for OperationState {
     }
 }
 
-/// An item that could not be done.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ItemRefusal {
-    /// Which.
-    pub id: u64,
-    /// Why.
-    pub reason: String,
-}
-
 /// A record of an operation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) enum OperationRecord {
     /// It was confirmed.
-    Begun { id: u64, work: Work, rate: Option<RateLimit>, items: Vec<u64>, time: Timestamp },
+    Begun { id: u64, work: Work, rate: Option<RateLimit>, items: Items, time: Timestamp },
     /// Items up to here were looked at, and these were refused since the last time.
     Advanced { id: u64, done: u64, refused: Vec<ItemRefusal> },
     /// Every item was looked at, or it was cancelled.
     Ended { id: u64, is_cancelled: bool, time: Timestamp },
+    /// Numbers up to here may be those of previews, which are not written down.
+    Reserved { to: u64 },
 }
 
 /// An operation as the log has it.
@@ -74,12 +68,10 @@ pub(crate) enum OperationRecord {
 pub(crate) struct FoldedOperation {
     pub work: Work,
     pub rate: Option<RateLimit>,
-    pub items: Vec<u64>,
+    pub items: Items,
     pub time: Timestamp,
     pub done: u64,
-    /// How many were refused, and the first of them.
-    pub refused: u64,
-    pub refusals: Vec<ItemRefusal>,
+    pub refused: Refused,
     pub ended: Option<(bool, Timestamp)>,
 }
 
@@ -87,7 +79,7 @@ pub(crate) struct FoldedOperation {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct FoldedOperations {
     pub operations: BTreeMap<u64, FoldedOperation>,
-    /// The largest number given so far.
+    /// The largest number that may have been given so far.
     pub last: u64,
 }
 
@@ -98,11 +90,15 @@ impl OperationRecord {
 }
 
 impl FoldedOperation {
-    pub fn advance(&mut self, done: u64, refused: Vec<ItemRefusal>) {
+    /// Nothing of it is done.
+    pub fn new(work: Work, rate: Option<RateLimit>, items: Items, time: Timestamp) -> Self {
+        Self { work, rate, items, time, done: 0, refused: Refused::default(), ended: None }
+    }
+
+    /// Items up to here were looked at, and these of them were refused.
+    pub fn advance(&mut self, done: u64, refused: impl IntoIterator<Item = ItemRefusal>) {
         self.done = done;
-        self.refused += refused.len() as u64;
-        let room = REFUSED_ITEMS_MAX.saturating_sub(self.refusals.len());
-        self.refusals.extend(refused.into_iter().take(room));
+        refused.into_iter().for_each(|refusal| self.refused.add(refusal));
     }
 }
 
@@ -112,9 +108,7 @@ impl FoldedOperations {
         match postcard::from_bytes(body).ok()? {
             OperationRecord::Begun { id, work, rate, items, time } => {
                 self.last = self.last.max(id);
-                let (refusals, ended) = (Vec::new(), None);
-                let operation = FoldedOperation { work, rate, items, time, done: 0, refused: 0, refusals, ended };
-                self.operations.insert(id, operation);
+                self.operations.insert(id, FoldedOperation::new(work, rate, items, time));
                 self.forget_oldest();
             }
             OperationRecord::Advanced { id, done, refused } => {
@@ -127,13 +121,15 @@ impl FoldedOperations {
                     operation.ended = Some((is_cancelled, time));
                 }
             }
+            OperationRecord::Reserved { to } => self.last = self.last.max(to),
         }
         Some(())
     }
 
-    /// Drops ended ones, the oldest first, until there are as many as may be.
+    /// Drops ended ones, the oldest first, until there are as many as may be and have as many items.
     fn forget_oldest(&mut self) {
-        while self.operations.len() > OPERATIONS_MAX {
+        let items = |all: &BTreeMap<u64, FoldedOperation>| all.values().map(|one| one.items.len()).sum::<usize>();
+        while self.operations.len() > OPERATIONS_MAX || items(&self.operations) > OPERATIONS_ITEMS_MAX {
             let ended = self.operations.iter().find(|(_, operation)| operation.ended.is_some());
             let Some(id) = ended.map(|(id, _)| *id) else { return };
             self.operations.remove(&id);
@@ -155,7 +151,9 @@ mod tests {
 
     fn begun(id: u64) -> Vec<u8> {
         let work = Work::Discard { reason: "a test".into() };
-        OperationRecord::Begun { id, work, rate: None, items: vec![7, 9], time: Timestamp(1) }.record().body
+        OperationRecord::Begun { id, work, rate: None, items: [7, 9].into_iter().collect(), time: Timestamp(1) }
+            .record()
+            .body
     }
 
     #[test]
@@ -172,12 +170,24 @@ mod tests {
     }
 
     #[test]
-    fn reasons_of_refused_items_are_kept_up_to_a_limit_and_all_are_counted() {
+    fn those_that_ended_go_when_all_have_too_many_items_together() {
         let mut folded = FoldedOperations::default();
-        folded.apply(&begun(1)).unwrap();
-        let refused = vec![ItemRefusal { id: 7, reason: "gone".into() }; REFUSED_ITEMS_MAX + 5];
-        folded.apply(&OperationRecord::Advanced { id: 1, done: 2, refused }.record().body).unwrap();
-        let operation = &folded.operations[&1];
-        assert_eq!((operation.refused, operation.refusals.len()), (REFUSED_ITEMS_MAX as u64 + 5, REFUSED_ITEMS_MAX));
+        let work = Work::Discard { reason: "a test".into() };
+        for id in 1..=6u64 {
+            let items = (1..=OPERATIONS_ITEMS_MAX as u64 / 4).collect();
+            let begun = OperationRecord::Begun { id, work: work.clone(), rate: None, items, time: Timestamp(1) };
+            folded.apply(&begun.record().body).unwrap();
+            let ended = OperationRecord::Ended { id, is_cancelled: true, time: Timestamp(2) };
+            folded.apply(&ended.record().body).unwrap();
+        }
+        assert_eq!(folded.operations.keys().copied().collect::<Vec<_>>(), [3, 4, 5, 6]);
+    }
+
+    #[test]
+    fn numbers_that_were_reserved_are_not_given_again() {
+        let mut folded = FoldedOperations::default();
+        folded.apply(&OperationRecord::Reserved { to: 100 }.record().body).unwrap();
+        folded.apply(&begun(7)).unwrap();
+        assert_eq!(FoldedOperations::decode(&folded.encode()).unwrap().last, 100);
     }
 }

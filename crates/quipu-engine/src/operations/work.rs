@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{OperationRefusal, Work};
-use crate::subscriptions::NotDone;
+use crate::subscriptions::{DecidedBy, NotDone, SubscriptionRefusal};
 use crate::tenant::Tenant;
 
 impl Tenant {
@@ -17,11 +17,21 @@ impl Tenant {
         }
     }
 
-    /// Does it to one item. What it changes is durable with the next commit of progress.
-    pub(super) fn work_on(self: &Arc<Self>, work: &Work, id: u64) -> Result<(), NotDone> {
-        match work {
-            Work::Redrive { to } => self.begin_redrive(id, to.as_deref()),
-            Work::Discard { reason } => self.begin_discard(id, reason),
+    /// Does it to one item. What it changes is durable with the next commit of progress. What the operation decided before
+    /// a crash, and had not noted, is done.
+    pub(super) fn work_on(self: &Arc<Self>, operation: u64, work: &Work, id: u64) -> Result<(), NotDone> {
+        let by = DecidedBy::Operation(operation);
+        let done = match work {
+            Work::Redrive { to } => self.begin_redrive(id, to.as_deref(), by),
+            Work::Discard { reason } => self.begin_discard(id, reason, by),
+        };
+        match done {
+            Err(NotDone::Refused(SubscriptionRefusal::DeadLetterDecided { .. }))
+                if self.dead_letter_line(id).is_ok_and(|line| line.decided_by == by) =>
+            {
+                Ok(())
+            }
+            done => done,
         }
     }
 }

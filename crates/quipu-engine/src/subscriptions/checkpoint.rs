@@ -1,17 +1,19 @@
 //! Writing down what consumers did: dead letters, and how far every subscription is, in one commit.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use parking_lot::MutexGuard;
 use quipu_domain::Timestamp;
 use quipu_domain::delivery::{DeliveryId, GivenUp};
 use quipu_store::{Fault, Record};
 
-use super::CHECKPOINT_MS;
 use super::outcome::OutcomeWord;
-use super::records::{DeadLetter, DeadLetterState, Decided, progress_record};
+use super::records::{DeadLetter, DeadLetterState, Decided, DecidedBy, progress_record};
 use super::running::{Inner, Running};
+use super::{CHECKPOINT_MS, Unsent};
 use crate::tenant::Tenant;
 
 /// How far a scan that found nothing may be ahead of what is written down, events: looked at once more after a crash.
@@ -75,28 +77,37 @@ impl Tenant {
     /// # Errors
     /// The log took nothing; what was to be written is kept for the next time.
     pub fn checkpoint_deliveries(self: &Arc<Self>) -> Result<bool, Fault> {
+        self.write_progress(&mut self.hold_progress())
+    }
+
+    /// Nobody else writes progress down until this is dropped.
+    pub(crate) fn hold_progress(&self) -> MutexGuard<'_, Unsent> {
+        self.subscriptions.changing.lock()
+    }
+
+    /// As [`Tenant::checkpoint_deliveries`].
+    pub(crate) fn write_progress(self: &Arc<Self>, unsent: &mut Unsent) -> Result<bool, Fault> {
         let subscriptions = &self.subscriptions;
-        let mut changing = subscriptions.changing.lock();
-        // Taken first and written last: what an operation has done is in the log before it says so.
-        let operations = self.operations.lock().take_records(self.world.clock.now());
+        // Looked at first and written last: what an operation has done is in the log before it says so.
+        let looked_at = self.operations.lock().looked_at();
         let mut outcome = Ok(());
         for running in subscriptions.all() {
             match self.progress_of(&running) {
-                Ok(records) => changing.push(records),
+                Ok(records) => unsent.push(records),
                 Err(fault) => outcome = Err(fault),
             }
         }
-        changing.push(std::mem::take(&mut *subscriptions.drafts.lock()));
-        match outcome {
-            Ok(()) => changing.push(operations),
-            Err(_) => subscriptions.drafts.lock().extend(operations),
+        unsent.push(std::mem::take(&mut *subscriptions.drafts.lock()));
+        if outcome.is_ok() {
+            unsent.push(self.operations.lock().take_records(&looked_at, self.world.clock.now()));
         }
         let expired = self.too_old();
         if !expired.is_empty() {
-            changing.push(vec![Decided { ids: expired, outcome: DeadLetterState::Expired }.record()]);
+            let (outcome, by) = (DeadLetterState::Expired, DecidedBy::Somebody);
+            unsent.push(vec![Decided { ids: expired, outcome, by }.record()]);
         }
-        let is_something = !changing.0.is_empty();
-        self.write_unsent(&mut changing)?;
+        let is_something = !unsent.0.is_empty();
+        self.write_unsent(unsent)?;
         if outcome.is_ok() {
             self.operations.lock().records_written();
         }
@@ -172,8 +183,8 @@ impl Tenant {
         })
     }
 
-    /// Dead letters that were kept as long as their subscription says. Those of a deleted one are kept as long as by
-    /// default.
+    /// Dead letters that were kept as long as their subscription says, and of those that were decided about the oldest, if
+    /// there are more than may be. Those of a deleted one are kept as long as by default.
     fn too_old(&self) -> Vec<u64> {
         let now = self.world.clock.now();
         if now.0 < self.subscriptions.retention_due.load(Ordering::Relaxed) {
@@ -183,11 +194,18 @@ impl Tenant {
         let running = self.subscriptions.running.read();
         let default = quipu_domain::DeadLetterPolicy::default().retention_ms;
         let letters = self.subscriptions.dead_letters.read();
+        let max = self.options.dead_letters_max;
+        let surplus = letters.counts().map(|(name, count)| (name, count.decided.saturating_sub(max)));
+        let mut surplus: HashMap<&str, u64> = surplus.filter(|(_, count)| *count > 0).collect();
         // The oldest come first: whoever is younger than the default may still have a shorter time, so all are asked.
         let is_too_old = |letter: &super::DeadLetterLine| {
             let policy = running.get(&letter.subscription).map(|running| running.compiled());
             let kept_ms = policy.map_or(default, |compiled| compiled.definition.dead_letter.retention_ms);
             letter.time.plus_ms(kept_ms as i64) <= now && !(letter.parks_key && letter.state == DeadLetterState::Open)
+        };
+        let mut is_surplus = |letter: &super::DeadLetterLine| {
+            let left = surplus.get_mut(letter.subscription.as_str()).filter(|_| letter.state != DeadLetterState::Open);
+            left.filter(|left| **left > 0).map(|left| *left -= 1).is_some()
         };
         // The edited event of a copy is in its dead letter: it stays until it is delivered.
         let is_needed = |letter: &super::DeadLetterLine| {
@@ -195,30 +213,12 @@ impl Tenant {
             let running = running.get(&letter.subscription).filter(|_| letter.copy_of.is_some());
             running.is_some_and(|running| running.inner.lock().deliveries.get(id).is_some())
         };
-        let due = letters.values().filter(|letter| is_too_old(letter) && !is_needed(letter));
+        let due = letters.iter().filter(|letter| !is_needed(letter) && (is_surplus(letter) || is_too_old(letter)));
         let due: Vec<u64> = due.take(EXPIRED_MAX).map(|letter| letter.id).collect();
         if due.len() == EXPIRED_MAX {
             // There may be more: they go the next time.
             self.subscriptions.retention_due.store(now.0, Ordering::Relaxed);
         }
         due
-    }
-
-    /// Shows readers the dead letters that are durable now. The caller has `changing`, so that nobody writes others.
-    pub(super) fn show_dead_letters(&self) {
-        let mut fold = self.decider.lock();
-        let changed = std::mem::take(&mut fold.subscriptions.changed);
-        let changed: Vec<_> =
-            changed.into_iter().map(|id| (id, fold.subscriptions.dead_letters.get(&id).cloned())).collect();
-        drop(fold);
-        let (mut claimed, mut copies) = (self.subscriptions.claimed.lock(), self.subscriptions.copies.lock());
-        let mut shown = self.subscriptions.dead_letters.write();
-        for (id, line) in changed {
-            (_, _) = (claimed.remove(&id), copies.remove(&id));
-            match line {
-                Some(line) => _ = shown.insert(id, line),
-                None => _ = shown.remove(&id),
-            }
-        }
     }
 }

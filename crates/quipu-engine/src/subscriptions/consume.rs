@@ -32,6 +32,8 @@ pub struct Handed {
     pub recorded: Recorded,
     /// What the subscription's transformation made of it, if it has one.
     pub transformed: Option<Transformed>,
+    /// The tenant's log, as keys name it.
+    pub log: u64,
     /// The edited copy that is delivered instead, if it is one.
     pub edited: Option<Box<serde_json::value::RawValue>>,
 }
@@ -50,7 +52,7 @@ impl Handed {
 
     /// See [`DeliveryId::idempotency_key`].
     pub fn idempotency_key(&self, subscription: &str) -> String {
-        self.id.idempotency_key(subscription, self.edited.is_some())
+        self.id.idempotency_key(subscription, self.log, self.edited.is_some())
     }
 }
 
@@ -118,11 +120,13 @@ impl Tenant {
         self.route_unless_busy()?;
         loop {
             let compiled;
+            // Looked at before the deliveries are locked: whoever looks for old dead letters locks in that order.
+            let is_full = self.too_many_dead_letters(name).is_some();
             let (taken, due, is_behind) = {
                 let mut inner = running.inner.lock();
                 // In each turn: it may have been changed since the last one.
                 compiled = running.compiled();
-                if compiled.definition.paused {
+                if compiled.definition.paused || is_full {
                     return Ok(Vec::new());
                 }
                 let is_behind = self.fill(&compiled, &mut inner)?;
@@ -268,7 +272,8 @@ impl Tenant {
                 0 => None,
                 letter => self.edited_copy(&running.name, letter)?,
             };
-            handed.push(Handed { id, token, attempt, deadline, key, recorded, transformed: None, edited });
+            let log = self.log_name;
+            handed.push(Handed { id, token, attempt, deadline, key, recorded, transformed: None, log, edited });
         }
         Ok(handed)
     }
@@ -332,6 +337,7 @@ impl Tenant {
     /// What became due: deadlines that are over, and retries.
     pub(super) fn tick(&self, running: &Running, now: Timestamp) {
         let compiled = running.compiled();
+        let is_held = compiled.definition.paused || self.too_many_dead_letters(&running.name).is_some();
         let is_available = {
             let mut inner = running.inner.lock();
             let moment = Moment { rules: &compiled.rules, now, chance: self.subscriptions.chance() };
@@ -351,7 +357,8 @@ impl Tenant {
                     inner.given_up.push_back((id, given_up));
                 }
             }
-            inner.deliveries.is_available(&compiled.rules) || may_go_on
+            // Whoever waits is woken in vain if it could be handed nothing all the same.
+            !is_held && (inner.may_hand_out(&compiled, now) || may_go_on)
         };
         if is_available {
             running.wake();

@@ -9,7 +9,7 @@ use quipu_domain::delivery::Reason;
 use quipu_store::{Fault, RecordKind};
 use serde_json::value::RawValue;
 
-use super::records::{DeadLetter, DeadLetterLine, DeadLetterState, Decided};
+use super::records::{DeadLetter, DeadLetterLine, DeadLetterState, Decided, DecidedBy};
 use super::refusal::{NotDone, SubscriptionRefusal};
 use crate::tenant::Tenant;
 
@@ -58,14 +58,14 @@ impl Tenant {
     /// Dead letters that match, by number, from `from` on, at most `limit`.
     pub fn dead_letters(&self, filter: &DeadLetterFilter, from: u64, limit: usize) -> Vec<Arc<DeadLetterLine>> {
         let letters = self.subscriptions.dead_letters.read();
-        letters.range(from..).map(|(_, line)| line).filter(|line| filter.matches(line)).take(limit).cloned().collect()
+        letters.range(from..).filter(|line| filter.matches(line)).take(limit).cloned().collect()
     }
 
     /// Dead letters that match, grouped by subscription, type and kind of failure; the largest group first.
     pub fn dead_letter_groups(&self, filter: &DeadLetterFilter) -> Vec<DeadLetterGroup> {
         let mut groups: BTreeMap<(&str, &str, &str), DeadLetterGroup> = BTreeMap::new();
         let letters = self.subscriptions.dead_letters.read();
-        for line in letters.values().filter(|line| filter.matches(line)) {
+        for line in letters.iter().filter(|line| filter.matches(line)) {
             let key = (line.subscription.as_str(), line.kind.as_str(), line.fingerprint.as_str());
             let group = groups.entry(key).or_insert_with(|| DeadLetterGroup {
                 subscription: line.subscription.clone(),
@@ -83,17 +83,8 @@ impl Tenant {
         groups
     }
 
-    pub(super) fn open_dead_letters(&self) -> BTreeMap<String, u64> {
-        let mut open = BTreeMap::new();
-        let letters = self.subscriptions.dead_letters.read();
-        for line in letters.values().filter(|line| line.state == DeadLetterState::Open) {
-            *open.entry(line.subscription.clone()).or_default() += 1;
-        }
-        open
-    }
-
     pub(crate) fn dead_letter_line(&self, id: u64) -> Result<Arc<DeadLetterLine>, SubscriptionRefusal> {
-        let line = self.subscriptions.dead_letters.read().get(&id).cloned();
+        let line = self.subscriptions.dead_letters.read().get(id).cloned();
         line.ok_or(SubscriptionRefusal::DeadLetterNotFound { id })
     }
 
@@ -139,12 +130,16 @@ impl Tenant {
     /// # Errors
     /// [`SubscriptionRefusal`]: there is no such dead letter or subscription, or it was decided about before.
     pub fn redrive(self: &Arc<Self>, id: u64, to: Option<&str>) -> Result<(), NotDone> {
-        self.begin_redrive(id, to)?;
+        self.begin_redrive(id, to, DecidedBy::Somebody)?;
         self.decided()
     }
 
     /// As [`Tenant::redrive`]; durable with the next commit of progress.
-    pub(crate) fn begin_redrive(&self, id: u64, to: Option<&str>) -> Result<(), NotDone> {
+    ///
+    /// The key of one that parks it and is redriven elsewhere goes on when the decision is durable, not before: another
+    /// subscription's progress may be in another commit, and after a crash between them the key has to be held by what
+    /// nobody has decided about. If it is not let go before the crash, opening does it.
+    pub(crate) fn begin_redrive(&self, id: u64, to: Option<&str>, by: DecidedBy) -> Result<(), NotDone> {
         let line = self.dead_letter_line(id)?;
         let to = to.unwrap_or(&line.subscription);
         let running = self.running(to)?;
@@ -158,14 +153,7 @@ impl Tenant {
             if !(is_own && line.parks_key && inner.deliveries.unpark(parked, id)) {
                 inner.deliveries.redrive(line.position, id);
             }
-            inner.drafts.push(Decided { ids: vec![id], outcome }.record());
-        }
-        if to != line.subscription
-            && let Ok(own) = self.running(&line.subscription)
-        {
-            // It is looked after elsewhere: its key goes on.
-            own.inner.lock().deliveries.drop_parked(parked, id);
-            own.wake();
+            inner.drafts.push(Decided { ids: vec![id], outcome, by }.record());
         }
         running.wake();
         Ok(())
@@ -199,7 +187,9 @@ impl Tenant {
             let mut inner = running.inner.lock();
             self.subscriptions.copies.lock().insert(copy, letter.clone());
             inner.deliveries.redrive(line.position, copy);
-            inner.drafts.extend([letter.record(), Decided { ids: vec![id, copy], outcome }.record()]);
+            inner
+                .drafts
+                .extend([letter.record(), Decided { ids: vec![id, copy], outcome, by: DecidedBy::Somebody }.record()]);
             inner.deliveries.drop_parked(line.parked(), id);
         }
         self.decided()?;
@@ -212,15 +202,15 @@ impl Tenant {
     /// # Errors
     /// As [`Tenant::redrive`].
     pub fn discard(self: &Arc<Self>, id: u64, reason: &str) -> Result<(), NotDone> {
-        self.begin_discard(id, reason)?;
+        self.begin_discard(id, reason, DecidedBy::Somebody)?;
         self.decided()
     }
 
     /// As [`Tenant::discard`]; durable with the next commit of progress.
-    pub(crate) fn begin_discard(&self, id: u64, reason: &str) -> Result<(), NotDone> {
+    pub(crate) fn begin_discard(&self, id: u64, reason: &str, by: DecidedBy) -> Result<(), NotDone> {
         let line = self.claim(id)?;
         let outcome = DeadLetterState::Discarded { reason: reason.to_owned(), time: self.world.clock.now() };
-        let decided = Decided { ids: vec![id], outcome }.record();
+        let decided = Decided { ids: vec![id], outcome, by }.record();
         match self.running(&line.subscription) {
             Ok(running) => {
                 {

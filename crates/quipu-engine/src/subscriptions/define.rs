@@ -1,6 +1,5 @@
 //! Making, changing and deleting subscriptions, and moving where they are.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 
@@ -212,8 +211,7 @@ impl Tenant {
 
     /// Every subscription, by name.
     pub fn subscriptions(&self) -> Vec<SubscriptionInfo> {
-        let open = self.open_dead_letters();
-        self.subscriptions.all().iter().map(|running| info(running, &open)).collect()
+        self.subscriptions.all().iter().map(|running| self.info(running)).collect()
     }
 
     /// How one subscription is defined, without looking at where it is.
@@ -229,8 +227,20 @@ impl Tenant {
     /// # Errors
     /// [`SubscriptionRefusal::NotFound`].
     pub fn subscription(&self, name: &str) -> Result<SubscriptionInfo, SubscriptionRefusal> {
-        let running = self.running(name)?;
-        Ok(info(&running, &self.open_dead_letters()))
+        Ok(self.info(self.running(name)?.as_ref()))
+    }
+
+    fn info(&self, running: &Running) -> SubscriptionInfo {
+        let dead_letters = self.subscriptions.dead_letters.read().count(&running.name).open;
+        let inner = running.inner.lock();
+        SubscriptionInfo {
+            name: running.name.to_string(),
+            definition: Arc::clone(&running.compiled().definition),
+            scan: inner.deliveries.scan(),
+            summary: inner.deliveries.summary(),
+            counts: inner.counts,
+            dead_letters,
+        }
     }
 
     /// Calls `woken` whenever there may be something to hand out, until the guard is dropped. It must be quick.
@@ -316,16 +326,4 @@ impl Tenant {
 fn unpaused(definition: &Subscription) -> String {
     let definition = Subscription { paused: false, paused_reason: None, ..definition.clone() };
     serde_json::to_string(&definition).expect("it is plain data")
-}
-
-fn info(running: &Running, open: &BTreeMap<String, u64>) -> SubscriptionInfo {
-    let inner = running.inner.lock();
-    SubscriptionInfo {
-        name: running.name.to_string(),
-        definition: Arc::clone(&running.compiled().definition),
-        scan: inner.deliveries.scan(),
-        summary: inner.deliveries.summary(),
-        counts: inner.counts,
-        dead_letters: open.get(running.name.as_ref()).copied().unwrap_or(0),
-    }
 }

@@ -18,6 +18,13 @@ const NAMED_MAX: usize = 10;
 pub enum Standstill {
     /// Somebody paused it.
     Paused,
+    /// As many of its dead letters are open as may be: nothing is delivered before somebody decides about some.
+    TooManyDeadLetters {
+        /// How many are open.
+        open: u64,
+        /// How many may be.
+        limit: u64,
+    },
     /// Nothing waits: no event that was looked at is unfinished, and all were looked at.
     NoMatchSince {
         /// The newest position that was looked at.
@@ -97,9 +104,13 @@ impl Tenant {
         let running = self.running(name)?;
         self.route()?;
         let now = self.world.clock.now();
+        let open = self.too_many_dead_letters(name);
         let mut inner = running.inner.lock();
         let (unseen, oldest) = self.unseen(&inner);
-        let standstill = standstill(&running, &mut inner, unseen, now);
+        let standstill = match open.filter(|_| !running.compiled().definition.paused) {
+            Some(open) => Standstill::TooManyDeadLetters { open, limit: self.options.dead_letters_max },
+            None => standstill(&running, &mut inner, unseen, now),
+        };
         let unfinished = inner.deliveries.iter().count() + inner.queue.len();
         // What waits behind a blocked key is not finished either.
         let unfinished = inner.deliveries.waiting_behind().map(|behind| (unfinished + behind) as u64);
@@ -187,6 +198,10 @@ impl std::fmt::Display for Standstill {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Paused => f.write_str("It is paused; resume it."),
+            Self::TooManyDeadLetters { open, limit } => write!(
+                f,
+                "{open} of its dead letters are open, and at most {limit} may be; redrive or discard some, and it goes on."
+            ),
             Self::NoMatchSince { position } => {
                 write!(
                     f,

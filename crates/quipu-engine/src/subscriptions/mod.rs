@@ -11,6 +11,7 @@ mod define;
 mod explain;
 mod fill;
 mod key;
+mod letters;
 mod outcome;
 mod pace;
 mod records;
@@ -37,9 +38,10 @@ pub use refusal::{NotDone, SubscriptionRefusal};
 pub use running::Counts;
 pub use watch::DefinitionGuard;
 
-pub(crate) use records::FoldedSubscriptions;
+pub(crate) use records::{DecidedBy, FoldedSubscriptions};
 pub(crate) use running::{Compiled, Running};
 
+use letters::Letters;
 use router::Router;
 
 /// How long acknowledgements and attempts may be in memory only, milliseconds.
@@ -58,7 +60,7 @@ pub(crate) struct Subscriptions {
     /// How many the router feeds.
     attached: AtomicUsize,
     /// Those that are durable.
-    dead_letters: RwLock<BTreeMap<u64, Arc<DeadLetterLine>>>,
+    dead_letters: RwLock<Letters>,
     last_dead_letter: AtomicU64,
     /// Dead letters that were decided about, and are shown as such when that is durable.
     claimed: Mutex<HashSet<u64>>,
@@ -79,7 +81,7 @@ pub(crate) struct Subscriptions {
 
 /// Records of progress that the log did not take yet, commit by commit.
 #[derive(Default)]
-struct Unsent(VecDeque<Vec<Record>>);
+pub(crate) struct Unsent(VecDeque<Vec<Record>>);
 
 impl Unsent {
     /// Adds what belongs together: to the last commit, unless that has enough.
@@ -117,7 +119,7 @@ impl Subscriptions {
             router: Mutex::new(router),
             routed_to: AtomicU64::new(position),
             attached: AtomicUsize::new(0),
-            dead_letters: RwLock::new(folded.dead_letters.clone()),
+            dead_letters: RwLock::new(Letters::new(&folded.dead_letters)),
             last_dead_letter: AtomicU64::new(folded.last_dead_letter),
             changing: Mutex::default(),
             claimed: Mutex::default(),

@@ -107,7 +107,8 @@ impl Tenant {
             "event": { "id": event.id(), "source": event.source(), "type": event.kind(), "subject": event.subject() },
         });
         // The same delivery may fail twice within a moment.
-        let id = format!("{}-{:016x}", outcome.id.idempotency_key(name, false), self.subscriptions.token());
+        let id =
+            format!("{}-{:016x}", outcome.id.idempotency_key(name, self.log_name, false), self.subscriptions.token());
         let kind = format!("{TYPE_PREFIX}{}", outcome.word.as_str());
         let built = Event::builder(id, "/quipu/deliveries", kind)
             .subject(format!("subscription/{name}"))

@@ -65,6 +65,19 @@ pub struct DeadLetter {
 pub(crate) struct Decided {
     pub ids: Vec<u64>,
     pub outcome: DeadLetterState,
+    #[serde(default)]
+    pub by: DecidedBy,
+}
+
+/// Who decided about a dead letter.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum DecidedBy {
+    /// Somebody, or its time was over.
+    #[default]
+    Somebody,
+    /// The operation of this number.
+    Operation(u64),
 }
 
 /// What became of a dead letter.
@@ -118,6 +131,7 @@ pub struct DeadLetterLine {
     pub copy_of: Option<u64>,
     /// What became of it.
     pub state: DeadLetterState,
+    pub(crate) decided_by: DecidedBy,
     /// Where the whole of it is in the log; 0 while it is written.
     pub(crate) locator: Locator,
 }
@@ -171,6 +185,7 @@ impl DeadLetter {
             parks_key: self.parks_key,
             copy_of: self.copy_of,
             state: DeadLetterState::Open,
+            decided_by: DecidedBy::Somebody,
             locator,
         }
     }
@@ -238,7 +253,7 @@ impl FoldedSubscriptions {
             }
             RecordKind::DeadLetterOutcome => {
                 let decided: Decided = serde_json::from_slice(body).ok()?;
-                decided.ids.iter().for_each(|id| self.decide(*id, &decided.outcome));
+                decided.ids.iter().for_each(|id| self.decide(*id, &decided));
             }
             RecordKind::Event | RecordKind::Genesis | RecordKind::Checkpoint | RecordKind::Operation => {}
         }
@@ -258,12 +273,13 @@ impl FoldedSubscriptions {
         self.subscriptions.insert(defined.name, FoldedSubscription { definition, saved });
     }
 
-    fn decide(&mut self, id: u64, outcome: &DeadLetterState) {
+    fn decide(&mut self, id: u64, decided: &Decided) {
         self.changed.push(id);
-        if *outcome == DeadLetterState::Expired {
+        if decided.outcome == DeadLetterState::Expired {
             self.dead_letters.remove(&id);
         } else if let Some(line) = self.dead_letters.get_mut(&id) {
-            Arc::make_mut(line).state = outcome.clone();
+            let line = Arc::make_mut(line);
+            (line.state, line.decided_by) = (decided.outcome.clone(), decided.by);
         }
     }
 
@@ -348,7 +364,7 @@ mod tests {
         };
         apply(letter.record());
         apply(DeadLetter { id: 4, ..letter.clone() }.record());
-        apply(Decided { ids: vec![3], outcome: DeadLetterState::Expired }.record());
+        apply(Decided { ids: vec![3], outcome: DeadLetterState::Expired, by: DecidedBy::Somebody }.record());
         folded.place(&DeadLetter { id: 4, ..letter }.record().body, 99);
         let read = FoldedSubscriptions::decode(&folded.encode()).unwrap();
         assert_eq!(read.subscriptions.keys().collect::<Vec<_>>(), ["a"]);

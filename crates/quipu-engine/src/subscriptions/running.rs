@@ -11,7 +11,7 @@ use quipu_store::{Record, TermHasher};
 use super::key::{KeyOf, expiry};
 use super::outcome::{Outcome, OutcomeWord, Outcomes};
 use super::pace::Pace;
-use super::records::{DeadLetterLine, DeadLetterState};
+use super::records::DeadLetterLine;
 use super::refusal::SubscriptionRefusal;
 use crate::transform::Transformer;
 
@@ -138,11 +138,7 @@ impl Running {
     /// After a crash: lets keys go on that are parked by a dead letter that was discarded, redriven elsewhere, or is gone.
     pub fn let_decided_keys_go(&self, letters: &BTreeMap<u64, Arc<DeadLetterLine>>) {
         let mut inner = self.inner.lock();
-        let is_over = |letter: &u64| match letters.get(letter).map(|line| &line.state) {
-            Some(DeadLetterState::Open) => false,
-            Some(DeadLetterState::Redriven { to, .. }) => to.as_str() != &*self.name,
-            Some(DeadLetterState::Discarded { .. } | DeadLetterState::Expired) | None => true,
-        };
+        let is_over = |letter: &u64| letters.get(letter).is_none_or(|line| line.lets_key_go());
         let parked = inner.deliveries.iter().filter_map(|(id, delivery)| match delivery.phase {
             Phase::Parked { dead_letter } => Some((id, dead_letter)),
             _ => None,
@@ -169,6 +165,12 @@ impl Inner {
         let rate = compiled.definition.rate_limit.filter(|_| is_available).and_then(|limit| self.bucket.next(limit));
         // Whoever waits for the rate limit was told when its time came.
         self.deliveries.next_due().into_iter().chain(rate.filter(|rate| *rate > now)).min()
+    }
+
+    /// Whether somebody who asks is handed something now, as far as is known.
+    pub fn may_hand_out(&self, compiled: &Compiled, now: Timestamp) -> bool {
+        let next = compiled.definition.rate_limit.and_then(|limit| self.bucket.next(limit));
+        self.deliveries.is_available(&compiled.rules) && next.is_none_or(|next| next <= now)
     }
 
     /// From now on it reads the log itself, until it has caught up.

@@ -5,6 +5,7 @@
 
 mod append;
 mod damage;
+mod dead_letters;
 mod maintain;
 mod offline;
 mod operations;

@@ -1,11 +1,12 @@
 //! Operations: previewed exactly, begun when confirmed, tracked item by item, and gone on with after a restart.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use quipu_domain::delivery::{Failure, RateLimit};
 use quipu_engine::{
-    Answer, DeadLetterFilter, DeadLetterState, NotDone, OperationRefusal, OperationState, Selection, Tenant, Work,
+    Answer, DeadLetterFilter, DeadLetterState, ItemOutcome, NotDone, OperationRefusal, OperationState,
+    REFUSED_REASONS_MAX, Selection, Tenant, Work,
 };
 use tempfile::TempDir;
 
@@ -22,7 +23,7 @@ impl World {
     fn with_dead_letters(count: u64) -> Self {
         let mut world = Self { folder: TempDir::new().unwrap(), clock: Arc::default(), tenant: None };
         world.reopen();
-        let definition = serde_json::from_str(r#"{"retry":{"maxattempts":1}}"#).unwrap();
+        let definition = serde_json::from_str(r#"{"retry":{"maxattempts":1},"maxinflight":10000}"#).unwrap();
         world.tenant().create_subscription("s", definition).unwrap();
         let kinds = ["t.even", "t.odd"];
         let events: Vec<_> =
@@ -79,8 +80,9 @@ fn what_was_previewed_is_done_when_it_is_confirmed_and_nothing_before() {
     assert_eq!((done.state, done.done, done.refused), (OperationState::Finished, 5, 1));
     assert_eq!(world.redriven(), sample[1..].iter().map(|line| line.id).collect::<Vec<_>>());
     let items = world.tenant().operation_items(info.id, 0, 2).unwrap();
-    assert!(matches!(&items[0].outcome, Some(Err(reason)) if reason.contains("before")), "{items:?}");
-    assert_eq!(items[1].outcome, Some(Ok(())));
+    let ItemOutcome::Refused { reason: Some(reason) } = &items[0].outcome else { panic!("{items:?}") };
+    assert!(reason.contains("before"), "{reason}");
+    assert_eq!(items[1].outcome, ItemOutcome::Done);
 }
 
 #[test]
@@ -139,8 +141,14 @@ fn one_that_is_cancelled_leaves_the_rest_alone() {
 #[test]
 fn what_makes_no_sense_is_refused() {
     let world = World::with_dead_letters(2);
-    let preview =
-        |work, selection: &Selection, rate| world.tenant().preview_operation(work, selection, rate).unwrap_err();
+    let preview = |work, selection: &Selection, rate| match world
+        .tenant()
+        .preview_operation(work, selection, rate)
+        .unwrap_err()
+    {
+        NotDone::RefusedOperation(refusal) => refusal,
+        other => panic!("{other:?}"),
+    };
     assert_eq!(preview(redrive(), &matching("none"), None), OperationRefusal::Nothing);
     let elsewhere = Work::Redrive { to: Some("nowhere".into()) };
     let refused = preview(elsewhere, &matching("t.even"), None);
@@ -152,4 +160,79 @@ fn what_makes_no_sense_is_refused() {
     world.tick(16 * 60 * 1_000);
     let late = world.tenant().confirm_operation(info.id);
     assert!(matches!(late, Err(NotDone::RefusedOperation(OperationRefusal::NotFound { .. }))));
+}
+
+#[test]
+fn what_became_of_each_item_is_known_however_many_were_refused() {
+    let count = REFUSED_REASONS_MAX as u64 + 10;
+    let mut world = World::with_dead_letters(count);
+    let all = Selection::Matching(DeadLetterFilter::default());
+    let work = || Work::Discard { reason: "a test".into() };
+    let (late, _) = world.tenant().preview_operation(work(), &all, None).unwrap();
+    let some = Selection::Ids((6..=count).collect());
+    let (first, _) = world.tenant().preview_operation(work(), &some, None).unwrap();
+    for id in [first.id, late.id] {
+        world.tenant().confirm_operation(id).unwrap();
+        (0..3).for_each(|_| world.tick(100));
+    }
+    for is_restarted in [false, true] {
+        if is_restarted {
+            world.reopen();
+        }
+        let info = world.tenant().operation(late.id).unwrap();
+        assert_eq!((info.state, info.done, info.refused), (OperationState::Finished, count, count - 5));
+        let items = world.tenant().operation_items(late.id, 0, count as usize).unwrap();
+        assert!(items[..5].iter().all(|item| item.outcome == ItemOutcome::Done));
+        let reasons = items[5..].iter().map(|item| match &item.outcome {
+            ItemOutcome::Refused { reason } => reason.is_some(),
+            other => panic!("{other:?} of {}", item.id),
+        });
+        assert_eq!(reasons.filter(|has_reason| *has_reason).count(), REFUSED_REASONS_MAX);
+        let done = world.tenant().operation_items(first.id, 0, count as usize).unwrap();
+        assert!(done.iter().all(|item| item.outcome == ItemOutcome::Done));
+    }
+}
+
+#[test]
+fn one_that_is_cancelled_has_done_the_same_after_a_restart() {
+    let mut world = World::with_dead_letters(6);
+    let rate = Some(RateLimit { per_second: 10.0, burst: 1 });
+    let all = Selection::Matching(DeadLetterFilter::default());
+    let work = Work::Discard { reason: "a test".into() };
+    let (info, _) = world.tenant().preview_operation(work, &all, rate).unwrap();
+    world.tenant().confirm_operation(info.id).unwrap();
+    world.clock.0.fetch_add(100_000, Ordering::Relaxed);
+    world.tenant().deliver().unwrap();
+    // While what it has done is written down, its turn comes again.
+    let (tenant, clock) = (Arc::downgrade(world.tenant()), Arc::clone(&world.clock));
+    let is_first = AtomicBool::new(true);
+    let again = world.tenant().on_commit(move |_| {
+        if is_first.swap(false, Ordering::Relaxed) {
+            clock.0.fetch_add(100_000, Ordering::Relaxed);
+            tenant.upgrade().unwrap().deliver().unwrap();
+        }
+    });
+    let cancelled = world.tenant().cancel_operation(info.id).unwrap();
+    drop(again);
+    world.tick(100);
+    world.reopen();
+    let discarded =
+        |id: u64| matches!(world.tenant().dead_letter(id).unwrap().1.state, DeadLetterState::Discarded { .. });
+    assert_eq!((1..=6).filter(|id| discarded(*id)).count() as u64, cancelled.done);
+    assert_eq!(world.tenant().operation(info.id).unwrap(), cancelled);
+}
+
+#[test]
+fn the_number_of_a_preview_is_never_that_of_another() {
+    let mut world = World::with_dead_letters(2);
+    let mut seen = Vec::new();
+    for _ in 0..3 {
+        for _ in 0..2 {
+            seen.push(world.tenant().preview_operation(redrive(), &matching("t.even"), None).unwrap().0.id);
+        }
+        world.reopen();
+        let forgotten = world.tenant().confirm_operation(seen[0]);
+        assert!(matches!(forgotten, Err(NotDone::RefusedOperation(OperationRefusal::NotFound { .. }))));
+    }
+    assert!(seen.is_sorted_by(|a, b| a < b), "{seen:?}");
 }

@@ -604,3 +604,38 @@ fn a_definition_that_changes_while_events_come_applies_to_what_comes_after() {
     world.publish("t.new", "4", "z");
     assert!(world.pull("s").is_empty());
 }
+
+#[test]
+fn whoever_waits_for_a_rate_limit_is_woken_when_something_may_go_and_not_before() {
+    let world = World::new();
+    world.subscribe("s", r#"{"ordering":"none","ratelimit":{"persecond":1,"burst":1}}"#);
+    (0..3).for_each(|i| _ = world.publish("t", &i.to_string(), "a"));
+    assert_eq!(world.pull("s").len(), 1);
+    let woken = Arc::new(AtomicU64::new(0));
+    let count = Arc::clone(&woken);
+    let _guard = world.tenant().on_available("s", move || _ = count.fetch_add(1, Ordering::Relaxed)).unwrap();
+    (0..9).for_each(|_| world.wait_ms(100));
+    assert_eq!(woken.load(Ordering::Relaxed), 0);
+    world.wait_ms(100);
+    assert_eq!(woken.load(Ordering::Relaxed), 1);
+    assert_eq!(world.pull("s").len(), 1);
+}
+
+#[test]
+fn the_key_of_an_effect_is_that_of_one_log_and_stays_so() {
+    let folder = TempDir::new().unwrap();
+    let keys = |engine: &quipu_engine::Engine| {
+        ["a", "b"].map(|name| {
+            let tenant = engine.tenant(name).unwrap();
+            _ = tenant.create_subscription("s", definition_of(FROM_BEGINNING)).unwrap();
+            publish(&tenant, &event("1", "order/1"));
+            tenant.pull("s", 1).unwrap()[0].idempotency_key("s")
+        })
+    };
+    let one = engine(folder.path(), small());
+    let [a, b] = keys(&one);
+    one.close().unwrap();
+    assert_ne!(a, b, "tenants have the same positions and names");
+    assert!(a.starts_with("s/") && a.ends_with("/1"), "{a}");
+    assert_eq!(keys(&engine(folder.path(), small())), [a, b]);
+}

@@ -2,11 +2,11 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 use quipu_domain::{Event, Timestamp};
 use quipu_engine::{Append, Clock, Engine, Fault, Options, Prepared, Published, Random, Tenant, World};
-use quipu_store::DiskStorage;
+use quipu_store::{Chunk, Commit, DiskStorage, Fetched, Locator, Log, LogSize, RecordKind, Tail};
 
 /// Microseconds that a test moves.
 #[derive(Default)]
@@ -87,4 +87,74 @@ pub fn publish_all(tenant: &Arc<Tenant>, events: &[Event<'_>]) {
 
 pub fn append_of(tenant: &Tenant, events: &[Event<'_>]) -> Append {
     Append { events: events.iter().map(|event| prepare(tenant, event)).collect(), ..Append::default() }
+}
+
+/// A log in files whose events cannot be read while somebody says so.
+pub struct BlindLog {
+    log: quipu_store::FileLog,
+    pub is_blind: AtomicBool,
+}
+
+impl BlindLog {
+    pub fn open(folder: &Path) -> Arc<Self> {
+        let options = quipu_store::FileLogOptions { segment_bytes: 1 << 20 };
+        let storage = Arc::new(DiskStorage::new(folder));
+        let (log, _) = quipu_store::FileLog::open(storage, "log", options, Timestamp(0), || 7).unwrap();
+        Arc::new(Self { log, is_blind: AtomicBool::new(false) })
+    }
+
+    pub fn tenant(self: Arc<Self>, folder: &Path, clock: Arc<Hands>) -> Arc<Tenant> {
+        let storage = Arc::new(DiskStorage::new(folder));
+        let world = World { storage, clock, random: Arc::new(Counter::default()) };
+        Tenant::open_on(self, &world, "t", small()).unwrap()
+    }
+}
+
+impl Log for BlindLog {
+    fn submit(&self, expected: u64, commits: &[Commit], locators: &mut Vec<Locator>) -> Result<(), Fault> {
+        self.log.submit(expected, commits, locators)
+    }
+
+    fn complete(&self) -> Result<u64, Fault> {
+        self.log.complete()
+    }
+
+    fn rest(&self) -> Result<(), Fault> {
+        self.log.rest()
+    }
+
+    fn close(&self) -> Result<(), Fault> {
+        self.log.close()
+    }
+
+    fn tail_at_opening(&self) -> Tail {
+        self.log.tail_at_opening()
+    }
+
+    fn fetch(&self, locator: Locator, kind: RecordKind) -> Result<Fetched, Fault> {
+        if self.is_blind.load(Ordering::Relaxed) {
+            return Err(Fault::io("read", "the log", std::io::Error::other("a test")));
+        }
+        self.log.fetch(locator, kind)
+    }
+
+    fn commit_of(&self, record: Locator) -> Result<Locator, Fault> {
+        self.log.commit_of(record)
+    }
+
+    fn scan(&self, from: Locator, bytes_max: usize) -> Result<Chunk, Fault> {
+        self.log.scan(from, bytes_max)
+    }
+
+    fn seek(&self, number: u64) -> Locator {
+        self.log.seek(number)
+    }
+
+    fn size(&self) -> LogSize {
+        self.log.size()
+    }
+
+    fn name(&self) -> String {
+        self.log.name()
+    }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use tokio::sync::Barrier;
 
-use crate::consumers::{Consumer, outcome, positions};
+use crate::consumers::{Consumer, outcome, positions, without_log};
 use crate::host::{Host, within};
 
 impl Consumer {
@@ -115,7 +115,8 @@ async fn a_redriven_one_says_so_and_when_it_fails_again_where_it_comes_from() {
     let again = consumer.pull(1, 20_000).await;
     let handle = &again[0]["delivery"];
     assert_eq!((&handle["redriven"], &handle["deadletter"], &handle["attempt"]), (&json!(true), &json!(1), &json!(1)));
-    assert_eq!(handle["idempotencykey"], "s/1", "the same event for the same subscription");
+    let key = handle["idempotencykey"].as_str().unwrap();
+    assert_eq!(without_log(key), "s/1", "the same event for the same subscription");
     consumer.give_up(&again[0], "still no customer").await;
     let failed = consumer.get("/v1/deadletters/2").await;
     assert_eq!((&failed["redrivenfrom"], &failed["position"]), (&json!(1), &json!(1)));
@@ -135,7 +136,8 @@ async fn a_dead_letter_can_go_to_another_subscription() {
     assert_eq!(consumer.decide(1, "redrive", json!({"to":"other"})).await.0, 200);
     assert!(consumer.pull(1, 0).await.is_empty());
     let answer = consumer.send("POST", "/v1/subscriptions/other/pull", &json!({"waitms":20_000})).await.json();
-    assert_eq!(answer["deliveries"][0]["delivery"]["idempotencykey"], "other/1");
+    let key = answer["deliveries"][0]["delivery"]["idempotencykey"].as_str().unwrap();
+    assert_eq!(without_log(key), "other/1");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -156,7 +158,8 @@ async fn an_edited_copy_is_delivered_in_the_place_of_the_event_and_refers_to_the
     assert_eq!((status, &decided["copy"]), (200, &json!(2)));
     let delivered = consumer.pull(1, 20_000).await;
     assert_eq!((&delivered[0]["event"], positions(&delivered)), (&event, vec![1]));
-    assert_eq!(delivered[0]["delivery"]["idempotencykey"], "s/1/2", "it is not what was processed before");
+    let key = delivered[0]["delivery"]["idempotencykey"].as_str().unwrap();
+    assert_eq!(without_log(key), "s/1/2", "it is not what was processed before");
     let copy = consumer.get("/v1/deadletters/2").await;
     assert_eq!((&copy["copyof"], &copy["event"]), (&json!(1), &event));
     assert_eq!(consumer.get("/v1/positions/1").await["data"], json!({"n":1}), "the log stays as it is");

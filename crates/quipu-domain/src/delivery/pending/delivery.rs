@@ -17,17 +17,18 @@ pub struct DeliveryId {
 }
 
 impl DeliveryId {
-    /// The same for every attempt at this event for this subscription, redriven ones included; an edited copy is
-    /// another event and has another key. Whoever keeps it together with the effect has the effect once.
+    /// The same for every attempt at this event for this subscription of this log, redriven ones included, and for no
+    /// other: an edited copy is another event and has another key. Whoever keeps it together with the effect has the
+    /// effect once. `log` names the log: positions and names are the same in many.
     ///
     /// ```
     /// let id = quipu_domain::delivery::DeliveryId { position: 17, dead_letter: 0 };
-    /// assert_eq!(id.idempotency_key("billing", false), "billing/17");
+    /// assert_eq!(id.idempotency_key("billing", 0x3f9a, false), "billing/0000000000003f9a/17");
     /// ```
-    pub fn idempotency_key(self, subscription: &str, is_edited: bool) -> String {
+    pub fn idempotency_key(self, subscription: &str, log: u64, is_edited: bool) -> String {
         match is_edited {
-            false => format!("{subscription}/{}", self.position),
-            true => format!("{subscription}/{}/{}", self.position, self.dead_letter),
+            false => format!("{subscription}/{log:016x}/{}", self.position),
+            true => format!("{subscription}/{log:016x}/{}/{}", self.position, self.dead_letter),
         }
     }
 }

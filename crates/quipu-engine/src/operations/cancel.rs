@@ -1,0 +1,60 @@
+//! Ending an operation before its time. What it has done is in the log before its end is, so that a restart shows the
+//! same as was answered.
+
+use std::sync::Arc;
+
+use quipu_domain::Timestamp;
+
+use super::records::{OperationRecord, OperationState};
+use super::{OperationInfo, OperationRefusal, Operations};
+use crate::subscriptions::NotDone;
+use crate::tenant::Tenant;
+
+impl Operations {
+    /// Holds an operation that is at work: it does nothing more until it is let go. One that is only a preview is
+    /// forgotten at once, and given back.
+    fn hold(&mut self, id: u64, now: Timestamp) -> Result<Option<OperationInfo>, OperationRefusal> {
+        match self.get(id)?.state() {
+            OperationState::Previewed => {
+                let one = self.get_mut(id)?;
+                one.folded.ended = Some((true, now));
+                let info = one.info(id);
+                self.all.remove(&id);
+                Ok(Some(info))
+            }
+            OperationState::Running => {
+                self.get_mut(id)?.is_held = true;
+                Ok(None)
+            }
+            state => Err(OperationRefusal::WrongState { id, state }),
+        }
+    }
+}
+
+impl Tenant {
+    /// Ends an operation; what it has done stays done. One that was only previewed is forgotten.
+    ///
+    /// # Errors
+    /// [`OperationRefusal`]: there is none, or it has ended; [`quipu_store::Fault`]: it goes on.
+    pub fn cancel_operation(self: &Arc<Self>, id: u64) -> Result<OperationInfo, NotDone> {
+        // Nobody else writes progress meanwhile: what is taken for written is.
+        let mut progress = self.hold_progress();
+        if let Some(forgotten) = self.operations.lock().hold(id, self.world.clock.now())? {
+            return Ok(forgotten);
+        }
+        let written = self.write_progress(&mut progress);
+        let mut operations = self.operations.lock();
+        operations.get_mut(id)?.is_held = false;
+        written?;
+        let state = operations.get(id)?.state();
+        if state != OperationState::Running {
+            // It had done everything when it was held.
+            return Err(OperationRefusal::WrongState { id, state }.into());
+        }
+        let time = self.world.clock.now();
+        self.write_records_wait(vec![OperationRecord::Ended { id, is_cancelled: true, time }.record()])?;
+        let one = operations.get_mut(id)?;
+        one.folded.ended = Some((true, time));
+        Ok(one.info(id))
+    }
+}

@@ -1,0 +1,178 @@
+//! Previewing an operation, and confirming it. A preview is in memory only, and does nothing; its number is that of no
+//! other preview, before a restart or after it, so that nobody confirms what somebody else looked at.
+
+use std::sync::Arc;
+
+use quipu_domain::Timestamp;
+use quipu_domain::delivery::RateLimit;
+use quipu_store::Fault;
+
+use super::records::{FoldedOperation, OperationRecord, OperationState, Work};
+use super::run::Operation;
+use super::{
+    OPERATION_ITEMS_MAX, OPERATIONS_ITEMS_MAX, OPERATIONS_MAX, OperationInfo, OperationRefusal, Operations, PREVIEW_MS,
+};
+use crate::subscriptions::{DeadLetterFilter, DeadLetterLine, DeadLetterState, NotDone};
+use crate::tenant::Tenant;
+
+/// Dead letters that a preview shows.
+const SAMPLE: usize = 5;
+/// Numbers that are reserved at once: a commit each time, and so many are left out by a restart.
+const NUMBERS: u64 = 100;
+
+/// Which dead letters an operation is about. Those that somebody has decided about are left out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Selection {
+    /// These.
+    Ids(Vec<u64>),
+    /// All that match.
+    Matching(DeadLetterFilter),
+}
+
+impl Operations {
+    /// Forgets previews that nobody confirmed in time.
+    pub(super) fn forget_old_previews(&mut self, now: Timestamp) {
+        self.all.retain(|_, one| one.state() != OperationState::Previewed || one.folded.time.plus_ms(PREVIEW_MS) > now);
+    }
+
+    /// Makes room for another operation: those that ended go, the oldest first. Who waits or is at work stays.
+    fn make_room(&mut self, items: usize) -> Result<(), OperationRefusal> {
+        loop {
+            let held = self.all.values().map(|one| one.folded.items.len()).sum::<usize>();
+            let refusal = if self.all.len() >= OPERATIONS_MAX {
+                OperationRefusal::TooMany { limit: OPERATIONS_MAX }
+            } else if held + items > OPERATIONS_ITEMS_MAX {
+                OperationRefusal::NoRoom { limit: OPERATIONS_ITEMS_MAX, held }
+            } else {
+                return Ok(());
+            };
+            let ended = self.all.iter().find(|(_, one)| one.folded.ended.is_some());
+            let id = ended.map(|(id, _)| *id).ok_or(refusal)?;
+            self.all.remove(&id);
+        }
+    }
+}
+
+impl Tenant {
+    /// Counts what an operation would be about, exactly, and shows the first of it. Nothing is done before it is
+    /// confirmed; what comes to match later is not touched.
+    ///
+    /// # Errors
+    /// [`OperationRefusal`]; [`Fault`].
+    pub fn preview_operation(
+        self: &Arc<Self>,
+        work: Work,
+        selection: &Selection,
+        rate: Option<RateLimit>,
+    ) -> Result<(OperationInfo, Vec<Arc<DeadLetterLine>>), NotDone> {
+        if let Some(problem) = rate.and_then(|rate| rate.problem()) {
+            return Err(OperationRefusal::InvalidRate { problem }.into());
+        }
+        self.check_work(&work)?;
+        let selected = self.select(selection);
+        if selected.is_empty() {
+            return Err(OperationRefusal::Nothing.into());
+        }
+        if selected.len() > OPERATION_ITEMS_MAX {
+            return Err(OperationRefusal::TooManyItems { limit: OPERATION_ITEMS_MAX }.into());
+        }
+        let now = self.world.clock.now();
+        let mut operations = self.operations.lock();
+        operations.forget_old_previews(now);
+        operations.make_room(selected.len())?;
+        let id = self.number(&mut operations)?;
+        let items = selected.iter().map(|line| line.id).collect();
+        let operation = Operation::new(FoldedOperation::new(work, rate, items, now), false);
+        let info = operation.info(id);
+        operations.all.insert(id, operation);
+        Ok((info, selected.into_iter().take(SAMPLE).collect()))
+    }
+
+    /// A number that no operation or preview had before.
+    fn number(self: &Arc<Self>, operations: &mut Operations) -> Result<u64, Fault> {
+        if operations.last == operations.reserved {
+            let to = operations.reserved + NUMBERS;
+            self.write_records_wait(vec![OperationRecord::Reserved { to }.record()])?;
+            operations.reserved = to;
+        }
+        operations.last += 1;
+        Ok(operations.last)
+    }
+
+    fn select(&self, selection: &Selection) -> Vec<Arc<DeadLetterLine>> {
+        match selection {
+            Selection::Matching(filter) => {
+                let filter = DeadLetterFilter { with_decided: false, ..filter.clone() };
+                self.dead_letters(&filter, 0, OPERATION_ITEMS_MAX + 1)
+            }
+            Selection::Ids(ids) => {
+                let ids: std::collections::BTreeSet<u64> = ids.iter().copied().collect();
+                let lines = ids.into_iter().filter_map(|id| self.dead_letter_line(id).ok());
+                lines.filter(|line| line.state == DeadLetterState::Open).collect()
+            }
+        }
+    }
+
+    /// Begins an operation that was previewed, durably.
+    ///
+    /// # Errors
+    /// [`OperationRefusal`]: there is none, or it was begun before; [`Fault`].
+    pub fn confirm_operation(self: &Arc<Self>, id: u64) -> Result<OperationInfo, NotDone> {
+        let now = self.world.clock.now();
+        let mut operations = self.operations.lock();
+        operations.forget_old_previews(now);
+        let one = operations.get(id)?;
+        if one.state() != OperationState::Previewed {
+            return Err(OperationRefusal::WrongState { id, state: one.state() }.into());
+        }
+        let FoldedOperation { work, rate, items, .. } = one.folded.clone();
+        let begun = OperationRecord::Begun { id, work, rate, items, time: now };
+        self.write_records_wait(vec![begun.record()])?;
+        let one = operations.get_mut(id)?;
+        (one.is_confirmed, one.folded.time) = (true, now);
+        // The fold has read the items from the record: one copy of them is enough.
+        if let Some(folded) = self.decider.lock().operations.operations.get(&id) {
+            one.folded.items = folded.items.clone();
+        }
+        Ok(one.info(id))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn operations_of(items: &[usize], is_confirmed: bool) -> Operations {
+        let mut operations = Operations::default();
+        for (id, count) in (1..).zip(items) {
+            let work = Work::Discard { reason: "a test".into() };
+            let folded = FoldedOperation::new(work, None, (1..=*count as u64).collect(), Timestamp(0));
+            operations.all.insert(id, Operation::new(folded, is_confirmed));
+        }
+        operations
+    }
+
+    #[test]
+    fn all_operations_together_have_so_many_items_and_a_million_fit_once_others_ended() {
+        let mut operations = operations_of(&[OPERATION_ITEMS_MAX; 4], true);
+        let refused = operations.make_room(1).unwrap_err();
+        let (limit, held) = (OPERATIONS_ITEMS_MAX, OPERATIONS_ITEMS_MAX);
+        assert_eq!(refused, OperationRefusal::NoRoom { limit, held });
+        for id in [2, 3] {
+            operations.all.get_mut(&id).unwrap().folded.ended = Some((true, Timestamp(1)));
+        }
+        operations.make_room(OPERATION_ITEMS_MAX).unwrap();
+        assert_eq!(operations.all.keys().copied().collect::<Vec<_>>(), [1, 3, 4], "the oldest that ended");
+    }
+
+    #[test]
+    fn previews_give_their_room_back_when_they_are_too_old() {
+        let mut operations = operations_of(&[OPERATION_ITEMS_MAX; 4], false);
+        assert!(operations.make_room(1).is_err());
+        operations.forget_old_previews(Timestamp(0).plus_ms(PREVIEW_MS - 1));
+        assert_eq!(operations.all.len(), 4);
+        operations.forget_old_previews(Timestamp(0).plus_ms(PREVIEW_MS));
+        operations.make_room(OPERATION_ITEMS_MAX).unwrap();
+        assert!(operations.all.is_empty());
+    }
+}

@@ -1,0 +1,156 @@
+//! Dead letters: none is lost by a crash between two commits, and a subscription has only so many open ones.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use quipu_domain::delivery::Failure;
+use quipu_engine::{
+    Answer, DeadLetterFilter, DeadLetterState, Handed, OperationState, Options, Selection, Standstill, Tenant, Work,
+};
+use tempfile::TempDir;
+
+use crate::support::*;
+
+fn fail(tenant: &Tenant, name: &str, limit: usize) -> Vec<u64> {
+    let handed: Vec<Handed> = tenant.pull(name, limit).unwrap();
+    let nack = || Answer::Nack { failure: Failure::new("no"), delay_ms: None };
+    tenant.answer(name, handed.iter().map(|one| (one.id, one.token, nack())).collect()).unwrap();
+    handed.iter().map(|one| one.id.position).collect()
+}
+
+fn positions(tenant: &Tenant, name: &str) -> Vec<(u64, u64)> {
+    tenant.pull(name, 100).unwrap().iter().map(|one| (one.id.position, one.id.dead_letter)).collect()
+}
+
+fn subscribe(tenant: &Arc<Tenant>, name: &str, definition: &str) {
+    assert!(tenant.create_subscription(name, serde_json::from_str(definition).unwrap()).unwrap());
+}
+
+fn all(tenant: &Tenant) -> Vec<Arc<quipu_engine::DeadLetterLine>> {
+    tenant.dead_letters(&DeadLetterFilter { with_decided: true, ..DeadLetterFilter::default() }, 0, 1_000)
+}
+
+/// Subscription `parked` with a key that is parked by dead letter 1, and `other` with a delivery that was given up and
+/// cannot become a dead letter, since the log cannot be read: its progress is not written, that of others is.
+fn blinded(folder: &TempDir, clock: &Arc<Hands>) -> (Arc<BlindLog>, Arc<Tenant>) {
+    let log = BlindLog::open(folder.path());
+    let tenant = Arc::clone(&log).tenant(folder.path(), Arc::clone(clock));
+    subscribe(&tenant, "parked", r#"{"retry":{"maxattempts":1},"deadletter":{"key":"park"}}"#);
+    subscribe(&tenant, "other", r#"{"retry":{"maxattempts":1}}"#);
+    publish_all(&tenant, &[event("1", "order/1"), event("2", "order/1")]);
+    assert_eq!(fail(&tenant, "parked", 1), [1]);
+    tenant.checkpoint_deliveries().unwrap();
+    assert_eq!(fail(&tenant, "other", 1), [1]);
+    log.is_blind.store(true, Ordering::Relaxed);
+    (log, tenant)
+}
+
+fn begin(tenant: &Arc<Tenant>, work: Work) -> u64 {
+    let (info, _) = tenant.preview_operation(work, &Selection::Ids(vec![1]), None).unwrap();
+    tenant.confirm_operation(info.id).unwrap();
+    // It works first; what is routed after that cannot be read.
+    _ = tenant.deliver();
+    assert!(tenant.checkpoint_deliveries().is_err());
+    info.id
+}
+
+#[test]
+fn a_key_goes_on_after_a_redrive_elsewhere_and_not_before_that_is_durable() {
+    let (folder, clock) = (TempDir::new().unwrap(), Arc::default());
+    let (_, tenant) = blinded(&folder, &clock);
+    let operation = begin(&tenant, Work::Redrive { to: Some("other".into()) });
+    drop(tenant);
+    let tenant = BlindLog::open(folder.path()).tenant(folder.path(), clock);
+    assert_eq!(tenant.dead_letter(1).unwrap().1.state, DeadLetterState::Open);
+    assert_eq!(positions(&tenant, "parked"), [], "what nobody has decided about holds its key");
+    tenant.deliver().unwrap();
+    tenant.checkpoint_deliveries().unwrap();
+    let info = tenant.operation(operation).unwrap();
+    assert_eq!((info.state, info.done, info.refused), (OperationState::Finished, 1, 0));
+    assert_eq!(positions(&tenant, "parked"), [(2, 0)]);
+    assert!(positions(&tenant, "other").contains(&(1, 1)));
+}
+
+#[test]
+fn a_key_goes_on_if_a_crash_comes_right_after_its_redrive_elsewhere() {
+    let (folder, clock) = (TempDir::new().unwrap(), Arc::default());
+    let (log, tenant) = blinded(&folder, &clock);
+    log.is_blind.store(false, Ordering::Relaxed);
+    tenant.redrive(1, Some("other")).unwrap();
+    drop((log, tenant));
+    let tenant = BlindLog::open(folder.path()).tenant(folder.path(), clock);
+    assert_eq!(positions(&tenant, "parked"), [(2, 0)]);
+    assert!(positions(&tenant, "other").contains(&(1, 1)));
+}
+
+#[test]
+fn what_an_operation_decided_before_a_crash_is_done_and_not_refused() {
+    let (folder, clock) = (TempDir::new().unwrap(), Arc::default());
+    let (_, tenant) = blinded(&folder, &clock);
+    let operation = begin(&tenant, Work::Discard { reason: "a test".into() });
+    drop(tenant);
+    let tenant = BlindLog::open(folder.path()).tenant(folder.path(), clock);
+    assert!(matches!(tenant.dead_letter(1).unwrap().1.state, DeadLetterState::Discarded { .. }));
+    let info = tenant.operation(operation).unwrap();
+    assert_eq!((info.state, info.done), (OperationState::Running, 0), "it was not noted");
+    tenant.deliver().unwrap();
+    tenant.checkpoint_deliveries().unwrap();
+    let info = tenant.operation(operation).unwrap();
+    assert_eq!((info.state, info.done, info.refused), (OperationState::Finished, 1, 0));
+}
+
+/// A subscription without an order that gives up at once, and may have three open dead letters.
+fn limited(clock: &Arc<Hands>) -> (TempDir, Arc<Tenant>) {
+    let folder = TempDir::new().unwrap();
+    let options = Options { dead_letters_max: 3, ..small() };
+    let tenant = open_at(folder.path(), options, Arc::clone(clock)).unwrap();
+    subscribe(&tenant, "s", r#"{"retry":{"maxattempts":1},"ordering":"none"}"#);
+    let events: Vec<_> = (1..=10).map(|i| event(&i.to_string(), "s")).collect();
+    publish_all(&tenant, &events);
+    (folder, tenant)
+}
+
+#[test]
+fn a_subscription_with_too_many_dead_letters_is_held_back_until_somebody_decides_and_loses_nothing() {
+    let clock = Arc::default();
+    let (_folder, tenant) = limited(&clock);
+    assert_eq!(fail(&tenant, "s", 3), [1, 2, 3]);
+    tenant.checkpoint_deliveries().unwrap();
+    assert_eq!(fail(&tenant, "s", 3), [0; 0]);
+    let explained = tenant.explain_subscription("s").unwrap();
+    assert_eq!(explained.standstill, Standstill::TooManyDeadLetters { open: 3, limit: 3 });
+    assert!(explained.standstill.to_string().contains("redrive or discard"));
+    let woken = Arc::new(AtomicU64::new(0));
+    let count = Arc::clone(&woken);
+    let _guard = tenant.on_available("s", move || _ = count.fetch_add(1, Ordering::Relaxed)).unwrap();
+    tenant.deliver().unwrap();
+    assert_eq!(woken.load(Ordering::Relaxed), 0, "there is nothing to be had");
+    tenant.discard(1, "a test").unwrap();
+    assert!(woken.load(Ordering::Relaxed) > 0);
+    let mut seen = Vec::new();
+    while seen.len() < 7 {
+        seen.extend(fail(&tenant, "s", 1));
+        tenant.checkpoint_deliveries().unwrap();
+        let open = tenant.dead_letters(&DeadLetterFilter::default(), 0, 1);
+        tenant.discard(open[0].id, "a test").unwrap();
+    }
+    assert_eq!(seen, [4, 5, 6, 7, 8, 9, 10]);
+    assert_eq!(tenant.subscription("s").unwrap().dead_letters, 2);
+}
+
+#[test]
+fn of_dead_letters_that_were_decided_about_the_newest_are_kept() {
+    let clock: Arc<Hands> = Arc::default();
+    let (_folder, tenant) = limited(&clock);
+    for i in 1..=10 {
+        assert_eq!(fail(&tenant, "s", 1), [i]);
+        tenant.checkpoint_deliveries().unwrap();
+        if i <= 8 {
+            tenant.discard(i, "a test").unwrap();
+        }
+    }
+    clock.0.fetch_add(60_000_000, Ordering::Relaxed);
+    tenant.checkpoint_deliveries().unwrap();
+    assert_eq!(all(&tenant).iter().map(|line| line.id).collect::<Vec<_>>(), [6, 7, 8, 9, 10]);
+    assert_eq!(tenant.subscription("s").unwrap().dead_letters, 2);
+}
