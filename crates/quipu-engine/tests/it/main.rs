@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod append;
+mod backlog;
 mod damage;
 mod dead_letters;
 mod maintain;

@@ -1,22 +1,35 @@
 //! Clients that load the server. Where one connection is enough they block, on threads of their own; where there are
 //! many, one thread serves them all.
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::io::Write as _;
+use std::net::SocketAddr;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::wire::{self, Numbers, Template};
+use crate::loopback::event::Template;
+use crate::loopback::input::{Input, connect, open_websocket};
+use crate::loopback::paced::publish_paced;
+use crate::loopback::wire;
 
-const EVENT: &str = "application/cloudevents+json";
 const BATCH: &str = "application/cloudevents-batch+json";
 const LINES: &str = "application/x-ndjson";
-/// Connections that a paced publisher takes in turn, so that no event waits for the answer to the one before.
-const PACED_CONNECTIONS: usize = 16;
-/// Longer than any answer should take; a load that waits so long has failed.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// Streams that the events go to.
+const STREAMS: u64 = 100_000;
+/// In the acknowledgement over a WebSocket of an event that was recorded.
+const ACKNOWLEDGED: &[u8] = b"\"status\":\"recorded\"";
+
+/// Gives every event of a store a number of its own.
+#[derive(Default)]
+pub struct Numbers(u64);
+
+impl Numbers {
+    fn next(&mut self) -> u64 {
+        self.0 += 1;
+        self.0
+    }
+}
 
 /// What a load did, every event acknowledged.
 #[derive(Clone, Copy, Debug)]
@@ -47,9 +60,9 @@ pub enum Reader {
 
 /// One event a request over each of so many connections.
 pub fn singles(address: SocketAddr, route: Route, connections: usize, time: Duration, numbers: &mut Numbers) -> Done {
-    let template = Template::new();
+    let template = Template::new(STREAMS);
     let path = if route == Route::Publish { "/v1/events" } else { "/noop" };
-    let head = wire::head(address, path, EVENT, template.bytes(), "");
+    let head = wire::head(address, path, wire::EVENT, template.bytes(), "");
     let write = |out: &mut Vec<u8>, numbers: &mut Numbers| {
         out.extend_from_slice(&head);
         template.write(out, numbers.next());
@@ -60,7 +73,7 @@ pub fn singles(address: SocketAddr, route: Route, connections: usize, time: Dura
 
 /// A batch of so many events a request over each of so many connections.
 pub fn batches(address: SocketAddr, connections: usize, size: u64, time: Duration, numbers: &mut Numbers) -> Done {
-    let template = Template::new();
+    let template = Template::new(STREAMS);
     let length = 1 + size as usize * (template.bytes() + 1);
     let head = wire::head(address, "/v1/events", BATCH, length, "");
     let write = |out: &mut Vec<u8>, numbers: &mut Numbers| {
@@ -121,63 +134,9 @@ fn exchange(
     })
 }
 
-fn connect(address: SocketAddr) -> TcpStream {
-    let stream = TcpStream::connect(address).expect("connected");
-    stream.set_nodelay(true).expect("set");
-    stream.set_read_timeout(Some(PATIENCE)).expect("set");
-    stream
-}
-
-/// Bytes that were read and not used yet.
-struct Input {
-    stream: TcpStream,
-    bytes: Vec<u8>,
-    used: usize,
-}
-
-impl Input {
-    fn new(stream: TcpStream) -> Self {
-        Self { stream, bytes: Vec::with_capacity(256 << 10), used: 0 }
-    }
-
-    fn rest(&self) -> &[u8] {
-        &self.bytes[self.used..]
-    }
-
-    /// Waits for more bytes.
-    fn read(&mut self) {
-        self.bytes.drain(..self.used);
-        self.used = 0;
-        let start = self.bytes.len();
-        self.bytes.resize(start + (128 << 10), 0);
-        let count = self.stream.read(&mut self.bytes[start..]).expect("the server answers in time");
-        assert!(count > 0, "the server has closed");
-        self.bytes.truncate(start + count);
-    }
-
-    /// Reads to behind a text.
-    fn skip_to(&mut self, part: &[u8]) {
-        loop {
-            if let Some(at) = wire::find(self.rest(), part) {
-                self.used += at + part.len();
-                return;
-            }
-            self.read();
-        }
-    }
-}
-
-fn open_websocket(address: SocketAddr) -> Input {
-    let mut stream = connect(address);
-    stream.write_all(&wire::upgrade(address)).expect("written");
-    let mut input = Input::new(stream);
-    input.skip_to(b"\r\n\r\n");
-    input
-}
-
 /// One WebSocket that keeps so many events in flight: for each acknowledgement it sends the next event.
 pub fn websocket(address: SocketAddr, in_flight: u64, time: Duration, numbers: &mut Numbers) -> Done {
-    let template = Template::new();
+    let template = Template::new(STREAMS);
     let mut input = open_websocket(address);
     let mut out = Vec::new();
     let start = Instant::now();
@@ -198,7 +157,8 @@ pub fn websocket(address: SocketAddr, in_flight: u64, time: Duration, numbers: &
         }
         input.read();
         while let Some((payload, length)) = wire::frame(input.rest()) {
-            assert!(wire::is_acknowledgement(payload), "{}", String::from_utf8_lossy(payload));
+            let is_recorded = payload.starts_with(b"{\"ack\"") && wire::find(payload, ACKNOWLEDGED).is_some();
+            assert!(is_recorded, "{}", String::from_utf8_lossy(payload));
             input.used += length;
             due += 1;
         }
@@ -208,7 +168,7 @@ pub fn websocket(address: SocketAddr, in_flight: u64, time: Duration, numbers: &
 
 /// One bulk load of so many lines over one connection.
 pub fn lines(address: SocketAddr, count: u64, is_minimal: bool, numbers: &mut Numbers) -> Done {
-    let template = Template::new();
+    let template = Template::new(STREAMS);
     let more = if is_minimal { "prefer: return=minimal\r\n" } else { "" };
     let head = wire::head(address, "/v1/events", LINES, count as usize * (template.bytes() + 1), more);
     let mut stream = connect(address);
@@ -261,7 +221,8 @@ pub fn deliveries(address: SocketAddr, reader: Reader, rate: u64, count: u64, nu
     let start = Instant::now() + Duration::from_millis(50);
     let due = move |i: u64| start + Duration::from_nanos(i * 1_000_000_000 / rate);
     thread::scope(|scope| {
-        scope.spawn(move || publish_paced(address, first, count, due));
+        let template = Template::new(STREAMS);
+        scope.spawn(move || publish_paced(address, &template, first, count, due));
         let mut times = Vec::with_capacity(count as usize);
         while times.len() < count as usize {
             input.read();
@@ -274,33 +235,4 @@ pub fn deliveries(address: SocketAddr, reader: Reader, rate: u64, count: u64, nu
         }
         times
     })
-}
-
-/// Sends each event when it is due, whatever became of those before; one that is late is not taken for late anew.
-fn publish_paced(address: SocketAddr, first: u64, count: u64, due: impl Fn(u64) -> Instant) {
-    let template = Template::new();
-    let head = wire::head(address, "/v1/events", EVENT, template.bytes(), "");
-    let mut connections: Vec<Input> = (0..PACED_CONNECTIONS).map(|_| Input::new(connect(address))).collect();
-    let mut request = Vec::new();
-    let finish = |connection: &mut Input| loop {
-        if let Some((body, length)) = wire::answer(connection.rest()) {
-            assert!(body.starts_with(wire::RECORDED));
-            connection.used += length;
-            return;
-        }
-        connection.read();
-    };
-    for i in 0..count {
-        let turn = i as usize % PACED_CONNECTIONS;
-        if i >= PACED_CONNECTIONS as u64 {
-            finish(&mut connections[turn]);
-        }
-        request.clear();
-        request.extend_from_slice(&head);
-        template.write(&mut request, first + i);
-        thread::sleep(due(i).saturating_duration_since(Instant::now()));
-        connections[turn].stream.write_all(&request).expect("written");
-    }
-    let sent = count.min(PACED_CONNECTIONS as u64) as usize;
-    connections[..sent].iter_mut().for_each(finish);
 }

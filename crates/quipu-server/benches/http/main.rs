@@ -6,73 +6,22 @@
 //! than they have to: what they cost is taken from the server.
 
 mod load;
-mod wire;
+#[path = "../loopback/mod.rs"]
+mod loopback;
 
-use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-use quipu_domain::Timestamp;
-use quipu_engine::{Clock, Engine, Options, Random, Tenant, World};
-use quipu_server::Server;
-use quipu_store::DiskStorage;
-use tokio::net::TcpListener;
-use tokio::runtime::Runtime;
+use load::{Numbers, Reader, Route};
+use loopback::host::Host;
+use loopback::report::{quantile, report};
 
-use load::{Reader, Route};
-use wire::Numbers;
-
-struct SystemClock;
-
-impl Clock for SystemClock {
-    fn now(&self) -> Timestamp {
-        Timestamp(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros() as i64)
-    }
-}
-
-/// Nothing here has to be a secret.
-struct Counter(AtomicU64);
-
-impl Random for Counter {
-    fn fill(&self, bytes: &mut [u8]) {
-        for byte in bytes {
-            *byte = (self.0.fetch_add(1, Ordering::Relaxed).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32) as u8;
-        }
-    }
-}
-
-/// A server on a free port with a fresh store; set up as `quipu serve` does it.
-struct Host {
-    address: SocketAddr,
-    tenant: Arc<Tenant>,
-    _runtime: Runtime,
-    _engine: Engine,
-}
-
-impl Host {
-    fn start(folder: &Path) -> Self {
-        let storage = Arc::new(DiskStorage::new(folder));
-        let random = Arc::new(Counter(AtomicU64::new(1)));
-        let engine = Engine::open(World { storage, clock: Arc::new(SystemClock), random }, Options::default());
-        let engine = engine.expect("the folder is writable");
-        let tenant = engine.tenant("default").expect("opened");
-        let runtime = Runtime::new().expect("threads can be started");
-        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).expect("a free port");
-        let address = listener.local_addr().expect("bound");
-        let server = Server { has_noop_route: true, ..Server::default() };
-        runtime.spawn(server.serve(listener, Arc::clone(&tenant), std::future::pending()));
-        Self { address, tenant, _runtime: runtime, _engine: engine }
-    }
-
-    /// Runs a load and holds it to what the store says; events a second.
-    fn recording(&self, load: impl FnOnce() -> load::Done) -> f64 {
-        let before = self.tenant.position();
-        let done = load();
-        assert_eq!(self.tenant.position() - before, done.events, "every acknowledged event is in the store");
-        done.per_second()
-    }
+/// Runs a load and holds it to what the store says; events a second.
+fn recording(host: &Host, load: impl FnOnce() -> load::Done) -> f64 {
+    let before = host.tenant.position();
+    let done = load();
+    assert_eq!(host.tenant.position() - before, done.events, "every acknowledged event is in the store");
+    done.per_second()
 }
 
 /// How much of everything.
@@ -80,27 +29,6 @@ impl Host {
 struct Size {
     rounds: usize,
     time: Duration,
-}
-
-fn report(name: &str, figures: &[(&str, f64)]) {
-    let json: Vec<String> = figures.iter().map(|(key, value)| format!("\"{key}\":{value:.3}")).collect();
-    let text: Vec<String> = figures.iter().map(|(key, value)| format!("{key} {}", human(*value))).collect();
-    eprintln!("{name:<26} {}", text.join("   "));
-    println!("{{\"bench\":\"{name}\",{}}}", json.join(","));
-}
-
-fn human(value: f64) -> String {
-    match value {
-        v if v >= 1e6 => format!("{:.2}M", v / 1e6),
-        v if v >= 1e4 => format!("{:.1}k", v / 1e3),
-        v if v >= 100.0 => format!("{v:.0}"),
-        v => format!("{v:.2}"),
-    }
-}
-
-fn quantile(values: &mut [f64], q: f64) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[((values.len() - 1) as f64 * q) as usize]
 }
 
 /// 64 connections with one event a request, beside as many with the same body for the route that does nothing.
@@ -113,7 +41,7 @@ fn single(folder: &Path, size: Size) {
     let (mut noop, mut ours, mut shares) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..size.rounds {
         let limit = run(Route::Noop, size.time).per_second();
-        let rate = host.recording(|| run(Route::Publish, size.time));
+        let rate = recording(&host, || run(Route::Publish, size.time));
         noop.push(limit);
         ours.push(rate);
         shares.push(rate / limit);
@@ -129,7 +57,7 @@ fn batch(folder: &Path, size: Size) {
         let mut numbers = Numbers::default();
         let mut run = |time| load::batches(host.address, connections, 100, time, &mut numbers);
         run(size.time / 4);
-        let mut rates: Vec<f64> = (0..size.rounds).map(|_| host.recording(|| run(size.time))).collect();
+        let mut rates: Vec<f64> = (0..size.rounds).map(|_| recording(&host, || run(size.time))).collect();
         report(&format!("http_batch_100_by_{connections}"), &[("events_s", quantile(&mut rates, 0.5))]);
     }
 }
@@ -141,7 +69,7 @@ fn websocket(folder: &Path, size: Size) {
         let mut numbers = Numbers::default();
         let mut run = |time| load::websocket(host.address, in_flight, time, &mut numbers);
         run(size.time / 4);
-        let mut rates: Vec<f64> = (0..size.rounds).map(|_| host.recording(|| run(size.time))).collect();
+        let mut rates: Vec<f64> = (0..size.rounds).map(|_| recording(&host, || run(size.time))).collect();
         report(&format!("websocket_in_flight_{in_flight}"), &[("events_s", quantile(&mut rates, 0.5))]);
     }
 }
@@ -154,7 +82,7 @@ fn lines(folder: &Path, size: Size) {
         // About as long as the other loads take.
         let count = (size.time.as_secs_f64() * 200_000.0) as u64;
         let mut run = || load::lines(host.address, count, is_minimal, &mut numbers);
-        let mut rates: Vec<f64> = (0..size.rounds).map(|_| host.recording(&mut run)).collect();
+        let mut rates: Vec<f64> = (0..size.rounds).map(|_| recording(&host, &mut run)).collect();
         report(name, &[("events_s", quantile(&mut rates, 0.5))]);
     }
 }

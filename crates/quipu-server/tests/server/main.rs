@@ -25,6 +25,7 @@ mod shutdown;
 mod tail;
 mod threads;
 mod transcripts;
+mod transforming;
 mod webhook_examples;
 mod webhook_tls;
 mod webhooks;
