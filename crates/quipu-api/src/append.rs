@@ -13,7 +13,7 @@ use crate::{Place, Problem};
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AppendRequest {
-    /// The events, CloudEvents in JSON; at least one, at most 10,000.
+    /// The events, CloudEvents in JSON; at most 10,000, and at least one unless there is a checkpoint.
     #[schemars(with = "Vec<crate::openapi::CloudEvent>")]
     pub events: Vec<Box<RawValue>>,
     /// What must still be true; at most 64.
@@ -52,7 +52,7 @@ pub struct ConditionBody {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct QueryBody {
-    /// 1 to 64 items.
+    /// At most 64 items; none means every event.
     pub items: Vec<QueryItemBody>,
 }
 

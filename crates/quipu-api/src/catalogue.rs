@@ -279,6 +279,8 @@ mod tests {
     fn every_code_belongs_to_an_operation_or_to_every_connection() {
         let anywhere = [
             Code::MalformedHttp,
+            Code::ForeignOrigin,
+            Code::ForeignHost,
             Code::RouteNotFound,
             Code::MethodNotAllowed,
             Code::UriTooLong,

@@ -56,6 +56,7 @@ codes! {
     AddressRefused "address-refused" 400 false "The address may not be called";
     InvalidOperation "invalid-operation" 400 false "The operation makes no sense";
     RepeatedWithin "repeated-within" 400 false "The same event stands twice in one append";
+    ForeignOrigin "foreign-origin" 403 false "The request comes from a page of another origin";
     EventNotFound "event-not-found" 404 false "There is no such event";
     PositionNotFound "position-not-found" 404 false "There is no event at this position";
     StreamNotFound "stream-not-found" 404 false "There is no such stream";
@@ -83,6 +84,7 @@ codes! {
     BodyTooLarge "body-too-large" 413 false "The body is too large";
     UriTooLong "uri-too-long" 414 false "The path and query are too long";
     UnsupportedMediaType "unsupported-media-type" 415 false "The body has an unknown media type";
+    ForeignHost "foreign-host" 421 false "The host is not this machine";
     HeadTooLarge "head-too-large" 431 false "The head of the request is too large";
     Internal "internal" 500 false "The server failed";
     Damaged "damaged" 500 false "Recorded data is damaged";

@@ -1,5 +1,7 @@
 //! Connections: accepting them up to a limit, one task each, and letting them go at the end.
 
+use std::convert::Infallible;
+use std::future::{Ready, ready};
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
@@ -7,6 +9,8 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::http::header::UPGRADE;
+use axum::response::Response;
+use futures_util::future::Either;
 use hyper::Request;
 use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1;
@@ -18,6 +22,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
 use crate::head::{self, Timer};
+use crate::origin::Gatekeeper;
+use crate::problem;
 use crate::socket::{Socket, Wire};
 use crate::{App, Phase, reached};
 
@@ -84,7 +90,8 @@ fn open(stream: TcpStream, http: &http1::Builder, router: &Router, app: &Arc<App
     let wire = Wire::new(Arc::clone(&app.memory));
     let mut http = http.clone();
     http.timer(Timer::new(Arc::clone(&wire), app.server.header_timeout));
-    let service = Service { router: TowerToHyperService::new(router.clone()), wire: Arc::clone(&wire) };
+    let router = TowerToHyperService::new(router.clone());
+    let service = Service { router, wire: Arc::clone(&wire), gatekeeper: app.gatekeeper };
     let connection = http.serve_connection(TokioIo::new(Socket::new(stream, wire)), service).with_upgrades();
     let mut phases = app.phases.clone();
     tokio::spawn(async move {
@@ -106,23 +113,30 @@ fn open(stream: TcpStream, http: &http1::Builder, router: &Router, app: &Arc<App
     });
 }
 
-/// The router, told apart by connection.
+type Routing = TowerToHyperService<Router>;
+
+/// The router, told apart by connection, behind whoever decides which requests come to it.
 struct Service {
-    router: TowerToHyperService<Router>,
+    router: Routing,
     wire: Arc<Wire>,
+    gatekeeper: Gatekeeper,
 }
 
 impl hyper::service::Service<Request<Incoming>> for Service {
-    type Response = <TowerToHyperService<Router> as hyper::service::Service<Request<Incoming>>>::Response;
-    type Error = <TowerToHyperService<Router> as hyper::service::Service<Request<Incoming>>>::Error;
-    type Future = <TowerToHyperService<Router> as hyper::service::Service<Request<Incoming>>>::Future;
+    type Response = Response;
+    type Error = Infallible;
+    type Future =
+        Either<Ready<Result<Response, Infallible>>, <Routing as hyper::service::Service<Request<Incoming>>>::Future>;
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         self.wire.hand_to_body(request.body().size_hint().exact());
+        if let Err(problem) = self.gatekeeper.admit(&request) {
+            return Either::Left(ready(Ok(problem::respond(&problem))));
+        }
         if request.headers().contains_key(UPGRADE) {
             request.extensions_mut().insert(Arc::clone(&self.wire));
         }
-        self.router.call(request)
+        Either::Right(self.router.call(request))
     }
 }
 

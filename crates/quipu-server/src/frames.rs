@@ -23,6 +23,8 @@ pub(crate) struct Frames<S> {
     patience: Patience,
     /// The wait for the rest of a message.
     wait: Option<Wait>,
+    /// Bytes of what was last to be written that the connection did not take.
+    unwritten: usize,
 }
 
 struct Wait {
@@ -33,13 +35,18 @@ struct Wait {
 impl<S> Frames<S> {
     /// `pause_max` is how long a client may pause within a message.
     pub(crate) fn new(stream: S, wire: Arc<Wire>, pause_max: Duration) -> Self {
-        Self { stream, wire, count: Count::default(), patience: Patience::new(pause_max), wait: None }
+        Self { stream, wire, count: Count::default(), patience: Patience::new(pause_max), wait: None, unwritten: 0 }
     }
 
     /// The whole messages that were read are dealt with. A few short ones may still be unread above.
     pub(crate) fn taken(&mut self) {
         self.count.whole = 0;
         self.wire.set_unparsed(self.count.bytes());
+    }
+
+    /// Whether the connection took all that was to be written: the next byte begins a frame.
+    pub(crate) fn is_written(&self) -> bool {
+        self.unwritten == 0
     }
 
     /// How the client was waited for.
@@ -88,7 +95,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Frames<S> {
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Frames<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
+        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.unwritten = bytes.len() - if let Poll::Ready(Ok(count)) = written { count } else { 0 };
+        written
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

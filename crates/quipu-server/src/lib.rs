@@ -25,6 +25,7 @@ mod media;
 mod memory;
 mod ndjson;
 mod operation;
+mod origin;
 mod patience;
 mod pattern;
 mod places;
@@ -141,7 +142,9 @@ impl Server {
         let positions = Arc::new(positions);
         let pushers = Pushers::open(Arc::clone(&tenant), self.webhook_allowed.clone()).map_err(io::Error::other)?;
         let drain_timeout = self.drain_timeout;
+        let gatekeeper = origin::Gatekeeper::of(listener.local_addr()?.ip());
         let app = Arc::new(App {
+            gatekeeper,
             memory: Arc::new(Memory::new(self.request_memory_bytes_max, self.request_memory_wait)),
             bulk: Arc::new(Semaphore::new(BULK_KIB_MAX)),
             connections: Arc::new(Semaphore::new(self.connections_max.min(Semaphore::MAX_PERMITS))),
@@ -175,6 +178,8 @@ impl Server {
 
 /// What every request shares.
 struct App {
+    /// Whose requests are taken.
+    gatekeeper: origin::Gatekeeper,
     tenant: Arc<Tenant>,
     /// The way of single events to the tenant.
     gather: gather::Gather,

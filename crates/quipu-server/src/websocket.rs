@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::{Request, State};
 use axum::response::Response;
@@ -19,9 +20,11 @@ use quipu_api::{Code, Problem, SUBPROTOCOL, TailRequest, filter_from_json};
 use quipu_domain::{Incoming, InvalidEvent, parse_event_text};
 use quipu_engine::{Published, Recorded};
 use serde_json::value::RawValue;
-use tokio::time::MissedTickBehavior;
+use tokio::io::AsyncWriteExt as _;
+use tokio::time::{MissedTickBehavior, timeout};
 use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::frame::Frame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Data, OpCode};
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
 
@@ -42,6 +45,9 @@ const GROUP_FRAMES: usize = 32;
 const READ_BYTES: usize = 8 << 10;
 /// Events of one connection that may be unanswered before its frames are read no further.
 const IN_FLIGHT_MAX: usize = 4_096;
+/// How long a client that has closed is told what became of its events, and again how long the closing of our side may
+/// take. What is in flight is on disk within milliseconds; clients wait for our side for some seconds.
+const CLOSING_TIME: Duration = Duration::from_secs(2);
 
 pub(crate) async fn connect(State(app): State<Arc<App>>, request: Request) -> Response {
     problem::answer(open(app, request))
@@ -110,6 +116,17 @@ struct Session {
 /// The connection does not work any more.
 struct Gone;
 
+/// What a client's frames leave.
+#[derive(PartialEq, Eq)]
+enum Side {
+    /// There may be more of them.
+    Open,
+    /// It sends no more and waits for our side to close.
+    Closed,
+    /// There is nobody to say anything to.
+    Ended,
+}
+
 impl From<Error> for Gone {
     fn from(_: Error) -> Self {
         Self
@@ -143,11 +160,11 @@ impl Session {
             };
             match woken {
                 Woken::Reply(reply) => self.settle(reply).await?,
-                Woken::Frame(frame) => {
-                    if !self.gather(frame).await? {
-                        return Ok(());
-                    }
-                }
+                Woken::Frame(frame) => match self.gather(frame).await? {
+                    Side::Open => {}
+                    Side::Closed => return self.part().await,
+                    Side::Ended => return Ok(()),
+                },
                 Woken::Events(Ok(events)) => self.deliver(&events).await?,
                 Woken::Events(Err(problem)) => {
                     self.deliveries = None;
@@ -161,17 +178,18 @@ impl Session {
         }
     }
 
-    /// Takes a frame and those that have arrived behind it; `false` if the client has closed.
-    async fn gather(&mut self, first: Option<Result<Message, Error>>) -> Result<bool, Gone> {
+    /// Takes a frame and those that have arrived behind it.
+    async fn gather(&mut self, first: Option<Result<Message, Error>>) -> Result<Side, Gone> {
         let mut group = Draft::default();
         let mut next = Some(first);
-        let mut is_open = true;
+        let mut side = Side::Open;
         let mut broken = None;
         while let Some(frame) = next.take() {
             match frame {
-                None | Some(Ok(Message::Close(_))) => is_open = false,
+                None => side = Side::Ended,
+                Some(Ok(Message::Close(_))) => side = Side::Closed,
                 Some(Err(error)) => {
-                    is_open = false;
+                    side = Side::Ended;
                     broken = Some(error);
                 }
                 Some(Ok(Message::Text(text))) => self.take(&text, &mut group).await?,
@@ -181,7 +199,7 @@ impl Session {
                 )),
                 Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
             }
-            if is_open && group.ends.len() < GROUP_FRAMES {
+            if side == Side::Open && group.ends.len() < GROUP_FRAMES {
                 next = self.socket.next().now_or_never();
             }
         }
@@ -191,7 +209,7 @@ impl Session {
         if let Some(error) = broken {
             self.give_up(&error).await?;
         }
-        Ok(is_open)
+        Ok(side)
     }
 
     /// One text frame: an event, or a control object. An event is tried first, since nearly every frame is one.
@@ -325,6 +343,32 @@ impl Session {
             self.settle(reply).await?;
         }
         self.close(CloseCode::Away, "the server is shutting down").await
+    }
+
+    /// The client has closed: answers what is in flight if that comes soon, and closes too (RFC 6455, section 5.5.1). The
+    /// library has the answering Close frame ready and takes no message any more, so these are written beside it.
+    async fn part(&mut self) -> Result<(), Gone> {
+        // In time or not: what is left to say is the Close frame, unless a frame before it is cut.
+        let _ = timeout(CLOSING_TIME, self.answer_beside()).await;
+        if self.socket.get_ref().is_written() {
+            let _ = timeout(CLOSING_TIME, self.socket.flush()).await;
+        }
+        Ok(())
+    }
+
+    async fn answer_beside(&mut self) -> io::Result<()> {
+        while self.socket.get_ref().is_written()
+            && let Some(mut group) = self.groups.pop_front()
+        {
+            let reply = group.waiting.wait().await;
+            let mut frames = Vec::new();
+            for text in group.answers(reply) {
+                let frame = Frame::message(text, OpCode::Data(Data::Text), true);
+                frame.format(&mut frames).expect("a Vec takes it");
+            }
+            self.socket.get_mut().write_all(&frames).await?;
+        }
+        Ok(())
     }
 
     async fn close(&mut self, code: CloseCode, reason: &'static str) -> Result<(), Gone> {

@@ -22,7 +22,7 @@ pub struct BackupReport {
 }
 
 /// Copies the log of the tenant in `folder` to the same folder of another storage, durably, and checks the copy.
-/// `progress` is told the bytes copied and all there are.
+/// `progress` is told the bytes copied and all there are, and then the same of those read back.
 ///
 /// # Errors
 /// The copy's folder has a log already, something cannot be read or written, or a whole commit cannot be read.
@@ -79,5 +79,5 @@ pub fn backup(
         target.rename(&from, &to).map_err(|e| Fault::io("rename", target.display(&from), e))?;
     }
     target.sync_dir(&log).map_err(|e| Fault::io("sync", target.display(&log), e))?;
-    Ok(BackupReport { bytes: done, check: check(target, folder, &mut |_, _| {})? })
+    Ok(BackupReport { bytes: done, check: check(target, folder, progress)? })
 }

@@ -59,7 +59,8 @@ pub(super) const CONNECT: Operation = Operation {
         deliveries as POST /v1/subscriptions/{name}/answers does (with `answered`) and may add credits in the same frame; \
         {\"stop\":\"name\"} ends it (with `stopped`). A connection consumes up to 16 subscriptions. A frame has up to 256 \
         KiB of events, or a single one that is larger. What a connection leaves unanswered when it ends stays in flight \
-        until its deadline, and may be answered from another.",
+        until its deadline, and may be answered from another. To a client that closes, what is in flight is still answered if \
+        that takes less than two seconds; then the server closes too. A page of another origin is refused.",
     method: Method::Get,
     path: "/v1/ws",
     parameters: &[],
@@ -72,9 +73,11 @@ pub(super) const CONNECT: Operation = Operation {
     permission: Permission::Append,
     refusals: &[&[
         Code::InvalidRequest,
+        Code::ForeignOrigin,
         Code::PositionNotFound,
         Code::SubscriptionNotFound,
         Code::Overloaded,
+        Code::TooManyConnections,
         Code::Unavailable,
     ]],
     example: Example {

@@ -100,7 +100,10 @@ fn a_backup_of_an_open_store_opens_and_is_whole() {
     let (folder, copy) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let tenant = filled(folder.path());
     let target = DiskStorage::new(copy.path());
-    let report = backup(&DiskStorage::new(folder.path()), "t", &target, &mut |_, _| {}).unwrap();
+    let (mut last, mut beginnings) = (u64::MAX, 0);
+    let mut progress = |done, _| beginnings += u32::from(done < std::mem::replace(&mut last, done));
+    let report = backup(&DiskStorage::new(folder.path()), "t", &target, &mut progress).unwrap();
+    assert_eq!(beginnings, 2, "the copying, and the reading back");
     assert_eq!((report.check.events, report.check.problems.len()), (120, 0));
     publish(&tenant, &event("later", "s"));
     let restored = open(copy.path(), small()).unwrap();

@@ -37,7 +37,7 @@ async fn a_body_over_the_limit_is_refused_whatever_it_announces() {
     assert_eq!(answer.json()["limit"], 10_000);
 
     let mut client = host.client().await;
-    let head = "POST /v1/events HTTP/1.1\r\nhost: test\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n";
+    let head = "POST /v1/events HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n";
     client.write(head.as_bytes()).await;
     for piece in body.as_bytes().chunks(5_000) {
         client.write(format!("{:x}\r\n", piece.len()).as_bytes()).await;
@@ -56,7 +56,7 @@ async fn a_body_that_breaks_off_records_nothing() {
     let host = Host::start().await;
     let mut client = host.client().await;
     let body = event("1", "t", "s");
-    let head = "POST /v1/events HTTP/1.1\r\nhost: test\r\ncontent-type: application/cloudevents+json\r\ncontent-length: 1000\r\n\r\n";
+    let head = "POST /v1/events HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/cloudevents+json\r\ncontent-length: 1000\r\n\r\n";
     client.write(format!("{head}{body}").as_bytes()).await;
     drop(client);
     assert_eq!(host.client().await.get("/v1/events").await.json()["position"], 0);
@@ -66,8 +66,7 @@ async fn a_body_that_breaks_off_records_nothing() {
 async fn a_body_that_pauses_is_answered_and_closed() {
     let host = Host::start_with(Server { body_timeout: Duration::from_millis(50), ..Server::default() }).await;
     let mut client = host.client().await;
-    let head =
-        "POST /v1/events HTTP/1.1\r\nhost: test\r\ncontent-type: application/json\r\ncontent-length: 1000\r\n\r\n{";
+    let head = "POST /v1/events HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 1000\r\n\r\n{";
     client.write(head.as_bytes()).await;
     let answer = client.answer("POST").await;
     assert_eq!((answer.status, answer.json()["code"].as_str()), (408, Some("request-timeout")));
@@ -79,8 +78,7 @@ async fn a_bulk_load_that_pauses_keeps_what_was_answered() {
     let host = Host::start_with(Server { body_timeout: Duration::from_millis(200), ..Server::default() }).await;
     let mut client = host.client().await;
     let line = event("1", "t", "s");
-    let head =
-        "POST /v1/events HTTP/1.1\r\nhost: test\r\ncontent-type: application/x-ndjson\r\ncontent-length: 1000\r\n\r\n";
+    let head = "POST /v1/events HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/x-ndjson\r\ncontent-length: 1000\r\n\r\n";
     client.write(format!("{head}{line}\n").as_bytes()).await;
     let answer = client.answer("POST").await;
     let lines: Vec<serde_json::Value> = answer.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -238,8 +236,7 @@ async fn trickle(client: &mut Client, piece: &[u8]) -> u16 {
 async fn a_body_that_trickles_is_cut_off() {
     let host = Host::start_with(Server { body_timeout: Duration::from_millis(200), ..Server::default() }).await;
     let mut client = host.client().await;
-    let head =
-        "POST /v1/events HTTP/1.1\r\nhost: test\r\ncontent-type: application/json\r\ncontent-length: 1000000\r\n\r\n";
+    let head = "POST /v1/events HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 1000000\r\n\r\n";
     client.write(head.as_bytes()).await;
     assert_eq!(trickle(&mut client, b" ").await, 408);
 }
@@ -247,7 +244,7 @@ async fn a_body_that_trickles_is_cut_off() {
 #[tokio::test]
 async fn a_line_of_a_bulk_load_that_trickles_ends_it_and_lines_that_trickle_do_not() {
     let host = Host::start_with(Server { body_timeout: Duration::from_millis(200), ..Server::default() }).await;
-    let head = "POST /v1/events HTTP/1.1\r\nhost: test\r\ncontent-type: application/x-ndjson\r\nprefer: return=minimal\r\ncontent-length: 1000000\r\n\r\n";
+    let head = "POST /v1/events HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/x-ndjson\r\nprefer: return=minimal\r\ncontent-length: 1000000\r\n\r\n";
     let mut client = host.client().await;
     client.write(head.as_bytes()).await;
     // Far longer than the longest pause.

@@ -231,7 +231,7 @@ async fn what_a_client_that_is_gone_does_not_fetch_is_there_for_the_next() {
     let mut gone = Vec::new();
     for _ in 0..8 {
         let mut client = host.client().await;
-        let head = "POST /v1/subscriptions/s/pull HTTP/1.1\r\nhost: test\r\ncontent-type: application/json\r\n";
+        let head = "POST /v1/subscriptions/s/pull HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n";
         client.write(format!("{head}content-length: 16\r\n\r\n{{\"waitms\":30000}}").as_bytes()).await;
         gone.push(client);
     }

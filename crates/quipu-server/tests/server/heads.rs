@@ -32,10 +32,10 @@ async fn a_head_that_began_behind_another_request_is_not_idle() {
     let host = Host::start_with(patient()).await;
     let body = event("1", "t", "s");
     let post = format!(
-        "POST /v1/events HTTP/1.1\r\nhost: test\r\ncontent-type: application/cloudevents+json\r\ncontent-length: {}\r\n\r\n{body}",
+        "POST /v1/events HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/cloudevents+json\r\ncontent-length: {}\r\n\r\n{body}",
         body.len()
     );
-    let get = "GET /health/live HTTP/1.1\r\nhost: test\r\n\r\n";
+    let get = "GET /health/live HTTP/1.1\r\nhost: localhost\r\n\r\n";
     for request in [get, &post] {
         let mut whole = host.client().await;
         whole.write(request.as_bytes()).await;
@@ -63,7 +63,7 @@ async fn a_head_that_comes_in_time_is_read_however_long_the_wait_before() {
     for id in ["1", "2"] {
         let body = event(id, "t", "s");
         let head = format!(
-            "POST /v1/events HTTP/1.1\r\nhost: test\r\ncontent-type: application/cloudevents+json\r\ncontent-length: {}\r\n\r\n",
+            "POST /v1/events HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/cloudevents+json\r\ncontent-length: {}\r\n\r\n",
             body.len()
         );
         for piece in head.as_bytes().chunks(10) {
@@ -77,7 +77,7 @@ async fn a_head_that_comes_in_time_is_read_however_long_the_wait_before() {
 #[tokio::test]
 async fn a_head_that_cannot_be_read_is_answered_with_a_problem() {
     let host = Host::start().await;
-    let line = |path: &str, more: &str| format!("GET {path} HTTP/1.1\r\nhost: test\r\n{more}\r\n");
+    let line = |path: &str, more: &str| format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n{more}\r\n");
     let many: String = (0..200).map(|n| format!("x-{n}: y\r\n")).collect();
     for (name, head, status, code) in [
         ("another protocol", "\u{16}\u{3}\u{1} hello\r\n\r\n".to_owned(), 400, "malformed-http"),
@@ -110,7 +110,7 @@ async fn a_head_that_cannot_be_read_is_answered_with_a_problem() {
 async fn an_answer_before_a_broken_head_stays_what_it_is() {
     let host = Host::start().await;
     let mut client = host.client().await;
-    client.write(b"GET /health/live HTTP/1.1\r\nhost: test\r\n\r\nno HTTP\r\n\r\n").await;
+    client.write(b"GET /health/live HTTP/1.1\r\nhost: localhost\r\n\r\nno HTTP\r\n\r\n").await;
     assert_eq!(client.answer("GET").await.json()["status"], "live");
     assert_eq!(client.answer("GET").await.status, 400);
 }

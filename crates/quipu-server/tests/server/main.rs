@@ -16,6 +16,7 @@ mod health;
 mod host;
 mod memory;
 mod operations;
+mod origins;
 mod platform;
 mod pushing;
 mod receiver;

@@ -26,7 +26,7 @@ fn large(id: &str, bytes: usize) -> String {
 async fn hold(host: &Host, media_type: &str, body: &str) -> Client {
     let mut client = host.client().await;
     let head = format!(
-        "POST /v1/events HTTP/1.1\r\nhost: test\r\ncontent-type: {media_type}\r\ncontent-length: {}\r\n\r\n",
+        "POST /v1/events HTTP/1.1\r\nhost: localhost\r\ncontent-type: {media_type}\r\ncontent-length: {}\r\n\r\n",
         body.len()
     );
     client.write(head.as_bytes()).await;
@@ -103,7 +103,7 @@ async fn bodies_that_were_announced_wait_for_each_other_and_not_each_with_a_part
     for body in &bodies {
         let mut client = host.client().await;
         let head = format!(
-            "POST /v1/events HTTP/1.1\r\nhost: test\r\ncontent-type: application/cloudevents+json\r\ncontent-length: {}\r\n\r\n",
+            "POST /v1/events HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/cloudevents+json\r\ncontent-length: {}\r\n\r\n",
             body.len()
         );
         client.write(head.as_bytes()).await;

@@ -15,7 +15,7 @@ async fn a_request_that_is_under_way_finishes() {
     let length = body.len();
     client
         .write(
-            format!("POST /v1/events HTTP/1.1\r\nhost: test\r\ncontent-type: application/cloudevents+json\r\ncontent-length: {length}\r\nexpect: 100-continue\r\n\r\n{first}")
+            format!("POST /v1/events HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/cloudevents+json\r\ncontent-length: {length}\r\nexpect: 100-continue\r\n\r\n{first}")
                 .as_bytes(),
         )
         .await;
@@ -35,7 +35,7 @@ async fn idle_connections_and_tails_are_ended() {
     let mut idle = host.client().await;
     assert_eq!(idle.get("/health/ready").await.status, 200);
     let mut tail = host.client().await;
-    tail.write(b"GET /v1/tail HTTP/1.1\r\nhost: test\r\n\r\n").await;
+    tail.write(b"GET /v1/tail HTTP/1.1\r\nhost: localhost\r\n\r\n").await;
     assert_eq!(tail.head().await.0, 200);
     assert!(tail.chunk().await.is_some(), "where the tail begins");
     host.begin_shutdown();
@@ -50,7 +50,7 @@ async fn a_request_that_never_finishes_is_cut_off() {
     let mut host = Host::start_with(Server { drain_timeout, ..Server::default() }).await;
     let mut client = host.client().await;
     client
-        .write(b"POST /v1/events HTTP/1.1\r\nhost: test\r\ncontent-type: application/json\r\ncontent-length: 9\r\nexpect: 100-continue\r\n\r\n")
+        .write(b"POST /v1/events HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 9\r\nexpect: 100-continue\r\n\r\n")
         .await;
     assert_eq!(client.head().await.0, 100);
     host.begin_shutdown();

@@ -22,7 +22,8 @@ impl Tail {
         let mut client = host.client().await;
         client
             .write(
-                format!("GET {target} HTTP/1.1\r\nhost: test\r\naccept: text/event-stream\r\n{headers}\r\n").as_bytes(),
+                format!("GET {target} HTTP/1.1\r\nhost: localhost\r\naccept: text/event-stream\r\n{headers}\r\n")
+                    .as_bytes(),
             )
             .await;
         let (status, headers) = client.head().await;

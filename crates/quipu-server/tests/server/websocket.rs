@@ -5,6 +5,8 @@ use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Message, http::HeaderValue};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
@@ -195,10 +197,11 @@ async fn frames_that_come_with_the_handshake_are_read() {
     let host = Host::start().await;
     let mut client = host.client().await;
     let text = event("1", "t", "s");
-    let mut bytes = b"GET /v1/ws HTTP/1.1\r\nhost: test\r\nconnection: keep-alive, Upgrade\r\nupgrade: WebSocket\r\n\
+    let mut bytes =
+        b"GET /v1/ws HTTP/1.1\r\nhost: localhost\r\nconnection: keep-alive, Upgrade\r\nupgrade: WebSocket\r\n\
         sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
         sec-websocket-protocol: other, cloudevents.json\r\n\r\n"
-        .to_vec();
+            .to_vec();
     bytes.extend([0x81, 0xfe]);
     bytes.extend((text.len() as u16).to_be_bytes());
     bytes.extend([0; 4]);
@@ -224,4 +227,33 @@ async fn a_shutdown_answers_what_is_in_flight_and_closes() {
     host.begin_shutdown();
     assert!(matches!(socket.message().await, Some(Message::Close(Some(frame))) if u16::from(frame.code) == 1001));
     host.stopped().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_closes_is_told_what_became_of_its_events_and_then_closed_to() {
+    let host = Host::start().await;
+    for round in 0..20 {
+        let mut socket = Socket::open(&host).await;
+        let ids = (0..50).map(|n| format!("{round}.{n}"));
+        for id in ids.clone() {
+            within(socket.0.feed(Message::text(event(&id, "t", "s")))).await.unwrap();
+        }
+        let bye = CloseFrame { code: CloseCode::Normal, reason: "done".into() };
+        within(socket.0.close(Some(bye.clone()))).await.unwrap();
+        for id in ids {
+            let ack = socket.receive().await;
+            assert_eq!((&ack["ack"]["id"], &ack["ack"]["status"]), (&id.into(), &"recorded".into()));
+        }
+        assert_eq!(socket.message().await, Some(Message::Close(Some(bye))));
+        assert!(socket.message().await.is_none(), "the server ends the connection");
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_closes_at_once_is_closed_to() {
+    let host = Host::start().await;
+    let mut socket = Socket::open(&host).await;
+    within(socket.0.close(None)).await.unwrap();
+    assert_eq!(socket.message().await, Some(Message::Close(None)));
+    assert!(socket.message().await.is_none());
 }

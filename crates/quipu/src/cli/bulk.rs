@@ -32,13 +32,18 @@ struct Tally {
     refusals: Vec<LineResult>,
     /// Refusals beyond those that are kept.
     refused: u64,
+    /// Events that were not sent, since nobody but the server they come from can record them.
+    skipped: u64,
 }
 
 /// Refusals kept for `-o json`; all are printed on standard error.
 const REFUSALS_KEPT: usize = 10_000;
 
+/// What is to be recorded of an event of the input; nothing to leave it out.
+pub type Edit = fn(Item) -> Option<Item>;
+
 /// Loads everything. Data: the counts, and with JSON the refusals. Standard error: every refusal, as it comes.
-pub fn load(mut input: Input, target: &Target<'_>, edit: fn(Item) -> Item, out: &mut Out) -> Outcome {
+pub fn load(mut input: Input, target: &Target<'_>, edit: Edit, out: &mut Out) -> Outcome {
     let mut progress = Progress::new(input.bytes_total);
     let mut tally = Tally::default();
     let loaded = portions(&mut input, target, edit, &mut tally, &mut progress);
@@ -47,12 +52,16 @@ pub fn load(mut input: Input, target: &Target<'_>, edit: fn(Item) -> Item, out: 
         eprintln!("{} before the failure below; repeating the load is safe", tally.sentence());
         loaded?;
     }
+    if tally.skipped > 0 {
+        eprintln!("{} skipped: events that a server recorded of its own accord (types below quipu.)", tally.skipped);
+    }
     match out.format {
         Format::Table => out.line(&tally.sentence())?,
         Format::Json | Format::Ndjson => out.document(&json!({
             "recorded": tally.recorded,
             "duplicates": tally.duplicates,
             "refused": tally.refused,
+            "skipped": tally.skipped,
             "refusals": tally.refusals,
         }))?,
     }
@@ -62,7 +71,7 @@ pub fn load(mut input: Input, target: &Target<'_>, edit: fn(Item) -> Item, out: 
 fn portions(
     input: &mut Input,
     target: &Target<'_>,
-    edit: fn(Item) -> Item,
+    edit: Edit,
     tally: &mut Tally,
     progress: &mut Progress,
 ) -> Result<(), Failure> {
@@ -71,8 +80,13 @@ fn portions(
         let mut bytes = 0;
         while portion.len() < PORTION_EVENTS && bytes < PORTION_BYTES {
             let Some(item) = input.next()? else { break };
-            bytes += item.json.len();
-            portion.push(edit(item));
+            match edit(item) {
+                Some(item) => {
+                    bytes += item.json.len();
+                    portion.push(item);
+                }
+                None => tally.skipped += 1,
+            }
         }
         if portion.is_empty() {
             return Ok(());
@@ -90,7 +104,7 @@ fn portions(
             Target::Server(client) => to_server(client, &portion, &mut take)?,
             Target::Folder(quipu) => to_folder(quipu, &portion, &mut take)?,
         }
-        progress.at(input.bytes_read, tally.recorded + tally.duplicates + tally.refused);
+        progress.at(input.bytes_read, tally.recorded + tally.duplicates + tally.refused + tally.skipped);
     }
 }
 

@@ -38,9 +38,19 @@ pub struct Get<'c> {
 
 impl Client {
     pub fn new(url: String) -> Self {
+        Self::of(url, None)
+    }
+
+    /// For a server that always has something to say: one that has been silent for so long is taken to be gone.
+    pub fn of_talker(url: String, silence_max: Duration) -> Self {
+        Self::of(url, Some(silence_max))
+    }
+
+    fn of(url: String, silence_max: Option<Duration>) -> Self {
         let config = ureq::Agent::config_builder()
             .http_status_as_error(false)
             .timeout_connect(Some(CONNECT_TIMEOUT))
+            .timeout_per_read(silence_max)
             .user_agent(concat!("quipu/", env!("CARGO_PKG_VERSION")))
             .build();
         Self { agent: config.into(), url }

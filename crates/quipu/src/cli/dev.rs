@@ -1,5 +1,6 @@
 //! `quipu dev`: a server to try things out, with a banner that says where everything is, and on request with data.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 
 use clap::Args;
@@ -62,24 +63,43 @@ fn start_demo(quipu: &Quipu, host: &Host) -> Result<Trickle, Failure> {
 }
 
 fn banner(host: &Host, data: &Path, is_temporary: bool) {
-    let url = format!("http://{}", host.address());
+    let address = here(host.address());
+    let url = format!("http://{address}");
     let absolute = std::path::absolute(data).unwrap_or_else(|_| data.to_owned());
     let persistence =
         if is_temporary { "deleted when the server stops" } else { "kept: the next start goes on with it" };
-    eprintln!("quipu {} is up, no credentials needed on this machine", env!("CARGO_PKG_VERSION"));
+    eprintln!("quipu {} is up, {}", env!("CARGO_PKG_VERSION"), openness(host.address()));
     eprintln!();
     eprintln!("  API       {url}/v1/events");
     eprintln!("  OpenAPI   {url}/openapi.json");
     eprintln!("  tail      {url}/v1/tail (server-sent events)");
-    eprintln!("  ws        ws://{}/v1/ws (subprotocol cloudevents.json)", host.address());
+    eprintln!("  ws        ws://{address}/v1/ws (subprotocol cloudevents.json)");
     eprintln!("  health    {url}/health/ready");
     eprintln!("  data      {} ({persistence})", absolute.display());
+}
+
+/// Who may use a server that listens there.
+fn openness(address: SocketAddr) -> String {
+    if address.ip().is_loopback() {
+        return "no credentials needed on this machine".into();
+    }
+    format!("without credentials: whoever reaches {address} may read and write everything")
+}
+
+/// Where it is reached on this machine, also if it listens on all addresses.
+fn here(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
 }
 
 /// Commands that work as they stand, whichever way the binary was started.
 fn try_next(host: &Host, order_id: &str) {
     let quipu = std::env::current_exe().map_or("quipu".into(), |path| short(&path));
-    let url = format!("http://{}", host.address());
+    let url = format!("http://{}", here(host.address()));
     let flag = if url == super::context::URL_DEFAULT { String::new() } else { format!(" --url {url}") };
     eprintln!("Try, in another terminal:");
     eprintln!("  {quipu}{flag} event tail");
@@ -96,4 +116,23 @@ fn short(path: &Path) -> String {
     let relative =
         std::env::current_dir().ok().and_then(|folder| path.strip_prefix(folder).ok().map(Path::to_path_buf));
     relative.map_or_else(|| path.display().to_string(), |relative| format!("./{}", relative.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_banner_does_not_promise_what_the_address_does_not_keep() {
+        for (address, at, words) in [
+            ("127.0.0.1:7070", "127.0.0.1:7070", "no credentials needed on this machine"),
+            ("0.0.0.0:7070", "127.0.0.1:7070", "whoever reaches 0.0.0.0:7070 may read and write everything"),
+            ("[::]:1", "[::1]:1", "whoever reaches [::]:1 may"),
+            ("10.0.0.7:1", "10.0.0.7:1", "whoever reaches 10.0.0.7:1 may"),
+        ] {
+            let address: SocketAddr = address.parse().unwrap();
+            assert_eq!(here(address).to_string(), at);
+            assert!(openness(address).contains(words), "{}", openness(address));
+        }
+    }
 }

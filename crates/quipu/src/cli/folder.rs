@@ -9,6 +9,7 @@ use quipu::Quipu;
 
 use super::config::Settings;
 use super::exit::{Exit, Failure};
+use super::progress;
 
 /// The tenant that is meant when none is named.
 pub const TENANT_DEFAULT: &str = "default";
@@ -25,8 +26,16 @@ pub fn open_existing(folder: &Path, tenant: &str, settings: &Settings) -> Result
 
 /// Opens a tenant of a folder, which is made if it does not exist.
 pub fn open(folder: &Path, tenant: &str, settings: &Settings) -> Result<Quipu, Failure> {
-    let quipu = Quipu::open_with(folder, settings.options()?)?;
-    Ok(if tenant == TENANT_DEFAULT { quipu } else { quipu.tenant(tenant)? })
+    let options = settings.options()?;
+    progress::saying(&opening(folder), || {
+        let quipu = Quipu::open_with(folder, options)?;
+        Ok(if tenant == TENANT_DEFAULT { quipu } else { quipu.tenant(tenant)? })
+    })
+}
+
+/// What is said while a folder is opened: without caches the whole log is read.
+pub fn opening(folder: &Path) -> String {
+    format!("opening {}; without its index and snapshots that reads the whole log", folder.display())
 }
 
 /// The tenants of a folder, sorted.

@@ -15,7 +15,8 @@ use tokio::task::JoinHandle;
 
 use super::config::Config;
 use super::exit::{Exit, Failure, Outcome};
-use super::folder::TENANT_DEFAULT;
+use super::folder::{TENANT_DEFAULT, opening};
+use super::progress;
 
 /// A server that runs.
 pub struct Host {
@@ -58,12 +59,12 @@ pub fn open(config: &Config) -> Result<Quipu, Failure> {
         return Err(Failure::usage(format!(
             "listen: expected an address of this machine alone, such as 127.0.0.1:7070, found {}. This version has no \
              credentials yet: whoever reaches the address may read and write everything. If that is meant, say \
-             --insecure-listen-anywhere (insecure_listen_anywhere = true)",
+             quipu serve --insecure-listen-anywhere, or in any case --set insecure_listen_anywhere=true",
             config.listen
         )));
     }
     raise_file_limit();
-    let quipu = Quipu::open_with(&config.data, config.options())?;
+    let quipu = progress::saying(&opening(&config.data), || Quipu::open_with(&config.data, config.options()))?;
     if let Some(torn) = quipu.torn_tail() {
         tracing::warn!(
             "the last stop was no clean one: {} bytes at the end of {} were no whole commit, and nothing says that they were acknowledged; they \

@@ -63,6 +63,12 @@ fn an_address_that_others_reach_needs_a_word_for_it() {
     let ran = user.run(&["serve", "--listen", "0.0.0.0:0", "--data", data.to_str().unwrap()]).ended(2);
     assert!(ran.stderr.contains("--insecure-listen-anywhere") && ran.stderr.contains("credentials"), "{ran:?}");
     assert!(is_empty(&data), "nothing was touched");
+    // `dev` has no such flag; what it is told works for it as well.
+    let ran = user.run(&["dev", "--listen", "0.0.0.0:0", "--temporary"]).ended(2);
+    assert!(ran.stderr.contains("--set insecure_listen_anywhere=true"), "{ran:?}");
+    let open = user.serve_on("0.0.0.0:0", &["--temporary", "--set", "insecure_listen_anywhere=true"]);
+    assert!(open.said.iter().any(|line| line.contains("whoever reaches 0.0.0.0:")), "{:?}", open.said);
+    assert!(open.url.starts_with("http://127.0.0.1:"), "{}", open.url);
 }
 
 #[test]

@@ -102,7 +102,7 @@ impl Connection {
 
     /// The body of an answer with status 200; nothing if the server went away before it was whole.
     fn ask(&mut self, head: &str, body: &[u8]) -> std::io::Result<Vec<u8>> {
-        let mut request = format!("{head}\r\nhost: test\r\ncontent-length: {}\r\n\r\n", body.len()).into_bytes();
+        let mut request = format!("{head}\r\nhost: localhost\r\ncontent-length: {}\r\n\r\n", body.len()).into_bytes();
         request.extend_from_slice(body);
         self.input.get_mut().write_all(&request)?;
         let mut status = String::new();

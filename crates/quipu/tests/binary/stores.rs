@@ -47,6 +47,34 @@ fn a_server_is_filled_measured_and_exported() {
 }
 
 #[test]
+fn an_export_with_outcomes_of_deliveries_is_imported_without_them() {
+    let user = User::new();
+    let server = user.serve(&["--temporary"]);
+    let at = |args: &[&str]| user.run(&[args, &["--url", &server.url]].concat()).ok();
+    let definition = user.write("reports.json", r#"{"start": "beginning", "reportsoutcomes": true}"#);
+    let events = user.write("events.ndjson", &events(3));
+    at(&["store", "import", &events]);
+    at(&["subscription", "create", "mail", "--file", &definition]);
+    at(&["subscription", "pull", "mail", "--max", "3", "--ack"]);
+    // The outcomes are events like others: a tail waits until they are there.
+    let outcomes = at(&["event", "tail", "--from", "4", "--limit", "3", "-o", "ndjson"]).lines();
+    assert!(outcomes.iter().all(|event| event["type"] == "quipu.delivery.acknowledged"), "{outcomes:?}");
+
+    let exported = user.path("export.ndjson");
+    at(&["store", "export", "--to", &exported]);
+    let other = user.serve(&["--temporary"]);
+    let folder = user.path("there");
+    for target in [["--url", &other.url], ["--data", &folder]] {
+        let import = [&["store", "import", &exported][..], &target].concat();
+        let imported = user.run(&import).ok();
+        assert_eq!(imported.stdout, "3 recorded, 0 duplicates, 0 refused\n");
+        assert!(imported.stderr.contains("3 skipped"), "{imported:?}");
+        let again = user.run(&[&import[..], &["-o", "json"]].concat()).ok().json();
+        assert_eq!((&again["duplicates"], &again["skipped"], &again["refused"]), (&3.into(), &3.into(), &0.into()));
+    }
+}
+
+#[test]
 fn a_store_is_backed_up_while_its_server_runs_and_the_copy_is_sound() {
     let user = User::new();
     let (data, copy) = (user.path("data"), user.path("copy"));

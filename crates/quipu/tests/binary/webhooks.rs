@@ -62,7 +62,7 @@ fn take(stream: TcpStream, sender: &Sender<Webhook>) {
 
 fn make_secret(address: &str) -> Secret {
     let mut stream = TcpStream::connect(address).unwrap();
-    let head = "POST /v1/subscriptions/s/secrets HTTP/1.1\r\nhost: quipu\r\ncontent-type: application/json\r\ncontent-length: 2";
+    let head = "POST /v1/subscriptions/s/secrets HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 2";
     stream.write_all(format!("{head}\r\n\r\n{{}}").as_bytes()).unwrap();
     let (status, answer) = read(&mut BufReader::new(stream)).unwrap();
     let body: Value = serde_json::from_slice(&answer.body).unwrap();

@@ -13,6 +13,7 @@ use super::super::client::{Client, Get, Query};
 use super::super::exit::{Exit, Failure, Outcome};
 use super::super::filter::FilterFlags;
 use super::super::output::{Format, Out, member};
+use super::super::progress::Progress;
 
 /// Events in a table: what fits on a screen.
 const TABLE_EVENTS: u64 = 20;
@@ -62,7 +63,8 @@ pub fn run(list: &List, client: &Client, out: &mut Out) -> Outcome {
     let cursor = list.cursor.clone();
     match out.format {
         Format::Ndjson => {
-            lines(client, "/v1/events", &query, cursor, list.limit, out)?;
+            let mut progress = Progress::beside_output(list.limit);
+            lines(client, &query, cursor, list.limit, &mut progress, out)?;
         }
         Format::Json => {
             out.document(&page(client, "/v1/events", &query, cursor, list.limit.unwrap_or(JSON_EVENTS))?)?
@@ -105,26 +107,26 @@ pub fn page(client: &Client, path: &str, query: &Query, cursor: Option<String>, 
     }
 }
 
-/// Events one a line as they come from the server, without parsing them.
+/// Events one a line as they come from the server, without parsing them; how many there were.
 pub fn lines(
     client: &Client,
-    path: &str,
     query: &Query,
     mut cursor: Option<String>,
     limit: Option<u64>,
+    progress: &mut Progress,
     out: &mut dyn Write,
 ) -> Result<u64, Failure> {
-    let mut written = 0;
+    let (mut written, mut bytes) = (0, 0);
     let mut line = Vec::new();
     loop {
         let left = limit.map_or(u64::MAX, |limit| limit - written);
         if left == 0 {
-            return Ok(written);
+            break;
         }
         let mut query = query.clone();
         query.push(("limit", left.min(PAGE_EVENTS).to_string()));
         query.extend(cursor.take().map(|cursor| ("cursor", cursor)));
-        let answer = client.get(&Get { path, query: &query, headers: &[("accept", MEDIA_LINES)] })?;
+        let answer = client.get(&Get { path: "/v1/events", query: &query, headers: &[("accept", MEDIA_LINES)] })?;
         cursor = answer.headers().get(CURSOR_HEADER).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let mut reader = BufReader::with_capacity(64 * 1024, answer.into_body().into_reader());
         loop {
@@ -137,13 +139,17 @@ pub fn lines(
                 out.write_all(b"\n")?;
             }
             written += 1;
+            bytes += line.len() as u64;
         }
+        progress.at(bytes, written);
         if cursor.is_none() {
-            return Ok(written);
+            break;
         }
         // Whoever reads the lines gets each page when it is there.
         out.flush()?;
     }
+    progress.finish();
+    Ok(written)
 }
 
 /// A page as a table, and on standard error how to go on.

@@ -58,7 +58,10 @@ impl Which {
 }
 
 pub fn run(command: EventCommand, global: &Global, out: &mut Out) -> Outcome {
-    let client = client(global)?;
+    let client = match &command {
+        EventCommand::Tail(_) => Client::of_talker(context::url(global)?, tail::SILENCE_MAX),
+        _ => client(global)?,
+    };
     match command {
         EventCommand::Publish(publish) => publish::run(*publish, &client, out),
         EventCommand::List(list) => list::run(&list, &client, out),

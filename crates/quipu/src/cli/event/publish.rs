@@ -51,7 +51,7 @@ struct Single {
 
 pub fn run(publish: Publish, client: &Client, out: &mut Out) -> Outcome {
     match publish.file {
-        Some(file) => bulk::load(Input::open(&file)?, &Target::Server(client), |item| item, out),
+        Some(file) => bulk::load(Input::open(&file)?, &Target::Server(client), Some, out),
         None => one(publish.single, client, out),
     }
 }

@@ -1,7 +1,7 @@
 //! `quipu event tail`: follows events by server-sent events. A connection that breaks is made anew from the last id,
 //! so the output has no gap and no repeat.
 
-use std::io::{BufRead, BufReader};
+use std::io::{self, BufRead, BufReader};
 use std::thread;
 use std::time::Duration;
 
@@ -19,6 +19,9 @@ use super::list::row;
 /// First pause before connecting again; it doubles up to the longest.
 const PAUSE: Duration = Duration::from_millis(250);
 const PAUSE_MAX: Duration = Duration::from_secs(8);
+/// A server gives a sign of life every 15 seconds. After three of them have not come there is no connection any more,
+/// whatever TCP believes: a router between forgot it, or the other machine is gone.
+pub const SILENCE_MAX: Duration = Duration::from_secs(45);
 
 #[derive(Debug, Args)]
 pub struct Tail {
@@ -60,6 +63,7 @@ pub fn run(tail: &Tail, client: &Client, out: &mut Out) -> Outcome {
                 match follow(&mut reader, &mut followed, tail.limit, out)? {
                     Ended::Limit => return Ok(Exit::Ok),
                     Ended::Connection => format!("the connection to {} ended", client.url),
+                    Ended::Silence => format!("{} gave no sign of life for too long", client.url),
                 }
             }
             // The server went away for a while: that is what connecting again is for. At the first attempt, or if it
@@ -76,6 +80,7 @@ pub fn run(tail: &Tail, client: &Client, out: &mut Out) -> Outcome {
 enum Ended {
     Limit,
     Connection,
+    Silence,
 }
 
 /// Prints messages until the connection ends. Only standard output can fail here: what fails on the connection is
@@ -86,7 +91,13 @@ fn follow(
     limit: Option<u64>,
     out: &mut Out,
 ) -> Result<Ended, Failure> {
-    while let Ok(Some(data)) = sse::next(reader, &mut followed.last_id) {
+    loop {
+        let data = match sse::next(reader, &mut followed.last_id) {
+            Ok(Some(data)) => data,
+            Ok(None) => return Ok(Ended::Connection),
+            Err(error) if is_silence(&error) => return Ok(Ended::Silence),
+            Err(_) => return Ok(Ended::Connection),
+        };
         print(&data, out)?;
         // Each event is shown when it is there, not when a buffer is full.
         out.flush()?;
@@ -95,7 +106,11 @@ fn follow(
             return Ok(Ended::Limit);
         }
     }
-    Ok(Ended::Connection)
+}
+
+fn is_silence(error: &io::Error) -> bool {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<ureq::Error>());
+    matches!(inner, Some(ureq::Error::Timeout(_))) || error.kind() == io::ErrorKind::TimedOut
 }
 
 /// A tail has no end, so `json` is one document a line as well.
@@ -110,4 +125,49 @@ fn print(data: &str, out: &mut Out) -> Result<(), Failure> {
         _ => out.line(data)?,
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+    use std::net::{TcpListener, TcpStream};
+
+    use clap::Parser as _;
+
+    use super::*;
+
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        tail: Tail,
+    }
+
+    /// Answers a request with a tail that begins so; its head, and the connection, which stays.
+    fn answer(listener: &TcpListener, begin: &str) -> (String, TcpStream) {
+        let mut stream = listener.accept().unwrap().0;
+        let mut head = String::new();
+        let mut reader = BufReader::new(stream.try_clone().unwrap());
+        while reader.read_line(&mut head).unwrap() > 2 {}
+        let answer = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n";
+        stream.write_all(format!("{answer}{begin}").as_bytes()).unwrap();
+        (head, stream)
+    }
+
+    #[test]
+    fn a_connection_that_has_fallen_silent_is_made_anew_from_the_last_id() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let server = thread::spawn(move || {
+            // Both stay open: only its silence tells that the first is gone.
+            let first = answer(&listener, "id: 1\ndata: {}\n\n");
+            let second = answer(&listener, "id: 2\ndata: {}\n\n");
+            [first, second].map(|(head, _stream)| head.to_ascii_lowercase())
+        });
+        let Line { tail } = Line::parse_from(["tail", "--limit", "2"]);
+        let client = Client::of_talker(url, Duration::from_millis(100));
+        assert_eq!(run(&tail, &client, &mut Out::new(Format::Ndjson)).unwrap(), Exit::Ok);
+        let [first, second] = server.join().unwrap();
+        assert!(!first.contains("last-event-id"), "{first}");
+        assert!(second.contains("last-event-id: 1\r\n"), "{second}");
+    }
 }

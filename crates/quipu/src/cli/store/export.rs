@@ -1,10 +1,12 @@
-//! `quipu store export`: all events as JSON lines, with position, stream version and recorded time.
+//! `quipu store export`: all events as JSON lines, with position, stream version and recorded time. What is exported is
+//! to be imported, so there is no other form.
 
 use std::io::Write;
 use std::path::PathBuf;
 
 use clap::Args;
 use quipu::{Filter, Quipu};
+use quipu_api::StatsAnswer;
 
 use super::super::Global;
 use super::super::client::Query;
@@ -49,16 +51,25 @@ pub fn run(export: &Export, global: &Global, out: &mut Out) -> Outcome {
 
 fn write(export: &Export, global: &Global, to: &mut dyn Write) -> Result<u64, Failure> {
     match &export.folder {
-        Some(folder) => of_folder(open_existing(folder, &export.tenant, &export.settings)?, to),
+        Some(folder) => of_folder(open_existing(folder, &export.tenant, &export.settings)?, export, to),
         None => {
             export.settings.refuse()?;
-            lines(&client(global)?, "/v1/events", &Query::new(), None, None, to)
+            let client = client(global)?;
+            let stats: StatsAnswer = client.parsed("/v1/stats", &Query::new())?;
+            lines(&client, &Query::new(), None, None, &mut progress(export, stats.events), to)
         }
     }
 }
 
-fn of_folder(quipu: Quipu, to: &mut dyn Write) -> Result<u64, Failure> {
-    let mut progress = Progress::new(None);
+fn progress(export: &Export, events: u64) -> Progress {
+    match export.to {
+        Some(_) => Progress::of_events(Some(events)),
+        None => Progress::beside_output(Some(events)),
+    }
+}
+
+fn of_folder(quipu: Quipu, export: &Export, to: &mut dyn Write) -> Result<u64, Failure> {
+    let mut progress = progress(export, quipu.stats()?.events);
     let (mut events, mut bytes) = (0, 0);
     let mut line = Vec::new();
     for recorded in quipu.events(Filter::default()) {

@@ -20,7 +20,7 @@ pub enum StoreCommand {
     Check(check::Check),
     /// Count events, streams and bytes, of a server or a data folder
     Stats(stats::Stats),
-    /// Write all events as JSON lines, of a server or a data folder
+    /// Write all events as JSON lines, whatever --output says, of a server or a data folder
     Export(export::Export),
     /// Record events from JSON lines, in a server or a data folder; a repeat adds nothing
     Import(import::Import),
