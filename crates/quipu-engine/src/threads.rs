@@ -240,15 +240,12 @@ fn keep_deliveries(threads: &Weak<Threads>, tenants: &dyn Fn() -> Vec<Arc<Tenant
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Instant;
 
     #[test]
     fn what_becomes_due_while_nobody_waits_is_not_missed() {
         let threads = Threads::none();
         threads.due_soon();
-        let begun = Instant::now();
         assert_eq!(threads.wait_until_due(Duration::from_secs(60)), Waited::DueSoon);
-        assert!(begun.elapsed() < Duration::from_secs(30));
         assert_eq!(threads.wait_until_due(Duration::ZERO), Waited::InVain, "it is said once");
     }
 

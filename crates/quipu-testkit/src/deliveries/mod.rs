@@ -243,7 +243,11 @@ impl DeliverySimulation {
                 }
                 self.saved()
             }
-            Err(fault) => self.tolerate("checkpoint", &fault),
+            Err(fault) => {
+                self.tolerate("checkpoint", &fault)?;
+                // Those of other subscriptions may be written all the same, and too old by the next time.
+                self.look_at_letters()
+            }
         }
     }
 
