@@ -110,7 +110,8 @@ async fn a_pull_hands_out_the_outcome_in_the_place_of_the_event() {
         let begin = format!(r#"{{"deliveries":[{{"transformed":{expected},"delivery":{{"position":1,"token":"#);
         assert!(pulled.starts_with(&begin), "expected {begin}, found {pulled}");
         let handle = serde_json::from_str::<Value>(&pulled).unwrap()["deliveries"][0]["delivery"].clone();
-        assert_eq!(handle["idempotencykey"], format!("{name}/1"));
+        let key = handle["idempotencykey"].as_str().unwrap();
+        assert!(key.starts_with(&format!("{name}/")) && key.ends_with("/1"), "{key}");
         let answers = json!({"answers":[outcome(&json!({ "delivery": handle }), "ack")]});
         let answered = consumer.send("POST", &format!("/v1/subscriptions/{name}/answers"), &answers).await;
         assert_eq!(answered.json()["done"], 1);
