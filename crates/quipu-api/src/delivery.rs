@@ -73,6 +73,10 @@ pub struct DeliveryHandle {
     /// The same for every attempt: a handler that has recorded it has processed this event.
     #[serde(rename = "idempotencykey")]
     pub idempotency_key: String,
+    /// Names the key that it waits for others by: deliveries with the same one are processed one after the other. Absent
+    /// if it waits for nobody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
     /// Whether it comes out of a dead letter, and so out of order (but for that of a parked key).
     pub redriven: bool,
 }
@@ -121,6 +125,8 @@ pub enum AnswerOutcome {
     Extend,
     /// Trying again is of no use: it becomes a dead letter.
     GiveUp,
+    /// It goes back without having been tried, with what came behind it in its key: no attempt is counted.
+    Release,
 }
 
 /// What became of answers.
@@ -262,12 +268,14 @@ mod tests {
             r#""outcome":"nack","delayms":0,"error":"busy""#,
             r#""outcome":"extend","ms":3600000"#,
             r#""outcome":"giveup","error":"no such order","deadletter":3"#,
+            r#""outcome":"release""#,
         ] {
             assert!(of(good).is_ok(), "{good}");
         }
         for (bad, pointer) in [
             (r#""outcome":"ack","delayms":1"#, "/answers/0/delayms"),
             (r#""outcome":"ack","error":"x""#, "/answers/0/error"),
+            (r#""outcome":"release","delayms":1"#, "/answers/0/delayms"),
             (r#""outcome":"nack","ms":1"#, "/answers/0/ms"),
             (r#""outcome":"nack","delayms":604800001"#, "/answers/0/delayms"),
             (r#""outcome":"extend""#, "/answers/0/ms"),

@@ -13,6 +13,7 @@ mod write;
 use crate::Timestamp;
 
 pub use batch::{parse_batch, parse_events};
+pub(crate) use read::unchecked;
 pub use read::{Incoming, parse_event, parse_event_text};
 pub use write::write_event;
 

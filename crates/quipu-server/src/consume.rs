@@ -151,7 +151,7 @@ impl hyper::body::Body for Outgoing {
 }
 
 fn write_delivery(out: &mut Vec<u8>, name: &str, handed: &Handed) {
-    let Handed { id, token, attempt, deadline, transformed, .. } = handed;
+    let Handed { id, token, attempt, deadline, key: line, transformed, .. } = handed;
     match transformed {
         None => {
             out.extend_from_slice(b"{\"event\":");
@@ -176,9 +176,10 @@ fn write_delivery(out: &mut Vec<u8>, name: &str, handed: &Handed) {
     }
     // Names are plain, see `is_subscription_name`.
     let key = handed.idempotency_key(name);
+    let line = line.map(|line| format!("\"key\":\"{line:032x}\",")).unwrap_or_default();
     let rest = format!(
         ",\"token\":\"{token:016x}\",\"attempt\":{attempt},\"deadline\":\"{deadline}\",\
-         \"idempotencykey\":\"{key}\",\"redriven\":{}}}}}",
+         \"idempotencykey\":\"{key}\",{line}\"redriven\":{}}}}}",
         id.dead_letter > 0
     );
     out.extend_from_slice(rest.as_bytes());
@@ -252,6 +253,7 @@ fn answer_of(body: AnswerBody) -> Answer {
             Answer::Nack { failure: failure(body.error, "the consumer gave no reason"), delay_ms: body.delay_ms }
         }
         AnswerOutcome::Extend => Answer::Extend { ms: body.ms.unwrap_or_default() },
+        AnswerOutcome::Release => Answer::Release,
         AnswerOutcome::GiveUp => Answer::GiveUp {
             failure: failure(body.error, "the consumer gave it up without a reason"),
             reason: Reason::GivenUpByConsumer,

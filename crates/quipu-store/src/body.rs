@@ -116,6 +116,8 @@ pub fn decode(bytes: &[u8]) -> Option<Event<'_>> {
     let mut builder: Option<quipu_domain::EventBuilder<'_>> = None;
     while let Some(code) = reader.byte() {
         match code {
+            // They come first: what the others were put to would be another event's.
+            ID | SOURCE | TYPE if builder.is_some() => return None,
             ID => id = reader.text()?,
             SOURCE => source = reader.text()?,
             TYPE => kind = reader.text()?,
@@ -194,6 +196,13 @@ mod tests {
         let mut out = Vec::new();
         encode(&mut out, &event);
         assert_eq!(decode(&out), Some(event));
+    }
+
+    /// Found by fuzzing: the event was read with an empty id.
+    #[test]
+    fn an_identity_behind_other_fields_is_no_body() {
+        assert_eq!(decode(b"\x01\x09\x01c\x01\x011"), None);
+        assert!(decode(b"\x01\x01\x011\x09\x01c").is_some());
     }
 
     proptest! {

@@ -1,16 +1,40 @@
-//! One event on its way to one handler.
+//! One event on its way to one handler, from a store in this process or from a server.
+
+use std::sync::Arc;
 
 use quipu_domain::delivery::{DeliveryId, Key};
 use quipu_domain::{Data, Event, Stamp, Timestamp};
 use quipu_engine::Handed;
 use serde::de::DeserializeOwned;
 
-/// A delivery that this process has. It is to be answered with [`Quipu::answer`](crate::Quipu::answer) before its
-/// deadline, or it is handed out again.
+/// A delivery that this process has. It is to be answered before its deadline, or it is handed out again: a
+/// [`Worker`](crate::Worker) does that; whoever pulls calls [`Quipu::answer`](crate::Quipu::answer).
 #[derive(Clone, Debug)]
 pub struct Delivery {
-    subscription: String,
-    handed: Handed,
+    pub(crate) subscription: String,
+    pub(crate) id: DeliveryId,
+    pub(crate) token: u64,
+    pub(crate) key: Option<Key>,
+    pub(crate) attempt: u32,
+    pub(crate) deadline: Timestamp,
+    pub(crate) content: Content,
+}
+
+/// What is delivered.
+#[derive(Clone, Debug)]
+pub(crate) enum Content {
+    Handed(Arc<Handed>),
+    #[cfg(feature = "remote")]
+    Sent(Arc<Sent>),
+}
+
+/// What a server sent.
+#[cfg(feature = "remote")]
+#[derive(Debug)]
+pub(crate) struct Sent {
+    pub event: Event<'static>,
+    pub stamp: Stamp,
+    pub idempotency_key: String,
 }
 
 /// The event of a delivery, or its data, is not what the handler expects.
@@ -27,7 +51,9 @@ impl std::error::Error for InvalidData {}
 
 impl Delivery {
     pub(crate) fn new(subscription: &str, handed: Handed) -> Self {
-        Self { subscription: subscription.to_owned(), handed }
+        let Handed { id, token, attempt, deadline, key, .. } = handed;
+        let content = Content::Handed(Arc::new(handed));
+        Self { subscription: subscription.to_owned(), id, token, key, attempt, deadline, content }
     }
 
     /// Whose delivery it is.
@@ -40,12 +66,20 @@ impl Delivery {
     /// # Errors
     /// [`InvalidData`]: an edited copy that is no CloudEvent.
     pub fn event(&self) -> Result<Event<'_>, InvalidData> {
-        self.handed.event().map_err(|invalid| InvalidData(invalid.to_string()))
+        match &self.content {
+            Content::Handed(handed) => handed.event().map_err(|invalid| InvalidData(invalid.to_string())),
+            #[cfg(feature = "remote")]
+            Content::Sent(sent) => Ok(sent.event.clone()),
+        }
     }
 
     /// What the log added to the event: its position, the version of its stream, when it was recorded.
     pub fn stamp(&self) -> &Stamp {
-        &self.handed.recorded.stamp
+        match &self.content {
+            Content::Handed(handed) => &handed.recorded.stamp,
+            #[cfg(feature = "remote")]
+            Content::Sent(sent) => &sent.stamp,
+        }
     }
 
     /// The event's JSON data as a type of yours; no data counts as `null`.
@@ -64,34 +98,38 @@ impl Delivery {
 
     /// Which attempt this is, from 1.
     pub fn attempt(&self) -> u32 {
-        self.handed.attempt
+        self.attempt
     }
 
     /// When the answer is due.
     pub fn deadline(&self) -> Timestamp {
-        self.handed.deadline
+        self.deadline
     }
 
     /// Whether somebody decided that it be delivered once more: it may come after later events of its key.
     pub fn is_redriven(&self) -> bool {
-        self.handed.id.dead_letter > 0
+        self.id.dead_letter > 0
     }
 
     /// The same for every attempt of this delivery, and for no other: whoever keeps it with the effect has the effect
     /// once.
     pub fn idempotency_key(&self) -> String {
-        self.handed.idempotency_key(&self.subscription)
+        match &self.content {
+            Content::Handed(handed) => handed.idempotency_key(&self.subscription),
+            #[cfg(feature = "remote")]
+            Content::Sent(sent) => sent.idempotency_key.clone(),
+        }
     }
 
     pub(crate) fn id(&self) -> DeliveryId {
-        self.handed.id
+        self.id
     }
 
     pub(crate) fn key(&self) -> Option<Key> {
-        self.handed.key
+        self.key
     }
 
     pub(crate) fn token(&self) -> u64 {
-        self.handed.token
+        self.token
     }
 }

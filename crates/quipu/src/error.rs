@@ -37,6 +37,13 @@ pub enum Error {
     /// The world failed. After [`Fault::Poisoned`] or [`Fault::Closed`] the outcome of an append is unknown: repeat it
     /// with the same ids once the store is open again.
     Fault(Fault),
+    /// A server refused, or cannot be understood or reached.
+    Server {
+        /// Which.
+        url: String,
+        /// What was expected and what was found.
+        reason: String,
+    },
 }
 
 impl fmt::Display for Error {
@@ -47,6 +54,7 @@ impl fmt::Display for Error {
             Self::Operation(refusal) => write!(f, "{refusal}"),
             Self::Invalid { index, reason } => write!(f, "event {index}: {reason}"),
             Self::Fault(fault) => write!(f, "{fault}"),
+            Self::Server { url, reason } => write!(f, "{url}: {reason}"),
         }
     }
 }
@@ -59,6 +67,7 @@ impl std::error::Error for Error {
             Self::Operation(refusal) => Some(refusal),
             Self::Invalid { reason, .. } => Some(reason),
             Self::Fault(fault) => Some(fault),
+            Self::Server { .. } => None,
         }
     }
 }

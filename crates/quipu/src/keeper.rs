@@ -3,16 +3,12 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use quipu_domain::delivery::{DeliveryId, Key};
-use quipu_engine::{Answer, Tenant};
 
 use crate::Delivery;
 use crate::wakeup::Wakeup;
-
-/// The longest time between two looks.
-const LOOK_MS_MAX: u64 = 1_000;
+use crate::worker::source::Source;
 
 pub(crate) struct Keeper {
     shared: Arc<Shared>,
@@ -38,14 +34,14 @@ impl Shared {
 }
 
 impl Keeper {
-    pub fn start(tenant: Arc<Tenant>, subscription: &str) -> Self {
+    pub fn start(source: Arc<dyn Source>) -> Self {
         let shared = Arc::new(Shared { state: Mutex::default(), is_stopped: Condvar::new() });
-        let (name, thread) = (subscription.to_owned(), Arc::clone(&shared));
-        std::thread::spawn(move || look(&thread, &tenant, &name));
+        let thread = Arc::clone(&shared);
+        std::thread::spawn(move || look(&thread, source.as_ref()));
         Self { shared, keys: HashSet::new() }
     }
 
-    /// Moves the deadline of a delivery until it is ended or forgotten.
+    /// Moves the deadline of a delivery until it is forgotten.
     pub fn keep(&self, delivery: &Delivery) {
         self.shared.lock().kept.insert(delivery.id(), delivery.token());
     }
@@ -55,15 +51,19 @@ impl Keeper {
         delivery.key().is_none_or(|key| self.keys.insert(key))
     }
 
+    /// The next of its key may be begun. Its deadline is moved until its answer was given.
     pub fn end(&mut self, delivery: &Delivery) {
-        self.forget(delivery);
         if let Some(key) = delivery.key() {
             self.keys.remove(&key);
         }
     }
 
+    /// It may be here once more under a later attempt, which stays.
     pub fn forget(&self, delivery: &Delivery) {
-        self.shared.lock().kept.remove(&delivery.id());
+        let mut state = self.shared.lock();
+        if state.kept.get(&delivery.id()) == Some(&delivery.token()) {
+            state.kept.remove(&delivery.id());
+        }
     }
 
     /// Sets a flag at the next look.
@@ -79,20 +79,16 @@ impl Drop for Keeper {
     }
 }
 
-fn look(shared: &Shared, tenant: &Tenant, name: &str) {
+fn look(shared: &Shared, source: &dyn Source) {
     let mut state = shared.lock();
     while !state.is_stopped {
-        let deadline_ms = tenant.definition(name).map_or(LOOK_MS_MAX, |definition| definition.ack_deadline_ms);
-        let look = Duration::from_millis((deadline_ms / 3).clamp(1, LOOK_MS_MAX));
-        let waited = shared.is_stopped.wait_timeout(state, look);
+        let waited = shared.is_stopped.wait_timeout(state, source.look());
         state = waited.unwrap_or_else(PoisonError::into_inner).0;
         state.to_wake.drain(..).for_each(|wakeup| wakeup.set());
-        let answers: Vec<_> =
-            state.kept.iter().map(|(id, token)| (*id, *token, Answer::Extend { ms: deadline_ms })).collect();
-        if !answers.is_empty() {
+        let attempts: Vec<_> = state.kept.iter().map(|(id, token)| (*id, *token)).collect();
+        if !attempts.is_empty() && !state.is_stopped {
             drop(state);
-            // One that is too late is found out when it is answered.
-            _ = tenant.answer(name, answers);
+            source.extend(attempts);
             state = shared.lock();
         }
     }

@@ -29,6 +29,9 @@
 //! **Cost.** Many threads may share one `Quipu` (it is a handle; cloning it is cheap). Appends that wait at the same
 //! time share one write and one sync of the disk.
 //!
+//! **Workers of a server.** With the feature `remote`, `Remote` has workers for the subscriptions of a server, with the
+//! same handlers as those of a store in process.
+//!
 //! **Effects that happen once.** With the feature `sqlite` or `postgres`, `idempotent` records which deliveries were
 //! processed in the handler's own transaction.
 //!
@@ -45,6 +48,8 @@ mod keeper;
 mod pending;
 mod quipu;
 mod readers;
+#[cfg(feature = "remote")]
+mod remote;
 mod signal;
 mod subscriptions;
 mod system;
@@ -58,6 +63,8 @@ pub use self::error::Error;
 pub use self::follower::{Follower, Start};
 pub use self::pending::Pending;
 pub use self::quipu::{Events, Quipu};
+#[cfg(feature = "remote")]
+pub use self::remote::Remote;
 pub use self::system::{SystemClock, SystemRandom};
 pub use self::worker::{Failed, Stopper, Worker};
 

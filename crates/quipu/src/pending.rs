@@ -47,6 +47,12 @@ impl<T> Promise<T> {
         self.fill(outcome);
     }
 
+    /// Whether anybody may still ask for the outcome.
+    #[cfg(feature = "remote")]
+    pub(crate) fn is_awaited(&self) -> bool {
+        Arc::strong_count(&self.slot) > 1
+    }
+
     fn fill(&self, outcome: Result<T, Error>) {
         let mut slot = lock(&self.slot);
         if let Slot::Empty(waker) = &mut *slot {

@@ -151,7 +151,7 @@ impl Quipu {
 
     /// A worker that runs a handler for each delivery of a subscription.
     pub fn worker(&self, subscription: &str) -> Worker {
-        Worker::new(self.clone(), subscription)
+        Worker::in_process(self.clone(), subscription)
     }
 
     /// Dead letters that match, by number, from `from` on, at most `limit`. Looking at them never changes them.

@@ -29,6 +29,10 @@ impl Wakeup {
         }
     }
 
+    pub fn is_set(&self) -> bool {
+        self.lock().is_set
+    }
+
     /// Ready once it is set; it stays set.
     pub fn poll_set(&self, context: &Context<'_>) -> Poll<()> {
         let mut state = self.lock();

@@ -12,6 +12,7 @@ pub(super) const PULL: Operation = Operation {
         is one. Each delivery is with this consumer until its deadline: answer it by then, with the token of the attempt, \
         or it is tried again. Events of one key come in order and may come together; then they are answered in that \
         order, and later ones wait. Any number of consumers may pull from a subscription; an event goes to one of them. \
+        Deliveries that carry the same `key` are those of one key. \
         Every delivery has an idempotency key, the same for each attempt, since any may come more than once. What a \
         client that has gone does not fetch any more is handed to the next one.",
     method: Method::Post,
@@ -29,7 +30,7 @@ pub(super) const PULL: Operation = Operation {
     example: Example {
         target: "/v1/subscriptions/billing/pull",
         body: Some((MEDIA_JSON, r#"{"max":10,"waitms":30000}"#)),
-        answer: r#"{"deliveries":[{"event":{"specversion":"1.0","id":"1","source":"/shop","type":"order.placed","subject":"order/17","position":1,"streamversion":1,"recordedtime":"2026-01-31T09:30:00.000Z","data":{"total":9}},"delivery":{"position":1,"token":"9a3c51f0e2b46d78","attempt":1,"deadline":"2026-01-31T09:30:30.000Z","idempotencykey":"billing/5be1c04a97f3d268/1","redriven":false}}]}"#,
+        answer: r#"{"deliveries":[{"event":{"specversion":"1.0","id":"1","source":"/shop","type":"order.placed","subject":"order/17","position":1,"streamversion":1,"recordedtime":"2026-01-31T09:30:00.000Z","data":{"total":9}},"delivery":{"position":1,"token":"9a3c51f0e2b46d78","attempt":1,"deadline":"2026-01-31T09:30:30.000Z","idempotencykey":"billing/5be1c04a97f3d268/1","key":"6e1b3f0c9d27a8545c02b7e91f4d3a68","redriven":false}}]}"#,
     },
     command: Some("subscription pull"),
 };
@@ -39,7 +40,8 @@ pub(super) const ANSWER: Operation = Operation {
     summary: "Answer deliveries",
     description: "Says what became of deliveries, 1 to 10,000 at once, each with the token of its attempt: `ack` (it was \
         processed), `nack` (try again, after `delayms` or as the retry policy says), `extend` (the consumer needs `ms` \
-        milliseconds more from now on), or `giveup` (trying again is of no use: it becomes a dead letter). Each answer \
+        milliseconds more from now on), `giveup` (trying again is of no use: it becomes a dead letter), or `release` (it \
+        was not tried: it goes back, with what came behind it in its key, and counts as no attempt). Each answer \
         stands for itself: one that comes too late, or whose token is not that of the attempt in flight, is refused \
         with `delivery-not-in-flight`, and one that comes before that of an earlier event of its key with \
         `answer-out-of-order`. An answer is taken in memory and on disk at most 100 ms later: after a crash of the server \

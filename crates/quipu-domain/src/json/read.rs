@@ -6,7 +6,7 @@ use super::data::read_data;
 use super::object::{Fields, read_object, read_object_text, text};
 use crate::domain_envelope;
 use crate::event::{clip, invalid};
-use crate::{Event, InvalidEvent, Value};
+use crate::{Event, EventBuilder, InvalidEvent, Value};
 
 /// An event as it came in, and what it claims about its stream.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,11 +45,16 @@ fn read(fields: Fields<'_>) -> Result<Incoming<'_>, InvalidEvent> {
     if domain_envelope::is_one(&fields) {
         return domain_envelope::read(&fields);
     }
+    Ok(Incoming { event: unchecked(&fields)?.build()?, stream_version: None })
+}
+
+/// The event that these fields make, its attributes not yet held against their rules.
+pub(crate) fn unchecked<'a>(fields: &Fields<'a>) -> Result<EventBuilder<'a>, InvalidEvent> {
     let mut builder = Event::builder("", "", "");
     let (mut id, mut source, mut kind, mut spec_version) = (None, None, None, None);
     let (mut content_type, mut data, mut data_base64) = (None, None, None);
     let mut seen = 0u32;
-    for (name, raw) in &fields {
+    for (name, raw) in fields {
         let bit = match name.as_ref() {
             "specversion" => 0,
             "id" => 1,
@@ -101,7 +106,7 @@ fn read(fields: Fields<'_>) -> Result<Incoming<'_>, InvalidEvent> {
         source.ok_or_else(|| missing("source"))?,
         kind.ok_or_else(|| missing("type"))?,
     );
-    Ok(Incoming { event: event.data(data).build()?, stream_version: None })
+    Ok(event.data(data))
 }
 
 fn value<'a>(name: &str, raw: &'a str) -> Result<Value<'a>, InvalidEvent> {

@@ -85,16 +85,52 @@ async fn a_delivery_carries_the_event_and_what_the_answer_needs() {
     consumer.publish("1", "a").await;
     let deliveries = consumer.pull(10, 20_000).await;
     let read = consumer.get("/v1/positions/1").await;
-    let token = deliveries[0]["delivery"]["token"].clone();
-    let key = deliveries[0]["delivery"]["idempotencykey"].as_str().unwrap();
-    assert_eq!(without_log(key), "s/1");
+    let delivery = &deliveries[0]["delivery"];
+    let (token, key) = (delivery["token"].clone(), delivery["key"].clone());
+    let idempotency_key = delivery["idempotencykey"].as_str().unwrap();
+    assert_eq!(without_log(idempotency_key), "s/1");
     let handle = json!({"position":1,"token":token,"attempt":1,"deadline":"2026-01-31T09:30:05.000Z",
-        "idempotencykey":key,"redriven":false});
+        "idempotencykey":idempotency_key,"key":key,"redriven":false});
     assert_eq!(deliveries, [json!({"event":read,"delivery":handle})]);
     let answered = consumer.answer(json!([outcome(&deliveries[0], "ack")])).await;
     assert_eq!(answered, json!({"done":1,"refused":0,"results":[{"status":"done"}]}));
     let subscription = consumer.get("/v1/subscriptions/s").await;
     assert_eq!((&subscription["position"], &subscription["counts"]["acknowledged"]), (&json!(1), &json!(1)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn deliveries_of_one_key_name_the_same_and_one_without_names_none() {
+    let host = Host::start().await;
+    let mut consumer = Consumer::connect(&host).await;
+    consumer.subscribe(json!({"key":"order"})).await;
+    for (id, attribute) in [("1", r#","order":"a""#), ("2", r#","order":"b""#), ("3", r#","order":"a""#), ("4", "")] {
+        let event = format!(r#"{{"specversion":"1.0","id":"{id}","source":"/s","type":"t"{attribute}}}"#);
+        assert_eq!(consumer.0.publish(&event).await.status, 200);
+    }
+    let mut deliveries = consumer.pull(10, 20_000).await;
+    deliveries.sort_by_key(|delivery| delivery["delivery"]["position"].as_u64());
+    let keys: Vec<&Value> = deliveries.iter().map(|delivery| &delivery["delivery"]["key"]).collect();
+    assert_eq!((keys[0].as_str().map(str::len), keys[3]), (Some(32), &Value::Null), "{keys:?}");
+    assert!(keys[0] == keys[2] && keys[0] != keys[1], "{keys:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_released_goes_back_untried_with_what_came_behind_it_in_its_key() {
+    let host = Host::start().await;
+    let mut consumer = Consumer::connect(&host).await;
+    consumer.subscribe(json!({})).await;
+    for (id, subject) in [("1", "a"), ("2", "a"), ("3", "a"), ("4", "b")] {
+        consumer.publish(id, subject).await;
+    }
+    let deliveries = consumer.pull(10, 20_000).await;
+    let at = |position| deliveries.iter().find(|delivery| delivery["delivery"]["position"] == position).unwrap();
+    let released = consumer.answer(json!([outcome(at(2), "release"), outcome(at(3), "release")])).await;
+    assert_eq!((released["done"].as_u64(), code(&released, 1)), (Some(1), "delivery-not-in-flight"));
+    let answered = consumer.answer(json!([outcome(at(1), "ack"), outcome(at(4), "ack")])).await;
+    assert_eq!(answered["done"], 2);
+    let again = consumer.pull(10, 20_000).await;
+    let attempts: Vec<_> = again.iter().map(|delivery| delivery["delivery"]["attempt"].as_u64()).collect();
+    assert_eq!((positions(&again), attempts), (vec![2, 3], vec![Some(1), Some(1)]));
 }
 
 #[tokio::test(flavor = "multi_thread")]

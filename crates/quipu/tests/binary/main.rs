@@ -16,6 +16,8 @@ mod kill_loop;
 mod operations;
 mod patterns;
 mod process;
+#[cfg(feature = "remote")]
+mod remote;
 mod stores;
 mod subscriptions;
 mod tails;

@@ -146,7 +146,7 @@ fn deliveries_that_nobody_reads_are_not_acknowledged() {
 }
 
 #[test]
-fn a_delivery_is_tried_again_extended_and_given_up() {
+fn a_delivery_is_extended_given_back_tried_again_and_given_up() {
     let (user, server) = served();
     let run = |args: &[&str]| subscription(&user, &server, args);
     run(&["create", "b", "--start", "12"]).ok();
@@ -158,6 +158,9 @@ fn a_delivery_is_tried_again_extended_and_given_up() {
     let (attempt, token) = one();
     assert_eq!(attempt, 1);
     assert_eq!(run(&["ack", "b", "12", &token, "--extend", "5m"]).ok().stdout, "1 extended, 0 refused\n");
+    assert_eq!(run(&["ack", "b", "12", &token, "--release"]).ok().stdout, "1 given back, 0 refused\n");
+    let (attempt, token) = one();
+    assert_eq!(attempt, 1);
     let nack = ["ack", "b", "12", &token, "--nack", "--delay", "1ms", "--error", "busy"];
     assert_eq!(run(&nack).ok().stdout, "1 to be tried again, 0 refused\n");
     let (attempt, token) = one();
@@ -224,6 +227,7 @@ fn what_cannot_be_done_to_a_subscription_has_its_exit_code() {
         (&["ack", "b", "1"], 2, "TOKEN"),
         (&["ack", "b"], 2, "POSITION"),
         (&["ack", "b", "1", "x", "--nack", "--give-up"], 2, "--give-up"),
+        (&["ack", "b", "1", "x", "--release", "--error", "x"], 2, "--error"),
         (&["ack", "b", "1", "x", "--delay", "1s"], 2, "--nack"),
         (&["ack", "b", "1", "x", "--error", "y"], 2, "--error"),
     ] {

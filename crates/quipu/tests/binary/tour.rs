@@ -116,9 +116,9 @@ fn is_time(text: &str) -> bool {
     bytes.len() >= 20 && bytes[4] == b'-' && bytes[10] == b'T' && bytes.ends_with(b"Z")
 }
 
-/// Half or all of a hash, and random ids.
+/// Half or all of a hash, random ids, and the keys of deliveries, which are hashed for each store.
 fn is_hash(text: &str) -> bool {
-    matches!(text.len(), 8 | 16) && text.bytes().all(|c| c.is_ascii_hexdigit())
+    matches!(text.len(), 8 | 16 | 32) && text.bytes().all(|c| c.is_ascii_hexdigit())
 }
 
 /// Positions after the demo's 324 events, numbers of commits, and sizes. Versions, and counts of what the tour has done,

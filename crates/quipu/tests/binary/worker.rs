@@ -158,3 +158,30 @@ fn a_worker_waits_for_events_and_ends_when_its_subscription_does_not_exist() {
     });
     block_on(worker.run()).unwrap();
 }
+
+#[test]
+fn what_a_dropped_worker_had_taken_and_not_begun_is_handed_out_at_once_and_untried() {
+    let (_folder, quipu) = store();
+    let definition = Subscription { ack_deadline_ms: 60_000, ..quipu.subscriptions()[0].definition.as_ref().clone() };
+    quipu.update_subscription("billing", definition).unwrap();
+    (1..=4).for_each(|i| publish(&quipu, "order.placed", i, &format!("order/{i}"), r#"{"total":1}"#));
+    block_on(async {
+        let (began, mut begins) = tokio::sync::mpsc::unbounded_channel();
+        let worker = quipu.worker("billing").concurrency(1).on("order.placed", move |_, _: Order| {
+            _ = began.send(());
+            std::future::pending()
+        });
+        tokio::select! {
+            ended = worker.run() => panic!("expected it to work, found {ended:?}"),
+            _ = begins.recv() => {}
+        }
+    });
+    let mut pulled = Vec::new();
+    while pulled.len() < 3 {
+        let deliveries = quipu.pull("billing", 10, Duration::from_secs(30)).unwrap();
+        assert!(!deliveries.is_empty(), "expected what went back, found only {pulled:?}");
+        pulled.extend(deliveries.iter().map(|delivery| (delivery.stamp().position, delivery.attempt())));
+    }
+    pulled.sort_unstable();
+    assert_eq!(pulled, [(2, 1), (3, 1), (4, 1)]);
+}

@@ -41,7 +41,7 @@ fn example(language: &str, words: &str) -> String {
 }
 
 /// Waits until it holds.
-fn until(what: &str, holds: impl Fn() -> bool) {
+pub fn until(what: &str, holds: impl Fn() -> bool) {
     let begun = Instant::now();
     while !holds() {
         assert!(begun.elapsed() < DEADLINE, "expected {what}");
@@ -104,12 +104,12 @@ impl Drop for Worker {
     }
 }
 
-fn post(server: &Server, path: &str, kind: &str, body: &Value) {
+pub fn post(server: &Server, path: &str, kind: &str, body: &Value) {
     let request = ureq::post(format!("{}{path}", server.url)).header("content-type", kind);
     request.send(body.to_string()).unwrap_or_else(|error| panic!("{path}: {error}"));
 }
 
-fn get(server: &Server, path: &str) -> Value {
+pub fn get(server: &Server, path: &str) -> Value {
     let text = ureq::get(format!("{}{path}", server.url)).call().unwrap().body_mut().read_to_string().unwrap();
     serde_json::from_str(&text).unwrap()
 }

@@ -43,6 +43,9 @@ struct What {
     /// Do not try it again: it becomes a dead letter
     #[arg(long, group = "outcome", id = "give_up")]
     give_up: bool,
+    /// It was not tried: it goes back, with what came behind it in its key, and counts as no attempt
+    #[arg(long, group = "outcome")]
+    release: bool,
     /// It takes so much longer, from now on
     #[arg(long, group = "outcome", value_name = "DURATION", value_parser = milliseconds)]
     extend: Option<u64>,
@@ -60,6 +63,7 @@ impl What {
             (true, ..) => Ok(AnswerOutcome::Nack),
             (_, true, _) => Ok(AnswerOutcome::GiveUp),
             (.., Some(_)) => Ok(AnswerOutcome::Extend),
+            _ if self.release && self.error.is_none() => Ok(AnswerOutcome::Release),
             _ if self.error.is_some() => Err(Failure::usage("--error: expected --nack or --give-up with it")),
             _ => Ok(AnswerOutcome::Ack),
         }
@@ -87,7 +91,15 @@ pub fn run(ack: Ack, client: &Client, out: &mut Out) -> Outcome {
         }],
     };
     answers.iter_mut().for_each(|answer| ack.what.fill(answer));
-    let answered = answer(&ack.which, answers, client)?;
+    // The last of a run first: one that goes back takes those behind it along.
+    let is_release = outcome == AnswerOutcome::Release;
+    if is_release {
+        answers.reverse();
+    }
+    let mut answered = answer(&ack.which, answers, client)?;
+    if is_release {
+        answered.results.reverse();
+    }
     match out.format {
         Format::Table => out.line(&format!("{} {}, {} refused", answered.done, word(outcome), answered.refused))?,
         Format::Json | Format::Ndjson => out.document(&answered)?,
@@ -101,6 +113,7 @@ fn word(outcome: AnswerOutcome) -> &'static str {
         AnswerOutcome::Nack => "to be tried again",
         AnswerOutcome::Extend => "extended",
         AnswerOutcome::GiveUp => "given up",
+        AnswerOutcome::Release => "given back",
     }
 }
 

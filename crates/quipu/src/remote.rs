@@ -1,0 +1,67 @@
+//! A server of Quipu, from the outside: workers for its subscriptions. Everything else that a server does is for its HTTP
+//! interface; nothing here opens a store.
+
+mod call;
+mod deliveries;
+mod ending;
+mod fetched;
+mod persistence;
+
+use std::sync::Arc;
+
+use self::call::Client;
+use self::deliveries::Deliveries;
+use crate::{Error, Worker};
+
+/// A server. Nothing is sent to it until a worker runs.
+///
+/// ```no_run
+/// #[derive(serde::Deserialize)]
+/// struct Order {
+///     total: u64,
+/// }
+///
+/// # async fn work() -> Result<(), quipu::Error> {
+/// let worker = quipu::Remote::new("http://127.0.0.1:7070")?.worker("billing");
+/// let worker = worker.on("order.placed", |delivery, order: Order| async move {
+///     println!("charge {} once for {}", order.total, delivery.idempotency_key());
+///     Ok(())
+/// });
+/// worker.on_trouble(|error| eprintln!("{error}; trying again")).run().await
+/// # }
+/// ```
+///
+/// **When the server is away** (it does not answer, breaks off, or says 408, 425, 429 or 5xx) the worker tries again:
+/// after 100 ms, then twice as long each time up to 5 s, less up to half of it by chance; and not before a `Retry-After`,
+/// up to a minute. Answers are tried until their deadline is over; the deliveries come again then, as after any crash. A
+/// server that was started anew hands out what it had handed out before once more.
+///
+/// **Threads.** Each request has one, for as long as it takes: a worker has a long poll, answers, and the deadlines that it
+/// moves, so about three. A worker that was stopped leaves its long poll behind, for at most 10 s, and what that
+/// still brings is given back untried.
+#[derive(Clone, Debug)]
+pub struct Remote {
+    client: Arc<Client>,
+}
+
+impl Remote {
+    /// A server by its URL, with what stands before `/v1` if it is behind a proxy. Without TLS, which the server does
+    /// not speak either.
+    ///
+    /// ```
+    /// assert!(quipu::Remote::new("http://127.0.0.1:7070").is_ok());
+    /// assert!(quipu::Remote::new("https://example.com").is_err());
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Server`]: it is no such URL.
+    pub fn new(url: &str) -> Result<Self, Error> {
+        Ok(Self { client: Arc::new(Client::new(url)?) })
+    }
+
+    /// A worker that runs a handler for each delivery of a subscription. One that transforms its events has no event to
+    /// hand to a handler: the worker ends with [`Error::Server`].
+    pub fn worker(&self, subscription: &str) -> Worker {
+        Worker::new(Arc::new(Deliveries::new(Arc::clone(&self.client), subscription)))
+    }
+}
