@@ -84,17 +84,22 @@ impl Tenant {
     /// Changes a subscription; where it is stays. What was handed out by the old definition can still be answered.
     ///
     /// # Errors
-    /// [`SubscriptionRefusal::NotFound`], or the definition makes no sense. The key cannot change while events wait
-    /// behind others of theirs: by another key they would not be found again.
+    /// [`SubscriptionRefusal::NotFound`], or the definition makes no sense. The key cannot change while deliveries
+    /// are unfinished: they keep the one they were taken up with, and events of the new one would overtake them.
     pub fn update_subscription(self: &Arc<Self>, name: &str, definition: Subscription) -> Result<(), NotDone> {
         let compiled = Compiled::new(name, definition)?;
         let mut changing = self.subscriptions.changing.lock();
         let running = self.running(name)?;
         {
             let mut inner = running.inner.lock();
-            if running.compiled().key != compiled.key && inner.deliveries.has_waiting() {
-                let detail =
-                    "expected the same key and ordering while events wait behind others of their key".to_owned();
+            let Summary { ready, in_flight, waiting, parked, .. } = inner.deliveries.summary();
+            let unfinished = ready + in_flight + waiting + parked;
+            let is_unfinished = unfinished > 0 || inner.deliveries.has_waiting();
+            if running.compiled().key != compiled.key && is_unfinished {
+                let detail = format!(
+                    "expected the same key and ordering while {unfinished} deliveries are unfinished: \
+                     let consumers finish them, or seek"
+                );
                 return Err(SubscriptionRefusal::Invalid(InvalidSubscription { pointer: "/key", detail }).into());
             }
             inner.is_changing = true;

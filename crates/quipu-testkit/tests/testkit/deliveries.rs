@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use quipu_testkit::DeliverySimulation;
 
 /// Seeds that once found something. Append, with a word on what it was.
-const FOUND: [u64; 10] = [
+const FOUND: [u64; 11] = [
     // Two deliveries of one event in one batch, one of them redriven: the second used up its attempt and never came.
     2, // The retention of an edited copy's dead letter took the edited event with it before it was delivered.
     3,
@@ -15,9 +15,10 @@ const FOUND: [u64; 10] = [
     26, // A log that could not be read used up an attempt that nobody was handed.
     41, // Events that waited behind others were skipped when their subscription got another key.
     165,
-    190, // More events of one key waited than are read at once, and some were skipped.
+    190,                   // More events of one key waited than are read at once, and some were skipped.
     178, // A dead letter was written although the checkpoint failed, and too old before the checker looked.
-    1_795_288_790_533_688,
+    1_795_288_790_533_688, // Deliveries that were taken up by an old key, and events of a new one beside them.
+    20_106,
 ];
 
 fn run(seeds: impl Iterator<Item = u64>) {

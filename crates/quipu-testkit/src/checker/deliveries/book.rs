@@ -65,7 +65,9 @@ impl Book {
             return;
         }
         let mut owed = Owed::new(self.terms.key_of(fact), fact.expires);
-        owed.is_loose = self.owed.values().any(|other| other.is_loose && other.is_unfinished());
+        // One that only the new terms want may come before it too, and belong to its key.
+        let may_come = |other: &Owed| other.is_unfinished() || matches!(other.state, State::Perhaps);
+        owed.is_loose = self.owed.values().any(|other| other.is_loose && may_come(other));
         self.owed.insert(original(fact.position), owed);
     }
 
