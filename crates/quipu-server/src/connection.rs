@@ -91,7 +91,7 @@ fn open(stream: TcpStream, http: &http1::Builder, router: &Router, app: &Arc<App
     let mut http = http.clone();
     http.timer(Timer::new(Arc::clone(&wire), app.server.header_timeout));
     let router = TowerToHyperService::new(router.clone());
-    let service = Service { router, wire: Arc::clone(&wire), gatekeeper: app.gatekeeper };
+    let service = Service { router, wire: Arc::clone(&wire), gatekeeper: app.gatekeeper.clone() };
     let connection = http.serve_connection(TokioIo::new(Socket::new(stream, wire)), service).with_upgrades();
     let mut phases = app.phases.clone();
     tokio::spawn(async move {

@@ -49,6 +49,7 @@ mod websocket;
 /// Reads an event in binary mode; for the fuzz targets.
 #[doc(hidden)]
 pub use binary::read as read_binary;
+pub use origin::PublicHost;
 pub use state::stats_answer;
 
 use std::io;
@@ -98,6 +99,9 @@ pub struct Server {
     /// Blocks of addresses that webhooks may call beside the public ones. None by default: a URL comes from whoever makes a
     /// subscription, and the server may reach what that person must not.
     pub webhook_allowed: Vec<webhook::Block>,
+    /// Names by which proxies before the server are called: requests that carry them in `Host` or `Origin` are no
+    /// stranger's.
+    pub public_hosts: Vec<PublicHost>,
     /// Adds `POST /noop`, which reads a body and answers `{}`: what a benchmark compares with.
     #[doc(hidden)]
     pub has_noop_route: bool,
@@ -117,6 +121,7 @@ impl Default for Server {
             heartbeat: Duration::from_secs(15),
             drain_timeout: Duration::from_secs(10),
             webhook_allowed: Vec::new(),
+            public_hosts: Vec::new(),
             has_noop_route: false,
         }
     }
@@ -142,7 +147,7 @@ impl Server {
         let positions = Arc::new(positions);
         let pushers = Pushers::open(Arc::clone(&tenant), self.webhook_allowed.clone()).map_err(io::Error::other)?;
         let drain_timeout = self.drain_timeout;
-        let gatekeeper = origin::Gatekeeper::of(listener.local_addr()?.ip());
+        let gatekeeper = origin::Gatekeeper::of(listener.local_addr()?.ip(), &self.public_hosts);
         let app = Arc::new(App {
             gatekeeper,
             memory: Arc::new(Memory::new(self.request_memory_bytes_max, self.request_memory_wait)),

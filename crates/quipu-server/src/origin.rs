@@ -6,6 +6,8 @@
 //! Clients that are no browsers send no `Origin` and are not concerned. This is no authentication.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::str::FromStr;
+use std::sync::Arc;
 
 use axum::http::{Method, Request, header};
 use quipu_api::{Code, Problem};
@@ -13,37 +15,64 @@ use quipu_api::{Code, Problem};
 /// Most characters of a stranger's header that a refusal repeats.
 const SHOWN_CHARS_MAX: usize = 200;
 
+/// A name by which a proxy before the server is called, at any port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PublicHost(String);
+
+impl FromStr for PublicHost {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-');
+        match !text.is_empty() && text.chars().all(is_name) {
+            true => Ok(Self(text.to_ascii_lowercase())),
+            false => Err(()),
+        }
+    }
+}
+
 /// What a listener asks of every request.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Gatekeeper {
-    /// Whether only this machine reaches the listener. Then nobody calls it by a name of another.
+    /// Whether only this machine reaches the listener. Then nobody calls it by a name of another, but for these.
     is_local: bool,
+    public: Arc<[PublicHost]>,
 }
 
 impl Gatekeeper {
     /// For a listener at this address.
-    pub(crate) fn of(address: IpAddr) -> Self {
-        Self { is_local: address.to_canonical().is_loopback() }
+    pub(crate) fn of(address: IpAddr, public: &[PublicHost]) -> Self {
+        Self { is_local: address.to_canonical().is_loopback(), public: public.into() }
     }
 
     /// Looks at the head of a request.
     ///
     /// # Errors
     /// `foreign-host`, `foreign-origin`.
-    pub(crate) fn admit<B>(self, request: &Request<B>) -> Result<(), Problem> {
+    pub(crate) fn admit<B>(&self, request: &Request<B>) -> Result<(), Problem> {
         let host = host(request);
-        if self.is_local && !host.is_some_and(is_of_this_machine) {
+        // Browsers always send one; health checks of proxies that speak HTTP/1.0 may not.
+        let is_nameless = request.uri().authority().is_none() && !request.headers().contains_key(header::HOST);
+        if self.is_local && !is_nameless && !host.is_some_and(|host| is_of_this_machine(host) || self.is_public(host)) {
             return Err(foreign_host(host));
         }
         if is_read(request) {
             return Ok(());
         }
         for origin in request.headers().get_all(header::ORIGIN) {
-            if !origin.to_str().is_ok_and(|origin| host.is_some_and(|host| is_own(origin, host))) {
+            let is_ours = |origin: &str| {
+                let authority = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
+                host.is_some_and(|host| is_own(origin, host)) || authority.is_some_and(|origin| self.is_public(origin))
+            };
+            if !origin.to_str().is_ok_and(is_ours) {
                 return Err(foreign_origin(&String::from_utf8_lossy(origin.as_bytes()), host));
             }
         }
         Ok(())
+    }
+
+    fn is_public(&self, authority: &str) -> bool {
+        split(authority).is_some_and(|(host, _)| self.public.iter().any(|public| public.0.eq_ignore_ascii_case(host)))
     }
 }
 
@@ -104,9 +133,9 @@ fn split(authority: &str) -> Option<(&str, &str)> {
 }
 
 fn foreign_host(found: Option<&str>) -> Problem {
-    let shown = found.map_or("none, or more than one".to_owned(), shown);
+    let shown = found.map_or("more than one".to_owned(), shown);
     let detail = format!(
-        "expected a Host that names this machine (localhost, 127.0.0.1, [::1]), since the server listens on it alone, found {shown}"
+        "expected a Host that names this machine (localhost, 127.0.0.1, [::1]), since the server listens on it alone, or one of public_hosts, found {shown}"
     );
     Problem::new(Code::ForeignHost, detail)
 }
@@ -131,7 +160,10 @@ mod tests {
     }
 
     fn code(address: &str, request: &Request<()>) -> Option<Code> {
-        Gatekeeper::of(address.parse().unwrap()).admit(request).err().and_then(|problem| problem.code())
+        Gatekeeper::of(address.parse().unwrap(), &["quipu.example".parse().unwrap()])
+            .admit(request)
+            .err()
+            .and_then(|problem| problem.code())
     }
 
     #[test]
@@ -176,10 +208,23 @@ mod tests {
     #[test]
     fn a_host_is_said_once_and_the_target_goes_before_it() {
         let local = [("host", "localhost")];
-        assert_eq!(code("::1", &request("GET", "/", &[])), Some(Code::ForeignHost));
+        assert_eq!(code("::1", &request("GET", "/", &[])), None, "no browser leaves it out");
         assert_eq!(code("::1", &request("GET", "/", &[local[0], local[0]])), Some(Code::ForeignHost));
         assert_eq!(code("::1", &request("GET", "http://evil.example/", &local)), Some(Code::ForeignHost));
         assert_eq!(code("::1", &request("GET", "http://localhost:1/", &[("host", "evil.example")])), None);
+    }
+
+    #[test]
+    fn a_proxy_passes_on_its_own_name_or_the_origin_of_its_page() {
+        let proxied = [("host", "Quipu.Example:443"), ("origin", "https://quipu.example")];
+        assert_eq!(code("127.0.0.1", &request("POST", "/", &proxied)), None);
+        let rewritten = [("host", "127.0.0.1:7070"), ("origin", "https://quipu.example")];
+        assert_eq!(code("127.0.0.1", &request("POST", "/", &rewritten)), None);
+        let foreign = [("host", "127.0.0.1:7070"), ("origin", "https://quipu.example.evil")];
+        assert_eq!(code("127.0.0.1", &request("POST", "/", &foreign)), Some(Code::ForeignOrigin));
+        for wrong in ["", "a b", "https://x", "x:1", "*"] {
+            assert!(wrong.parse::<PublicHost>().is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -93,6 +93,7 @@ impl Host {
             body_timeout: config.body_idle_timeout,
             drain_timeout: config.drain_timeout,
             webhook_allowed: config.webhook_allowed_networks.clone(),
+            public_hosts: config.public_hosts.clone(),
             ..Server::default()
         };
         let entered = runtime.enter();

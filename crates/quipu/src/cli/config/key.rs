@@ -59,7 +59,7 @@ keys! {
     "connections_max" "connections" "20000" number(1, 1 << 20) => "10,000 idle connections and as many again";
     "dedup_window_hours" "hours" "24" number(1, 24 * 365) => "a client that retries gives up within a day";
     "dedup_window_events" "events" "1000000" number(1_000, 1 << 32) => "whichever of the two windows is larger counts";
-    "segment_bytes" "bytes" "268435456" number(1 << 20, 1 << 32) => "sealed about once in a million events, small enough to copy and to index at once";
+    "segment_bytes" "bytes" "268435456" number(1 << 20, 1 << 31) => "sealed about once in a million events, small enough to copy and to index at once";
     "mailbox_bytes_max" "bytes" "67108864" number(1 << 20, 1 << 32) => "what waits beyond a tenth of a second of disk is refused as overloaded rather than queued";
     "threads" "threads" "0" number(0, 1_024) => "0 is twice the cores: engine threads mostly wait for the disk";
     "header_timeout_ms" "ms" "10000" number(100, DAY_MS) => "a client that sends the head of a request slower than this keeps a connection from others";
@@ -67,6 +67,7 @@ keys! {
     "body_idle_timeout_ms" "ms" "30000" number(100, DAY_MS) => "a bulk load may last for hours, but not stand still";
     "drain_timeout_ms" "ms" "10000" number(0, DAY_MS) => "as long as container platforms wait before they kill";
     "webhook_allowed_networks" "" "none" Kind::Text => "blocks such as 10.1.0.0/16, separated by commas, that webhooks may go to beside public addresses: whoever makes a subscription names the address";
+    "public_hosts" "" "none" Kind::Text => "names by which a proxy on this machine is called, such as quipu.example.com: without one, a server on a loopback address answers to names of this machine alone, against pages that rebind theirs";
 }
 
 /// The nearest known name, if one is near enough to be what was meant.

@@ -16,6 +16,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use quipu_server::PublicHost;
 use quipu_server::webhook::Block;
 use serde_json::{Value, json};
 
@@ -43,6 +44,7 @@ pub struct Config {
     pub body_idle_timeout: Duration,
     pub drain_timeout: Duration,
     pub webhook_allowed_networks: Vec<Block>,
+    pub public_hosts: Vec<PublicHost>,
 }
 
 impl Config {
@@ -71,6 +73,7 @@ impl Config {
             drain_timeout: duration("drain_timeout_ms")?,
             webhook_allowed_networks: raw
                 .list("webhook_allowed_networks", "blocks of addresses such as 10.1.0.0/16,fd00::/8")?,
+            public_hosts: raw.list("public_hosts", "names of hosts without ports such as quipu.example.com")?,
         };
         config.check_limits()?;
         Ok(config)
