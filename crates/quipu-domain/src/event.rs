@@ -381,7 +381,7 @@ fn check_attributes(event: &Event<'_>) -> Result<(), InvalidEvent> {
 }
 
 /// CloudEvents 1.0.2, "Attribute Naming Convention": lower-case letters and digits.
-fn check_name(name: &str) -> Result<(), InvalidEvent> {
+pub(crate) fn check_name(name: &str) -> Result<(), InvalidEvent> {
     if matches!(name, "position" | "streamversion" | "recordedtime") {
         return Err(InvalidEvent::ReservedAttribute {
             name: name.into(),

@@ -5,15 +5,18 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::delivery::{RateLimit, RetryPolicy, Rules};
+use crate::event::check_name;
 
 /// Longest name.
 const NAME_BYTES_MAX: usize = 128;
 /// A consumer that needs longer extends: an hour would leave a dead one unnoticed for as long.
-const ACK_DEADLINE_MS_MAX: u64 = 60 * 60 * 1_000;
+pub(crate) const ACK_DEADLINE_MS_MAX: u64 = 60 * 60 * 1_000;
 /// Deliveries in flight are kept in memory, about 200 bytes each.
 const IN_FLIGHT_MAX: u32 = 10_000;
-/// Ten years: whoever needs longer does not mean a dead letter.
-const RETENTION_MS_MAX: u64 = 10 * 365 * 24 * 60 * 60 * 1_000;
+/// Longest retention of dead letters, and longest time of tries: whoever needs longer means no limit.
+const TEN_YEARS_MS: u64 = 10 * 365 * 24 * 60 * 60 * 1_000;
+/// Longest path to a key.
+const KEY_BYTES_MAX: usize = 256;
 /// Longest reason of a pause.
 const REASON_BYTES_MAX: usize = 512;
 
@@ -82,7 +85,7 @@ pub enum StartAt {
     Now,
     /// With the event at this position.
     Position(u64),
-    /// With the first event recorded at this time or later, RFC 3339.
+    /// With the first event recorded at this time or later, RFC 3339; no time to come.
     Time(String),
 }
 
@@ -258,6 +261,15 @@ pub fn is_subscription_name(name: &str) -> bool {
         && name.bytes().all(|c| c.is_ascii_alphanumeric() || b"-_.".contains(&c))
 }
 
+/// Whether events may be ordered by it: what no event can bear would order nothing, and nobody would notice.
+fn is_key(key: &str) -> bool {
+    match key.split_once('.') {
+        Some(("data", path)) => key.len() <= KEY_BYTES_MAX && !path.split('.').any(str::is_empty),
+        Some(_) => false,
+        None => check_name(key).is_ok(),
+    }
+}
+
 impl Subscription {
     /// Checks every member but the pattern, the transformation and the endpoint's address, which have rules of their own.
     ///
@@ -270,10 +282,11 @@ impl Subscription {
         };
         within("/maxinflight", self.max_in_flight.into(), 1..=IN_FLIGHT_MAX.into())?;
         within("/ackdeadlinems", self.ack_deadline_ms, 1..=ACK_DEADLINE_MS_MAX)?;
-        within("/deadletter/retentionms", self.dead_letter.retention_ms, 1_000..=RETENTION_MS_MAX)?;
+        within("/deadletter/retentionms", self.dead_letter.retention_ms, 1_000..=TEN_YEARS_MS)?;
         if let Some(push) = &self.push {
             within("/push/timeoutms", push.timeout_ms, 1..=60_000)?;
         }
+        within("/retry/maxagems", self.retry.max_age_ms.unwrap_or(0), 0..=TEN_YEARS_MS)?;
         let reason_bytes = self.paused_reason.as_ref().map_or(0, String::len);
         if reason_bytes > REASON_BYTES_MAX {
             let detail = format!("expected at most {REASON_BYTES_MAX} bytes, found {reason_bytes}");
@@ -284,8 +297,8 @@ impl Subscription {
             return Err(InvalidSubscription { pointer: "/push/ratelimit", detail: problem.to_owned() });
         }
         let invalid = |pointer, detail: &str| Err(InvalidSubscription { pointer, detail: detail.to_owned() });
-        if self.key.is_empty() || self.key.len() > 256 || self.key.split('.').any(str::is_empty) {
-            return invalid("/key", "expected an attribute, or a path such as data.customer.id");
+        if !is_key(&self.key) {
+            return invalid("/key", "expected subject, another attribute, or a path such as data.customer.id");
         }
         if let StartAt::Time(time) = &self.start
             && crate::Timestamp::parse(time).is_none()
@@ -332,9 +345,19 @@ mod tests {
             (r#"{"ackdeadlinems":0}"#, "/ackdeadlinems"),
             (r#"{"key":""}"#, "/key"),
             (r#"{"key":"data..id"}"#, "/key"),
+            (r#"{"key":"data"}"#, "/key"),
+            (r#"{"key":"data."}"#, "/key"),
+            (r#"{"key":"customer.id"}"#, "/key"),
+            (r#"{"key":"customerId"}"#, "/key"),
+            (r#"{"key":"customer id"}"#, "/key"),
+            (r#"{"key":"$.data.id"}"#, "/key"),
+            (r#"{"key":"specversion"}"#, "/key"),
+            (r#"{"key":"recordedtime"}"#, "/key"),
             (r#"{"start":{"time":"yesterday"}}"#, "/start/time"),
             (r#"{"retry":{"maxattempts":0}}"#, "/retry"),
             (r#"{"retry":{"backoff":{"delaysms":[]}}}"#, "/retry"),
+            (r#"{"retry":{"maxagems":315360000001}}"#, "/retry/maxagems"),
+            (r#"{"retry":{"maxagems":9223372036854775808}}"#, "/retry/maxagems"),
             (r#"{"ratelimit":{"persecond":0,"burst":1}}"#, "/ratelimit"),
             (r#"{"deadletter":{"retentionms":1}}"#, "/deadletter/retentionms"),
             (r#"{"push":{"url":"https://a.example","timeoutms":0}}"#, "/push/timeoutms"),
@@ -353,6 +376,18 @@ mod tests {
         assert_eq!(subscription.push.as_ref().unwrap().secret.as_ref().unwrap().expose(), "whsec_hunter2");
         let written = format!("{subscription:?} {}", serde_json::to_string(&subscription).unwrap());
         assert!(written.contains("https://a.example") && !written.contains("hunter2"), "{written}");
+    }
+
+    #[test]
+    fn a_key_is_an_attribute_or_a_path_into_the_data() {
+        let (longest, path) = ("x".repeat(64), format!("data.{}", "x".repeat(251)));
+        let of = |key: &str| Subscription { key: key.into(), ..Subscription::default() }.check();
+        for key in ["subject", "type", "time", "dataschema", "user2", &longest, "data.Customer Id.ä-1", &path] {
+            assert_eq!(of(key), Ok(()), "{key}");
+        }
+        for key in [format!("{longest}x"), format!("{path}x")] {
+            assert_eq!(of(&key).unwrap_err().pointer, "/key", "{key}");
+        }
     }
 
     #[test]

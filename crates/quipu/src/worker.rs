@@ -29,7 +29,7 @@ type Handler = Arc<dyn Fn(Delivery) -> Pin<Box<dyn Future<Output = Result<(), Fa
 pub enum Failed {
     /// To be tried again as the subscription's policy says.
     Retry(String),
-    /// To be tried again after so many milliseconds.
+    /// To be tried again after so many milliseconds, at most 7 days.
     RetryAfter(u64, String),
     /// Trying again is of no use: it becomes a dead letter.
     GiveUp(String),

@@ -13,7 +13,7 @@ pub struct RetryPolicy {
     /// Attempts in all, the first included; 1 to 1,000.
     #[serde(rename = "maxattempts")]
     pub max_attempts: u32,
-    /// Milliseconds after the first attempt after which no further one is made; none for no limit.
+    /// Milliseconds after the first attempt after which no further one is made, at most ten years; none for no limit.
     #[serde(rename = "maxagems", skip_serializing_if = "Option::is_none")]
     pub max_age_ms: Option<u64>,
     /// How long to wait between attempts.
@@ -109,8 +109,10 @@ impl RetryPolicy {
         if attempts >= self.max_attempts {
             return Some(Reason::AttemptsExhausted);
         }
-        let age_ms = now.0.saturating_sub(first.0) / 1_000;
-        (self.max_age_ms.is_some_and(|max| age_ms >= max as i64)).then_some(Reason::TooOld)
+        // None by a clock that went back.
+        let age_ms = u64::try_from(now.0.saturating_sub(first.0) / 1_000).ok();
+        let is_old = |max: u64| age_ms.is_some_and(|age| age >= max);
+        self.max_age_ms.is_some_and(is_old).then_some(Reason::TooOld)
     }
 }
 
@@ -136,6 +138,9 @@ mod tests {
         assert_eq!(policy.gives_up(2, at(0), at(999)), None);
         assert_eq!(policy.gives_up(3, at(0), at(0)), Some(Reason::AttemptsExhausted));
         assert_eq!(policy.gives_up(1, at(0), at(1_000)), Some(Reason::TooOld));
+        assert_eq!(policy.gives_up(1, at(1_000), at(0)), None, "a clock that went back");
+        let patient = RetryPolicy { max_age_ms: Some(u64::MAX), ..policy };
+        assert_eq!(patient.gives_up(1, at(0), at(1_000)), None);
     }
 
     #[test]

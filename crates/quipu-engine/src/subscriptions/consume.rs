@@ -83,12 +83,12 @@ pub enum Answer {
     Nack {
         /// What went wrong.
         failure: Failure,
-        /// Milliseconds; the policy's delay without it.
+        /// Milliseconds, at most 7 days count; the policy's delay without it.
         delay_ms: Option<u64>,
     },
     /// It needs this many milliseconds more from now on.
     Extend {
-        /// Milliseconds.
+        /// Milliseconds; at most an hour counts.
         ms: u64,
     },
     /// It goes back without having been tried, with what was handed out behind it in its run: no attempt is counted.
@@ -411,7 +411,7 @@ fn take_answer(
             inner.deliveries.release(id, token)?;
             inner.counts.handed_out -= 1;
         }
-        Answer::Extend { ms } => inner.deliveries.extend(id, token, moment.now.plus_ms(ms as i64))?,
+        Answer::Extend { ms } => inner.deliveries.extend(id, token, ms, now)?,
         Answer::GiveUp { failure, reason } => {
             let failure = failure.cut();
             let error = failure.error.clone();

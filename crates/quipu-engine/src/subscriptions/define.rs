@@ -278,11 +278,17 @@ impl Tenant {
                 );
             }
             StartAt::Time(text) => {
-                let time = Timestamp::parse(text).ok_or_else(|| {
-                    let detail = format!("expected a time such as 2026-01-01T00:00:00Z, found {text}");
+                let invalid = |expected: &str| {
+                    let detail = format!("expected {expected}, found {text}");
                     SubscriptionRefusal::Invalid(InvalidSubscription { pointer: "/start/time", detail })
-                })?;
-                self.newest_before(time)?
+                };
+                let time = Timestamp::parse(text).ok_or_else(|| invalid("a time such as 2026-01-01T00:00:00Z"))?;
+                let before = self.newest_before(time)?;
+                // Events to come would be delivered before their time. A clock that went back hides none that are there.
+                if before == newest && time > self.world.clock.now() {
+                    return Err(invalid("a time that has come").into());
+                }
+                before
             }
         })
     }

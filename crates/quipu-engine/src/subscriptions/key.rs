@@ -4,6 +4,8 @@ use quipu_domain::delivery::Key;
 use quipu_domain::{Data, Event, Ordering, Subscription};
 use quipu_store::TermHasher;
 
+use super::member::scalar_at;
+
 /// Where the key of an event stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum KeyOf {
@@ -44,26 +46,26 @@ impl KeyOf {
     }
 }
 
+/// An attribute as it was sent, a number or a boolean by its canonical text.
 fn attribute(event: &Event<'_>, name: &str) -> Option<String> {
     let text = match name {
         "type" => event.kind(),
         "source" => event.source(),
         "id" => event.id(),
-        name => event.attribute(name)?,
+        "time" => event.time_text()?,
+        "datacontenttype" => event.data_content_type()?,
+        "dataschema" => event.data_schema()?,
+        name => {
+            let (_, value) = event.attributes().iter().find(|(other, _)| other == name)?;
+            return Some(value.to_string());
+        }
     };
     Some(text.to_owned())
 }
 
-/// A scalar in the data, as its JSON text without quotes.
 fn in_data(event: &Event<'_>, path: &[String]) -> Option<String> {
     let Data::Json(text) = event.data() else { return None };
-    let value: serde_json::Value = serde_json::from_str(text).ok()?;
-    let found = path.iter().try_fold(&value, |value, name| value.get(name))?;
-    match found {
-        serde_json::Value::String(text) => Some(text.clone()),
-        serde_json::Value::Number(_) | serde_json::Value::Bool(_) => Some(found.to_string()),
-        _ => None,
-    }
+    scalar_at(text, path)
 }
 
 /// When an event's time is over (`expirytime`), if it says so.
@@ -97,5 +99,58 @@ mod tests {
         }
         let ordered = |ordering| KeyOf::new(&Subscription { ordering, ..Subscription::default() }).of(&event, &hasher);
         assert_eq!((ordered(Ordering::None), ordered(Ordering::Strict)), (None, Some(0)));
+    }
+
+    fn key_of(key: &str, event: &Event<'_>, hasher: &TermHasher) -> Option<Key> {
+        KeyOf::new(&Subscription { key: key.into(), ..Subscription::default() }).of(event, hasher)
+    }
+
+    #[test]
+    fn an_attribute_of_any_type_is_a_key() {
+        let hasher = TermHasher::new([1; 16]);
+        let event = Event::builder("1", "/s", "a.b")
+            .time("2026-01-31T09:30:00+01:00")
+            .data_content_type("application/json")
+            .data_schema("https://schema.example/1")
+            .attribute("shard", Value::Integer(-7))
+            .attribute("isurgent", Value::Boolean(true))
+            .build()
+            .unwrap();
+        for (key, text) in [
+            ("id", "1"),
+            ("source", "/s"),
+            ("type", "a.b"),
+            ("time", "2026-01-31T09:30:00+01:00"),
+            ("datacontenttype", "application/json"),
+            ("dataschema", "https://schema.example/1"),
+            ("shard", "-7"),
+            ("isurgent", "true"),
+        ] {
+            assert_eq!(key_of(key, &event, &hasher), Some(hasher.stream(text)), "{key}");
+        }
+        assert_eq!(key_of("isnone", &event, &hasher), None);
+    }
+
+    #[test]
+    fn a_member_is_a_key_whatever_stands_beside_it() {
+        let hasher = TermHasher::new([1; 16]);
+        for (json, text) in [
+            (r#"{"a":1e400,"o":{"id":7}}"#, "7"),
+            (r#"{"a":"\ud800","o":{"id":"x"}}"#, "x"),
+            (r#"{"\udfff":[-1e999],"o":{"id":true}}"#, "true"),
+            (r#" { "\u006f" : { "i\u0064" : "\u00e4" } } "#, "ä"),
+            (r#"{"o":{"id":1},"o":{"id":2}}"#, "2"),
+            (r#"{"o":{"id":1e2}}"#, "100.0"),
+            (r#"{"o":{"id":18446744073709551615}}"#, "18446744073709551615"),
+            (r#"{"o":{"id":1e400}}"#, "1e400"),
+            (r#"{"o":{"id":"a\ud800"}}"#, "a\u{FFFD}\u{FFFD}\u{FFFD}"),
+        ] {
+            let event = Event::builder("1", "/s", "a.b").json(json).build().unwrap();
+            assert_eq!(key_of("data.o.id", &event, &hasher), Some(hasher.stream(text)), "{json}");
+        }
+        for json in [r#"{"o":{"id":null}}"#, r#"{"o":[{"id":1}]}"#, r#"[{"o":{"id":1}}]"#, r#"{"o":{"id":{}}}"#, "7"] {
+            let event = Event::builder("1", "/s", "a.b").json(json).build().unwrap();
+            assert_eq!(key_of("data.o.id", &event, &hasher), None, "{json}");
+        }
     }
 }

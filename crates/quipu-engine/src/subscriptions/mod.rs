@@ -12,6 +12,7 @@ mod explain;
 mod fill;
 mod key;
 mod letters;
+mod member;
 mod outcome;
 mod pace;
 mod records;

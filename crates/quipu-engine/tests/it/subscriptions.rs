@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use quipu_domain::delivery::{Failure, NotInFlight, Reason};
-use quipu_domain::{Event, StartAt, Subscription, Value};
+use quipu_domain::{Event, StartAt, Subscription, Timestamp, Value};
 use quipu_engine::{
     Answer, DeadLetterFilter, DeadLetterState, Handed, NotDone, Options, Standstill, SubscriptionRefusal, Tenant,
 };
@@ -638,4 +638,43 @@ fn the_key_of_an_effect_is_that_of_one_log_and_stays_so() {
     assert_ne!(a, b, "tenants have the same positions and names");
     assert!(a.starts_with("s/") && a.ends_with("/1"), "{a}");
     assert_eq!(keys(&engine(folder.path(), small())), [a, b]);
+}
+
+#[test]
+fn a_start_in_the_future_is_refused() {
+    let world = World::new();
+    world.publish("a", "1", "s");
+    world.subscribe("now", "{}");
+    let time = |ms: i64| StartAt::Time(Timestamp(world.clock.0.load(Ordering::Relaxed)).plus_ms(ms).to_string());
+    let create =
+        |name: &str, start| world.tenant().create_subscription(name, Subscription { start, ..Subscription::default() });
+    let is_refused = |refused: &NotDone| {
+        let NotDone::Refused(SubscriptionRefusal::Invalid(invalid)) = refused else { return false };
+        invalid.pointer == "/start/time"
+    };
+    assert!(is_refused(&create("s", time(1)).unwrap_err()));
+    assert!(create("s", time(0)).unwrap());
+    assert!(is_refused(&world.tenant().preview_seek("s", &time(1)).unwrap_err()));
+    assert!(is_refused(&world.tenant().seek_subscription("s", &time(1)).unwrap_err()));
+    // The same definition again is no mistake, and events may bear times that a clock which went back has not reached.
+    let recorded = time(0);
+    world.clock.0.fetch_sub(5_000_000, Ordering::Relaxed);
+    assert!(!create("s", recorded.clone()).unwrap());
+    assert_eq!(world.tenant().preview_seek("now", &recorded).unwrap(), (1, 0));
+}
+
+#[test]
+fn a_consumer_that_asks_for_eternity_gets_the_longest_there_is() {
+    let world = World::new();
+    world.subscribe("s", "{}");
+    world.publish("a", "1", "x");
+    let handed = world.pull("s").remove(0);
+    world.answer("s", &handed, Answer::Extend { ms: u64::MAX }).unwrap();
+    world.wait_ms(60 * 60 * 1_000 - 1);
+    let nack = Answer::Nack { failure: Failure::new("later"), delay_ms: Some(u64::MAX) };
+    world.answer("s", &handed, nack).unwrap();
+    world.wait_ms(7 * 24 * 60 * 60 * 1_000 - 1);
+    assert_eq!(world.positions("s"), [0u64; 0]);
+    world.wait_ms(1);
+    assert_eq!(world.positions("s"), [1]);
 }

@@ -4,6 +4,7 @@
 use super::super::attempt::{Failure, GivenUp, Reason};
 use super::{Deliveries, DeliveryId, Moment, Outcome, Phase};
 use crate::Timestamp;
+use crate::subscription::ACK_DEADLINE_MS_MAX;
 
 /// The answer of a consumer that is not in time, or not about its own delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +29,7 @@ impl Deliveries {
         Ok(())
     }
 
-    /// The consumer could not process it. `delay_ms` replaces the policy's delay. What was handed out behind it in its
+    /// The consumer could not process it. `delay_ms` replaces the policy's delay, up to 7 days. What was handed out behind it in its
     /// run is taken back.
     ///
     /// # Errors
@@ -84,12 +85,13 @@ impl Deliveries {
         self.remove(id);
     }
 
-    /// Moves the deadline of an attempt.
+    /// Moves the deadline of an attempt to `ms` from now, at most an hour.
     ///
     /// # Errors
     /// [`NotInFlight::Late`].
-    pub fn extend(&mut self, id: DeliveryId, token: u64, deadline: Timestamp) -> Result<(), NotInFlight> {
+    pub fn extend(&mut self, id: DeliveryId, token: u64, ms: u64, now: Timestamp) -> Result<(), NotInFlight> {
         self.in_flight(id, token)?;
+        let deadline = now.plus_ms(ms.min(ACK_DEADLINE_MS_MAX) as i64);
         if let Some(delivery) = self.unfinished.get_mut(&id)
             && let Phase::InFlight { deadline: before, .. } = &mut delivery.phase
         {

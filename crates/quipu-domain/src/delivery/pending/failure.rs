@@ -2,6 +2,7 @@
 //! given up, and what was handed out behind it in its run is taken back.
 
 use super::super::attempt::{Attempt, Failure, GivenUp, Reason, bytes, remember};
+use super::super::retry::DELAY_MS_MAX;
 use super::{Deliveries, DeliveryId, Moment, Phase, Rules};
 use crate::Timestamp;
 
@@ -65,7 +66,8 @@ impl Deliveries {
         if let Some(reason) = rules.retry.gives_up(delivery.attempts, first, now) {
             return Outcome::GivenUp(self.given_up(id, reason, rules));
         }
-        let delay = delay_ms.unwrap_or_else(|| rules.retry.backoff.delay_ms(delivery.attempts, chance));
+        let asked = delay_ms.map(|ms| ms.min(DELAY_MS_MAX));
+        let delay = asked.unwrap_or_else(|| rules.retry.backoff.delay_ms(delivery.attempts, chance));
         let until = now.plus_ms(delay as i64);
         delivery.phase = Phase::Waiting { until };
         self.timers.insert((until, id));
