@@ -64,10 +64,8 @@ impl Consuming {
             let detail = format!("expected at most {CONSUMED_MAX} subscriptions on a connection, found more");
             return Err(about(Problem::pointer("/consume", detail), &subscription));
         }
-        let wake = Arc::new(Notify::new());
-        let woken = Arc::clone(&wake);
-        let guard = self.app.tenant.on_available(&subscription, move || woken.notify_one());
-        let guard = guard.map_err(|refusal| about(refused(&refusal), &subscription))?;
+        let found = self.app.tenant.definition(&subscription);
+        found.map_err(|refusal| about(refused(&refusal), &subscription))?;
         let (name, number): (Arc<str>, u64) = (subscription.as_str().into(), self.next_number);
         self.next_number += 1;
         let (sender, _) = watch::channel(credits);
@@ -76,13 +74,9 @@ impl Consuming {
             name: Arc::clone(&name),
             number,
             credits: sender.clone(),
-            wake,
             out: self.sender.clone(),
         };
-        let task = tokio::spawn(async move {
-            push.run().await;
-            drop(guard);
-        });
+        let task = tokio::spawn(async move { push.run().await });
         self.consumers.push(Consumer { name, number, credits: sender, task });
         Ok(Credits { subscription, credits })
     }
@@ -157,16 +151,25 @@ struct Push {
     name: Arc<str>,
     number: u64,
     credits: watch::Sender<u32>,
-    wake: Arc<Notify>,
     out: mpsc::Sender<Pushed>,
 }
 
 impl Push {
     async fn run(&self) {
         let mut credits = self.credits.subscribe();
+        let (wake, mut watch) = (Arc::new(Notify::new()), None);
         loop {
+            if *self.credits.borrow() == 0 {
+                // Without credits nobody asks, and the engine is not to think so.
+                watch = None;
+            }
             if credits.wait_for(|credits| *credits > 0).await.is_err() {
                 return;
+            }
+            if watch.is_none() {
+                let woken = Arc::clone(&wake);
+                // Of one that was deleted pulling tells.
+                watch = self.app.tenant.on_available(&self.name, move || woken.notify_one()).ok();
             }
             // Nothing is handed out while the client has not taken what came before.
             let Ok(permit) = self.out.reserve().await else { return };
@@ -176,7 +179,7 @@ impl Push {
             match batch {
                 Ok(batch) if batch.is_empty() => {
                     drop(permit);
-                    self.wake.notified().await;
+                    wake.notified().await;
                 }
                 Ok(batch) => {
                     let taken = batch.len() as u32;

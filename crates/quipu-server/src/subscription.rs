@@ -139,10 +139,23 @@ pub(crate) async fn explain(State(app): State<Arc<App>>, request: Request) -> Re
             Some(_) => pushers.standing(&name).ok(),
             None => None,
         };
-        let explained = tenant.explain_subscription(&name)?;
+        let mut explained = tenant.explain_subscription(&name)?;
+        if standing.as_ref().is_some_and(|standing| standing.in_hand > 0) {
+            explained = at_the_endpoint(explained);
+        }
         Ok(json(&held_back(explanation(name, explained), standing.as_ref())))
     });
     problem::answer(explained.await)
+}
+
+/// Whoever pushes asks again when one of its webhooks is answered, or when its endpoint may have another on its way: that
+/// it does not ask now is no reason of its own.
+fn at_the_endpoint(mut explained: Explained) -> Explained {
+    if matches!(explained.standstill, Standstill::NobodyAsks { .. }) {
+        let (deliveries, count) = (explained.in_flight.clone(), explained.in_flight_count);
+        explained.standstill = Standstill::WaitingForAcks { deliveries, count };
+    }
+    explained
 }
 
 /// What holds the endpoint back comes before what the deliveries wait for; a pause and too many dead letters, with which
@@ -213,7 +226,7 @@ fn body_of(info: &SubscriptionInfo) -> SubscriptionAnswer {
 }
 
 fn explanation(name: String, explained: Explained) -> ExplainAnswer {
-    let Explained { standstill, lag } = explained;
+    let Explained { standstill, lag, .. } = explained;
     let sentence = standstill.to_string();
     let standstill = match standstill {
         Standstill::Paused => StandstillBody::Paused,

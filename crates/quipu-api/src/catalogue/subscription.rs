@@ -170,9 +170,9 @@ pub(super) const SEEK: Operation = Operation {
     summary: "Move a subscription",
     description: "Goes on with the event at `to`, whatever was done before: \"beginning\", \"now\", {\"position\":n} up to \
         the next one to be recorded, or {\"time\":\"…\"} for the first event recorded then or later. Unfinished deliveries \
-        and parked keys are forgotten, and answers to what is in flight come too late. With `preview` nothing is changed: \
-        the answer says how many events would come again, and how many would be skipped that nobody has looked at; \
-        counting reads everything in between.",
+        and parked keys are forgotten, redriven dead letters that were not delivered yet too, and answers to what is in flight \
+        come too late. With `preview` nothing is changed: the answer says how many events would come again, and how many \
+        would be skipped that nobody has looked at; counting reads everything in between.",
     method: Method::Post,
     path: "/v1/subscriptions/{name}/seek",
     parameters: &[NAME],

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use parking_lot::MutexGuard;
 use quipu_domain::Timestamp;
-use quipu_domain::delivery::{DeliveryId, GivenUp};
+use quipu_domain::delivery::{DeliveryId, GivenUp, Phase};
 use quipu_store::{Fault, Record};
 
 use super::outcome::OutcomeWord;
@@ -88,6 +88,9 @@ impl Tenant {
     /// As [`Tenant::checkpoint_deliveries`].
     pub(crate) fn write_progress(self: &Arc<Self>, unsent: &mut Unsent) -> Result<bool, Fault> {
         let subscriptions = &self.subscriptions;
+        let was_unsent = !unsent.0.is_empty();
+        // While the log refuses nothing more is taken: what changes stays in deliveries, where it takes no more room.
+        self.write_unsent(unsent)?;
         // Looked at first and written last: what an operation has done is in the log before it says so.
         let looked_at = self.operations.lock().looked_at();
         let mut outcome = Ok(());
@@ -106,7 +109,7 @@ impl Tenant {
             let (outcome, by) = (DeadLetterState::Expired, DecidedBy::Somebody);
             unsent.push(vec![Decided { ids: expired, outcome, by }.record()]);
         }
-        let is_something = !unsent.0.is_empty();
+        let is_something = was_unsent || !unsent.0.is_empty();
         self.write_unsent(unsent)?;
         if outcome.is_ok() {
             self.operations.lock().records_written();
@@ -117,20 +120,7 @@ impl Tenant {
     /// Takes what changed of one subscription: its dead letters and its progress belong together.
     pub(super) fn progress_of(&self, running: &Running) -> Result<Vec<Record>, Fault> {
         let mut inner = running.inner.lock();
-        while let Some((id, given_up)) = inner.given_up.pop_front() {
-            let letter = match self.dead_letter_of(running, &inner, id, &given_up) {
-                Ok(letter) => letter,
-                Err(fault) => {
-                    inner.given_up.push_front((id, given_up));
-                    return Err(fault);
-                }
-            };
-            inner.deliveries.park(id, letter.id);
-            inner.counts.dead_lettered += 1;
-            let error = given_up.history.last().map(|attempt| attempt.failure.error.as_str());
-            inner.note(OutcomeWord::DeadLettered, id, given_up.attempts, error, self.world.clock.now());
-            inner.drafts.push(letter.record());
-        }
+        self.bury(running, &mut inner)?;
         let mut records = Vec::new();
         let is_due = inner.deliveries.is_dirty() || inner.deliveries.unsaved_scan() > SCAN_AHEAD_MAX;
         if (is_due || !inner.drafts.is_empty()) && !inner.is_deleted {
@@ -148,6 +138,27 @@ impl Tenant {
         Ok(records)
     }
 
+    /// Makes the dead letters of what was given up.
+    pub(super) fn bury(&self, running: &Running, inner: &mut Inner) -> Result<(), Fault> {
+        while let Some((id, given_up)) = inner.given_up.pop_front() {
+            let letter = match self.dead_letter_of(running, inner, id, &given_up) {
+                Ok(letter) => letter,
+                Err(fault) => {
+                    inner.given_up.push_front((id, given_up));
+                    return Err(fault);
+                }
+            };
+            if letter.parks_key {
+                inner.deliveries.park(id, letter.id);
+            }
+            inner.counts.dead_lettered += 1;
+            let error = given_up.history.last().map(|attempt| attempt.failure.error.as_str());
+            inner.note(OutcomeWord::DeadLettered, id, given_up.attempts, error, self.world.clock.now());
+            inner.drafts.push(letter.record());
+        }
+        Ok(())
+    }
+
     fn dead_letter_of(
         &self,
         running: &Running,
@@ -161,8 +172,9 @@ impl Tenant {
             recorded => recorded?,
         };
         let event = recorded.as_ref().map(|recorded| recorded.event());
-        // The policy may have changed since: what counts is that the delivery is still there, which parks its key.
-        let parks_key = inner.deliveries.get(id).is_some();
+        // The policy may have changed since, or a seek was made: what counts is whether the delivery parks its key.
+        let phase = inner.deliveries.get(id).map(|delivery| delivery.phase);
+        let parks_key = phase == Some(Phase::Parked { dead_letter: 0 });
         // What was edited stays so when it fails again.
         let edited = given_up.redriven_from.map(|from| self.edited_letter(&running.name, from)).transpose()?.flatten();
         let (copy_of, edited) = edited.map_or((None, None), |letter| (letter.copy_of, letter.event));
@@ -220,5 +232,62 @@ impl Tenant {
             self.subscriptions.retention_due.store(now.0, Ordering::Relaxed);
         }
         due
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use quipu_domain::{Event, StartAt, Subscription};
+    use quipu_store::DiskStorage;
+
+    use super::*;
+    use crate::options::{Clock, Options, Random, World};
+    use crate::subscriptions::Answer;
+
+    struct Fixed;
+
+    impl Clock for Fixed {
+        fn now(&self) -> Timestamp {
+            Timestamp(1)
+        }
+    }
+
+    impl Random for Fixed {
+        fn fill(&self, bytes: &mut [u8]) {
+            bytes.fill(7);
+        }
+    }
+
+    fn publish(tenant: &Arc<Tenant>, id: usize) -> Result<(), Fault> {
+        let event = Event::builder(id.to_string(), "/test", "t").json("1").build().unwrap();
+        tenant.publish_wait(vec![tenant.prepare(&event, None).unwrap()]).map(|_| ())
+    }
+
+    #[test]
+    fn a_log_that_refuses_makes_nothing_grow_however_often_it_is_asked() {
+        let folder = tempfile::tempdir().unwrap();
+        let (clock, random) = (Arc::new(Fixed), Arc::new(Fixed));
+        let world = World { storage: Arc::new(DiskStorage::new(folder.path())), clock, random };
+        let options = Options { segment_bytes: 256 << 10, ..Options::default() };
+        let tenant = Tenant::open(&world, "t", options).unwrap();
+        let text = r#"{"start":"beginning","ordering":"none","maxinflight":1000,"reportsoutcomes":true}"#;
+        tenant.create_subscription("s", serde_json::from_str::<Subscription>(text).unwrap()).unwrap();
+        (0..1_000).for_each(|id| publish(&tenant, id).unwrap());
+        let handed = tenant.pull("s", 1_000).unwrap();
+        assert_eq!(handed.len(), 1_000);
+        tenant.checkpoint_deliveries().unwrap();
+        // There is no place for a next segment.
+        std::fs::remove_dir_all(folder.path().join("t/log")).unwrap();
+        let refused = (1_000..100_000).find_map(|id| publish(&tenant, id).err());
+        assert!(refused.is_some());
+        for one in handed {
+            tenant.answer("s", vec![(one.id, one.token, Answer::Ack)]).unwrap().remove(0).unwrap();
+            assert!(tenant.checkpoint_deliveries().is_err());
+            assert!(tenant.seek_subscription("s", &StartAt::Beginning).is_err());
+            assert!(tenant.delete_subscription("s").is_err());
+        }
+        let unsent: usize = tenant.hold_progress().0.iter().map(Vec::len).sum();
+        assert!(unsent <= 2, "{unsent} records wait");
+        assert_eq!(tenant.subscription("s").unwrap().counts.acknowledged, 1_000);
     }
 }

@@ -317,6 +317,10 @@ impl Tenant {
         let now = self.world.clock.now();
         let (results, is_available, due) = {
             let mut inner = running.inner.lock();
+            if inner.is_deleted {
+                // Since it was looked up: nobody would write down what becomes of it.
+                return Err(SubscriptionRefusal::NotFound { name: name.to_owned() }.into());
+            }
             let answer = |(id, token, answer): (DeliveryId, u64, Answer)| {
                 let moment = Moment { rules: &compiled.rules, now, chance: self.subscriptions.chance() };
                 take_answer(&mut inner, id, token, answer, moment)

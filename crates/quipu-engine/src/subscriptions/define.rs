@@ -159,13 +159,17 @@ impl Tenant {
     pub fn delete_subscription(self: &Arc<Self>, name: &str) -> Result<(), NotDone> {
         let mut changing = self.subscriptions.changing.lock();
         let running = self.running(name)?;
+        self.write_unsent(&mut changing)?;
         // What was given up until now has its dead letter.
         changing.push(self.progress_of(&running)?);
         self.write_records(&mut changing, vec![Defined { name: name.into(), definition: None, scan: None }.record()])?;
         {
             let mut inner = running.inner.lock();
             inner.is_deleted = true;
-            // Decisions that somebody made meanwhile.
+            inner.deliveries = Deliveries::after(inner.deliveries.scan());
+            // What was given up meanwhile has one too, unless the log cannot be read just now.
+            _ = self.bury(&running, &mut inner);
+            // And decisions that somebody made meanwhile.
             self.subscriptions.drafts.lock().append(&mut inner.drafts);
         }
         self.subscriptions.router.lock().forget(&running.name);
@@ -189,7 +193,8 @@ impl Tenant {
     }
 
     /// Goes on with the event at `to`, whatever was done before: unfinished deliveries and parked keys are forgotten, and
-    /// answers to what is in flight come too late.
+    /// answers to what is in flight come too late. So are redriven dead letters that were not delivered yet: they stay
+    /// decided about.
     ///
     /// # Errors
     /// [`SubscriptionRefusal::NotFound`].
@@ -197,14 +202,14 @@ impl Tenant {
         let mut changing = self.subscriptions.changing.lock();
         let running = self.running(name)?;
         let scan = self.before(to)?;
-        // What was given up until now has its dead letter.
+        self.write_unsent(&mut changing)?;
+        // What was given up until now has its dead letter; what is given up meanwhile gets it with the next progress.
         changing.push(self.progress_of(&running)?);
         let definition = Some(running.compiled().definition.as_ref().clone());
         self.write_records(&mut changing, vec![Defined { name: name.into(), definition, scan: Some(scan) }.record()])?;
         {
             let mut inner = running.inner.lock();
             inner.deliveries = Deliveries::after(scan);
-            inner.given_up.clear();
             // What was routed until now says nothing of what lies behind the new place.
             inner.detach();
         }

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use quipu_domain::Timestamp;
-use quipu_domain::delivery::{DeliveryId, Phase};
+use quipu_domain::delivery::{Delivery, DeliveryId, Phase};
 use quipu_store::Fault;
 
 use super::refusal::NotDone;
@@ -30,7 +30,7 @@ pub enum Standstill {
         /// The newest position that was looked at.
         position: u64,
     },
-    /// As many are in flight as may be.
+    /// As many are in flight as may be; none of its own while an endpoint has all it may have from others.
     WaitingForAcks {
         /// The oldest of them, and when their answers are due.
         deliveries: Vec<(u64, Timestamp)>,
@@ -93,6 +93,10 @@ pub struct Explained {
     pub standstill: Standstill,
     /// How far behind.
     pub lag: Lag,
+    /// What is in flight, whatever the reason is: the oldest deliveries, and when their answers are due.
+    pub in_flight: Vec<(u64, Timestamp)>,
+    /// How many deliveries are in flight.
+    pub in_flight_count: usize,
 }
 
 impl Tenant {
@@ -112,11 +116,13 @@ impl Tenant {
             None => standstill(&running, &mut inner, unseen, now),
         };
         let unfinished = inner.deliveries.iter().count() + inner.queue.len();
+        let (in_flight, in_flight_count) = (in_flight(&inner), inner.deliveries.summary().in_flight);
         // What waits behind a blocked key is not finished either.
         let unfinished = inner.deliveries.waiting_behind().map(|behind| (unfinished + behind) as u64);
         drop(inner);
         let age_ms = self.age_ms(oldest, now)?;
-        Ok(Explained { standstill, lag: Lag { events: unfinished.filter(|_| unseen == 0), unseen, age_ms } })
+        let lag = Lag { events: unfinished.filter(|_| unseen == 0), unseen, age_ms };
+        Ok(Explained { standstill, lag, in_flight, in_flight_count })
     }
 
     /// How many events nobody has looked at, and the position of the oldest that is not finished.
@@ -139,16 +145,17 @@ impl Tenant {
     }
 }
 
+fn in_flight(inner: &Inner) -> Vec<(u64, Timestamp)> {
+    let due = |(id, delivery): (DeliveryId, &Delivery)| match delivery.phase {
+        Phase::InFlight { deadline, .. } => Some((id.position, deadline)),
+        _ => None,
+    };
+    inner.deliveries.iter().filter_map(due).take(NAMED_MAX).collect()
+}
+
 fn standstill(running: &Running, inner: &mut Inner, unseen: u64, now: Timestamp) -> Standstill {
     let compiled = running.compiled();
     let summary = inner.deliveries.summary();
-    let in_flight = |inner: &Inner| {
-        let due = |(id, delivery): (DeliveryId, &quipu_domain::delivery::Delivery)| match delivery.phase {
-            Phase::InFlight { deadline, .. } => Some((id.position, deadline)),
-            _ => None,
-        };
-        inner.deliveries.iter().filter_map(due).take(NAMED_MAX).collect::<Vec<_>>()
-    };
     if compiled.definition.paused {
         return Standstill::Paused;
     }
@@ -208,14 +215,21 @@ impl std::fmt::Display for Standstill {
                     "Idle: every event up to position {position} was looked at, and none that matches is unfinished."
                 )
             }
+            Self::WaitingForAcks { count: 0, .. } => {
+                f.write_str("Waiting for others: as many webhooks are on their way to its endpoint as may be.")
+            }
             Self::WaitingForAcks { deliveries, count } => {
                 let (position, due) = deliveries.first().copied().unwrap_or_default();
-                write!(f, "Waiting for answers to {count} deliveries, the oldest of position {position}, due {due}.")
+                let count = counted(*count);
+                write!(f, "Waiting for answers to {count}, the oldest of position {position}, due {due}.")
             }
             Self::KeyParked { position, dead_letter } => write!(
                 f,
                 "A key is parked by the event at position {position}; redrive or discard dead letter {dead_letter}."
             ),
+            Self::WaitingForRetry { position, until, count: 1 } => {
+                write!(f, "1 delivery waits for its next attempt; position {position} is tried at {until}.")
+            }
             Self::WaitingForRetry { position, until, count } => {
                 write!(f, "{count} deliveries wait for their next attempt; position {position} is tried at {until}.")
             }
@@ -239,5 +253,13 @@ impl std::fmt::Display for Standstill {
                 "{ready} deliveries are ready and {unseen} events were not looked at yet, and no consumer asks for them."
             ),
         }
+    }
+}
+
+/// So many deliveries, in words.
+fn counted(count: usize) -> String {
+    match count {
+        1 => "1 delivery".into(),
+        count => format!("{count} deliveries"),
     }
 }

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use quipu_domain::delivery::Failure;
+use quipu_domain::StartAt;
+use quipu_domain::delivery::{Failure, Reason};
 use quipu_engine::{
     Answer, DeadLetterFilter, DeadLetterState, Handed, OperationState, Options, Selection, Standstill, Tenant, Work,
 };
@@ -153,4 +154,44 @@ fn of_dead_letters_that_were_decided_about_the_newest_are_kept() {
     tenant.checkpoint_deliveries().unwrap();
     assert_eq!(all(&tenant).iter().map(|line| line.id).collect::<Vec<_>>(), [6, 7, 8, 9, 10]);
     assert_eq!(tenant.subscription("s").unwrap().dead_letters, 2);
+}
+
+/// Makes a change, in the middle of whose first write a delivery is given up: it has a dead letter all the same.
+fn given_up_during(change: impl FnOnce(&Arc<Tenant>)) {
+    let (folder, clock) = (TempDir::new().unwrap(), Arc::<Hands>::default());
+    let log = BlindLog::open(folder.path());
+    let tenant = Arc::clone(&log).tenant(folder.path(), Arc::clone(&clock));
+    subscribe(&tenant, "s", r#"{"start":"beginning","deadletter":{"key":"park"}}"#);
+    publish_all(&tenant, &[event("1", "order/1"), event("2", "order/1")]);
+    let handed = tenant.pull("s", 1).unwrap().remove(0);
+    tenant.checkpoint_deliveries().unwrap();
+    let (consumer, id) = (Arc::clone(&tenant), (handed.id, handed.token));
+    *log.meanwhile.lock().unwrap() = Some(Box::new(move || {
+        let (failure, reason) = (Failure::new("no"), Reason::GivenUpByConsumer);
+        let answers = vec![(id.0, id.1, Answer::GiveUp { failure, reason })];
+        consumer.answer("s", answers).unwrap().remove(0).unwrap();
+    }));
+    change(&tenant);
+    assert!(log.meanwhile.lock().unwrap().is_none(), "nothing was written");
+    tenant.checkpoint_deliveries().unwrap();
+    let letters = all(&tenant);
+    assert_eq!(letters.iter().map(|letter| letter.position).collect::<Vec<_>>(), [1]);
+    assert!(!letters[0].parks_key, "its key waits for nothing any more");
+}
+
+#[test]
+fn what_is_given_up_while_a_seek_is_written_has_its_dead_letter() {
+    given_up_during(|tenant| {
+        tenant.seek_subscription("s", &StartAt::Now).unwrap();
+        assert!(positions(tenant, "s").is_empty());
+    });
+    given_up_during(|tenant| {
+        tenant.seek_subscription("s", &StartAt::Beginning).unwrap();
+        assert_eq!(positions(tenant, "s"), [(1, 0), (2, 0)], "from the start once more");
+    });
+}
+
+#[test]
+fn what_is_given_up_while_a_deletion_is_written_has_its_dead_letter() {
+    given_up_during(|tenant| tenant.delete_subscription("s").unwrap());
 }

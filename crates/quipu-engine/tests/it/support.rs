@@ -1,8 +1,8 @@
 //! A tenant in a temporary folder, with a clock that tests move.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use quipu_domain::{Event, Timestamp};
 use quipu_engine::{Append, Clock, Engine, Fault, Options, Prepared, Published, Random, Tenant, World};
@@ -93,6 +93,8 @@ pub fn append_of(tenant: &Tenant, events: &[Event<'_>]) -> Append {
 pub struct BlindLog {
     log: quipu_store::FileLog,
     pub is_blind: AtomicBool,
+    /// Done once, in the middle of the next write.
+    pub meanwhile: Mutex<Option<Box<dyn FnOnce() + Send>>>,
 }
 
 impl BlindLog {
@@ -100,7 +102,7 @@ impl BlindLog {
         let options = quipu_store::FileLogOptions { segment_bytes: 1 << 20 };
         let storage = Arc::new(DiskStorage::new(folder));
         let (log, _) = quipu_store::FileLog::open(storage, "log", options, Timestamp(0), || 7).unwrap();
-        Arc::new(Self { log, is_blind: AtomicBool::new(false) })
+        Arc::new(Self { log, is_blind: AtomicBool::new(false), meanwhile: Mutex::default() })
     }
 
     pub fn tenant(self: Arc<Self>, folder: &Path, clock: Arc<Hands>) -> Arc<Tenant> {
@@ -112,6 +114,10 @@ impl BlindLog {
 
 impl Log for BlindLog {
     fn submit(&self, expected: u64, commits: &[Commit], locators: &mut Vec<Locator>) -> Result<(), Fault> {
+        let meanwhile = self.meanwhile.lock().unwrap().take();
+        if let Some(act) = meanwhile {
+            act();
+        }
         self.log.submit(expected, commits, locators)
     }
 

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::consumers::{Consumer, outcome, positions};
 use crate::host::Host;
+use crate::platform::eventually;
 use crate::websocket::Socket;
 
 impl Socket {
@@ -217,4 +218,30 @@ async fn a_frame_takes_as_many_answers_as_can_be_in_flight_and_no_more() {
         let found = frame.pointer(pointer);
         assert!(found == Some(&json!(10_000)) || found == Some(&json!("invalid-request")), "{count}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_consumer_without_credits_does_not_ask() {
+    let host = Host::start().await;
+    let mut consumer = Consumer::connect(&host).await;
+    consumer.subscribe(json!({"ordering":"none"})).await;
+    consumer.publish("1", "a").await;
+    let mut socket = Socket::open(&host).await;
+    socket.ask(consume(1)).await;
+    let deliveries = socket.pushed().await;
+    socket.ask(answers(&deliveries, "ack")).await;
+    host.tenant.seek_subscription("s", &quipu_domain::StartAt::Beginning).unwrap();
+    let explained = eventually(async || {
+        let explained = consumer.get("/v1/subscriptions/s/explain").await;
+        (explained["reason"] == "nobody-asks").then_some(explained)
+    });
+    assert_eq!(explained.await["sentence"], "No consumer asks; 1 events were not looked at yet.");
+    socket.send(json!({"credit":{"subscription":"s","credits":1}}).to_string()).await;
+    let frames = [socket.receive().await, socket.receive().await];
+    assert!(frames.iter().any(|frame| frame["deliveries"]["deliveries"][0]["delivery"]["position"] == 1), "{frames:?}");
+    // It is told of what comes later too.
+    socket.send(json!({"credit":{"subscription":"s","credits":1}}).to_string()).await;
+    socket.receive().await;
+    consumer.publish("2", "a").await;
+    assert_eq!(positions(&socket.pushed().await), [2]);
 }
