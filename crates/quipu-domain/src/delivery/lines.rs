@@ -75,6 +75,20 @@ impl Lines {
         self.lines.entry(key).or_default().more_from = Some(position);
     }
 
+    /// Remembers that events of the key wait before those that wait already.
+    pub fn wait_again(&mut self, key: Key, positions: Vec<u64>) {
+        let Some(first) = positions.first().copied() else { return };
+        let line = self.lines.entry(key).or_default();
+        if self.waiting + positions.len() <= WAITING_MAX {
+            self.waiting += positions.len();
+            positions.into_iter().rev().for_each(|position| line.waiting.push_front(position));
+        } else {
+            self.waiting -= line.waiting.len();
+            line.waiting.clear();
+            line.more_from = Some(first);
+        }
+    }
+
     /// Takes the next event of the key that waits and is remembered.
     pub fn next_waiting(&mut self, key: Key) -> Option<u64> {
         let position = self.lines.get_mut(&key)?.waiting.pop_front()?;

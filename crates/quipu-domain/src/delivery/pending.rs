@@ -50,6 +50,7 @@ pub struct Deliveries {
     /// Deadlines and retries.
     timers: BTreeSet<(Timestamp, DeliveryId)>,
     in_flight: usize,
+    parked: usize,
     /// What the attempts of all unfinished deliveries take.
     history_bytes: usize,
     /// Keys whose next events have to be read from the log.
@@ -115,7 +116,7 @@ impl Deliveries {
             }
             Phase::Waiting { until } => _ = self.timers.remove(&(until, id)),
             Phase::Ready => _ = self.available.remove(&id),
-            Phase::Parked { .. } => {}
+            Phase::Parked { .. } => self.parked -= 1,
         }
         self.dirty.insert(id);
         if let Some(key) = delivery.key {
@@ -131,8 +132,10 @@ impl Deliveries {
             (None, Phase::Ready) => _ = self.available.insert(id),
             (None, _) => {}
         }
-        if let Phase::Waiting { until } = delivery.phase {
-            self.timers.insert((until, id));
+        match delivery.phase {
+            Phase::Waiting { until } => _ = self.timers.insert((until, id)),
+            Phase::Parked { .. } => self.parked += 1,
+            Phase::Ready | Phase::InFlight { .. } => {}
         }
         self.history_bytes += bytes(&delivery.history);
         self.unfinished.insert(id, delivery);
@@ -150,26 +153,4 @@ impl Deliveries {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::delivery::{Backoff, RetryPolicy};
-
-    #[test]
-    fn what_never_reached_its_consumer_was_no_attempt() {
-        let retry = RetryPolicy { backoff: Backoff::Delays { delays_ms: vec![0] }, ..RetryPolicy::default() };
-        let rules = Rules { max_in_flight: 9, ack_deadline_ms: 9, retry, is_strict: false, parks_keys: false };
-        let mut deliveries = Deliveries::after(0);
-        for (position, key) in [(1, Some(7)), (2, None), (3, Some(7))] {
-            deliveries.offer(position, key, None);
-        }
-        let hand_out = |deliveries: &mut Deliveries| deliveries.hand_out(9, Timestamp(0), &rules, &mut || 5).0;
-        let handed = hand_out(&mut deliveries);
-        // One of an attempt that was answered meanwhile is left alone.
-        assert_eq!(deliveries.release(handed[0], 4), Err(NotInFlight::Late));
-        assert_eq!(deliveries.summary().in_flight, 3);
-        handed.iter().rev().for_each(|id| deliveries.release(*id, 5).unwrap());
-        assert_eq!(deliveries.summary().ready, 3);
-        assert_eq!(hand_out(&mut deliveries), handed);
-        assert!(handed.iter().all(|id| deliveries.get(*id).is_some_and(|delivery| delivery.attempts == 1)));
-    }
-}
+mod tests;

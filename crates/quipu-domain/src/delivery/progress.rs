@@ -23,10 +23,12 @@ pub struct SavedDelivery {
     pub history: Vec<Attempt>,
     /// After this time it is not delivered any more.
     pub expires: Option<Timestamp>,
-    /// When the next attempt is due; none if it is its turn.
+    /// When the next attempt is due; none if it is its turn, or its key is parked.
     pub waits_until: Option<Timestamp>,
     /// The dead letter that its key is parked by.
     pub parked_by: Option<u64>,
+    /// The dead letter that parked its key, if somebody had it tried again since.
+    pub unparked_from: Option<u64>,
 }
 
 /// The state of a subscription's deliveries as it is written down.
@@ -89,6 +91,7 @@ fn saved(delivery: &Delivery) -> SavedDelivery {
         expires: delivery.expires,
         waits_until,
         parked_by,
+        unparked_from: delivery.unparked_from,
     }
 }
 
@@ -108,6 +111,7 @@ impl Deliveries {
                 first_attempt: saved.first_attempt,
                 history: saved.history.clone(),
                 expires: saved.expires,
+                unparked_from: saved.unparked_from,
                 phase,
             };
             deliveries.restore(*id, delivery);

@@ -72,6 +72,7 @@ struct Taken {
     attempt: u32,
     deadline: Timestamp,
     key: Option<Key>,
+    is_redriven: bool,
 }
 
 /// What a consumer says of a delivery.
@@ -239,7 +240,9 @@ impl Tenant {
             let delivery = inner.deliveries.get(id)?;
             match delivery.phase {
                 Phase::InFlight { token, deadline, .. } => {
-                    Some(Taken { id, token, attempt: delivery.attempts, deadline, key: delivery.key })
+                    let (attempt, key, is_redriven) =
+                        (delivery.attempts, delivery.key, delivery.redriven_from(id).is_some());
+                    Some(Taken { id, token, attempt, deadline, key, is_redriven })
                 }
                 _ => None,
             }
@@ -253,15 +256,16 @@ impl Tenant {
         self.read_handed(running, taken).inspect_err(|_| take_back(&mut running.inner.lock(), &attempts))
     }
 
-    /// Reads the events of what was handed out. One that has expired meanwhile is finished instead.
+    /// Reads the events of what was handed out. One that has expired meanwhile is finished instead, unless somebody
+    /// decided that it is to be delivered once more.
     fn read_handed(&self, running: &Running, taken: Vec<Taken>) -> Result<Vec<Handed>, Fault> {
         let events = self.events_at(&taken.iter().map(|taken| taken.id.position).collect::<Vec<_>>())?;
         let now = self.world.clock.now();
         let mut handed = Vec::with_capacity(taken.len());
-        for Taken { id, token, attempt, deadline, key } in taken {
+        for Taken { id, token, attempt, deadline, key, is_redriven } in taken {
             // A redriven one and the original may come together.
             let Some(recorded) = events.get(&id.position).cloned() else { continue };
-            if id.dead_letter == 0 && expiry(&recorded.event()).is_some_and(|expires| expires <= now) {
+            if !is_redriven && expiry(&recorded.event()).is_some_and(|expires| expires <= now) {
                 let mut inner = running.inner.lock();
                 inner.deliveries.expire(id);
                 inner.counts.expired += 1;

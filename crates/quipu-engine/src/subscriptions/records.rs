@@ -192,9 +192,9 @@ impl DeadLetter {
 }
 
 impl DeadLetterLine {
-    /// The delivery that became it, which is still there if its key is parked.
+    /// The delivery that is still there if its key is parked: what is redriven beside its key parks none.
     pub(crate) fn parked(&self) -> DeliveryId {
-        DeliveryId { position: self.position, dead_letter: self.redriven_from.unwrap_or(0) }
+        DeliveryId { position: self.position, dead_letter: 0 }
     }
 }
 

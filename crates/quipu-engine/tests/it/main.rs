@@ -10,6 +10,7 @@ mod dead_letters;
 mod maintain;
 mod offline;
 mod operations;
+mod parked;
 mod read;
 mod subscriptions;
 mod support;

@@ -239,9 +239,11 @@ fn a_parked_key_waits_for_a_decision_and_pins_nobody() {
     }
     assert_eq!(world.standstill("s"), Standstill::KeyParked { position: 1, dead_letter: 1 });
     world.tenant().redrive(1, None).unwrap();
-    let handed = world.pull("s");
-    assert_eq!(positions(&handed), [1, 2], "a parked key goes on in its order");
-    world.ack("s", &handed);
+    for position in [1, 2] {
+        let handed = world.pull("s");
+        assert_eq!(positions(&handed), [position], "a parked key goes on in its order");
+        world.ack("s", &handed);
+    }
     assert!(world.pull("s").is_empty());
 }
 

@@ -47,6 +47,7 @@ pub(crate) fn caught(run: impl FnOnce() -> Verdict) -> Verdict {
 pub(crate) fn simulated(what: &'static str, fault: &Fault) -> Verdict {
     let is_ours = match fault {
         Fault::Io { source, .. } => source.to_string().starts_with("simulated"),
+        Fault::Unindexed { cause } => cause.contains("simulated"),
         Fault::DiskFull { .. } | Fault::Poisoned { .. } => true,
         _ => false,
     };

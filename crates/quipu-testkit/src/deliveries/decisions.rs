@@ -155,9 +155,8 @@ impl DeliverySimulation {
 
     /// Decides about every key that waits. Whether there was one.
     pub(super) fn decide_all(&mut self) -> Result<bool, Violation> {
-        let is_parking = |letter: &Letter| letter.parks_key && letter.redriven_from.is_none();
         let mut is_any = false;
-        for letter in self.ledger.undecided().into_iter().filter(is_parking) {
+        for letter in self.ledger.undecided().into_iter().filter(|letter| letter.parks_key) {
             if self.ledger.is_parked(&letter.subscription, letter.position) {
                 is_any = true;
                 match self.dice.chance(50) {

@@ -72,6 +72,27 @@ pub struct Delivery {
     pub history: Vec<Attempt>,
     /// After this time it is not delivered any more.
     pub expires: Option<Timestamp>,
+    /// The dead letter that parked its key, if somebody had it tried again since.
+    pub unparked_from: Option<u64>,
     /// What it waits for.
     pub phase: Phase,
+}
+
+impl Delivery {
+    /// One that waits its turn and was never tried.
+    pub(super) fn new(key: Option<Key>, expires: Option<Timestamp>) -> Self {
+        let (history, phase) = (Vec::new(), Phase::Ready);
+        Self { key, attempts: 0, first_attempt: None, history, expires, unparked_from: None, phase }
+    }
+
+    /// The dead letter that it was redriven from, in the order of its key or beside it. It is delivered whatever its
+    /// event says of its time: somebody decided so.
+    pub fn redriven_from(&self, id: DeliveryId) -> Option<u64> {
+        self.unparked_from.or((id.dead_letter > 0).then_some(id.dead_letter))
+    }
+
+    /// Whether nothing is lost if it is only remembered where its event is: an attempt that a restart cut off counts.
+    pub(super) fn is_untried(&self) -> bool {
+        self.phase == Phase::Ready && self.attempts == 0 && self.unparked_from.is_none()
+    }
 }

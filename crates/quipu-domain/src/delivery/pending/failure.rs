@@ -70,7 +70,9 @@ impl Deliveries {
         let delay = asked.unwrap_or_else(|| rules.retry.backoff.delay_ms(delivery.attempts, chance));
         let until = now.plus_ms(delay as i64);
         delivery.phase = Phase::Waiting { until };
+        let key = delivery.key;
         self.timers.insert((until, id));
+        key.into_iter().for_each(|key| self.step_back(key));
         Outcome::Retried(until)
     }
 
@@ -115,10 +117,12 @@ impl Deliveries {
     pub(super) fn given_up(&mut self, id: DeliveryId, reason: Reason, rules: &Rules) -> GivenUp {
         let delivery = &self.unfinished[&id];
         let (attempts, history) = (delivery.attempts, delivery.history.clone());
-        let redriven_from = (id.dead_letter > 0).then_some(id.dead_letter);
+        let redriven_from = delivery.redriven_from(id);
         // One that is parked stays until somebody decides, and its key with it.
-        if rules.parks_keys && delivery.key.is_some() {
+        if let Some(key) = delivery.key.filter(|_| rules.parks_keys) {
             self.set_phase(id, Phase::Parked { dead_letter: 0 });
+            self.parked += 1;
+            self.step_back(key);
         } else {
             self.remove(id);
         }

@@ -5,17 +5,23 @@ use super::super::lines::{Key, RUN_MAX};
 use super::{Deliveries, Delivery, DeliveryId, Phase, Rules};
 use crate::Timestamp;
 
-/// Keys that may be blocked at once: about 100 bytes each. With more the scan waits.
+/// Keys that may have unfinished events at once besides parked ones: about 100 bytes each. With more the scan waits.
 const KEYS_MAX: usize = 10_000;
-/// Unfinished deliveries beside those that may be in flight: waiting for a retry, or behind their key.
-const WAITING_MAX: usize = 1_000;
+/// Keys that may be parked at once: about 300 bytes each. With more the scan waits for somebody to decide.
+const PARKED_MAX: usize = if cfg!(test) { 50 } else { 10_000 };
+/// Unfinished deliveries beside those that may be in flight: waiting for a retry, or behind one that moves. Few in
+/// tests, so that there is often no room.
+const WAITING_MAX: usize = if cfg!(test) { 20 } else { 1_000 };
 
 impl Deliveries {
     /// Whether another event may be offered. What cannot be offered waits in the log.
     pub fn has_room(&self, rules: &Rules) -> bool {
         let is_stopped = rules.is_strict
             && self.lines.iter().any(|(_, line)| line.order.len() >= RUN_MAX || line.waits_from().is_some());
-        !is_stopped && self.unfinished.len() < rules.max_in_flight + WAITING_MAX && self.lines.len() < KEYS_MAX
+        // A parked key has one delivery.
+        let (unfinished, keys) = (self.unfinished.len() - self.parked, self.lines.len() - self.parked);
+        let has_room = unfinished < rules.max_in_flight + WAITING_MAX && keys < KEYS_MAX;
+        !is_stopped && has_room && self.parked < PARKED_MAX
     }
 
     /// Takes note of the next event that matches.
@@ -73,9 +79,7 @@ impl Deliveries {
 
     fn insert(&mut self, position: u64, key: Option<Key>, expires: Option<Timestamp>) {
         let id = DeliveryId { position, dead_letter: 0 };
-        let delivery =
-            Delivery { key, attempts: 0, first_attempt: None, history: Vec::new(), expires, phase: Phase::Ready };
-        self.unfinished.insert(id, delivery);
+        self.unfinished.insert(id, Delivery::new(key, expires));
         self.dirty.insert(id);
         let is_first = key.is_none_or(|key| {
             let order = &mut self.lines.line(key).order;
@@ -85,6 +89,25 @@ impl Deliveries {
         if is_first {
             self.available.insert(id);
         }
+    }
+
+    /// Lets those behind the first of a line wait in the log again, since it does not move: deliveries that nobody may
+    /// have would take the room of other keys.
+    pub(super) fn step_back(&mut self, key: Key) {
+        let Some(line) = self.lines.get(key) else { return };
+        let is_untried = |id: &&DeliveryId| self.unfinished[*id].is_untried();
+        let count = line.order.iter().skip(1).rev().take_while(is_untried).count();
+        if count == 0 {
+            return;
+        }
+        let order = &mut self.lines.line(key).order;
+        let moved = order.split_off(order.len() - count);
+        for id in &moved {
+            self.unfinished.remove(id);
+            self.dirty.insert(*id);
+        }
+        self.lines.wait_again(key, moved.into_iter().map(|id| id.position).collect());
+        self.dirty_keys.insert(key);
     }
 
     /// Lets the first of a line go, and fills the line from what waits behind it.

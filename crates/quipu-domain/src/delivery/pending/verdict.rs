@@ -12,14 +12,16 @@ impl Deliveries {
         }
     }
 
-    /// Tries a parked delivery again from the start. Whether it was parked by this dead letter.
+    /// Tries a parked delivery again from the start, even if its event has expired. Whether it was parked by this dead letter.
     pub fn unpark(&mut self, id: DeliveryId, dead_letter: u64) -> bool {
         if !self.is_parked_by(id, dead_letter) {
             return false;
         }
         self.set_phase(id, Phase::Ready);
+        self.parked -= 1;
         if let Some(delivery) = self.unfinished.get_mut(&id) {
             (delivery.attempts, delivery.first_attempt) = (0, None);
+            (delivery.expires, delivery.unparked_from) = (None, Some(dead_letter));
             self.history_bytes -= bytes(&delivery.history);
             delivery.history.clear();
         }
@@ -48,10 +50,7 @@ impl Deliveries {
         if self.unfinished.contains_key(&id) {
             return false;
         }
-        let phase = Phase::Ready;
-        let delivery =
-            Delivery { key: None, attempts: 0, first_attempt: None, history: Vec::new(), expires: None, phase };
-        self.unfinished.insert(id, delivery);
+        self.unfinished.insert(id, Delivery::new(None, None));
         self.available.insert(id);
         self.dirty.insert(id);
         true

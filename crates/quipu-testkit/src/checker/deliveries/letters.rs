@@ -49,13 +49,15 @@ pub(super) struct Known {
     is_decided: bool,
 }
 
-impl Letter {
-    fn delivery(&self) -> DeliveryId {
-        DeliveryId { position: self.position, dead_letter: self.redriven_from.unwrap_or(0) }
-    }
-}
-
 impl Ledger {
+    /// The delivery that became a dead letter: one that was redriven in the order of its key is the same as before.
+    fn delivery(&self, letter: &Letter) -> DeliveryId {
+        let beside = letter.redriven_from.map(|from| DeliveryId { position: letter.position, dead_letter: from });
+        let is_owed =
+            |id: &DeliveryId| self.books.get(&letter.subscription).is_some_and(|book| book.owed.contains_key(id));
+        beside.filter(is_owed).unwrap_or(DeliveryId { position: letter.position, dead_letter: 0 })
+    }
+
     /// The edited copy that a redriven delivery has to bring to a subscription.
     pub(super) fn edited_for(&self, name: &str, letter: u64) -> Option<&str> {
         self.letters.get(&letter).filter(|known| known.letter.subscription == name)?.edited.as_deref()
@@ -82,7 +84,8 @@ impl Ledger {
         let edited = edited.map(str::to_owned);
         let session = self.session;
         let mut known = Known { letter: letter.clone(), edited, expected: None, is_decided: false };
-        let owed = self.books.get_mut(&letter.subscription).and_then(|book| book.owed.get_mut(&letter.delivery()));
+        let id = self.delivery(letter);
+        let owed = self.books.get_mut(&letter.subscription).and_then(|book| book.owed.get_mut(&id));
         let Some(owed) = owed else { return wrong("of a delivery that nobody is owed") };
         match owed.state {
             State::GivenUp { reason, blocks, is_sure } => {
@@ -140,7 +143,7 @@ impl Ledger {
     /// It was decided about before.
     pub fn redriven(&mut self, number: u64, to: &str) -> Verdict {
         let letter = self.decided(number)?;
-        let id = letter.delivery();
+        let id = self.delivery(&letter);
         let own = self.books.get_mut(&letter.subscription).and_then(|book| book.owed.get_mut(&id));
         let parked = own.filter(|owed| owed.state == State::Parked { letter: number });
         if to == letter.subscription
@@ -188,8 +191,9 @@ impl Ledger {
             return Err(violated(NAME, format!("dead letter {number} is gone before its time: {:?}", known.letter)));
         }
         known.is_decided = true;
-        let id = known.letter.delivery();
-        let owed = self.books.get(&known.letter.subscription).and_then(|book| book.owed.get(&id));
+        let letter = known.letter.clone();
+        let id = self.delivery(&letter);
+        let owed = self.books.get(&letter.subscription).and_then(|book| book.owed.get(&id));
         match owed.filter(|owed| owed.state == State::Parked { letter: number }) {
             Some(_) => Err(violated(NAME, format!("dead letter {number} is gone, and its key waits for it"))),
             None => Ok(()),
@@ -209,7 +213,8 @@ impl Ledger {
     /// Its key goes on, if it waits for this one.
     fn release(&mut self, letter: &Letter) {
         let session = self.session;
-        let own = self.books.get_mut(&letter.subscription).and_then(|book| book.owed.get_mut(&letter.delivery()));
+        let id = self.delivery(letter);
+        let own = self.books.get_mut(&letter.subscription).and_then(|book| book.owed.get_mut(&id));
         if let Some(owed) = own.filter(|owed| owed.state == State::Parked { letter: letter.number }) {
             owed.state = State::Done { session, is_durable: true };
         }

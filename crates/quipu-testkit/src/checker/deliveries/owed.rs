@@ -140,6 +140,8 @@ impl Owed {
         (self.first, self.is_first_unsure, self.not_before) = (None, false, None);
         self.tries.clear();
         self.restarts = 0;
+        // A redrive is a decision, whatever the event says of its time.
+        self.expires = None;
     }
 
     /// Everything so far is written down.

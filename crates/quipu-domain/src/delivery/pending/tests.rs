@@ -1,0 +1,164 @@
+//! Deliveries of one subscription, case by case; any mixture of them is in `property.rs`.
+
+use super::*;
+use crate::delivery::{Backoff, RetryPolicy};
+
+#[test]
+fn what_never_reached_its_consumer_was_no_attempt() {
+    let retry = RetryPolicy { backoff: Backoff::Delays { delays_ms: vec![0] }, ..RetryPolicy::default() };
+    let rules = Rules { max_in_flight: 9, ack_deadline_ms: 9, retry, is_strict: false, parks_keys: false };
+    let mut deliveries = Deliveries::after(0);
+    for (position, key) in [(1, Some(7)), (2, None), (3, Some(7))] {
+        deliveries.offer(position, key, None);
+    }
+    let hand_out = |deliveries: &mut Deliveries| deliveries.hand_out(9, Timestamp(0), &rules, &mut || 5).0;
+    let handed = hand_out(&mut deliveries);
+    // One of an attempt that was answered meanwhile is left alone.
+    assert_eq!(deliveries.release(handed[0], 4), Err(NotInFlight::Late));
+    assert_eq!(deliveries.summary().in_flight, 3);
+    handed.iter().rev().for_each(|id| deliveries.release(*id, 5).unwrap());
+    assert_eq!(deliveries.summary().ready, 3);
+    assert_eq!(hand_out(&mut deliveries), handed);
+    assert!(handed.iter().all(|id| deliveries.get(*id).is_some_and(|delivery| delivery.attempts == 1)));
+}
+
+fn rules(max_attempts: u32) -> Rules {
+    let retry =
+        RetryPolicy { max_attempts, backoff: Backoff::Delays { delays_ms: vec![1_000] }, ..RetryPolicy::default() };
+    Rules { max_in_flight: 10, ack_deadline_ms: 60_000, retry, is_strict: false, parks_keys: true }
+}
+
+/// A log of 64 rounds of an event of each of so many bad keys and then one of a good one, whose number is 0.
+struct Log {
+    keys: u64,
+}
+
+impl Log {
+    const ROUNDS: u64 = 64;
+
+    fn key(&self, position: u64) -> Key {
+        Key::from(position % (self.keys + 1))
+    }
+
+    fn end(&self) -> u64 {
+        Self::ROUNDS * (self.keys + 1)
+    }
+
+    fn fill(&self, deliveries: &mut Deliveries, rules: &Rules) {
+        while let Some((key, from, to)) = deliveries.reads() {
+            let found: Vec<u64> = (from..=to).filter(|position| self.key(*position) == key).collect();
+            deliveries.found(key, &found, to);
+        }
+        while deliveries.scan() < self.end() && deliveries.has_room(rules) {
+            let position = deliveries.scan() + 1;
+            deliveries.offer(position, Some(self.key(position)), None);
+        }
+    }
+
+    /// Hands out until nobody gets anything: those of the good key are acknowledged, and of the others if `is_mended`.
+    fn work(&self, deliveries: &mut Deliveries, rules: &Rules, is_mended: bool) -> Vec<u64> {
+        let (mut acknowledged, mut letters, mut token) = (Vec::new(), 0, 0);
+        let moment = Moment { rules, now: Timestamp(0), chance: 0.0 };
+        loop {
+            self.fill(deliveries, rules);
+            let mut next = || {
+                token += 1;
+                token
+            };
+            let (handed, _) = deliveries.hand_out(10, moment.now, rules, &mut next);
+            if handed.is_empty() {
+                return acknowledged;
+            }
+            for id in handed {
+                // What was behind a failed one was taken back.
+                let Some(Phase::InFlight { token, .. }) = deliveries.get(id).map(|delivery| delivery.phase) else {
+                    continue;
+                };
+                if is_mended || self.key(id.position) == 0 {
+                    deliveries.ack(id, token).unwrap();
+                    acknowledged.push(id.position);
+                } else if let Outcome::GivenUp(_) =
+                    deliveries.nack(id, token, crate::delivery::Failure::new("no"), None, moment).unwrap()
+                {
+                    letters += 1;
+                    deliveries.park(id, letters);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn keys_that_do_not_move_leave_the_room_of_what_waits_behind_them_to_others() {
+    // Ten heads that wait for a retry fit beside what may be in flight; parked ones have a limit of their own.
+    for (max_attempts, keys) in [(1, 40), (2, 10)] {
+        let (log, rules) = (Log { keys }, rules(max_attempts));
+        let mut deliveries = Deliveries::after(0);
+        let good = log.work(&mut deliveries, &rules, false);
+        assert_eq!(good.len() as u64, Log::ROUNDS, "{max_attempts} attempts: the good key goes on to its end");
+        let stuck = Summary { keys: keys as usize, ..Summary::default() };
+        let expected = match max_attempts {
+            1 => Summary { parked: keys as usize, ..stuck },
+            _ => Summary { waiting: keys as usize, ..stuck },
+        };
+        assert_eq!(deliveries.summary(), expected, "of each key only the head is kept");
+        let mut deliveries = Deliveries::restore_from(&deliveries.saved());
+        assert_eq!(deliveries.summary(), expected);
+        let parked: Vec<_> = deliveries.iter().map(|(id, delivery)| (id, delivery.phase)).collect();
+        for (id, phase) in parked {
+            if let Phase::Parked { dead_letter } = phase {
+                assert!(deliveries.unpark(id, dead_letter));
+            }
+        }
+        deliveries.tick(Moment { rules: &rules, now: Timestamp(2_000_000), chance: 0.0 });
+        let rest = log.work(&mut deliveries, &rules, true);
+        assert_eq!(rest.len() as u64, Log::ROUNDS * keys, "nothing is skipped");
+        for key in 1..=keys {
+            let own: Vec<u64> = rest.iter().copied().filter(|position| log.key(*position) == Key::from(key)).collect();
+            assert!(own.is_sorted(), "key {key} keeps its order: {own:?}");
+        }
+        assert_eq!(deliveries.summary(), Summary::default());
+    }
+}
+
+#[test]
+fn with_as_many_parked_keys_as_may_be_the_rest_waits_in_the_log_until_somebody_decides() {
+    let (log, rules) = (Log { keys: 100 }, rules(1));
+    let mut deliveries = Deliveries::after(0);
+    log.work(&mut deliveries, &rules, false);
+    let parked = deliveries.summary().parked;
+    assert!((50..=50 + 10 + 20).contains(&parked), "{parked}");
+    assert!(deliveries.scan() <= 101 && !deliveries.has_room(&rules));
+    let dropped: Vec<_> = deliveries.iter().map(|(id, delivery)| (id, delivery.phase)).collect();
+    for (id, phase) in dropped {
+        let Phase::Parked { dead_letter } = phase else { panic!("{phase:?}") };
+        assert!(deliveries.drop_parked(id, dead_letter));
+    }
+    let rest = log.work(&mut deliveries, &rules, true);
+    assert_eq!((rest.len() + parked) as u64, log.end(), "nothing is skipped");
+}
+
+#[test]
+fn a_parked_delivery_that_is_tried_again_says_so_when_it_fails_and_does_not_expire() {
+    let rules = rules(1);
+    let mut deliveries = Deliveries::after(0);
+    deliveries.offer(1, Some(7), Some(Timestamp(5)));
+    let id = DeliveryId { position: 1, dead_letter: 0 };
+    for (now, letter) in [(0, 1), (10, 2), (20, 3)] {
+        let now = Timestamp(now);
+        let (handed, expired) = deliveries.hand_out(1, now, &rules, &mut || letter);
+        assert_eq!((handed, expired), (vec![id], vec![]));
+        // In between it is written down and read.
+        let moment = Moment { rules: &rules, now, chance: 0.0 };
+        let Ok(Outcome::GivenUp(given_up)) =
+            deliveries.nack(id, letter, crate::delivery::Failure::new("no"), None, moment)
+        else {
+            panic!("it is given up at once")
+        };
+        assert_eq!(given_up.redriven_from, (letter > 1).then(|| letter - 1));
+        deliveries.park(id, letter);
+        deliveries = Deliveries::restore_from(&deliveries.saved());
+        assert!(deliveries.unpark(id, letter));
+        deliveries = Deliveries::restore_from(&deliveries.saved());
+    }
+}
