@@ -138,27 +138,25 @@ impl Tenant {
         Ok(records)
     }
 
-    /// Makes the dead letters of what was given up.
+    /// Makes the dead letters of what was given up: all or none, so that they are numbered as they are written and whoever
+    /// follows the numbers misses none.
     pub(super) fn bury(&self, running: &Running, inner: &mut Inner) -> Result<(), Fault> {
-        while let Some((id, given_up)) = inner.given_up.pop_front() {
-            let letter = match self.dead_letter_of(running, inner, id, &given_up) {
-                Ok(letter) => letter,
-                Err(fault) => {
-                    inner.given_up.push_front((id, given_up));
-                    return Err(fault);
-                }
-            };
+        let letters = inner.given_up.iter().map(|(id, given_up)| self.dead_letter_of(running, inner, *id, given_up));
+        let letters = letters.collect::<Result<Vec<_>, _>>()?;
+        for (mut letter, (id, given_up)) in letters.into_iter().zip(std::mem::take(&mut inner.given_up)) {
+            letter.id = self.subscriptions.last_dead_letter.fetch_add(1, Ordering::Relaxed) + 1;
             if letter.parks_key {
                 inner.deliveries.park(id, letter.id);
             }
             inner.counts.dead_lettered += 1;
             let error = given_up.history.last().map(|attempt| attempt.failure.error.as_str());
-            inner.note(OutcomeWord::DeadLettered, id, given_up.attempts, error, self.world.clock.now());
+            inner.note(OutcomeWord::DeadLettered, id, given_up.attempts, error, letter.time);
             inner.drafts.push(letter.record());
         }
         Ok(())
     }
 
+    /// The dead letter without its number.
     fn dead_letter_of(
         &self,
         running: &Running,
@@ -179,7 +177,7 @@ impl Tenant {
         let edited = given_up.redriven_from.map(|from| self.edited_letter(&running.name, from)).transpose()?.flatten();
         let (copy_of, edited) = edited.map_or((None, None), |letter| (letter.copy_of, letter.event));
         Ok(DeadLetter {
-            id: self.subscriptions.last_dead_letter.fetch_add(1, Ordering::Relaxed) + 1,
+            id: 0,
             subscription: running.name.to_string(),
             position: id.position,
             kind: event.as_ref().map_or_else(String::new, |event| event.kind().to_owned()),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use quipu_domain::delivery::{Failure, Reason};
 use quipu_domain::{Event, Subscription, Timestamp};
 use quipu_engine::{Answer, DeadLetterFilter, Handed, NotDone, Options, SubscriptionRefusal, Tenant, World};
-use quipu_testkit::{FOLDER, FaultyDisk, SeededRandom, VirtualClock};
+use quipu_testkit::{FOLDER, FaultyDisk, Kind, SeededRandom, Trigger, VirtualClock};
 
 struct Case {
     disk: FaultyDisk,
@@ -207,6 +207,27 @@ fn what_is_given_up_has_its_dead_letter_although_its_subscription_goes() {
     case.tenant().seek_subscription("moved", &quipu_domain::StartAt::Now).unwrap();
     case.tenant().delete_subscription("deleted").unwrap();
     assert_eq!(case.letters().len(), 2);
+}
+
+#[test]
+fn dead_letters_are_seen_in_the_order_of_their_numbers_although_one_cannot_be_made_yet() {
+    let mut case = Case::new();
+    for name in ["early", "late"] {
+        case.create(name, "{}");
+    }
+    ["a", "b"].into_iter().for_each(|subject| case.publish(subject));
+    for name in ["early", "late"] {
+        case.pull(name).iter().for_each(|handed| case.give_up(name, handed));
+    }
+    case.disk.fail(Kind::Read, Trigger::At(2));
+    case.tenant().checkpoint_deliveries().unwrap_err();
+    case.disk.fail(Kind::Read, Trigger::Never);
+    let ids = |case: &Case| case.letters().iter().map(|(id, _)| *id).collect::<Vec<_>>();
+    let seen = ids(&case);
+    assert_eq!(seen.len(), 2, "those of the other subscription");
+    case.checkpoint();
+    let all = ids(&case);
+    assert_eq!((all.len(), &all[..2]), (4, &seen[..]), "later ones have higher numbers");
 }
 
 #[test]
