@@ -141,6 +141,15 @@ impl FaultyDisk {
         self.state.lock().bytes_max = bytes_max;
     }
 
+    /// Takes back every fault that was asked for and has not come.
+    pub fn heal(&self) {
+        for kind in [Kind::Read, Kind::Write, Kind::Sync] {
+            self.fail(kind, Trigger::Never);
+        }
+        self.limit_bytes(None);
+        self.crash_at(u64::MAX);
+    }
+
     /// The sum of all files' lengths.
     pub fn bytes(&self) -> u64 {
         self.state.lock().bytes()

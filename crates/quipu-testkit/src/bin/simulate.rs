@@ -96,12 +96,10 @@ fn run(arguments: &Arguments) -> ExitCode {
 
 fn one(seed: u64, arguments: &Arguments, sums: &Sums) -> Result<(), Failure> {
     let (events, deliveries, power_cuts) = if arguments.of_deliveries {
-        let run = if arguments.is_verbose { DeliverySimulation::run_verbose } else { DeliverySimulation::run };
-        let report = run(seed)?;
+        let report = DeliverySimulation::run(seed, arguments.is_verbose)?;
         (report.events, report.deliveries, report.power_cuts)
     } else {
-        let run = if arguments.is_verbose { Simulation::run_verbose } else { Simulation::run };
-        let report = run(seed)?;
+        let report = Simulation::run(seed, arguments.is_verbose)?;
         (report.events, 0, report.power_cuts)
     };
     sums.events.fetch_add(events, Ordering::Relaxed);

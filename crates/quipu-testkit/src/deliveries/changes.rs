@@ -12,22 +12,22 @@ const NAMES: [&str; 5] = ["billing", "mail", "search", "audit", "stock"];
 
 impl DeliverySimulation {
     pub(super) fn change(&mut self) -> Step {
-        let name = (*self.dice.pick(&NAMES)).to_owned();
+        let name = (*self.machine.dice.pick(&NAMES)).to_owned();
         let Some(terms) = self.ledger.terms(&name).cloned() else { return self.create(&name) };
-        match self.dice.below(20) {
+        match self.machine.dice.below(20) {
             0 => self.delete(&name),
             1..3 => self.seek(&name),
             3..6 => self.update(&name, terms),
-            _ if terms.is_paused || self.dice.chance(20) => self.pause(&name, terms),
+            _ if terms.is_paused || self.machine.dice.chance(20) => self.pause(&name, terms),
             _ => {
-                let other = (*self.dice.pick(&NAMES)).to_owned();
+                let other = (*self.machine.dice.pick(&NAMES)).to_owned();
                 if self.ledger.terms(&other).is_none() { self.create(&other) } else { Ok(()) }
             }
         }
     }
 
     fn terms(&mut self) -> Terms {
-        let dice = &mut self.dice;
+        let dice = &mut self.machine.dice;
         let choice = match dice.below(8) {
             0..3 => Choice::All,
             3 => Choice::Kind(dice.pick::<&str>(&KINDS)),
@@ -60,16 +60,16 @@ impl DeliverySimulation {
     /// Somewhere to begin, and the position before it.
     fn start(&mut self) -> (StartAt, u64) {
         let newest = self.ledger.log().len() as u64;
-        match self.dice.below(5) {
+        match self.machine.dice.below(5) {
             0 | 1 => (StartAt::Beginning, 0),
             2 => (StartAt::Now, newest),
             3 => {
-                let position = self.dice.between(1, newest + 1);
+                let position = self.machine.dice.between(1, newest + 1);
                 (StartAt::Position(position), position - 1)
             }
             _ => {
-                let at = self.dice.below(newest.max(1)) as usize;
-                let time = self.ledger.log().get(at).map_or(super::BEGIN, |fact| fact.recorded);
+                let at = self.machine.dice.below(newest.max(1)) as usize;
+                let time = self.ledger.log().get(at).map_or(crate::machine::BEGIN, |fact| fact.recorded);
                 let before = self.ledger.log().iter().filter(|fact| fact.recorded < time).count() as u64;
                 (StartAt::Time(time.to_string()), before)
             }
@@ -79,8 +79,8 @@ impl DeliverySimulation {
     fn create(&mut self, name: &str) -> Step {
         let terms = self.terms();
         let (start, after) = self.start();
-        self.say(|| format!("create {name} after {after}: {terms:?}"));
-        let created = self.tenant().create_subscription(name, terms.definition(&start));
+        self.machine.say(|| format!("create {name} after {after}: {terms:?}"));
+        let created = self.machine.tenant().create_subscription(name, terms.definition(&start));
         let shortest = self.retention_ms.entry(name.to_owned()).or_insert(u64::MAX);
         *shortest = terms.retention_ms.min(*shortest);
         let is_there = match created {
@@ -88,7 +88,7 @@ impl DeliverySimulation {
             Ok(false) => return Err(violated("create", format!("{name} is said to be there"))),
             Err(NotDone::Failed(fault)) => {
                 self.end_process("create", &fault)?;
-                self.tenant().subscription(name).is_ok()
+                self.machine.tenant().subscription(name).is_ok()
             }
             Err(refused) => return Err(violated("create", format!("{name}: {refused}"))),
         };
@@ -101,15 +101,15 @@ impl DeliverySimulation {
 
     /// What a change that failed did is known after a restart: this ends the process at once.
     pub(super) fn end_process(&mut self, what: &'static str, fault: &Fault) -> Step {
-        self.tolerate(what, fault)?;
+        self.machine.tolerate(what, fault)?;
         self.restart()
     }
 
     fn update(&mut self, name: &str, old: Terms) -> Step {
         let new = self.terms();
         // Rarely another key, since little can be said of the order then.
-        let key = if self.dice.chance(15) { new.key } else { old.key };
-        let choice = if self.dice.chance(40) { new.choice } else { old.choice };
+        let key = if self.machine.dice.chance(15) { new.key } else { old.key };
+        let choice = if self.machine.dice.chance(40) { new.choice } else { old.choice };
         let terms = Terms { key, choice, retention_ms: old.retention_ms, is_paused: old.is_paused, ..new };
         self.redefine(name, old, terms)
     }
@@ -120,17 +120,17 @@ impl DeliverySimulation {
     }
 
     fn redefine(&mut self, name: &str, old: Terms, terms: Terms) -> Step {
-        self.say(|| format!("update {name}: {terms:?}"));
+        self.machine.say(|| format!("update {name}: {terms:?}"));
         let is_pause = Terms { is_paused: terms.is_paused, ..old.clone() } == terms;
         let outcome = match is_pause {
-            true => self.tenant().pause_subscription(name, terms.is_paused),
-            false => self.tenant().update_subscription(name, terms.definition(&StartAt::Now)),
+            true => self.machine.tenant().pause_subscription(name, terms.is_paused),
+            false => self.machine.tenant().update_subscription(name, terms.definition(&StartAt::Now)),
         };
         match outcome {
             Ok(()) => self.ledger.updated(name, terms),
             Err(NotDone::Failed(fault)) => {
                 self.end_process("update", &fault)?;
-                let found = self.tenant().subscription(name);
+                let found = self.machine.tenant().subscription(name);
                 let found = found.map_err(|refused| violated("update", format!("{name}: {refused}")))?;
                 let text = |definition: &quipu_domain::Subscription| {
                     serde_json::to_string(definition).expect("it is plain data")
@@ -152,8 +152,8 @@ impl DeliverySimulation {
 
     fn seek(&mut self, name: &str) -> Step {
         let (start, after) = self.start();
-        self.say(|| format!("seek {name} to after {after}"));
-        let outcome = self.tenant().seek_subscription(name, &start);
+        self.machine.say(|| format!("seek {name} to after {after}"));
+        let outcome = self.machine.tenant().seek_subscription(name, &start);
         match outcome {
             Ok(()) => {
                 self.look_at_letters()?;
@@ -161,7 +161,7 @@ impl DeliverySimulation {
             }
             Err(NotDone::Failed(fault)) => {
                 self.end_process("seek", &fault)?;
-                let found = self.tenant().subscription(name);
+                let found = self.machine.tenant().subscription(name);
                 let found = found.map_err(|refused| violated("seek", format!("{name}: {refused}")))?;
                 // If it looks as if it was moved, it makes no difference whether it was.
                 if found.scan == after && found.summary == Summary::default() {
@@ -174,8 +174,8 @@ impl DeliverySimulation {
     }
 
     fn delete(&mut self, name: &str) -> Step {
-        self.say(|| format!("delete {name}"));
-        let outcome = self.tenant().delete_subscription(name);
+        self.machine.say(|| format!("delete {name}"));
+        let outcome = self.machine.tenant().delete_subscription(name);
         match outcome {
             Ok(()) => {
                 self.look_at_letters()?;
@@ -183,7 +183,7 @@ impl DeliverySimulation {
             }
             Err(NotDone::Failed(fault)) => {
                 self.end_process("delete", &fault)?;
-                if self.tenant().subscription(name).is_err() {
+                if self.machine.tenant().subscription(name).is_err() {
                     self.ledger.deleted(name)?;
                 }
             }

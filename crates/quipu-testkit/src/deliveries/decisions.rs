@@ -29,21 +29,21 @@ fn letter_of(line: &DeadLetterLine) -> Letter {
 impl DeliverySimulation {
     /// Shows new dead letters to the ledger.
     pub(super) fn look_at_letters(&mut self) -> Step {
-        for line in self.tenant().dead_letters(&all(), self.last_letter + 1, usize::MAX) {
+        for line in self.machine.tenant().dead_letters(&all(), self.last_letter + 1, usize::MAX) {
             self.last_letter = line.id;
             // An edited copy is the ledger's already, or the process ended while it was made.
             if self.ledger.knows(line.id) || line.attempts == 0 {
                 continue;
             }
-            self.report.dead_letters += 1;
-            self.say(|| format!("dead letter {line:?}"));
+            self.dead_letters += 1;
+            self.machine.say(|| format!("dead letter {line:?}"));
             self.ledger.lettered(&letter_of(&line))?;
             match self.without_faults(|tenant| tenant.dead_letter(line.id)) {
                 Ok((letter, _)) => {
                     let (number, attempts, history) = (letter.id, letter.attempts, letter.history);
                     self.ledger.told(&Story { number, attempts, history })?;
                 }
-                Err(NotDone::Failed(fault)) => self.tolerate("dead letter", &fault)?,
+                Err(NotDone::Failed(fault)) => self.machine.tolerate("dead letter", &fault)?,
                 Err(refused) => return Err(violated("dead letter", refused.to_string())),
             }
         }
@@ -52,7 +52,7 @@ impl DeliverySimulation {
 
     /// Dead letters go only when they were kept long enough.
     pub(super) fn look_for_lost_letters(&mut self) -> Step {
-        let there = self.tenant().dead_letters(&all(), 0, usize::MAX);
+        let there = self.machine.tenant().dead_letters(&all(), 0, usize::MAX);
         let now = self.now();
         for letter in self.ledger.undecided() {
             if there.binary_search_by_key(&letter.number, |line| line.id).is_err() {
@@ -68,13 +68,13 @@ impl DeliverySimulation {
         if undecided.is_empty() {
             return Ok(());
         }
-        let letter = self.dice.pick(&undecided).clone();
-        match self.dice.below(4) {
+        let letter = self.machine.dice.pick(&undecided).clone();
+        match self.machine.dice.below(4) {
             0 => self.discard(letter.number),
             1 => self.redrive_edited(&letter),
             2 => {
                 let names = self.ledger.names();
-                let to = (!names.is_empty()).then(|| self.dice.pick(&names).clone());
+                let to = (!names.is_empty()).then(|| self.machine.dice.pick(&names).clone());
                 self.redrive(&letter, to.as_deref())
             }
             _ => self.redrive(&letter, None),
@@ -82,8 +82,8 @@ impl DeliverySimulation {
     }
 
     fn redrive(&mut self, letter: &Letter, to: Option<&str>) -> Step {
-        self.say(|| format!("redrive {} to {to:?}", letter.number));
-        let outcome = self.tenant().redrive(letter.number, to);
+        self.machine.say(|| format!("redrive {} to {to:?}", letter.number));
+        let outcome = self.machine.tenant().redrive(letter.number, to);
         let to = to.unwrap_or(&letter.subscription).to_owned();
         match outcome {
             Ok(()) => {
@@ -95,10 +95,10 @@ impl DeliverySimulation {
     }
 
     fn redrive_edited(&mut self, letter: &Letter) -> Step {
-        let text = format!(r#"{{"edited":{}}}"#, self.dice.below(1_000));
-        self.say(|| format!("redrive {} as {text}", letter.number));
+        let text = format!(r#"{{"edited":{}}}"#, self.machine.dice.below(1_000));
+        self.machine.say(|| format!("redrive {} as {text}", letter.number));
         let event = serde_json::value::RawValue::from_string(text.clone()).expect("it is JSON");
-        let outcome = self.tenant().redrive_edited(letter.number, event);
+        let outcome = self.machine.tenant().redrive_edited(letter.number, event);
         match outcome {
             Ok(copy) => {
                 self.saved()?;
@@ -109,8 +109,8 @@ impl DeliverySimulation {
     }
 
     pub(super) fn discard(&mut self, number: u64) -> Step {
-        self.say(|| format!("discard {number}"));
-        let outcome = self.tenant().discard(number, "no longer wanted");
+        self.machine.say(|| format!("discard {number}"));
+        let outcome = self.machine.tenant().discard(number, "no longer wanted");
         match outcome {
             Ok(()) => {
                 // Of a subscription that was deleted nothing else is written.
@@ -138,7 +138,7 @@ impl DeliverySimulation {
 
     fn settle(&mut self, letter: &Letter, fault: &Fault, edited: Option<&str>) -> Step {
         self.end_process("dead letter", fault)?;
-        let lines = self.tenant().dead_letters(&all(), letter.number, usize::MAX);
+        let lines = self.machine.tenant().dead_letters(&all(), letter.number, usize::MAX);
         let Some(line) = lines.iter().find(|line| line.id == letter.number) else { return Ok(()) };
         match (&line.state, edited) {
             (DeadLetterState::Open | DeadLetterState::Expired, _) => Ok(()),
@@ -159,7 +159,7 @@ impl DeliverySimulation {
         for letter in self.ledger.undecided().into_iter().filter(|letter| letter.parks_key) {
             if self.ledger.is_parked(&letter.subscription, letter.position) {
                 is_any = true;
-                match self.dice.chance(50) {
+                match self.machine.dice.chance(50) {
                     true => self.discard(letter.number)?,
                     false => self.redrive(&letter, None)?,
                 }

@@ -15,8 +15,8 @@ const TURNS_MAX: u32 = 100_000;
 
 impl DeliverySimulation {
     pub(super) fn end(&mut self) -> Step {
-        self.say(|| "the end: everything is acknowledged".into());
-        self.heal();
+        self.machine.say(|| "the end: everything is acknowledged".into());
+        self.machine.disk.heal();
         // What was injected before may show only now.
         self.restart()?;
         for name in self.ledger.names() {
@@ -34,11 +34,11 @@ impl DeliverySimulation {
         self.close()?;
         self.open()?;
         // What was acknowledged does not come again.
-        let before = self.report.deliveries;
+        let before = self.deliveries;
         for name in self.ledger.names() {
             while self.pull_from(&name, 100)? > 0 {}
         }
-        match self.report.deliveries - before {
+        match self.deliveries - before {
             0 => self.close(),
             again => Err(violated("deliveries", format!("{again} came again after everything was finished"))),
         }
@@ -52,13 +52,13 @@ impl DeliverySimulation {
         let mut quiet = 0;
         for _ in 0..TURNS_MAX {
             self.advance(TURN_MS)?;
-            let before = self.report.deliveries;
+            let before = self.deliveries;
             for name in self.ledger.names() {
                 while self.woken.get(&name).is_some_and(|(flag, _)| flag.swap(false, Ordering::Relaxed)) {
                     self.consume(&name)?;
                 }
             }
-            quiet = if self.report.deliveries > before { 0 } else { quiet + 1 };
+            quiet = if self.deliveries > before { 0 } else { quiet + 1 };
             if quiet > QUIET_TURNS {
                 return Ok(());
             }
@@ -77,7 +77,7 @@ impl DeliverySimulation {
 
     fn with_explanation(&self, wrong: Violation) -> Violation {
         let explain = |name: String| {
-            let explained = self.tenant().explain_subscription(&name);
+            let explained = self.machine.tenant().explain_subscription(&name);
             format!("{name}: {:?}", explained.map(|explained| explained.standstill))
         };
         let all: Vec<String> = self.ledger.names().into_iter().map(explain).collect();

@@ -17,14 +17,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use quipu_domain::delivery::DeliveryId;
 use quipu_domain::{Event, Timestamp, Value};
-use quipu_engine::{CHECKPOINT_MS, Clock, Fault, NotDone, Options, Tenant, WatchGuard};
+use quipu_engine::{CHECKPOINT_MS, Clock, NotDone, Options, WatchGuard};
 
 use crate::checker::deliveries::Ledger;
-use crate::checker::{self, Violation, caught, violated};
-use crate::{Dice, Failure, FaultyDisk, VirtualClock};
+use crate::checker::{caught, violated};
+use crate::machine::{Failure, Machine, Step};
 
-/// 2026-01-01T00:00:00Z.
-const BEGIN: Timestamp = Timestamp(1_767_225_600_000_000);
 const KINDS: [&str; 5] = ["order.placed", "order.paid", "order.line.added", "stock.moved", "ping"];
 const SUBJECTS: [&str; 6] = ["order/1", "order/2", "order/3", "stock/a", "user/1", "user/2"];
 const GROUPS: [&str; 3] = ["red", "green", "blue"];
@@ -52,12 +50,7 @@ pub struct DeliveryReport {
 
 /// A run in the making.
 pub struct DeliverySimulation {
-    dice: Dice,
-    is_verbose: bool,
-    disk: FaultyDisk,
-    clock: Arc<VirtualClock>,
-    options: Options,
-    tenant: Option<Arc<Tenant>>,
+    machine: Machine,
     ledger: Ledger,
     /// Deliveries that consumers have, by subscription.
     held: BTreeMap<String, Vec<(DeliveryId, u64)>>,
@@ -72,51 +65,33 @@ pub struct DeliverySimulation {
     next_id: u64,
     /// Most events in one publish.
     publish_max: u64,
-    report: DeliveryReport,
+    deliveries: u64,
+    dead_letters: u64,
 }
 
-type Step = Result<(), Violation>;
-
 impl DeliverySimulation {
-    /// Runs one seed to its end.
+    /// Runs one seed to its end, if asked printing every step to standard error.
     ///
     /// # Errors
     /// What was wrong, with the seed.
-    pub fn run(seed: u64) -> Result<DeliveryReport, Failure> {
-        Self::run_with(seed, false)
-    }
-
-    /// The same, printing every step to standard error.
-    ///
-    /// # Errors
-    /// What was wrong, with the seed.
-    pub fn run_verbose(seed: u64) -> Result<DeliveryReport, Failure> {
-        Self::run_with(seed, true)
-    }
-
-    fn run_with(seed: u64, is_verbose: bool) -> Result<DeliveryReport, Failure> {
+    pub fn run(seed: u64, is_verbose: bool) -> Result<DeliveryReport, Failure> {
         let mut simulation = Self::new(seed, is_verbose);
-        match caught(|| simulation.drive()) {
-            Ok(()) => Ok(simulation.report),
-            Err(violation) => Err(Failure { seed, step: simulation.report.steps, violation, options: "--deliveries " }),
-        }
+        let outcome = caught(|| simulation.drive());
+        simulation.machine.judged(outcome, "--deliveries ")?;
+        Ok(simulation.report())
     }
 
     fn new(seed: u64, is_verbose: bool) -> Self {
-        let mut dice = Dice::new(seed);
-        let options = Options {
+        let mut machine = Machine::new(seed, is_verbose, |dice| Options {
             event_bytes_max: 64 << 10,
             segment_bytes: dice.between(16, 256) << 10,
             run_events: dice.between(50, 1_000) as usize,
             threads: 1,
             ..Options::default()
-        };
+        });
         Self {
-            is_verbose,
-            disk: FaultyDisk::new(dice.roll()),
-            clock: Arc::new(VirtualClock::new(BEGIN)),
-            options,
-            tenant: None,
+            publish_max: *machine.dice.pick(&[3, 10, 40]),
+            machine,
             ledger: Ledger::default(),
             held: BTreeMap::new(),
             old: Vec::new(),
@@ -124,49 +99,43 @@ impl DeliverySimulation {
             retention_ms: BTreeMap::new(),
             last_letter: 0,
             next_id: 0,
-            publish_max: *dice.pick(&[3, 10, 40]),
-            report: DeliveryReport { seed, ..DeliveryReport::default() },
-            dice,
+            deliveries: 0,
+            dead_letters: 0,
         }
+    }
+
+    fn report(&self) -> DeliveryReport {
+        let Machine { seed, steps, opens, power_cuts, faults, .. } = self.machine;
+        let events = self.ledger.log().len() as u64;
+        let (deliveries, dead_letters) = (self.deliveries, self.dead_letters);
+        DeliveryReport { seed, steps, events, deliveries, dead_letters, opens, power_cuts, faults }
     }
 
     fn drive(&mut self) -> Step {
         self.open()?;
-        let steps = self.dice.between(200, 1_500);
+        let steps = self.machine.dice.between(200, 1_500);
         for _ in 0..steps {
-            self.report.steps += 1;
+            self.machine.steps += 1;
             self.step()?;
         }
-        self.end()?;
-        self.report.events = self.ledger.log().len() as u64;
-        Ok(())
-    }
-
-    fn say(&self, text: impl FnOnce() -> String) {
-        if self.is_verbose {
-            eprintln!("{:>4} {}", self.report.steps, text());
-        }
+        self.end()
     }
 
     fn now(&self) -> Timestamp {
-        self.clock.now()
-    }
-
-    fn tenant(&self) -> Arc<Tenant> {
-        Arc::clone(self.tenant.as_ref().expect("a tenant is open between two steps"))
+        self.machine.clock.now()
     }
 
     fn step(&mut self) -> Step {
-        let refuses = self.tenant().refuses_appends().is_some();
-        if self.disk.is_dead() || refuses && self.dice.chance(30) {
+        let refuses = self.machine.tenant().refuses_appends().is_some();
+        if self.machine.disk.is_dead() || refuses && self.machine.dice.chance(30) {
             return self.restart();
         }
-        match self.dice.below(1_000) {
+        match self.machine.dice.below(1_000) {
             0..130 => self.publish(),
             130..420 => self.pull(),
             420..800 => self.answer(),
             800..900 => {
-                let ms = *self.dice.pick(&[1, 20, 99, 100, 300, 1_000, 10_000, 120_000]);
+                let ms = *self.machine.dice.pick(&[1, 20, 99, 100, 300, 1_000, 10_000, 120_000]);
                 self.advance(ms)
             }
             900..935 => self.change(),
@@ -182,46 +151,46 @@ impl DeliverySimulation {
     }
 
     fn publish(&mut self) -> Step {
-        let tenant = self.tenant();
-        let count = self.dice.between(1, self.publish_max);
+        let tenant = self.machine.tenant();
+        let count = self.machine.dice.between(1, self.publish_max);
         let events: Vec<Event<'static>> = (0..count).map(|_| self.event()).collect();
         let prepared = events.iter().map(|event| tenant.prepare(event, None)).collect::<Result<Vec<_>, _>>();
         let prepared = prepared.map_err(|invalid| violated("prepare", invalid.to_string()))?;
         let outcome = tenant.publish_wait(prepared);
-        self.say(|| format!("publish {count}: {:?}", outcome.as_ref().map(Vec::len)));
+        self.machine.say(|| format!("publish {count}: {:?}", outcome.as_ref().map(Vec::len)));
         if let Err(fault) = outcome {
-            self.tolerate("publish", &fault)?;
+            self.machine.tolerate("publish", &fault)?;
         }
         self.look_at_log()
     }
 
     fn event(&mut self) -> Event<'static> {
         self.next_id += 1;
-        let mut builder = Event::builder(format!("e{}", self.next_id), "/shop", *self.dice.pick(&KINDS));
-        if self.dice.chance(85) {
-            builder = builder.subject(*self.dice.pick(&SUBJECTS));
+        let mut builder = Event::builder(format!("e{}", self.next_id), "/shop", *self.machine.dice.pick(&KINDS));
+        if self.machine.dice.chance(85) {
+            builder = builder.subject(*self.machine.dice.pick(&SUBJECTS));
         }
-        if self.dice.chance(8) {
-            let ms = *self.dice.pick(&[0, 50, 500, 5_000, 60_000]);
+        if self.machine.dice.chance(8) {
+            let ms = *self.machine.dice.pick(&[0, 50, 500, 5_000, 60_000]);
             builder = builder.attribute("expirytime", Value::Text(self.now().plus_ms(ms).to_string().into()));
         }
-        let group = match self.dice.chance(70) {
-            true => format!(r#","group":"{}""#, self.dice.pick(&GROUPS)),
+        let group = match self.machine.dice.chance(70) {
+            true => format!(r#","group":"{}""#, self.machine.dice.pick(&GROUPS)),
             false => String::new(),
         };
-        let event = builder.json(format!(r#"{{"n":{}{group}}}"#, self.dice.below(20)));
+        let event = builder.json(format!(r#"{{"n":{}{group}}}"#, self.machine.dice.below(20)));
         event.build().expect("the workload makes valid events")
     }
 
     /// Moves the time as a living process sees it.
     fn advance(&mut self, ms: i64) -> Step {
-        self.say(|| format!("{ms} ms pass"));
+        self.machine.say(|| format!("{ms} ms pass"));
         // Longer ones stand for a process that was suspended.
         let slice = if ms <= 1_000 { CHECKPOINT_MS as i64 } else { ms };
         let mut left = ms;
-        while left > 0 && !self.disk.is_dead() {
+        while left > 0 && !self.machine.disk.is_dead() {
             let now = left.min(slice);
-            self.clock.jump_ms(now);
+            self.machine.clock.jump_ms(now);
             left -= now;
             self.deliver()?;
             self.checkpoint()?;
@@ -230,21 +199,21 @@ impl DeliverySimulation {
     }
 
     fn deliver(&mut self) -> Step {
-        let outcome = self.tenant().deliver();
+        let outcome = self.machine.tenant().deliver();
         self.ledger.ticked(self.now());
-        outcome.or_else(|fault| self.tolerate("deliver", &fault))
+        outcome.or_else(|fault| self.machine.tolerate("deliver", &fault))
     }
 
     fn checkpoint(&mut self) -> Step {
-        match self.tenant().checkpoint_deliveries() {
+        match self.machine.tenant().checkpoint_deliveries() {
             Ok(something) => {
                 if something {
-                    self.say(|| "checkpoint".into());
+                    self.machine.say(|| "checkpoint".into());
                 }
                 self.saved()
             }
             Err(fault) => {
-                self.tolerate("checkpoint", &fault)?;
+                self.machine.tolerate("checkpoint", &fault)?;
                 // Those of other subscriptions may be written all the same, and too old by the next time.
                 self.look_at_letters()
             }
@@ -255,42 +224,36 @@ impl DeliverySimulation {
     fn saved(&mut self) -> Step {
         self.look_at_letters()?;
         self.ledger.saved()?;
-        if self.dice.chance(5) { self.look_for_lost_letters() } else { Ok(()) }
+        if self.machine.dice.chance(5) { self.look_for_lost_letters() } else { Ok(()) }
     }
 
     fn maintain(&mut self) -> Step {
-        let tenant = self.tenant();
-        if self.dice.chance(50) {
-            self.say(|| "idle".into());
+        let tenant = self.machine.tenant();
+        if self.machine.dice.chance(50) {
+            self.machine.say(|| "idle".into());
             tenant.idle();
             return Ok(());
         }
-        self.say(|| "maintain".into());
-        tenant.maintain().map(|_| ()).or_else(|fault| self.tolerate("maintain", &fault))
+        self.machine.say(|| "maintain".into());
+        tenant.maintain().map(|_| ()).or_else(|fault| self.machine.tolerate("maintain", &fault))
     }
 
     fn explain(&mut self) -> Step {
         for name in self.ledger.names() {
-            match self.tenant().explain_subscription(&name) {
-                Ok(explained) => self.say(|| format!("{name}: {}", explained.standstill)),
-                Err(NotDone::Failed(fault)) => self.tolerate("explain", &fault)?,
+            match self.machine.tenant().explain_subscription(&name) {
+                Ok(explained) => self.machine.say(|| format!("{name}: {}", explained.standstill)),
+                Err(NotDone::Failed(fault)) => self.machine.tolerate("explain", &fault)?,
                 Err(refused) => return Err(violated("explain", format!("{name}: {refused}"))),
             }
         }
         Ok(())
     }
 
-    /// An error is fine where one was injected.
-    fn tolerate(&self, what: &'static str, fault: &Fault) -> Step {
-        self.say(|| format!("{what}: {fault}"));
-        checker::simulated(what, fault)
-    }
-
     /// Has a flag set whenever a subscription's consumers are told to ask.
     fn watch(&mut self, name: &str) {
         let flag = Arc::new(AtomicBool::new(true));
         let set = Arc::clone(&flag);
-        if let Ok(guard) = self.tenant().on_available(name, move || set.store(true, Ordering::Relaxed)) {
+        if let Ok(guard) = self.machine.tenant().on_available(name, move || set.store(true, Ordering::Relaxed)) {
             self.woken.insert(name.to_owned(), (flag, guard));
         }
     }

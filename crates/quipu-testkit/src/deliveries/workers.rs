@@ -13,20 +13,20 @@ const OLD_MAX: usize = 60;
 impl DeliverySimulation {
     fn any_name(&mut self) -> Option<String> {
         let names = self.ledger.names();
-        (!names.is_empty()).then(|| self.dice.pick(&names).clone())
+        (!names.is_empty()).then(|| self.machine.dice.pick(&names).clone())
     }
 
     pub(super) fn pull(&mut self) -> Step {
         let Some(name) = self.any_name() else { return Ok(()) };
-        let limit = *self.dice.pick(&[1, 2, 5, 20, 100]);
+        let limit = *self.machine.dice.pick(&[1, 2, 5, 20, 100]);
         self.pull_from(&name, limit).map(|_| ())
     }
 
     /// How many came.
     pub(super) fn pull_from(&mut self, name: &str, limit: usize) -> Result<usize, crate::checker::Violation> {
-        let handed = match self.tenant().pull(name, limit) {
+        let handed = match self.machine.tenant().pull(name, limit) {
             Ok(handed) => handed,
-            Err(NotDone::Failed(fault)) => return self.tolerate("pull", &fault).map(|()| 0),
+            Err(NotDone::Failed(fault)) => return self.machine.tolerate("pull", &fault).map(|()| 0),
             Err(refused) => return Err(violated("pull", format!("{name}: {refused}"))),
         };
         let batch: Vec<Handing> = handed
@@ -41,11 +41,12 @@ impl DeliverySimulation {
             })
             .collect();
         let brief = |one: &Handing| (one.id.position, one.id.dead_letter, one.attempt);
-        self.say(|| format!("{name}: {limit} asked, handed out {:?}", batch.iter().map(brief).collect::<Vec<_>>()));
+        self.machine
+            .say(|| format!("{name}: {limit} asked, handed out {:?}", batch.iter().map(brief).collect::<Vec<_>>()));
         if batch.len() > limit {
             return Err(violated("pull", format!("{name}: {} handed out, asked for {limit}", batch.len())));
         }
-        self.report.deliveries += batch.len() as u64;
+        self.deliveries += batch.len() as u64;
         let now = self.now();
         self.ledger.handed(name, now, &batch)?;
         let held = self.held.entry(name.to_owned()).or_default();
@@ -56,7 +57,7 @@ impl DeliverySimulation {
     }
 
     pub(super) fn answer(&mut self) -> Step {
-        if !self.old.is_empty() && self.dice.chance(5) {
+        if !self.old.is_empty() && self.machine.dice.chance(5) {
             return self.answer_late();
         }
         let names: Vec<String> =
@@ -64,22 +65,22 @@ impl DeliverySimulation {
         if names.is_empty() {
             return Ok(());
         }
-        let name = self.dice.pick(&names).clone();
+        let name = self.machine.dice.pick(&names).clone();
         let held = self.held.get_mut(&name).expect("it was just there");
-        let count = self.dice.between(1, 30).min(held.len() as u64) as usize;
+        let count = self.machine.dice.between(1, 30).min(held.len() as u64) as usize;
         let mut chosen: Vec<_> = held.drain(..count).collect();
-        match self.dice.below(20) {
+        match self.machine.dice.below(20) {
             // The worker dies with what it has.
             0 => {
-                self.say(|| format!("{name}: a worker dies with {count}"));
+                self.machine.say(|| format!("{name}: a worker dies with {count}"));
                 self.old.extend(chosen.into_iter().map(|(id, token)| (name.clone(), id, token)));
                 self.old.drain(..self.old.len().saturating_sub(OLD_MAX));
                 return Ok(());
             }
-            1 => self.dice.shuffle(&mut chosen),
+            1 => self.machine.dice.shuffle(&mut chosen),
             _ => {}
         }
-        let mood = self.dice.below(4);
+        let mood = self.machine.dice.below(4);
         let answers: Vec<_> = chosen.into_iter().map(|(id, token)| (id, token, self.word(mood))).collect();
         self.send(&name, answers)
     }
@@ -90,20 +91,20 @@ impl DeliverySimulation {
             1 => 10,
             _ => 1,
         };
-        if !self.dice.chance(bad) {
+        if !self.machine.dice.chance(bad) {
             return Said::Ack;
         }
-        let error = format!("error {}", self.dice.below(1_000_000));
-        match self.dice.below(10) {
+        let error = format!("error {}", self.machine.dice.below(1_000_000));
+        match self.machine.dice.below(10) {
             0 => Said::GiveUp(error),
-            1 | 2 => Said::Extend(*self.dice.pick(&[1, 100, 10_000])),
-            3 | 4 => Said::Nack(error, Some(*self.dice.pick(&[0, 1, 250, 5_000]))),
+            1 | 2 => Said::Extend(*self.machine.dice.pick(&[1, 100, 10_000])),
+            3 | 4 => Said::Nack(error, Some(*self.machine.dice.pick(&[0, 1, 250, 5_000]))),
             _ => Said::Nack(error, None),
         }
     }
 
     fn answer_late(&mut self) -> Step {
-        let at = self.dice.below(self.old.len() as u64) as usize;
+        let at = self.machine.dice.below(self.old.len() as u64) as usize;
         let (name, id, token) = self.old.swap_remove(at);
         let said = self.word(0);
         self.send(&name, vec![(id, token, said)])
@@ -113,7 +114,7 @@ impl DeliverySimulation {
     pub(super) fn send(&mut self, name: &str, said: Vec<(DeliveryId, u64, Said)>) -> Step {
         let now = self.now();
         let answers = said.iter().map(|(id, token, said)| (*id, *token, answer_of(said))).collect();
-        let results = match self.tenant().answer(name, answers) {
+        let results = match self.machine.tenant().answer(name, answers) {
             Ok(results) => results,
             Err(NotDone::Refused(SubscriptionRefusal::NotFound { .. })) if self.ledger.terms(name).is_none() => {
                 return Ok(());
@@ -129,7 +130,7 @@ impl DeliverySimulation {
                 Err(SubscriptionRefusal::NotInFlight { why, .. }) => Err(why),
                 Err(refused) => return Err(violated("answer", format!("{name}: {refused}"))),
             };
-            self.say(|| format!("{name}: {} {} {said:?}: {taken:?}", id.position, id.dead_letter));
+            self.machine.say(|| format!("{name}: {} {} {said:?}: {taken:?}", id.position, id.dead_letter));
             let goes_on = taken.is_ok() && matches!(said, Said::Extend(_));
             let is_too_early = matches!(taken, Err(quipu_domain::delivery::NotInFlight::OutOfOrder { .. }));
             self.ledger.answered(name, now, &Answered { id, token, said, taken })?;

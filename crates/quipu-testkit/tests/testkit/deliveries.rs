@@ -23,7 +23,7 @@ const FOUND: [u64; 11] = [
 
 fn run(seeds: impl Iterator<Item = u64>) {
     for seed in seeds {
-        if let Err(failure) = DeliverySimulation::run(seed) {
+        if let Err(failure) = DeliverySimulation::run(seed, false) {
             panic!("{failure}");
         }
     }
@@ -44,6 +44,6 @@ fn fresh_seeds_of_deliveries_pass() {
 #[test]
 fn a_seed_decides_a_whole_run_of_deliveries() {
     for seed in 0..2 {
-        assert_eq!(DeliverySimulation::run(seed).unwrap(), DeliverySimulation::run(seed).unwrap());
+        assert_eq!(DeliverySimulation::run(seed, false).unwrap(), DeliverySimulation::run(seed, false).unwrap());
     }
 }

@@ -14,7 +14,7 @@ const FOUND: [u64; 2] = [
 
 fn run(seeds: impl Iterator<Item = u64>) {
     for seed in seeds {
-        if let Err(failure) = Simulation::run(seed) {
+        if let Err(failure) = Simulation::run(seed, false) {
             panic!("{failure}");
         }
     }
@@ -35,6 +35,6 @@ fn fresh_seeds_pass() {
 #[test]
 fn a_seed_decides_the_whole_run() {
     for seed in 0..3 {
-        assert_eq!(Simulation::run(seed).unwrap(), Simulation::run(seed).unwrap());
+        assert_eq!(Simulation::run(seed, false).unwrap(), Simulation::run(seed, false).unwrap());
     }
 }

@@ -1,0 +1,148 @@
+//! The machine that a simulation runs on: a faulty disk, virtual time, dice, and the process on it, which is a tenant.
+//! It says how a process ends and begins; what it is asked for meanwhile is its simulation's business.
+
+use std::fmt;
+use std::sync::Arc;
+
+use quipu_domain::Timestamp;
+use quipu_engine::{Fault, Options, Tenant, World};
+
+use crate::checker::{self, Violation, violated};
+use crate::{Dice, FaultyDisk, SeededRandom, VirtualClock};
+
+/// The folder of the tenant that is simulated.
+pub const FOLDER: &str = "tenants/main";
+/// 2026-01-01T00:00:00Z.
+pub(crate) const BEGIN: Timestamp = Timestamp(1_767_225_600_000_000);
+
+/// What one step of a simulation comes to.
+pub(crate) type Step = Result<(), Violation>;
+
+/// What was wrong, and how to see it again.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    /// The seed that repeats it.
+    pub seed: u64,
+    /// At which step.
+    pub step: u64,
+    /// What was wrong.
+    pub violation: Violation,
+    /// What tells `simulate` which kind of run it was.
+    pub options: &'static str,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "seed {} at step {}: {}\nrepeat with: cargo run -p quipu-testkit --bin simulate -- {}--seed {} -v",
+            self.seed, self.step, self.violation, self.options, self.seed
+        )
+    }
+}
+
+/// One machine, and how often something happened to it.
+pub(crate) struct Machine {
+    pub seed: u64,
+    pub is_verbose: bool,
+    pub dice: Dice,
+    pub disk: FaultyDisk,
+    pub clock: Arc<VirtualClock>,
+    pub options: Options,
+    /// None while nobody runs.
+    pub tenant: Option<Arc<Tenant>>,
+    /// Steps of the scheduler.
+    pub steps: u64,
+    pub opens: u64,
+    pub power_cuts: u64,
+    /// Injected errors.
+    pub faults: u64,
+}
+
+impl Machine {
+    /// A new one, whose tenant the dice decide about.
+    pub fn new(seed: u64, is_verbose: bool, options: impl FnOnce(&mut Dice) -> Options) -> Self {
+        let mut dice = Dice::new(seed);
+        let options = options(&mut dice);
+        Self {
+            seed,
+            is_verbose,
+            disk: FaultyDisk::new(dice.roll()),
+            dice,
+            clock: Arc::new(VirtualClock::new(BEGIN)),
+            options,
+            tenant: None,
+            steps: 0,
+            opens: 0,
+            power_cuts: 0,
+            faults: 0,
+        }
+    }
+
+    pub fn say(&self, text: impl FnOnce() -> String) {
+        if self.is_verbose {
+            eprintln!("{:>4} {}", self.steps, text());
+        }
+    }
+
+    /// What a run came to, with the seed if it went wrong.
+    pub fn judged(&self, outcome: Step, options: &'static str) -> Result<(), Failure> {
+        outcome.map_err(|violation| Failure { seed: self.seed, step: self.steps, violation, options })
+    }
+
+    pub fn tenant(&self) -> Arc<Tenant> {
+        Arc::clone(self.tenant.as_ref().expect("a tenant is open between two steps"))
+    }
+
+    /// An error is fine where one was injected.
+    pub fn tolerate(&self, what: &'static str, fault: &Fault) -> Step {
+        self.say(|| format!("{what}: {fault}"));
+        checker::simulated(what, fault)
+    }
+
+    pub fn cut_power(&mut self) {
+        self.power_cuts += 1;
+        let seed = self.dice.roll();
+        self.say(|| "power cut".into());
+        self.disk = self.disk.crash_and_recover(seed);
+    }
+
+    pub fn kill(&mut self) {
+        self.say(|| "kill".into());
+        self.disk = self.disk.kill();
+    }
+
+    /// Lets some processes begin, with a chance in percent for one more, and cuts the power while the store recovers.
+    pub fn die_while_opening(&mut self, chance: u64) -> Step {
+        self.tenant = None;
+        while self.dice.chance(chance) {
+            self.disk.crash_at(self.disk.calls() + self.dice.between(1, 60));
+            let opened = self.open_tenant();
+            self.say(|| format!("open, dying: {:?}", opened.as_ref().err().map(ToString::to_string)));
+            if let Err(fault) = &opened {
+                self.tolerate("open", fault)?;
+            }
+            drop(opened);
+            self.cut_power();
+        }
+        Ok(())
+    }
+
+    /// Begins a process whose storage works.
+    pub fn open(&mut self) -> Result<Arc<Tenant>, Violation> {
+        self.disk.heal();
+        self.opens += 1;
+        let tenant = self.open_tenant().map_err(|fault| violated("open", fault.to_string()))?;
+        self.tenant = Some(Arc::clone(&tenant));
+        Ok(tenant)
+    }
+
+    fn open_tenant(&mut self) -> Result<Arc<Tenant>, Fault> {
+        let world = World {
+            storage: Arc::new(self.disk.clone()),
+            clock: Arc::<VirtualClock>::clone(&self.clock),
+            random: Arc::new(SeededRandom::new(self.dice.roll())),
+        };
+        Tenant::open(&world, FOLDER, self.options.clone())
+    }
+}

@@ -1,0 +1,68 @@
+//! The end of a run: everything is checked on what is there.
+
+use super::Simulation;
+use crate::FOLDER;
+use crate::checker::{self, violated};
+use crate::machine::Step;
+
+impl Simulation {
+    /// Stops cleanly, and checks everything on what is there: with indexes and snapshots, with damaged ones, and
+    /// without.
+    pub(super) fn finish(&mut self) -> Step {
+        self.machine.disk.heal();
+        self.close()?;
+        self.collect();
+        self.open()?;
+        self.check_all()?;
+        self.close_for_good()?;
+        for path in self.caches() {
+            let len = self.machine.disk.contents(&path).map_or(1, |bytes| bytes.len() as u64);
+            let (offset, bit) = (self.machine.dice.below(len), self.machine.dice.below(8) as u8);
+            self.machine.say(|| format!("flipping bit {bit} at {offset} of {path}"));
+            self.machine.disk.flip(&path, offset, bit);
+        }
+        self.open()?;
+        self.check_all()?;
+        self.segments = self.machine.tenant().stats().map_or(0, |stats| stats.segments);
+        self.close_for_good()?;
+        self.machine.say(|| "deleting indexes and snapshots".into());
+        self.caches().iter().for_each(|path| self.machine.disk.delete(path));
+        self.open()?;
+        self.check_all()?;
+        self.close_for_good()?;
+        checker::folder::check(&self.machine.disk, FOLDER, self.log.len() as u64, self.model.commits)?;
+        Ok(())
+    }
+
+    /// Nothing is injected any more: the stop must succeed.
+    pub(super) fn close_for_good(&mut self) -> Step {
+        let tenant = self.machine.tenant();
+        for following in &mut self.followers {
+            following.follower = None;
+        }
+        self.machine.tenant = None;
+        tenant.close().map_err(|fault| violated("close", fault.to_string()))
+    }
+
+    pub(super) fn caches(&self) -> Vec<String> {
+        self.machine.disk.files().into_iter().filter(|path| is_cache(path)).collect()
+    }
+
+    pub(super) fn check_all(&mut self) -> Step {
+        let tenant = self.machine.tenant();
+        checker::duplicates::check(&self.history, &self.log, self.model.window)?;
+        checker::indexes::check(&tenant, &self.log, &mut self.machine.dice)?;
+        for following in &mut self.followers {
+            while following.position < tenant.position() {
+                following.advance(&tenant, 10)?;
+            }
+            following.check(&self.log)?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether the file may be deleted at any time: an index or a snapshot.
+pub fn is_cache(path: &str) -> bool {
+    path.ends_with(".run") || path.ends_with(".snapshot")
+}

@@ -1,0 +1,272 @@
+//! One simulation: the real tenant, driven step by step on a faulty disk with virtual time. The seed decides every step,
+//! so a run can be repeated; the checkers decide whether it was right.
+//!
+//! It drives one tenant without threads. What threads do to each other is not its business.
+
+mod ending;
+mod following;
+mod process;
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use quipu_engine::{Append, NotAppended, Options, Prepared, Tenant};
+
+use self::following::Following;
+use crate::checker::pages::read_log;
+use crate::checker::{self, Violation, caught, violated};
+use crate::machine::{Failure, Machine, Step};
+use crate::workload::{self, Workload};
+use crate::{Answer, Dice, Draft, Entry, Logged, Model, Operation};
+
+pub use self::ending::is_cache;
+
+/// What a run did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// The seed that repeats it.
+    pub seed: u64,
+    /// Steps of the scheduler.
+    pub steps: u64,
+    /// Operations that clients asked for.
+    pub operations: u64,
+    /// Events in the log in the end.
+    pub events: u64,
+    /// How often the tenant was opened.
+    pub opens: u64,
+    /// How many of them followed a power cut.
+    pub power_cuts: u64,
+    /// Injected errors that closed the tenant to appends.
+    pub faults: u64,
+    /// Segments in the end.
+    pub segments: u64,
+    /// Storage calls on the last disk.
+    pub calls: u64,
+}
+
+/// A run in the making.
+pub struct Simulation {
+    machine: Machine,
+    workload: Workload,
+    /// What the log held when the process began, after everything that is settled.
+    begin: Model,
+    /// The same with everything asked since.
+    model: Model,
+    history: Vec<Entry>,
+    /// Where in the history the present process begins.
+    session: usize,
+    replies: Arc<Mutex<Vec<(usize, Answer)>>>,
+    followers: Vec<Following>,
+    /// What was read last: it must never change.
+    log: Vec<Logged>,
+    operations: u64,
+    segments: u64,
+}
+
+impl Simulation {
+    /// Runs one seed to its end, if asked printing every step to standard error.
+    ///
+    /// # Errors
+    /// What was wrong, with the seed.
+    pub fn run(seed: u64, is_verbose: bool) -> Result<Report, Failure> {
+        let mut simulation = Self::new(seed, is_verbose);
+        let outcome = caught(|| simulation.drive());
+        simulation.machine.judged(outcome, "")?;
+        Ok(simulation.report())
+    }
+
+    fn new(seed: u64, is_verbose: bool) -> Self {
+        // Half of the runs forget pairs after a few events. No age keeps them: the model knows no times.
+        // From dice of their own, so that seeds of failures that were found stay what they were.
+        let mut own_dice = Dice::new(!seed);
+        let window = own_dice.chance(50).then(|| own_dice.between(3, 40));
+        let model = Model { window, ..Model::default() };
+        let mut machine = Machine::new(seed, is_verbose, |dice| Options {
+            dedup_window_events: window.unwrap_or(1_000_000),
+            dedup_window_ms: if window.is_some() { -1 } else { 24 * 60 * 60 * 1_000 },
+            event_bytes_max: 64 << 10,
+            segment_bytes: dice.between(4, 16) << 10,
+            run_events: dice.between(5, 60) as usize,
+            mailbox_bytes_max: *dice.pick(&[16 << 10, 64 << 10, 1 << 20]),
+            threads: 1,
+            ..Options::default()
+        });
+        Self {
+            workload: Workload::new(&mut machine.dice),
+            machine,
+            begin: model.clone(),
+            model,
+            history: Vec::new(),
+            session: 0,
+            replies: Arc::default(),
+            followers: Vec::new(),
+            log: Vec::new(),
+            operations: 0,
+            segments: 0,
+        }
+    }
+
+    fn report(&self) -> Report {
+        let Machine { seed, steps, opens, power_cuts, faults, .. } = self.machine;
+        let (events, calls) = (self.log.len() as u64, self.machine.disk.calls());
+        let (operations, segments) = (self.operations, self.segments);
+        Report { seed, steps, operations, events, opens, power_cuts, faults, segments, calls }
+    }
+
+    fn drive(&mut self) -> Step {
+        self.open()?;
+        let steps = self.machine.dice.between(100, 500);
+        for _ in 0..steps {
+            self.machine.steps += 1;
+            self.step()?;
+            self.collect();
+        }
+        self.finish()
+    }
+
+    fn step(&mut self) -> Step {
+        if self.machine.tenant().refuses_appends().is_some() && self.machine.dice.chance(30) {
+            return self.restart();
+        }
+        match self.machine.dice.below(1_000) {
+            0..380 => self.submit(),
+            380..540 => {
+                let decided = self.machine.tenant().decide();
+                self.machine.say(|| format!("decide: {decided}"));
+                Ok(())
+            }
+            540..700 => {
+                let replies = self.machine.tenant().flush();
+                self.machine.say(|| format!("flush: {replies}"));
+                Ok(())
+            }
+            700..770 => self.maintain(),
+            770..800 => {
+                self.machine.say(|| "idle".into());
+                self.machine.tenant().idle();
+                Ok(())
+            }
+            800..840 => {
+                let ms = *self.machine.dice.pick(&[1, 1_000, 86_400_000, -1, -5_000, -86_400_000]);
+                self.machine.say(|| format!("clock: {ms} ms"));
+                self.machine.clock.jump_ms(ms);
+                Ok(())
+            }
+            840..880 => self.read(),
+            880..960 => self.follow(),
+            960..985 => self.restart(),
+            _ => {
+                self.inject();
+                Ok(())
+            }
+        }
+    }
+
+    fn submit(&mut self) -> Step {
+        let tenant = self.machine.tenant();
+        let operation = self.workload.operation(&mut self.machine.dice, &self.model, &self.history);
+        let index = self.history.len();
+        self.machine.say(|| format!("operation {index}: {}", brief(&operation)));
+        self.operations += 1;
+        let prepared = prepare(&tenant, operation.drafts())?;
+        self.history.push(Entry { operation: operation.clone(), answer: None, is_kept: false });
+        let replies = Arc::clone(&self.replies);
+        match operation.clone() {
+            Operation::Publish(_) => tenant.publish(prepared, move |outcome| {
+                let answer = match outcome {
+                    Ok(outcomes) => Answer::Published(outcomes),
+                    Err(fault) => Answer::Unknown(fault.to_string()),
+                };
+                replies.lock().push((index, answer));
+            }),
+            Operation::Append(proposal) => {
+                let (conditions, checkpoint) = (proposal.conditions, proposal.checkpoint);
+                let append = Append { events: prepared, conditions, checkpoint };
+                tenant.append(append, move |outcome| {
+                    let answer = match outcome {
+                        Ok(appended) => Answer::Appended(appended),
+                        Err(NotAppended::Refused(refusal)) => Answer::Refused(refusal),
+                        Err(NotAppended::Fault(fault)) => Answer::Unknown(fault.to_string()),
+                    };
+                    replies.lock().push((index, answer));
+                });
+            }
+        }
+        // What is answered at once was refused at the mailbox: it never was in line.
+        if let Some((_, answer)) = self.replies.lock().pop_if(|(at, _)| *at == index) {
+            self.machine.say(|| format!("  not taken: {answer:?}"));
+            self.history.pop();
+        } else {
+            self.model.apply(&operation);
+        }
+        Ok(())
+    }
+
+    /// Takes the replies that came.
+    fn collect(&mut self) {
+        let replies: Vec<(usize, Answer)> = std::mem::take(&mut self.replies.lock());
+        for (index, answer) in replies {
+            self.machine.say(|| format!("  answer {index}: {answer:?}"));
+            self.history[index].answer = Some(answer);
+        }
+    }
+
+    fn maintain(&mut self) -> Step {
+        match self.machine.tenant().maintain() {
+            Ok(worked) => {
+                self.machine.say(|| format!("maintain: {worked}"));
+                Ok(())
+            }
+            Err(fault) => self.machine.tolerate("maintain", &fault),
+        }
+    }
+
+    /// Reads something; what was read earlier must not have changed.
+    fn read(&mut self) -> Step {
+        let tenant = self.machine.tenant();
+        let log = self.whole_log(&tenant)?;
+        self.machine.say(|| format!("read: {} events", log.len()));
+        if log.len() < self.log.len() || log[..self.log.len()] != self.log {
+            return Err(violated("read", format!("{} events were read, now others are", self.log.len())));
+        }
+        if log.len() as u64 != tenant.position() {
+            return Err(violated("read", format!("{} events below position {}", log.len(), tenant.position())));
+        }
+        let filter = workload::filter(&mut self.machine.dice, log.len() as u64);
+        checker::indexes::check_filter(&tenant, &log, &filter, &mut self.machine.dice)?;
+        self.log = log;
+        Ok(())
+    }
+
+    fn whole_log(&self, tenant: &Arc<Tenant>) -> Result<Vec<Logged>, Violation> {
+        let log = read_log(tenant)?;
+        checker::gapless::check(&log)?;
+        Ok(log)
+    }
+}
+
+/// Encodes events, as a client's thread does.
+///
+/// # Errors
+/// The engine refused an event that keeps to every limit.
+pub fn prepare(tenant: &Arc<Tenant>, drafts: &[Draft]) -> Result<Vec<Prepared>, Violation> {
+    drafts
+        .iter()
+        .map(|draft| tenant.prepare(&draft.event, draft.stream_version))
+        .collect::<Result<_, _>>()
+        .map_err(|invalid| violated("prepare", invalid.to_string()))
+}
+
+fn brief(operation: &Operation) -> String {
+    let ids: Vec<String> = operation
+        .drafts()
+        .iter()
+        .map(|draft| format!("{}@{}", draft.event.id(), draft.event.subject().unwrap_or("-")))
+        .collect();
+    match operation {
+        Operation::Publish(_) => format!("publish {}", ids.join(" ")),
+        Operation::Append(proposal) => {
+            format!("append {} if {:?} {:?}", ids.join(" "), proposal.conditions, proposal.checkpoint)
+        }
+    }
+}
