@@ -5,20 +5,28 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use quipu_testkit::DeliverySimulation;
 
 /// Seeds that once found something. Append, with a word on what it was.
-const FOUND: [u64; 11] = [
+const FOUND: [u64; 12] = [
     // Two deliveries of one event in one batch, one of them redriven: the second used up its attempt and never came.
-    2, // The retention of an edited copy's dead letter took the edited event with it before it was delivered.
+    2,
+    // The retention of an edited copy's dead letter took the edited event with it before it was delivered.
     3,
     5,
     // What was given up had no dead letter if its subscription was moved or deleted before the next checkpoint.
     22,
-    26, // A log that could not be read used up an attempt that nobody was handed.
-    41, // Events that waited behind others were skipped when their subscription got another key.
+    // A dead letter had a lower number than others that were seen before it.
+    24,
+    // A log that could not be read used up an attempt that nobody was handed.
+    26,
+    // Events that waited behind others were skipped when their subscription got another key.
+    41,
     165,
-    190,                   // More events of one key waited than are read at once, and some were skipped.
-    178, // A dead letter was written although the checkpoint failed, and too old before the checker looked.
-    1_795_288_790_533_688, // Deliveries that were taken up by an old key, and events of a new one beside them.
+    // A dead letter was written although the checkpoint failed, and too old before the checker looked.
+    178,
+    // More events of one key waited than are read at once, and some were skipped.
+    190,
     20_106,
+    // Deliveries that were taken up by an old key, and events of a new one beside them.
+    1_795_288_790_533_688,
 ];
 
 fn run(seeds: impl Iterator<Item = u64>) {
