@@ -24,7 +24,7 @@ pub use crash_matrix::{CrashMatrix, MatrixReport};
 pub use deliveries::{DeliveryReport, DeliverySimulation};
 pub use dice::{Dice, SeededRandom};
 pub use faulty_disk::{FaultyDisk, Kind, Trigger};
-pub use machine::{FOLDER, Failure};
+pub use machine::{FOLDER, Failure, Voice};
 pub use memory_log::MemoryLog;
 pub use model::{Model, Remembered, scan};
 pub use operation::{Answer, Draft, Entry, Logged, Operation, Proposal};

@@ -15,6 +15,15 @@ pub const FOLDER: &str = "tenants/main";
 /// 2026-01-01T00:00:00Z.
 pub(crate) const BEGIN: Timestamp = Timestamp(1_767_225_600_000_000);
 
+/// Whether a run says what it does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Voice {
+    /// Only what went wrong is told, in the end.
+    Quiet,
+    /// Every step is printed to standard error.
+    Verbose,
+}
+
 /// What one step of a simulation comes to.
 pub(crate) type Step = Result<(), Violation>;
 
@@ -44,7 +53,7 @@ impl fmt::Display for Failure {
 /// One machine, and how often something happened to it.
 pub(crate) struct Machine {
     pub seed: u64,
-    pub is_verbose: bool,
+    pub voice: Voice,
     pub dice: Dice,
     pub disk: FaultyDisk,
     pub clock: Arc<VirtualClock>,
@@ -61,12 +70,12 @@ pub(crate) struct Machine {
 
 impl Machine {
     /// A new one, whose tenant the dice decide about.
-    pub fn new(seed: u64, is_verbose: bool, options: impl FnOnce(&mut Dice) -> Options) -> Self {
+    pub fn new(seed: u64, voice: Voice, options: impl FnOnce(&mut Dice) -> Options) -> Self {
         let mut dice = Dice::new(seed);
         let options = options(&mut dice);
         Self {
             seed,
-            is_verbose,
+            voice,
             disk: FaultyDisk::new(dice.roll()),
             dice,
             clock: Arc::new(VirtualClock::new(BEGIN)),
@@ -80,7 +89,7 @@ impl Machine {
     }
 
     pub fn say(&self, text: impl FnOnce() -> String) {
-        if self.is_verbose {
+        if self.voice == Voice::Verbose {
             eprintln!("{:>4} {}", self.steps, text());
         }
     }

@@ -7,13 +7,13 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use quipu_testkit::{DeliverySimulation, Failure, Simulation};
+use quipu_testkit::{DeliverySimulation, Failure, Simulation, Voice};
 
 struct Arguments {
     from: u64,
     seeds: u64,
     of_deliveries: bool,
-    is_verbose: bool,
+    voice: Voice,
 }
 
 /// What all seeds did together.
@@ -37,7 +37,7 @@ fn main() -> ExitCode {
 fn parse(mut words: impl Iterator<Item = String>) -> Result<Arguments, String> {
     // Fresh seeds unless asked otherwise: every run then looks somewhere new.
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    let mut arguments = Arguments { from: now * 1_000_000, seeds: 100, of_deliveries: false, is_verbose: false };
+    let mut arguments = Arguments { from: now * 1_000_000, seeds: 100, of_deliveries: false, voice: Voice::Quiet };
     while let Some(word) = words.next() {
         let mut number = || {
             let text = words.next().ok_or_else(|| format!("expected a number after {word}"))?;
@@ -48,7 +48,7 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Arguments, String> {
             "--from" => arguments.from = number()?,
             "--seed" => (arguments.from, arguments.seeds) = (number()?, 1),
             "--deliveries" => arguments.of_deliveries = true,
-            "-v" => arguments.is_verbose = true,
+            "-v" => arguments.voice = Voice::Verbose,
             _ => return Err(format!("expected an option, found {word}")),
         }
     }
@@ -96,10 +96,10 @@ fn run(arguments: &Arguments) -> ExitCode {
 
 fn one(seed: u64, arguments: &Arguments, sums: &Sums) -> Result<(), Failure> {
     let (events, deliveries, power_cuts) = if arguments.of_deliveries {
-        let report = DeliverySimulation::run(seed, arguments.is_verbose)?;
+        let report = DeliverySimulation::run(seed, arguments.voice)?;
         (report.events, report.deliveries, report.power_cuts)
     } else {
-        let report = Simulation::run(seed, arguments.is_verbose)?;
+        let report = Simulation::run(seed, arguments.voice)?;
         (report.events, 0, report.power_cuts)
     };
     sums.events.fetch_add(events, Ordering::Relaxed);

@@ -21,7 +21,7 @@ use quipu_engine::{CHECKPOINT_MS, Clock, NotDone, Options, WatchGuard};
 
 use crate::checker::deliveries::Ledger;
 use crate::checker::{caught, violated};
-use crate::machine::{Failure, Machine, Step};
+use crate::machine::{Failure, Machine, Step, Voice};
 
 const KINDS: [&str; 5] = ["order.placed", "order.paid", "order.line.added", "stock.moved", "ping"];
 const SUBJECTS: [&str; 6] = ["order/1", "order/2", "order/3", "stock/a", "user/1", "user/2"];
@@ -70,19 +70,19 @@ pub struct DeliverySimulation {
 }
 
 impl DeliverySimulation {
-    /// Runs one seed to its end, if asked printing every step to standard error.
+    /// Runs one seed to its end.
     ///
     /// # Errors
     /// What was wrong, with the seed.
-    pub fn run(seed: u64, is_verbose: bool) -> Result<DeliveryReport, Failure> {
-        let mut simulation = Self::new(seed, is_verbose);
+    pub fn run(seed: u64, voice: Voice) -> Result<DeliveryReport, Failure> {
+        let mut simulation = Self::new(seed, voice);
         let outcome = caught(|| simulation.drive());
         simulation.machine.judged(outcome, "--deliveries ")?;
         Ok(simulation.report())
     }
 
-    fn new(seed: u64, is_verbose: bool) -> Self {
-        let mut machine = Machine::new(seed, is_verbose, |dice| Options {
+    fn new(seed: u64, voice: Voice) -> Self {
+        let mut machine = Machine::new(seed, voice, |dice| Options {
             event_bytes_max: 64 << 10,
             segment_bytes: dice.between(16, 256) << 10,
             run_events: dice.between(50, 1_000) as usize,

@@ -15,7 +15,7 @@ use quipu_engine::{Append, NotAppended, Options, Prepared, Tenant};
 use self::following::Following;
 use crate::checker::pages::read_log;
 use crate::checker::{self, Violation, caught, violated};
-use crate::machine::{Failure, Machine, Step};
+use crate::machine::{Failure, Machine, Step, Voice};
 use crate::workload::{self, Workload};
 use crate::{Answer, Dice, Draft, Entry, Logged, Model, Operation};
 
@@ -64,24 +64,24 @@ pub struct Simulation {
 }
 
 impl Simulation {
-    /// Runs one seed to its end, if asked printing every step to standard error.
+    /// Runs one seed to its end.
     ///
     /// # Errors
     /// What was wrong, with the seed.
-    pub fn run(seed: u64, is_verbose: bool) -> Result<Report, Failure> {
-        let mut simulation = Self::new(seed, is_verbose);
+    pub fn run(seed: u64, voice: Voice) -> Result<Report, Failure> {
+        let mut simulation = Self::new(seed, voice);
         let outcome = caught(|| simulation.drive());
         simulation.machine.judged(outcome, "")?;
         Ok(simulation.report())
     }
 
-    fn new(seed: u64, is_verbose: bool) -> Self {
+    fn new(seed: u64, voice: Voice) -> Self {
         // Half of the runs forget pairs after a few events. No age keeps them: the model knows no times.
         // From dice of their own, so that seeds of failures that were found stay what they were.
         let mut own_dice = Dice::new(!seed);
         let window = own_dice.chance(50).then(|| own_dice.between(3, 40));
         let model = Model { window, ..Model::default() };
-        let mut machine = Machine::new(seed, is_verbose, |dice| Options {
+        let mut machine = Machine::new(seed, voice, |dice| Options {
             dedup_window_events: window.unwrap_or(1_000_000),
             dedup_window_ms: if window.is_some() { -1 } else { 24 * 60 * 60 * 1_000 },
             event_bytes_max: 64 << 10,

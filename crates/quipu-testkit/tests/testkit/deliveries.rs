@@ -2,7 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use quipu_testkit::DeliverySimulation;
+use quipu_testkit::{DeliverySimulation, Voice};
 
 /// Seeds that once found something. Append, with a word on what it was.
 const FOUND: [u64; 12] = [
@@ -31,7 +31,7 @@ const FOUND: [u64; 12] = [
 
 fn run(seeds: impl Iterator<Item = u64>) {
     for seed in seeds {
-        if let Err(failure) = DeliverySimulation::run(seed, false) {
+        if let Err(failure) = DeliverySimulation::run(seed, Voice::Quiet) {
             panic!("{failure}");
         }
     }
@@ -52,6 +52,9 @@ fn fresh_seeds_of_deliveries_pass() {
 #[test]
 fn a_seed_decides_a_whole_run_of_deliveries() {
     for seed in 0..2 {
-        assert_eq!(DeliverySimulation::run(seed, false).unwrap(), DeliverySimulation::run(seed, false).unwrap());
+        assert_eq!(
+            DeliverySimulation::run(seed, Voice::Quiet).unwrap(),
+            DeliverySimulation::run(seed, Voice::Quiet).unwrap()
+        );
     }
 }

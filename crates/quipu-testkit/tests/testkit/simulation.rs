@@ -2,7 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use quipu_testkit::Simulation;
+use quipu_testkit::{Simulation, Voice};
 
 /// Seeds that once found something. Append, with a word on what it was.
 const FOUND: [u64; 2] = [
@@ -14,7 +14,7 @@ const FOUND: [u64; 2] = [
 
 fn run(seeds: impl Iterator<Item = u64>) {
     for seed in seeds {
-        if let Err(failure) = Simulation::run(seed, false) {
+        if let Err(failure) = Simulation::run(seed, Voice::Quiet) {
             panic!("{failure}");
         }
     }
@@ -35,6 +35,6 @@ fn fresh_seeds_pass() {
 #[test]
 fn a_seed_decides_the_whole_run() {
     for seed in 0..3 {
-        assert_eq!(Simulation::run(seed, false).unwrap(), Simulation::run(seed, false).unwrap());
+        assert_eq!(Simulation::run(seed, Voice::Quiet).unwrap(), Simulation::run(seed, Voice::Quiet).unwrap());
     }
 }
