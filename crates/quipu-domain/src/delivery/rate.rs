@@ -52,6 +52,11 @@ impl TokenBucket {
         self.tokens -= count as f64;
     }
 
+    /// Goes on from now, if the clock was set back: what is due at its rate is counted from there.
+    pub fn turn_back(&mut self, now: Timestamp) {
+        self.filled = self.filled.map(|filled| filled.min(now));
+    }
+
     /// When the next one may go.
     pub fn next(&self, limit: RateLimit) -> Option<Timestamp> {
         let missing = (1.0 - self.tokens).max(0.0);

@@ -349,6 +349,7 @@ impl Tenant {
         let is_available = {
             let mut inner = running.inner.lock();
             let moment = Moment { rules: &compiled.rules, now, chance: self.subscriptions.chance() };
+            inner.bucket.turn_back(now);
             let scan = inner.deliveries.scan();
             inner.pace.measure(now, scan);
             let outcomes = inner.deliveries.tick(moment);

@@ -15,7 +15,8 @@ pub(crate) struct Pace {
 impl Pace {
     /// Takes note of where the scan is.
     pub fn measure(&mut self, now: Timestamp, scan: u64) {
-        let Some((at, before)) = self.begun else {
+        // From a time that is still to come nothing is measured: the clock was set back.
+        let Some((at, before)) = self.begun.filter(|(at, _)| *at <= now) else {
             self.begun = Some((now, scan));
             return;
         };
@@ -51,5 +52,17 @@ mod tests {
         assert_eq!(pace.per_second(), None);
         pace.measure(at(4_000), 10);
         assert_eq!(pace.per_second(), None);
+    }
+
+    #[test]
+    fn a_pace_is_known_again_a_second_after_the_clock_went_back() {
+        let mut pace = Pace::default();
+        let at = |ms: i64| Timestamp(ms * 1_000);
+        pace.measure(at(3_600_000), 100);
+        pace.measure(at(3_601_000), 200);
+        assert_eq!(pace.per_second(), Some(100.0));
+        pace.measure(at(0), 300);
+        pace.measure(at(1_000), 500);
+        assert_eq!(pace.per_second(), Some(200.0));
     }
 }

@@ -5,6 +5,7 @@
 
 mod append;
 mod backlog;
+mod clock_back;
 mod damage;
 mod dead_letters;
 mod maintain;

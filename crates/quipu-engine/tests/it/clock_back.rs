@@ -1,0 +1,31 @@
+//! A clock that is set back stops no delivery for longer than it would have waited anyway.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::support::*;
+
+const HOUR_US: i64 = 3_600_000_000;
+
+#[test]
+fn a_rate_limit_goes_on_from_a_clock_that_was_set_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = Arc::new(Hands::default());
+    clock.0.store(HOUR_US, Ordering::Relaxed);
+    let tenant = open_at(folder.path(), small(), Arc::clone(&clock)).unwrap();
+    let definition = r#"{"ordering":"none","ratelimit":{"persecond":1,"burst":1}}"#;
+    tenant.create_subscription("s", serde_json::from_str(definition).unwrap()).unwrap();
+    (0..3).for_each(|i| _ = publish(&tenant, &event(&i.to_string(), "a")));
+    assert_eq!(tenant.pull("s", 10).unwrap().len(), 1);
+    let woken = Arc::new(AtomicU64::new(0));
+    let count = Arc::clone(&woken);
+    let _guard = tenant.on_available("s", move || _ = count.fetch_add(1, Ordering::Relaxed)).unwrap();
+    clock.0.store(0, Ordering::Relaxed);
+    tenant.deliver().unwrap();
+    assert_eq!(woken.load(Ordering::Relaxed), 0, "a clock that went back gives nothing");
+    assert_eq!(tenant.next_delivery().unwrap().0, 1_000_000);
+    clock.0.store(1_000_000, Ordering::Relaxed);
+    tenant.deliver().unwrap();
+    assert_eq!(woken.load(Ordering::Relaxed), 1, "its interval is over");
+    assert_eq!(tenant.pull("s", 10).unwrap().len(), 1);
+}
