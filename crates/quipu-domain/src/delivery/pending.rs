@@ -84,6 +84,11 @@ impl Deliveries {
         self.unfinished.iter().map(|(id, delivery)| (*id, delivery))
     }
 
+    /// How many are with a consumer.
+    pub fn in_flight_count(&self) -> usize {
+        self.in_flight
+    }
+
     /// How many deliveries wait for what.
     pub fn summary(&self) -> Summary {
         let mut summary = Summary { keys: self.lines.len(), ..Summary::default() };

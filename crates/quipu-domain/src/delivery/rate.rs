@@ -52,6 +52,11 @@ impl TokenBucket {
         self.tokens -= count as f64;
     }
 
+    /// Gives back what was taken and is not used; there are never more than go at once.
+    pub fn put_back(&mut self, count: usize) {
+        self.tokens += count as f64;
+    }
+
     /// Goes on from now, if the clock was set back: what is due at its rate is counted from there.
     pub fn turn_back(&mut self, now: Timestamp) {
         self.filled = self.filled.map(|filled| filled.min(now));

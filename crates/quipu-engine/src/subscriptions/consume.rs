@@ -267,7 +267,10 @@ impl Tenant {
             let Some(recorded) = events.get(&id.position).cloned() else { continue };
             if !is_redriven && expiry(&recorded.event()).is_some_and(|expires| expires <= now) {
                 let mut inner = running.inner.lock();
+                let in_flight = inner.deliveries.in_flight_count();
                 inner.deliveries.expire(id);
+                let unused = inner.uncount(in_flight);
+                inner.bucket.put_back(unused);
                 inner.counts.expired += 1;
                 inner.note(OutcomeWord::Expired, id, attempt, None, now);
                 continue;
@@ -352,7 +355,9 @@ impl Tenant {
             inner.bucket.turn_back(now);
             let scan = inner.deliveries.scan();
             inner.pace.measure(now, scan);
+            let in_flight = inner.deliveries.in_flight_count();
             let outcomes = inner.deliveries.tick(moment);
+            inner.uncount(in_flight - outcomes.len());
             // What was given up makes room, or lets a key go whose next events are to be read.
             let may_go_on = !outcomes.is_empty() && !inner.is_attached || inner.deliveries.reads().is_some();
             for (id, outcome) in outcomes {
@@ -387,9 +392,11 @@ fn fitting(handed: &[Handed], bytes: usize) -> usize {
 }
 
 fn take_back(inner: &mut Inner, handed: &[(DeliveryId, u64)]) {
-    // The last of a run first: giving back one takes those behind it along.
-    let count = handed.iter().rev().filter(|(id, token)| inner.deliveries.release(*id, *token).is_ok()).count();
-    inner.counts.handed_out -= count as u64;
+    let in_flight = inner.deliveries.in_flight_count();
+    // The last of a run first: giving back one takes those behind it along. What is late is passed over.
+    handed.iter().rev().for_each(|(id, token)| _ = inner.deliveries.release(*id, *token));
+    let unused = inner.uncount(in_flight);
+    inner.bucket.put_back(unused);
 }
 
 fn take_answer(
@@ -400,6 +407,7 @@ fn take_answer(
     moment: Moment<'_>,
 ) -> Result<(), NotInFlight> {
     let (attempt, now) = (inner.attempt(id), moment.now);
+    let in_flight = inner.deliveries.in_flight_count();
     match answer {
         Answer::Ack => {
             inner.deliveries.ack(id, token)?;
@@ -410,6 +418,7 @@ fn take_answer(
             let failure = failure.cut();
             let error = failure.error.clone();
             let outcome = inner.deliveries.nack(id, token, failure, delay_ms, moment)?;
+            inner.uncount(in_flight - 1);
             inner.counts.failed += 1;
             inner.note(OutcomeWord::Failed, id, attempt, Some(&error), now);
             if let Outcome::GivenUp(given_up) = outcome {
@@ -418,13 +427,15 @@ fn take_answer(
         }
         Answer::Release => {
             inner.deliveries.release(id, token)?;
-            inner.counts.handed_out -= 1;
+            let unused = inner.uncount(in_flight);
+            inner.bucket.put_back(unused);
         }
         Answer::Extend { ms } => inner.deliveries.extend(id, token, ms, now)?,
         Answer::GiveUp { failure, reason } => {
             let failure = failure.cut();
             let error = failure.error.clone();
             let given_up = inner.deliveries.give_up(id, token, failure, reason, moment)?;
+            inner.uncount(in_flight - 1);
             inner.counts.failed += 1;
             inner.note(OutcomeWord::Failed, id, attempt, Some(&error), now);
             inner.given_up.push_back((id, given_up));

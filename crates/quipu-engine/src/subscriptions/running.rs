@@ -69,7 +69,7 @@ pub(crate) struct Inner {
 /// What happened to deliveries since the process started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Handed out, attempts counted each.
+    /// Handed out, attempts counted each; not what was taken back without having been tried.
     pub handed_out: u64,
     /// Acknowledged.
     pub acknowledged: u64,
@@ -171,6 +171,14 @@ impl Inner {
     pub fn may_hand_out(&self, compiled: &Compiled, now: Timestamp) -> bool {
         let next = compiled.definition.rate_limit.and_then(|limit| self.bucket.next(limit));
         self.deliveries.is_available(&compiled.rules) && next.is_none_or(|next| next <= now)
+    }
+
+    /// What was taken back counts as never handed out: whatever is missing from as many as would be in flight without. How
+    /// many that are.
+    pub fn uncount(&mut self, in_flight: usize) -> usize {
+        let count = in_flight - self.deliveries.in_flight_count();
+        self.counts.handed_out -= count as u64;
+        count
     }
 
     /// From now on it reads the log itself, until it has caught up.

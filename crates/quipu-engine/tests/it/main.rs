@@ -15,4 +15,5 @@ mod parked;
 mod read;
 mod subscriptions;
 mod support;
+mod taken_back;
 mod threads;
