@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{OperationRefusal, Work};
-use crate::subscriptions::{DecidedBy, NotDone, SubscriptionRefusal};
+use crate::subscriptions::{DecidedBy, NotDone};
 use crate::tenant::Tenant;
 
 impl Tenant {
@@ -21,17 +21,13 @@ impl Tenant {
     /// a crash, and had not noted, is done.
     pub(super) fn work_on(self: &Arc<Self>, operation: u64, work: &Work, id: u64) -> Result<(), NotDone> {
         let by = DecidedBy::Operation(operation);
-        let done = match work {
+        // Asked first: what it needed then may be gone by now.
+        if self.dead_letter_line(id).is_ok_and(|line| line.decided_by == by) {
+            return Ok(());
+        }
+        match work {
             Work::Redrive { to } => self.begin_redrive(id, to.as_deref(), by),
             Work::Discard { reason } => self.begin_discard(id, reason, by),
-        };
-        match done {
-            Err(NotDone::Refused(SubscriptionRefusal::DeadLetterDecided { .. }))
-                if self.dead_letter_line(id).is_ok_and(|line| line.decided_by == by) =>
-            {
-                Ok(())
-            }
-            done => done,
         }
     }
 }

@@ -236,3 +236,20 @@ fn the_number_of_a_preview_is_never_that_of_another() {
     }
     assert!(seen.is_sorted_by(|a, b| a < b), "{seen:?}");
 }
+
+#[test]
+fn what_was_decided_before_a_crash_is_done_even_if_its_target_is_deleted_after_it() {
+    let mut world = World::with_dead_letters(4);
+    world.tenant().create_subscription("other", serde_json::from_str("{}").unwrap()).unwrap();
+    let work = Work::Redrive { to: Some("other".into()) };
+    let (info, _) = world.tenant().preview_operation(work, &Selection::Ids(vec![1, 2, 3, 4]), None).unwrap();
+    world.tenant().confirm_operation(info.id).unwrap();
+    // Decisions are durable with the deletion, and how far the operation is was not written down.
+    world.tenant().deliver().unwrap();
+    world.tenant().delete_subscription("other").unwrap();
+    world.reopen();
+    assert_eq!(world.tenant().operation(info.id).unwrap().done, 0, "it is not known how far it was");
+    world.tick(100);
+    let done = world.tenant().operation(info.id).unwrap();
+    assert_eq!((done.state, done.done, done.refused), (OperationState::Finished, 4, 0));
+}
