@@ -35,20 +35,23 @@ impl Operations {
         self.all.retain(|_, one| one.state() != OperationState::Previewed || one.folded.time.plus_ms(PREVIEW_MS) > now);
     }
 
-    /// Makes room for another operation: those that ended go, the oldest first. Who waits or is at work stays.
-    fn make_room(&mut self, items: usize) -> Result<(), OperationRefusal> {
+    /// Which of those that ended have to go to make room for another operation: the oldest. Who waits or is at work stays.
+    fn in_the_way(&self, items: usize) -> Result<Vec<u64>, OperationRefusal> {
+        let mut count = self.all.len();
+        let mut held = self.all.values().map(|one| one.folded.items.len()).sum::<usize>();
+        let mut ended = self.all.iter().filter(|(_, one)| one.folded.ended.is_some());
+        let mut in_the_way = Vec::new();
         loop {
-            let held = self.all.values().map(|one| one.folded.items.len()).sum::<usize>();
-            let refusal = if self.all.len() >= OPERATIONS_MAX {
+            let refusal = if count >= OPERATIONS_MAX {
                 OperationRefusal::TooMany { limit: OPERATIONS_MAX }
             } else if held + items > OPERATIONS_ITEMS_MAX {
                 OperationRefusal::NoRoom { limit: OPERATIONS_ITEMS_MAX, held }
             } else {
-                return Ok(());
+                return Ok(in_the_way);
             };
-            let ended = self.all.iter().find(|(_, one)| one.folded.ended.is_some());
-            let id = ended.map(|(id, _)| *id).ok_or(refusal)?;
-            self.all.remove(&id);
+            let (id, one) = ended.next().ok_or(refusal)?;
+            (count, held) = (count - 1, held - one.folded.items.len());
+            in_the_way.push(*id);
         }
     }
 }
@@ -79,8 +82,10 @@ impl Tenant {
         let now = self.world.clock.now();
         let mut operations = self.operations.lock();
         operations.forget_old_previews(now);
-        operations.make_room(selected.len())?;
+        let in_the_way = operations.in_the_way(selected.len())?;
         let id = self.number(&mut operations)?;
+        // Nothing stops it from here on.
+        in_the_way.iter().for_each(|id| _ = operations.all.remove(id));
         let items = selected.iter().map(|line| line.id).collect();
         let operation = Operation::new(FoldedOperation::new(work, rate, items, now), false);
         let info = operation.info(id);
@@ -155,24 +160,23 @@ mod tests {
     #[test]
     fn all_operations_together_have_so_many_items_and_a_million_fit_once_others_ended() {
         let mut operations = operations_of(&[OPERATION_ITEMS_MAX; 4], true);
-        let refused = operations.make_room(1).unwrap_err();
+        let refused = operations.in_the_way(1).unwrap_err();
         let (limit, held) = (OPERATIONS_ITEMS_MAX, OPERATIONS_ITEMS_MAX);
         assert_eq!(refused, OperationRefusal::NoRoom { limit, held });
         for id in [2, 3] {
             operations.all.get_mut(&id).unwrap().folded.ended = Some((true, Timestamp(1)));
         }
-        operations.make_room(OPERATION_ITEMS_MAX).unwrap();
-        assert_eq!(operations.all.keys().copied().collect::<Vec<_>>(), [1, 3, 4], "the oldest that ended");
+        assert_eq!(operations.in_the_way(OPERATION_ITEMS_MAX).unwrap(), [2], "the oldest that ended");
     }
 
     #[test]
     fn previews_give_their_room_back_when_they_are_too_old() {
         let mut operations = operations_of(&[OPERATION_ITEMS_MAX; 4], false);
-        assert!(operations.make_room(1).is_err());
+        assert!(operations.in_the_way(1).is_err());
         operations.forget_old_previews(Timestamp(0).plus_ms(PREVIEW_MS - 1));
         assert_eq!(operations.all.len(), 4);
         operations.forget_old_previews(Timestamp(0).plus_ms(PREVIEW_MS));
-        operations.make_room(OPERATION_ITEMS_MAX).unwrap();
         assert!(operations.all.is_empty());
+        assert!(operations.in_the_way(OPERATION_ITEMS_MAX).unwrap().is_empty());
     }
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use quipu_domain::delivery::{Failure, RateLimit};
 use quipu_engine::{
-    Answer, DeadLetterFilter, DeadLetterState, ItemOutcome, NotDone, OperationRefusal, OperationState,
+    Answer, DeadLetterFilter, DeadLetterState, ItemOutcome, NotDone, OPERATIONS_MAX, OperationRefusal, OperationState,
     REFUSED_REASONS_MAX, Selection, Tenant, Work,
 };
 use tempfile::TempDir;
@@ -252,4 +252,21 @@ fn what_was_decided_before_a_crash_is_done_even_if_its_target_is_deleted_after_i
     world.tick(100);
     let done = world.tenant().operation(info.id).unwrap();
     assert_eq!((done.state, done.done, done.refused), (OperationState::Finished, 4, 0));
+}
+
+#[test]
+fn what_ended_is_kept_if_the_next_cannot_be_previewed_all_the_same() {
+    let world = World::with_dead_letters(2);
+    let preview = |kind: &str| world.tenant().preview_operation(redrive(), &matching(kind), None);
+    let ended = preview("t.even").unwrap().0.id;
+    world.tenant().confirm_operation(ended).unwrap();
+    world.tick(100);
+    (1..OPERATIONS_MAX).for_each(|_| _ = preview("t.odd").unwrap());
+    // There is no place for a next segment, so no number can be reserved.
+    std::fs::remove_dir_all(world.folder.path().join("t/log")).unwrap();
+    let full =
+        |id: u64| world.tenant().publish_wait(vec![prepare(world.tenant(), &event(&format!("f{id}"), "f"))]).is_err();
+    assert!((0..10_000).any(full));
+    assert!(preview("t.odd").is_err());
+    assert_eq!(world.tenant().operation(ended).unwrap().state, OperationState::Finished);
 }
