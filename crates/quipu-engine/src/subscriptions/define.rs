@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 
+use parking_lot::MutexGuard;
 use quipu_domain::delivery::{Deliveries, Saved, Summary};
 use quipu_domain::{Direction, Filter, InvalidSubscription, StartAt, Subscription, Timestamp, is_subscription_name};
 use quipu_store::{Fault, Record};
@@ -88,7 +89,15 @@ impl Tenant {
     /// are unfinished: they keep the one they were taken up with, and events of the new one would overtake them.
     pub fn update_subscription(self: &Arc<Self>, name: &str, definition: Subscription) -> Result<(), NotDone> {
         let compiled = Compiled::new(name, definition)?;
-        let mut changing = self.subscriptions.changing.lock();
+        self.change(self.subscriptions.changing.lock(), name, compiled)
+    }
+
+    fn change(
+        self: &Arc<Self>,
+        mut changing: MutexGuard<'_, Unsent>,
+        name: &str,
+        compiled: Compiled,
+    ) -> Result<(), NotDone> {
         let running = self.running(name)?;
         {
             let mut inner = running.inner.lock();
@@ -133,11 +142,14 @@ impl Tenant {
     /// # Errors
     /// [`SubscriptionRefusal::NotFound`].
     pub fn pause_subscription(self: &Arc<Self>, name: &str, paused: bool) -> Result<(), NotDone> {
-        let definition = self.running(name)?.compiled().definition.as_ref().clone();
+        // Before the look, so that no change in between is taken back.
+        let changing = self.subscriptions.changing.lock();
+        let definition = self.definition(name)?.as_ref().clone();
         if definition.paused == paused {
             return Ok(());
         }
-        self.update_subscription(name, Subscription { paused, paused_reason: None, ..definition })
+        let definition = Subscription { paused, paused_reason: None, ..definition };
+        self.change(changing, name, Compiled::new(name, definition)?)
     }
 
     /// Holds deliveries back without having been asked to, and keeps why. One that is paused already keeps its reason.
@@ -145,11 +157,14 @@ impl Tenant {
     /// # Errors
     /// [`SubscriptionRefusal::NotFound`].
     pub fn pause_subscription_because(self: &Arc<Self>, name: &str, reason: &str) -> Result<(), NotDone> {
-        let definition = self.running(name)?.compiled().definition.as_ref().clone();
+        // As above.
+        let changing = self.subscriptions.changing.lock();
+        let definition = self.definition(name)?.as_ref().clone();
         if definition.paused {
             return Ok(());
         }
-        self.update_subscription(name, Subscription { paused: true, paused_reason: Some(reason.into()), ..definition })
+        let definition = Subscription { paused: true, paused_reason: Some(reason.into()), ..definition };
+        self.change(changing, name, Compiled::new(name, definition)?)
     }
 
     /// Deletes a subscription with all that it knows. Its dead letters stay until they are too old.

@@ -5,6 +5,7 @@
 
 mod append;
 mod backlog;
+mod changes;
 mod clock_back;
 mod damage;
 mod dead_letters;
