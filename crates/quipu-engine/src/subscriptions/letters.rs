@@ -102,7 +102,8 @@ impl DeadLetterLine {
 }
 
 impl Tenant {
-    /// How many open dead letters keep a subscription from being delivered to, if it has so many.
+    /// How many open dead letters keep a subscription from being delivered to, if it has so many. Those that one before it
+    /// left under its name are its own: it is the one that they are redriven to, and deleting it must not make room for more.
     pub(super) fn too_many_dead_letters(&self, subscription: &str) -> Option<u64> {
         let open = self.subscriptions.dead_letters.read().count(subscription).open;
         (open >= self.options.dead_letters_max).then_some(open)

@@ -139,6 +139,24 @@ fn a_subscription_with_too_many_dead_letters_is_held_back_until_somebody_decides
     assert_eq!(tenant.subscription("s").unwrap().dead_letters, 2);
 }
 
+/// Dead letters are the name's: they are listed, redriven and kept by it. Otherwise whoever deletes a subscription and makes
+/// it again fills memory with them.
+#[test]
+fn one_that_is_made_again_is_held_back_by_the_dead_letters_left_under_its_name() {
+    let (_folder, tenant) = limited(&Arc::default());
+    assert_eq!(fail(&tenant, "s", 3), [1, 2, 3]);
+    tenant.delete_subscription("s").unwrap();
+    subscribe(&tenant, "s", r#"{"start":"beginning","retry":{"maxattempts":1},"ordering":"none"}"#);
+    assert_eq!(fail(&tenant, "s", 3), [0; 0]);
+    let explained = tenant.explain_subscription("s").unwrap();
+    assert_eq!(explained.standstill, Standstill::TooManyDeadLetters { open: 3, limit: 3 });
+    assert_eq!(tenant.subscription("s").unwrap().dead_letters, 3);
+    let first = all(&tenant)[0].id;
+    tenant.redrive(first, None).unwrap();
+    let handed = tenant.pull("s", 2).unwrap();
+    assert!(handed.iter().any(|one| one.id.dead_letter == first), "it is the one that they are redriven to");
+}
+
 #[test]
 fn of_dead_letters_that_were_decided_about_the_newest_are_kept() {
     let clock: Arc<Hands> = Arc::default();
