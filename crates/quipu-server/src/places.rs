@@ -1,14 +1,15 @@
 //! Places that are few and wanted by many who do not know of each other: webhooks on their way by endpoint, look-ups by
-//! name. Whoever asks may take another place as long as it has less than an eighth of what is free then.
+//! name. Whoever asks may take another place as long as it has less than an eighth of what is free then; of those that wait
+//! the first that may gets the next.
 //!
 //! So one alone gets a ninth of all, and the more there are that keep theirs, the less each gets: after twenty that took
 //! all they could 45 of 512 are free still, and whoever comes takes the first of them at once. It is no guarantee: forty
 //! that keep their places can fill them up. That they do not for ever is the business of timeouts and circuits.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::Notify;
+use tokio::sync::oneshot;
 
 /// Who has one in so many of the free places gets no more. A half would let nine who come one after the other take all
 /// of 512; of a sixteenth one that is alone would have too little.
@@ -20,14 +21,20 @@ pub(crate) struct Places(Arc<Inner>);
 
 struct Inner {
     state: Mutex<State>,
-    /// Tells those who wait that there is one more.
-    freed: Notify,
 }
 
 struct State {
     free: usize,
     /// How many each has who has any.
     taken: HashMap<Arc<str>, usize>,
+    /// Those who may have none now, in the order in which they came.
+    waiting: VecDeque<Waiting>,
+}
+
+/// Somebody who gets a place when he may.
+struct Waiting {
+    taker: Arc<str>,
+    place: oneshot::Sender<Place>,
 }
 
 /// One place, given back when it is dropped.
@@ -38,35 +45,45 @@ pub(crate) struct Place {
 
 impl Places {
     pub fn new(count: usize) -> Self {
-        let state = State { free: count, taken: HashMap::new() };
-        Self(Arc::new(Inner { state: Mutex::new(state), freed: Notify::new() }))
+        let state = State { free: count, taken: HashMap::new(), waiting: VecDeque::new() };
+        Self(Arc::new(Inner { state: Mutex::new(state) }))
     }
 
     /// A place, if this one may have another now.
     pub fn try_take(&self, taker: &str) -> Option<Place> {
         let mut state = self.0.state();
-        let (taker, own) = match state.taken.get_key_value(taker) {
-            Some((taker, own)) => (Arc::clone(taker), *own),
-            None => (Arc::from(taker), 0),
-        };
-        if own * PART >= state.free {
-            return None;
-        }
-        state.free -= 1;
-        state.taken.insert(Arc::clone(&taker), own + 1);
-        Some(Place { places: Arc::clone(&self.0), taker })
+        state.may_take(taker).then(|| self.0.take(&mut state, &Arc::from(taker)))
     }
 
     /// A place, as soon as this one may have another.
     pub async fn take(&self, taker: &str) -> Place {
-        loop {
-            // Before the look, so that nothing is missed in between.
-            let freed = self.0.freed.notified();
-            if let Some(place) = self.try_take(taker) {
-                return place;
+        let given = {
+            let mut state = self.0.state();
+            if state.may_take(taker) {
+                return self.0.take(&mut state, &Arc::from(taker));
             }
-            freed.await;
-        }
+            state.forget_who_left();
+            let (place, given) = oneshot::channel();
+            state.waiting.push_back(Waiting { taker: Arc::from(taker), place });
+            given
+        };
+        given.await.expect("who waits is forgotten only when nobody waits any more")
+    }
+}
+
+impl State {
+    fn may_take(&self, taker: &str) -> bool {
+        self.taken.get(taker).map_or(0, |own| own * PART) < self.free
+    }
+
+    fn forget_who_left(&mut self) {
+        self.waiting.retain(|waiting| !waiting.place.is_closed());
+    }
+
+    /// The first of those that wait who may have a place now.
+    fn next(&mut self) -> Option<Waiting> {
+        let at = self.waiting.iter().position(|waiting| self.may_take(&waiting.taker))?;
+        self.waiting.remove(at)
     }
 }
 
@@ -74,10 +91,17 @@ impl Inner {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn take(self: &Arc<Self>, state: &mut State, taker: &Arc<str>) -> Place {
+        state.free -= 1;
+        *state.taken.entry(Arc::clone(taker)).or_default() += 1;
+        Place { places: Arc::clone(self), taker: Arc::clone(taker) }
+    }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
+        let mut given = Vec::new();
         {
             let mut state = self.places.state();
             state.free += 1;
@@ -85,13 +109,21 @@ impl Drop for Place {
                 Some(own) if *own > 1 => *own -= 1,
                 _ => _ = state.taken.remove(&self.taker),
             }
+            state.forget_who_left();
+            while let Some(Waiting { taker, place }) = state.next() {
+                given.push((place, self.places.take(&mut state, &taker)));
+            }
         }
-        self.places.freed.notify_waiters();
+        // Unlocked: one whose waiter has left by now comes back here at once.
+        given.into_iter().for_each(|(waiting, place)| drop(waiting.send(place)));
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::{Context, Wake};
+
     use super::*;
 
     fn all_that(places: &Places, taker: &str, most: usize) -> Vec<Place> {
@@ -130,6 +162,36 @@ mod tests {
         assert!(places.try_take("0").is_none() && places.try_take("late").is_some());
         drop(kept);
         assert!(places.try_take("0").is_some());
+    }
+
+    /// Counts how often it is woken.
+    #[derive(Default)]
+    struct Woken(AtomicUsize);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn a_place_that_is_given_back_goes_to_who_came_first_and_nobody_else_is_woken() {
+        let places = Places::new(1);
+        let place = places.try_take("a").unwrap();
+        let mut waiting: Vec<_> = ["b", "c", "d"].map(|taker| Box::pin(places.take(taker))).into_iter().collect();
+        let woken: Vec<Arc<Woken>> = waiting.iter().map(|_| Arc::default()).collect();
+        for (waits, woken) in waiting.iter_mut().zip(&woken) {
+            assert!(waits.as_mut().poll(&mut Context::from_waker(&Arc::clone(woken).into())).is_pending());
+        }
+        // The first does not wait any more.
+        drop(waiting.remove(0));
+        drop(place);
+        let counts: Vec<usize> = woken.iter().map(|woken| woken.0.load(Ordering::Relaxed)).collect();
+        assert_eq!(counts, [0, 1, 0]);
+        assert!(places.try_take("e").is_none(), "it is taken already");
+        // Given, and not fetched.
+        drop(waiting.remove(0));
+        assert!(waiting[0].as_mut().poll(&mut Context::from_waker(&Arc::clone(&woken[2]).into())).is_ready());
     }
 
     #[tokio::test]
