@@ -9,6 +9,7 @@ use quipu_domain::delivery::{Failure, Reason};
 use quipu_engine::{Answer as Said, Handed};
 
 use super::gate::Verdict;
+use super::gone::HeldBack;
 use super::plan::Plan;
 use super::shared::{Shared, blocking};
 use crate::webhook::{Answer, Call, Transformed};
@@ -17,15 +18,20 @@ use crate::webhook::{Answer, Call, Transformed};
 /// on a busy machine.
 const MARGIN_MS: i64 = 5_000;
 
-/// Sends a delivery, unless it is known by then that an endpoint is gone. Whether its own is: that is known as soon as it has
-/// answered, before the engine is told.
-pub(super) async fn attempt(shared: &Shared, plan: &Plan, handed: &Handed, is_known: &AtomicBool) -> bool {
+/// Sends a delivery, unless it is known by then that an endpoint is gone. Something if its own is: that is known as soon as it
+/// has answered, before the engine is told.
+pub(super) async fn attempt(
+    shared: &Shared,
+    plan: &Plan,
+    handed: &Handed,
+    is_known: &Arc<AtomicBool>,
+) -> Option<HeldBack> {
     let now = shared.tenant.now();
     let timeout_ms = i64::try_from(plan.timeout.as_millis()).unwrap_or(i64::MAX);
     let needed_ms = timeout_ms.saturating_add(MARGIN_MS);
     let needs_time = handed.deadline < now.plus_ms(needed_ms);
     if needs_time && !say(shared, plan, handed, Said::Extend { ms: needed_ms.unsigned_abs() }).await {
-        return false;
+        return None;
     }
     // Asked last, so that a probe is always one that is sent.
     let secrets = shared.secrets.valid(&plan.name);
@@ -36,7 +42,7 @@ pub(super) async fn attempt(shared: &Shared, plan: &Plan, handed: &Handed, is_kn
     };
     let Some(entry) = entry else {
         say(shared, plan, handed, Said::Release).await;
-        return false;
+        return None;
     };
     let event = match handed.event() {
         Ok(event) => event,
@@ -45,7 +51,7 @@ pub(super) async fn attempt(shared: &Shared, plan: &Plan, handed: &Handed, is_kn
             let error = format!("expected an edited copy that is an event: {invalid}");
             let said = Said::GiveUp { failure: Failure::new(error), reason: Reason::TransformationFailed };
             say(shared, plan, handed, said).await;
-            return false;
+            return None;
         }
     };
     let call = Call {
@@ -66,11 +72,10 @@ pub(super) async fn attempt(shared: &Shared, plan: &Plan, handed: &Handed, is_kn
     };
     let answer = shared.webhooks().send(call).await;
     let answered = shared.tenant.now();
-    let is_gone = matches!(answer, Answer::Gone { .. });
-    is_known.fetch_or(is_gone, Ordering::AcqRel);
+    let held_back = matches!(answer, Answer::Gone { .. }).then(|| HeldBack::new(is_known));
     entry.settle(verdict(&answer), answered);
     say(shared, plan, handed, said(answer, answered)).await;
-    is_gone
+    held_back
 }
 
 /// Tells the engine. Whether it counts.

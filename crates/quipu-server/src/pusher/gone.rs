@@ -4,6 +4,7 @@
 //! It is kept in memory only: after a restart the endpoint is asked once more, and says so again.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use quipu_engine::SubscriptionRefusal;
@@ -13,6 +14,23 @@ use super::shared::{NotAnswered, Shared, blocking};
 
 /// How long to wait after it could not be paused.
 const FAULT_PAUSE: Duration = Duration::from_secs(1);
+
+/// An endpoint is gone, and that was not seen to yet: nothing is sent before this is dropped, whoever has it and whatever
+/// becomes of him.
+pub(super) struct HeldBack(Arc<AtomicBool>);
+
+impl HeldBack {
+    pub fn new(is_held: &Arc<AtomicBool>) -> Self {
+        is_held.store(true, Ordering::Release);
+        Self(Arc::clone(is_held))
+    }
+}
+
+impl Drop for HeldBack {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
+}
 
 /// Pauses the subscription of a plan, if it still pushes there. Ends without only if the server does.
 pub(super) async fn pause(shared: &Shared, plan: &Plan) {

@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 
 use super::attempt::attempt;
 use super::gate::Room;
-use super::gone;
+use super::gone::{self, HeldBack};
 use super::plan::Plan;
 use super::shared::{NotAnswered, Shared, blocking};
 use crate::places::Place;
@@ -25,18 +25,21 @@ const FAULT_PAUSE: Duration = Duration::from_secs(1);
 /// Plans as they come; none for a subscription that does not push any more.
 pub(super) type Plans = watch::Receiver<Option<Arc<Plan>>>;
 
+/// The plan whose endpoint is gone. Nothing more is sent before that was seen to.
+type Gone = (Arc<Plan>, HeldBack);
+
 /// What is on its way.
 #[derive(Default)]
 struct Sends {
     /// Each ends with its plan if its endpoint is gone.
-    tasks: JoinSet<Option<Arc<Plan>>>,
+    tasks: JoinSet<Option<Gone>>,
     /// An endpoint is gone, and that was not seen to yet: nothing more is sent, by whatever plan.
     is_gone: Arc<AtomicBool>,
 }
 
 impl Sends {
-    /// Forgets what has ended. The plan of one whose endpoint is gone, if there is one.
-    fn ended(&mut self) -> Option<Arc<Plan>> {
+    /// Forgets what has ended. One whose endpoint is gone, if there is one.
+    fn ended(&mut self) -> Option<Gone> {
         std::iter::from_fn(|| self.tasks.try_join_next()).find_map(|ended| ended.ok().flatten())
     }
 
@@ -45,10 +48,10 @@ impl Sends {
     }
 
     /// Sees to an endpoint that is gone. After that it is the engine that hands out nothing.
-    async fn pause(&self, shared: &Shared, plan: &Plan) {
-        gone::pause(shared, plan).await;
+    async fn pause(&self, shared: &Shared, (plan, held_back): Gone) {
+        gone::pause(shared, &plan).await;
         plan.end();
-        self.is_gone.store(false, Ordering::Release);
+        drop(held_back);
     }
 }
 
@@ -65,7 +68,7 @@ enum Wait {
     /// What is on its way, or another plan: nothing more is sent now.
     ForAnEnd,
     /// Nothing: the endpoint of this plan is gone, and the subscription has to be paused first.
-    Gone(Arc<Plan>),
+    Gone(Gone),
 }
 
 /// Pushes by each plan until there is none.
@@ -80,8 +83,8 @@ pub(super) async fn run(shared: Arc<Shared>, mut plans: Plans) {
     }
     // Each is over when its endpoint has answered or its time is.
     while let Some(ended) = sends.tasks.join_next().await {
-        if let Ok(Some(plan)) = ended {
-            sends.pause(&shared, &plan).await;
+        if let Ok(Some(gone)) = ended {
+            sends.pause(&shared, gone).await;
         }
     }
 }
@@ -102,9 +105,10 @@ async fn push(shared: &Arc<Shared>, plan: &Arc<Plan>, plans: &mut Plans, sends: 
             return Some(());
         }
         let Some(wait) = step(shared, plan, plans, sends).await else { continue };
-        let sleep = match &wait {
-            Wait::Gone(plan) => {
-                sends.pause(shared, plan).await;
+        let (is_for_room, is_over) = (matches!(wait, Wait::ForRoom), matches!(wait, Wait::ForAnEnd));
+        let sleep = match wait {
+            Wait::Gone(gone) => {
+                sends.pause(shared, gone).await;
                 return Some(());
             }
             Wait::ForWork | Wait::ForRoom | Wait::ForAnEnd => None,
@@ -114,18 +118,20 @@ async fn push(shared: &Arc<Shared>, plan: &Arc<Plan>, plans: &mut Plans, sends: 
             }
             Wait::APause => Some(FAULT_PAUSE),
         };
-        let (is_for_room, is_over) = (matches!(wait, Wait::ForRoom), matches!(wait, Wait::ForAnEnd));
         loop {
             tokio::select! {
                 () = available.notified(), if !is_for_room && !is_over => break,
                 Ok(()) = gate.changed(), if !is_over => break,
                 _ = plan.width.acquire(), if is_for_room => break,
-                Some(ended) = sends.tasks.join_next() => {
-                    if let Ok(Some(plan)) = ended {
-                        sends.pause(shared, &plan).await;
+                Some(ended) = sends.tasks.join_next() => match ended {
+                    Ok(None) => {}
+                    Ok(Some(gone)) => {
+                        sends.pause(shared, gone).await;
                         return Some(());
                     }
-                }
+                    // It panicked. Whatever it knew is forgotten, and found out again.
+                    Err(_) => break,
+                },
                 () = tokio::time::sleep(sleep.unwrap_or_default()), if sleep.is_some() => break,
                 changed = plans.changed() => {
                     changed.ok()?;
@@ -138,8 +144,8 @@ async fn push(shared: &Arc<Shared>, plan: &Arc<Plan>, plans: &mut Plans, sends: 
 
 /// Takes what can be sent now, and begins to send it. What to wait for, if there is nothing more to do.
 async fn step(shared: &Arc<Shared>, plan: &Arc<Plan>, plans: &mut Plans, sends: &mut Sends) -> Option<Wait> {
-    if let Some(plan) = sends.ended() {
-        return Some(Wait::Gone(plan));
+    if let Some(gone) = sends.ended() {
+        return Some(Wait::Gone(gone));
     }
     if plan.is_over() || sends.is_gone() {
         return Some(Wait::ForAnEnd);
@@ -161,9 +167,9 @@ async fn step(shared: &Arc<Shared>, plan: &Arc<Plan>, plans: &mut Plans, sends: 
             for (handed, share) in handed.into_iter().zip(shares) {
                 let (shared, plan, is_known) = (Arc::clone(shared), Arc::clone(plan), Arc::clone(&sends.is_gone));
                 sends.tasks.spawn(async move {
-                    let is_gone = attempt(&shared, &plan, &handed, &is_known).await;
+                    let held_back = attempt(&shared, &plan, &handed, &is_known).await;
                     drop(share);
-                    is_gone.then_some(plan)
+                    held_back.map(|held_back| (plan, held_back))
                 });
             }
             None
@@ -224,4 +230,21 @@ fn pull(tenant: &Tenant, name: &str, count: usize) -> Result<Vec<Handed>, NotDon
         }
     }
     Ok(taken)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn one_that_panics_after_its_endpoint_said_that_it_is_gone_holds_nothing_back() {
+        let mut sends = Sends::default();
+        let is_known = Arc::clone(&sends.is_gone);
+        sends.tasks.spawn(async move {
+            let _held_back = HeldBack::new(&is_known);
+            panic!("a test");
+        });
+        assert!(sends.tasks.join_next().await.unwrap().is_err());
+        assert!(!sends.is_gone());
+    }
 }
