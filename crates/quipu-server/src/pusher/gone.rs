@@ -34,23 +34,38 @@ impl Drop for HeldBack {
 
 /// Pauses the subscription of a plan, if it still pushes there. Ends without only if the server does.
 pub(super) async fn pause(shared: &Shared, plan: &Plan) {
-    loop {
+    let (name, endpoint) = (&plan.name, &plan.endpoint);
+    for failed in 0.. {
         match paused(shared, plan).await {
             Ok(true) => {
-                tracing::warn!(subscription = %plan.name, endpoint = %plan.endpoint, "paused: the endpoint is gone (410)");
+                tracing::warn!(subscription = %name, %endpoint, failed, "paused: the endpoint is gone (410)");
                 return;
             }
-            // It pushes elsewhere by now, or is deleted.
-            Ok(false) | Err(NotAnswered::Refused(SubscriptionRefusal::NotFound { .. })) => return,
-            Err(error) => {
-                tracing::error!(subscription = %plan.name, %error, "the endpoint is gone (410), and pausing failed");
+            Ok(false) | Err(NotAnswered::Refused(SubscriptionRefusal::NotFound { .. })) => {
+                if failed > 0 {
+                    tracing::info!(subscription = %name, %endpoint, failed, "not paused: it pushes elsewhere, or is deleted");
+                }
+                return;
             }
+            Err(error) if is_told(failed) => {
+                let failed = failed + 1;
+                tracing::error!(
+                    subscription = %name, %endpoint, %error, failed,
+                    "the endpoint is gone (410), and pausing failed; trying again every second"
+                );
+            }
+            Err(_) => {}
         }
         if shared.is_stopping() {
             return;
         }
         tokio::time::sleep(FAULT_PAUSE).await;
     }
+}
+
+/// Whether one more failure is worth a word: the first, and each that makes them twice as many.
+fn is_told(failed: u64) -> bool {
+    (failed + 1).is_power_of_two()
 }
 
 async fn paused(shared: &Shared, plan: &Plan) -> Result<bool, NotAnswered> {
@@ -66,4 +81,16 @@ async fn paused(shared: &Shared, plan: &Plan) -> Result<bool, NotAnswered> {
         Ok(is_still)
     })
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_fails_every_second_is_told_at_once_and_a_dozen_times_in_an_hour() {
+        let told: Vec<u64> = (0..3_600).filter(|failed| is_told(*failed)).collect();
+        assert_eq!(told[..4], [0, 1, 3, 7]);
+        assert_eq!(told.len(), 12);
+    }
 }
