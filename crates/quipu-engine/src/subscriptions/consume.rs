@@ -127,7 +127,7 @@ impl Tenant {
                 let mut inner = running.inner.lock();
                 // In each turn: it may have been changed since the last one.
                 compiled = running.compiled();
-                if compiled.definition.paused || is_full {
+                if compiled.definition.paused || is_full || inner.has_too_much_to_bury() {
                     return Ok(Vec::new());
                 }
                 let is_behind = self.fill(&compiled, &mut inner)?;
@@ -372,7 +372,7 @@ impl Tenant {
                 }
             }
             // Whoever waits is woken in vain if it could be handed nothing all the same.
-            !is_held && (inner.may_hand_out(&compiled, now) || may_go_on)
+            !is_held && !inner.has_too_much_to_bury() && (inner.may_hand_out(&compiled, now) || may_go_on)
         };
         if is_available {
             running.wake();

@@ -19,6 +19,10 @@ use crate::transform::Transformer;
 /// is slower than that reads the log itself.
 const QUEUE_MAX: usize = 1_024;
 
+/// Deliveries that were given up and have no dead letter yet, each with its history: with as many nothing more is handed
+/// out. Usually they wait for 100 ms at most, but while the log cannot be read or written nothing else would stop them.
+const GIVEN_UP_MAX: usize = 1_000;
+
 /// A definition, checked and compiled.
 pub(crate) struct Compiled {
     pub definition: Arc<Subscription>,
@@ -171,6 +175,11 @@ impl Inner {
     pub fn may_hand_out(&self, compiled: &Compiled, now: Timestamp) -> bool {
         let next = compiled.definition.rate_limit.and_then(|limit| self.bucket.next(limit));
         self.deliveries.is_available(&compiled.rules) && next.is_none_or(|next| next <= now)
+    }
+
+    /// Whether so much was given up that its dead letters have to be written first.
+    pub fn has_too_much_to_bury(&self) -> bool {
+        self.given_up.len() >= GIVEN_UP_MAX
     }
 
     /// What was taken back counts as never handed out: whatever is missing from as many as would be in flight without. How

@@ -9,6 +9,7 @@ mod changes;
 mod clock_back;
 mod damage;
 mod dead_letters;
+mod given_up;
 mod maintain;
 mod offline;
 mod operations;
