@@ -55,8 +55,9 @@ pub const PATTERN_FIELDS_MAX: usize = 256;
 /// 1,000.
 pub const PATTERN_BRANCHES_MAX: usize = 1_024;
 /// Most alternatives of a pattern that each text must be searched for, since no order of an event's texts answers them:
-/// wildcards with text on both sides of a star or between two, and texts beyond ASCII whose case is ignored. Each may
-/// cost 2 to 4 ms on an event of 1 MiB that was made for it.
+/// wildcards with text on both sides of a star or between two, all excluded wildcards, and texts beyond ASCII whose
+/// case is ignored, with those that are excluded beside them. Each may cost 2 to 4 ms on an event of 1 MiB that was made
+/// for it.
 pub const PATTERN_SEARCHES_MAX: usize = 32;
 /// Most values once `$or`s are multiplied out, which is what a pattern costs in a set: 16 times the values of one
 /// branch, or 64 values in each of the most branches.

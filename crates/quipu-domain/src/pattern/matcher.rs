@@ -110,16 +110,16 @@ impl Matcher {
         }
     }
 
-    /// How many of its texts can only be searched for.
+    /// How many of its texts each string may have to be held against, since no order of the strings answers for them.
     pub(crate) fn searches(&self) -> usize {
-        let ignoring_case = |text: &&String| !text.is_ascii();
         match self {
             Matcher::EqualsIgnoreCase(text) | Matcher::PrefixIgnoreCase(text) | Matcher::SuffixIgnoreCase(text) => {
                 usize::from(!text.is_ascii())
             }
             Matcher::Wildcard(wildcard) => usize::from(wildcard.is_searched()),
-            Matcher::AnythingBut(Excluded::Wildcards(all)) => all.iter().filter(|one| one.is_searched()).count(),
-            Matcher::AnythingBut(Excluded::IgnoringCase(all)) => all.iter().filter(ignoring_case).count(),
+            // A string must be outside of all, and no one order has the stretches of all.
+            Matcher::AnythingBut(Excluded::Wildcards(all)) => all.len(),
+            Matcher::AnythingBut(Excluded::IgnoringCase(all)) if !all.iter().all(|text| text.is_ascii()) => all.len(),
             _ => 0,
         }
     }

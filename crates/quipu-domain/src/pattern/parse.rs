@@ -92,8 +92,9 @@ impl Reader {
         self.searches += field.matchers.iter().map(Matcher::searches).sum::<usize>();
         if self.searches > PATTERN_SEARCHES_MAX {
             let expected = format!(
-                "at most {PATTERN_SEARCHES_MAX} wildcards with text around or between stars, and texts beyond ASCII \
-                 whose case is ignored, in a pattern"
+                "at most {PATTERN_SEARCHES_MAX} wildcards with text around or between stars, wildcards inside of \
+                 anything-but, and texts whose case is ignored that are beyond ASCII or excluded beside one that is, \
+                 in a pattern"
             );
             return Err(place.refuse(expected, "more"));
         }

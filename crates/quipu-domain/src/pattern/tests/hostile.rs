@@ -37,6 +37,20 @@ fn every_limit_holds_at_its_edge() {
     let affixes = vec![r#"{"wildcard":"a*"},{"wildcard":"*a"},{"equals-ignore-case":"a"}"#; 100].join(",");
     assert!(Pattern::parse(&format!("{{\"a\":[{affixes}]}}")).is_ok(), "an order answers these");
 
+    // Of excluded texts each value is held against all: of wildcards always, of others if one is beyond ASCII.
+    for (name, first, others) in [("wildcard", "b*", "a*"), ("equals-ignore-case", "é", "a")] {
+        let excluded = |count: usize| {
+            let texts = vec![format!("{others:?}"); count - 1].join(",");
+            format!("{{\"a\":[{{\"anything-but\":{{\"{name}\":[{first:?},{texts}]}}}}]}}")
+        };
+        assert!(Pattern::parse(&excluded(PATTERN_SEARCHES_MAX)).is_ok());
+        refused(&excluded(PATTERN_SEARCHES_MAX + 1), "wildcards");
+    }
+    for name in ["equals-ignore-case", "prefix", "suffix"] {
+        let excluded = format!("{{\"a\":[{{\"anything-but\":{{\"{name}\":[{}]}}}}]}}", vec!["\"a\""; 100].join(","));
+        assert!(Pattern::parse(&excluded).is_ok(), "an order answers these: {name}");
+    }
+
     let fields = |count: usize| {
         let fields: Vec<String> = (0..count).map(|n| format!("\"f{n}\":[1]")).collect();
         format!("{{{}}}", fields.join(","))
