@@ -32,6 +32,11 @@ impl Field {
             || (value.kind == Kind::String && texts.binary_search_by(|m| plain(m).cmp(&Some(value.text))).is_ok())
     }
 
+    /// Whether some strings can only be searched for, as no order answers for them.
+    pub(crate) fn is_searched(&self) -> bool {
+        self.matchers[..self.others].iter().any(|matcher| matcher.searches() > 0)
+    }
+
     /// How often a value is compared at most; the search among plain strings counts for one.
     pub(crate) fn comparisons(&self) -> usize {
         self.matchers[..self.others].iter().map(Matcher::weight).sum::<usize>() + 1

@@ -10,7 +10,7 @@ pub(crate) struct Value<'a> {
     pub(crate) text: &'a [u8],
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Kind {
     String,
     Number,

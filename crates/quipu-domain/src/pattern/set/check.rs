@@ -71,7 +71,7 @@ impl Automaton {
         false
     }
 
-    fn field(&self, conjunction: &Conjunction, term: &Term) -> &Field {
+    pub(super) fn field(&self, conjunction: &Conjunction, term: &Term) -> &Field {
         &self.patterns[conjunction.pattern as usize].fields[term.field as usize]
     }
 

@@ -9,6 +9,7 @@
 //! [`STEPS_MAX`](super::effort::STEPS_MAX) steps of all its branches, as no match.
 
 use std::collections::BTreeSet;
+use std::rc::Rc;
 
 use super::automaton::{Automaton, Conjunction, Term};
 use super::check::Read;
@@ -23,10 +24,11 @@ pub(super) fn failure(automaton: &Automaton, effort: &mut Effort<'_>, conjunctio
     let (event, terms) = (effort.event, automaton.terms(conjunction));
     let mut choices = Vec::new();
     for (index, term) in terms.iter().enumerate() {
-        if effort.gather(term).is_none() {
+        let of_term = Choices::of(automaton, effort, conjunction, term);
+        if effort.gather(of_term.fitting.len()).is_none() {
             return Some(index);
         }
-        choices.push(Choices::of(automaton, event, conjunction, term));
+        choices.push(of_term);
     }
     let (fixed, failed) = (Vec::new(), BTreeSet::new());
     let mut search = Search { event, effort, choices: &choices, fixed, failed, furthest: 0 };
@@ -34,21 +36,32 @@ pub(super) fn failure(automaton: &Automaton, effort: &mut Effort<'_>, conjunctio
 }
 
 /// The leaves of a term's path, in the order of the document.
-struct Choices {
-    all: Vec<u32>,
+pub(super) struct Choices {
+    all: Rc<[u32]>,
     /// Those whose value the term takes.
-    fitting: Vec<u32>,
+    pub(super) fitting: Rc<[u32]>,
     may_be_absent: bool,
 }
 
 impl Choices {
-    fn of(automaton: &Automaton, event: Read<'_>, conjunction: &Conjunction, term: &Term) -> Choices {
-        let all: Vec<u32> = event.leaves.of(term.node).collect();
+    pub(super) fn of(
+        automaton: &Automaton,
+        effort: &mut Effort<'_>,
+        conjunction: &Conjunction,
+        term: &Term,
+    ) -> Choices {
+        let may_be_absent = automaton.may_be_absent(conjunction, term);
+        if !effort.may_compare(term) {
+            let (all, fitting) = effort.choices_sorted(term, automaton.field(conjunction, term));
+            return Choices { all, fitting, may_be_absent };
+        }
+        let event = effort.event;
+        let all: Rc<[u32]> = event.leaves.of(term.node).collect();
         let fits = |&&index: &&u32| {
             automaton.accepts(conjunction, term, event.leaves.value(event.input, event.leaves.leaf(index)))
         };
         let fitting = all.iter().filter(fits).copied().collect();
-        Choices { all, fitting, may_be_absent: automaton.may_be_absent(conjunction, term) }
+        Choices { all, fitting, may_be_absent }
     }
 }
 

@@ -3,6 +3,7 @@
 //! add up instead of multiplying. The search among the elements of arrays, which no order helps, has a number of steps.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use super::super::field::Field;
 use super::automaton::Term;
@@ -18,7 +19,7 @@ const COMPARED_MAX: usize = 100_000;
 /// 100 bytes may each be tried with some fifty branches, or two arrays of 500 elements within one each with each, at 8 to 15
 /// steps a try.
 pub(super) const STEPS_MAX: usize = 5_000_000;
-/// Values that are gathered in the time of one step.
+/// Leaves that are gathered in the time of one step.
 const GATHERED_IN_STEP: usize = 4;
 
 /// One event, and what was done and found out for it.
@@ -29,11 +30,14 @@ pub(super) struct Effort<'a> {
     paths: BTreeMap<Node, Sorted<'a>>,
     /// Whether a field of a pattern takes a value; of one automaton.
     answers: BTreeMap<(u32, u32), bool>,
+    /// The leaves that a field takes, of one pattern and its fields that no order answers: each branch asks again.
+    searched: BTreeMap<u32, Rc<[u32]>>,
 }
 
 impl<'a> Effort<'a> {
     pub(super) fn new(event: Read<'a>) -> Effort<'a> {
-        Effort { event, compared: 0, steps_left: STEPS_MAX, paths: BTreeMap::new(), answers: BTreeMap::new() }
+        let (paths, answers, searched) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Effort { event, compared: 0, steps_left: STEPS_MAX, paths, answers, searched }
     }
 
     /// The patterns that follow are of another automaton and have the same numbers.
@@ -43,6 +47,7 @@ impl<'a> Effort<'a> {
 
     pub(super) fn begin_pattern(&mut self) {
         self.steps_left = STEPS_MAX;
+        self.searched.clear();
     }
 
     /// Whether a term's values may be compared one by one.
@@ -73,10 +78,23 @@ impl<'a> Effort<'a> {
         })
     }
 
-    /// Takes the steps for gathering the values of a term; nothing if there are not so many left.
-    pub(super) fn gather(&mut self, term: &Term) -> Option<()> {
-        let values = self.event.leaves.size(term.node).saturating_mul(term.weight as usize);
-        self.step(values / GATHERED_IN_STEP)
+    /// The leaves of a term's path and those that its field takes, by the order of the values there.
+    pub(super) fn choices_sorted(&mut self, term: &Term, field: &Field) -> (Rc<[u32]>, Rc<[u32]>) {
+        let Effort { event, paths, searched, .. } = self;
+        let sorted = paths.entry(term.node).or_insert_with(|| Sorted::of(*event, term.node));
+        let taken = match searched.get(&term.field) {
+            Some(taken) => Rc::clone(taken),
+            None => sorted.taken_by(field),
+        };
+        if field.is_searched() {
+            searched.insert(term.field, Rc::clone(&taken));
+        }
+        (Rc::clone(sorted.all()), taken)
+    }
+
+    /// Takes the steps for gathering so many leaves; nothing if there are not so many left.
+    pub(super) fn gather(&mut self, leaves: usize) -> Option<()> {
+        self.step(leaves / GATHERED_IN_STEP)
     }
 
     /// Takes steps of the search among elements; nothing if there are not so many left.

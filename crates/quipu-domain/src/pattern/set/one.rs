@@ -104,10 +104,8 @@ impl One {
             return (field(term), if values.is_empty() { Found::Nothing } else { Found::Values(values) });
         }
         let term = consistent::failure(automaton, effort, conjunction).unwrap_or(0);
-        let accepts = |index: &u32| {
-            automaton.accepts(conjunction, &terms[term], self.leaves.value(input, self.leaves.leaf(*index)))
-        };
-        let fitting: Vec<String> = self.leaves.of(terms[term].node).filter(accepts).take(most).map(show).collect();
+        let choices = consistent::Choices::of(automaton, effort, conjunction, &terms[term]);
+        let fitting: Vec<String> = choices.fitting.iter().copied().take(most).map(show).collect();
         if fitting.is_empty() {
             return (field(term), Found::Values(self.leaves.of(terms[term].node).take(most).map(show).collect()));
         }

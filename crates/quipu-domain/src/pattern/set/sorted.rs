@@ -1,11 +1,12 @@
 //! The values of one path in order, for events that have many of them: a question about a matcher costs a few binary
-//! searches instead of a comparison with each value. Only what no order answers, a wildcard or a text that ignores case
-//! outside of ASCII, is held against each different string; a pattern may have but few of those
-//! ([`PATTERN_SEARCHES_MAX`](crate::limits::PATTERN_SEARCHES_MAX)).
+//! searches instead of a comparison with each value, and its answer is stretches of ordered values. Only what no order
+//! answers, such as a wildcard or a text that ignores case outside of ASCII, is held against each different string; a
+//! pattern may have but few of those ([`PATTERN_SEARCHES_MAX`](crate::limits::PATTERN_SEARCHES_MAX)).
 
 use std::cmp::Ordering;
 use std::net::IpAddr;
 use std::ops::Range;
+use std::rc::Rc;
 
 use super::super::address::{address, masked, number};
 use super::super::field::Field;
@@ -17,21 +18,41 @@ use super::check::Read;
 use super::effort::count;
 use super::names::Node;
 
+/// A value and its leaf.
+type Placed<T> = (T, u32);
+
 /// What one event has at one path.
 pub(super) struct Sorted<'a> {
-    kinds: Vec<Kind>,
-    strings: Vec<&'a [u8]>,
-    /// Exact doubles, as [`ordered`], in order.
-    numbers: Vec<u64>,
-    /// Literals that are no exact doubles, in order.
-    literals: Vec<&'a [u8]>,
-    addresses: Option<Vec<IpAddr>>,
+    /// Every leaf, in the order of the document.
+    all: Rc<[u32]>,
+    /// In the order of the document.
+    strings: Vec<Placed<&'a [u8]>>,
+    constants: Vec<Placed<Kind>>,
+    /// Exact doubles, as [`ordered`].
+    numbers: Vec<Placed<u64>>,
+    /// Literals that are no exact doubles.
+    literals: Vec<Placed<&'a [u8]>>,
+    addresses: Option<Vec<Placed<IpAddr>>>,
     /// By [`Spelling`]; each made when it is first asked for.
-    orders: [Option<Vec<&'a [u8]>>; 4],
+    spelled: [Option<Vec<Placed<&'a [u8]>>>; 4],
 }
 
+/// Values of which a stretch is an answer.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Row {
+    All,
+    Strings,
+    Constants,
+    Numbers,
+    Literals,
+    Addresses,
+    Spelled(Spelling),
+}
+
+type Stretch = (Row, Range<usize>);
+
 /// How strings are compared: from which end, and whether the case of ASCII counts.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Spelling {
     from_end: bool,
     ignores_case: bool,
@@ -44,139 +65,190 @@ const BACKWARD_ANY_CASE: Spelling = Spelling { from_end: true, ignores_case: tru
 
 impl<'a> Sorted<'a> {
     pub(super) fn of(event: Read<'a>, node: Node) -> Sorted<'a> {
-        let (mut kinds, mut strings, mut numbers, mut literals) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        for index in event.leaves.of(node) {
-            let Value { kind, text } = event.leaves.value(event.input, event.leaves.leaf(index));
-            if !kinds.contains(&kind) {
-                kinds.push(kind);
-            }
+        let (mut strings, mut constants, mut numbers, mut literals) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let all: Rc<[u32]> = event.leaves.of(node).collect();
+        for &leaf in &*all {
+            let Value { kind, text } = event.leaves.value(event.input, event.leaves.leaf(leaf));
             match kind {
-                Kind::String => strings.push(text),
+                Kind::String => strings.push((text, leaf)),
                 Kind::Number => match exact(text) {
-                    Some(double) => numbers.push(ordered(double)),
-                    None => literals.push(text),
+                    Some(double) => numbers.push((ordered(double), leaf)),
+                    None => literals.push((text, leaf)),
                 },
-                _ => {}
+                Kind::True | Kind::False | Kind::Null => constants.push((kind, leaf)),
             }
         }
+        constants.sort_unstable();
         numbers.sort_unstable();
         literals.sort_unstable();
-        Sorted { kinds, strings, numbers, literals, addresses: None, orders: [const { None }; 4] }
+        Sorted { all, strings, constants, numbers, literals, addresses: None, spelled: [const { None }; 4] }
+    }
+
+    /// Every leaf, in the order of the document.
+    pub(super) fn all(&self) -> &Rc<[u32]> {
+        &self.all
     }
 
     /// Whether the field takes one of the values.
     pub(super) fn has_any_of(&mut self, field: &Field) -> bool {
-        field.matchers.iter().any(|matcher| self.has(matcher))
+        let mut found = Vec::new();
+        field.matchers.iter().any(|matcher| {
+            self.find(matcher, &mut found);
+            !found.is_empty()
+        })
     }
 
-    fn has(&mut self, matcher: &Matcher) -> bool {
-        match matcher {
-            Matcher::Present => !self.kinds.is_empty(),
-            Matcher::Absent => false,
-            Matcher::Constant(kind) => self.kinds.contains(kind),
-            Matcher::Text(text) => self.has_whole(FORWARD, text.as_bytes()),
-            Matcher::Prefix(text) => self.has_affix(FORWARD, text.as_bytes()),
-            Matcher::Suffix(text) => self.has_affix(BACKWARD, text.as_bytes()),
-            Matcher::EqualsIgnoreCase(text) if text.is_ascii() => self.has_whole(FORWARD_ANY_CASE, text.as_bytes()),
-            Matcher::PrefixIgnoreCase(text) if text.is_ascii() => self.has_affix(FORWARD_ANY_CASE, text.as_bytes()),
-            Matcher::SuffixIgnoreCase(text) if text.is_ascii() => self.has_affix(BACKWARD_ANY_CASE, text.as_bytes()),
+    /// The leaves whose values the field takes, in the order of the document.
+    pub(super) fn taken_by(&mut self, field: &Field) -> Rc<[u32]> {
+        let mut found = Vec::new();
+        field.matchers.iter().for_each(|matcher| self.find(matcher, &mut found));
+        found.sort_unstable_by_key(|(row, stretch)| (*row, stretch.start));
+        if let Some((Row::All, _)) = found.first() {
+            return Rc::clone(&self.all);
+        }
+        let (mut leaves, mut seen) = (Vec::new(), (Row::All, 0));
+        for (row, stretch) in found {
+            let start = if seen.0 == row { stretch.start.max(seen.1) } else { stretch.start };
+            if start < stretch.end {
+                self.add_leaves(row, start..stretch.end, &mut leaves);
+                seen = (row, stretch.end);
+            }
+        }
+        leaves.sort_unstable();
+        leaves.dedup();
+        leaves.into()
+    }
+
+    fn add_leaves(&self, row: Row, stretch: Range<usize>, leaves: &mut Vec<u32>) {
+        fn add<T>(row: &[Placed<T>], stretch: Range<usize>, leaves: &mut Vec<u32>) {
+            leaves.extend(row[stretch].iter().map(|(_, leaf)| *leaf));
+        }
+        match row {
+            Row::All => leaves.extend_from_slice(&self.all[stretch]),
+            Row::Strings => add(&self.strings, stretch, leaves),
+            Row::Constants => add(&self.constants, stretch, leaves),
+            Row::Numbers => add(&self.numbers, stretch, leaves),
+            Row::Literals => add(&self.literals, stretch, leaves),
+            Row::Addresses => add(self.addresses.as_deref().unwrap_or_default(), stretch, leaves),
+            Row::Spelled(spelling) => {
+                add(self.spelled[spelling.index()].as_deref().unwrap_or_default(), stretch, leaves);
+            }
+        }
+    }
+
+    /// Adds the stretches of values that a matcher takes, which may overlap; none is empty.
+    fn find(&mut self, matcher: &Matcher, found: &mut Vec<Stretch>) {
+        let stretch = match matcher {
+            Matcher::Present => (Row::All, 0..self.all.len()),
+            Matcher::Absent => return,
+            Matcher::Constant(kind) => (Row::Constants, equal(&self.constants, kind)),
+            Matcher::Text(text) => self.whole(FORWARD, text.as_bytes()),
+            Matcher::Prefix(text) => self.affix(FORWARD, text.as_bytes()),
+            Matcher::Suffix(text) => self.affix(BACKWARD, text.as_bytes()),
+            Matcher::EqualsIgnoreCase(text) if text.is_ascii() => self.whole(FORWARD_ANY_CASE, text.as_bytes()),
+            Matcher::PrefixIgnoreCase(text) if text.is_ascii() => self.affix(FORWARD_ANY_CASE, text.as_bytes()),
+            Matcher::SuffixIgnoreCase(text) if text.is_ascii() => self.affix(BACKWARD_ANY_CASE, text.as_bytes()),
             Matcher::Wildcard(wildcard) => match wildcard.parts() {
-                Parts::Whole(text) => self.has_whole(FORWARD, text),
-                Parts::Starred { first, between: [], last: [] } => self.has_affix(FORWARD, first),
-                Parts::Starred { first: [], between: [], last } => self.has_affix(BACKWARD, last),
-                _ => self.has_searched(matcher),
+                Parts::Whole(text) => self.whole(FORWARD, text),
+                Parts::Starred { first, between: [], last: [] } => self.affix(FORWARD, first),
+                Parts::Starred { first: [], between: [], last } => self.affix(BACKWARD, last),
+                Parts::Starred { first, .. } => return self.search(matcher, first, found),
             },
             Matcher::EqualsIgnoreCase(_) | Matcher::PrefixIgnoreCase(_) | Matcher::SuffixIgnoreCase(_) => {
-                self.has_searched(matcher)
+                return self.search(matcher, b"", found);
             }
-            Matcher::Address(_, wanted) => self.addresses().binary_search(wanted).is_ok(),
+            Matcher::Address(_, wanted) => (Row::Addresses, equal(self.addresses(), wanted)),
             Matcher::Cidr(_, network) => {
                 let (addresses, first) = (self.addresses(), masked(network.address, network.bits));
-                let at = addresses.partition_point(|&address| number(address) < first);
-                addresses.get(at).is_some_and(|&address| network.contains(address))
+                let start = addresses.partition_point(|&(address, _)| number(address) < first);
+                let inside = addresses[start..].partition_point(|&(address, _)| network.contains(address));
+                (Row::Addresses, start..start + inside)
             }
-            Matcher::Number(number) => !self.equal(number).1.is_empty(),
+            Matcher::Number(number) => self.number(number),
             Matcher::Numeric(range) => {
-                let at = self.numbers.partition_point(|&number| number < range.low);
-                self.numbers.get(at).is_some_and(|&number| number <= range.high)
+                let start = self.numbers.partition_point(|&(number, _)| number < range.low);
+                (Row::Numbers, start..self.numbers.partition_point(|&(number, _)| number <= range.high))
             }
-            Matcher::AnythingBut(excluded) => self.has_other_than(matcher, excluded),
-        }
+            Matcher::AnythingBut(excluded) => return self.find_others(matcher, excluded, found),
+        };
+        add(stretch, found);
     }
 
-    /// Whether there is a value that is not excluded: of another kind, or outside of all stretches that are.
-    fn has_other_than(&mut self, matcher: &Matcher, excluded: &Excluded) -> bool {
-        let kind = if matches!(excluded, Excluded::Numbers(_)) { Kind::Number } else { Kind::String };
-        if self.kinds.iter().any(|&other| other != kind) {
-            return true;
+    /// Finds what is not excluded: values of another kind, and those outside of all stretches that are.
+    fn find_others(&mut self, matcher: &Matcher, excluded: &Excluded, found: &mut Vec<Stretch>) {
+        add((Row::Constants, 0..self.constants.len()), found);
+        if let Excluded::Numbers(numbers) = excluded {
+            add((Row::Strings, 0..self.strings.len()), found);
+            let stretches: Vec<Stretch> = numbers.iter().map(|number| self.number(number)).collect();
+            add_gaps(Row::Numbers, self.numbers.len(), &stretches, found);
+            add_gaps(Row::Literals, self.literals.len(), &stretches, found);
+            return;
         }
-        let (order, affixes, is_whole) = match excluded {
-            Excluded::Numbers(numbers) => return self.has_other_number(numbers),
+        add((Row::Numbers, 0..self.numbers.len()), found);
+        add((Row::Literals, 0..self.literals.len()), found);
+        let (spelling, affixes, is_whole) = match excluded {
             Excluded::Texts(texts) => (FORWARD, texts, true),
             Excluded::Prefixes(texts) => (FORWARD, texts, false),
             Excluded::Suffixes(texts) => (BACKWARD, texts, false),
             Excluded::IgnoringCase(texts) if texts.iter().all(|text| text.is_ascii()) => {
                 (FORWARD_ANY_CASE, texts, true)
             }
-            Excluded::IgnoringCase(_) | Excluded::Wildcards(_) => return self.has_searched(matcher),
+            Excluded::IgnoringCase(_) | Excluded::Wildcards(_) | Excluded::Numbers(_) => {
+                return self.search(matcher, b"", found);
+            }
         };
-        let strings = self.order(order);
-        let stretches = affixes.iter().map(|affix| order.stretch(strings, affix.as_bytes(), is_whole)).collect();
-        !is_covered(strings.len(), stretches)
-    }
-
-    fn has_other_number(&self, numbers: &[Number]) -> bool {
-        let (mut doubles, mut literals) = (Vec::new(), Vec::new());
-        for number in numbers {
-            let (is_exact, stretch) = self.equal(number);
-            if is_exact { doubles.push(stretch) } else { literals.push(stretch) }
-        }
-        !is_covered(self.numbers.len(), doubles) || !is_covered(self.literals.len(), literals)
+        let strings = self.spelled(spelling);
+        let stretch = |affix: &String| (Row::Spelled(spelling), spelling.stretch(strings, affix.as_bytes(), is_whole));
+        let stretches: Vec<Stretch> = affixes.iter().map(stretch).collect();
+        add_gaps(Row::Spelled(spelling), strings.len(), &stretches, found);
     }
 
     /// The stretch of the doubles that a number is, or of the literals if it is no exact double.
-    fn equal(&self, number: &Number) -> (bool, Range<usize>) {
-        fn stretch<T: Ord>(all: &[T], one: &T) -> Range<usize> {
-            all.partition_point(|other| other < one)..all.partition_point(|other| other <= one)
-        }
+    fn number(&self, number: &Number) -> Stretch {
         match number.exact {
-            Some(double) => (true, stretch(&self.numbers, &ordered(double))),
-            None => (false, stretch(&self.literals, &number.literal.as_bytes())),
+            Some(double) => (Row::Numbers, equal(&self.numbers, &ordered(double))),
+            None => (Row::Literals, equal(&self.literals, &number.literal.as_bytes())),
         }
     }
 
-    fn has_whole(&mut self, spelling: Spelling, text: &[u8]) -> bool {
-        !spelling.stretch(self.order(spelling), text, true).is_empty()
+    fn whole(&mut self, spelling: Spelling, text: &[u8]) -> Stretch {
+        (Row::Spelled(spelling), spelling.stretch(self.spelled(spelling), text, true))
     }
 
-    fn has_affix(&mut self, spelling: Spelling, affix: &[u8]) -> bool {
-        !spelling.stretch(self.order(spelling), affix, false).is_empty()
+    fn affix(&mut self, spelling: Spelling, affix: &[u8]) -> Stretch {
+        (Row::Spelled(spelling), spelling.stretch(self.spelled(spelling), affix, false))
     }
 
-    fn has_searched(&mut self, matcher: &Matcher) -> bool {
-        let mut strings = self.order(FORWARD);
-        if let Matcher::Wildcard(wildcard) = matcher
-            && let Parts::Starred { first, .. } = wildcard.parts()
-        {
-            strings = &strings[FORWARD.stretch(strings, first, false)];
+    /// Holds a matcher against each different string that begins with what it asks for.
+    fn search(&mut self, matcher: &Matcher, first: &[u8], found: &mut Vec<Stretch>) {
+        let strings = self.spelled(FORWARD);
+        let within = FORWARD.stretch(strings, first, false);
+        let mut start = within.start;
+        for same in strings[within].chunk_by(|a, b| a.0 == b.0) {
+            let end = start + same.len();
+            count(matcher.weight() as u32);
+            if matcher.accepts(Value { kind: Kind::String, text: same[0].0 }) {
+                add((Row::Spelled(FORWARD), start..end), found);
+            }
+            start = end;
         }
-        strings.iter().inspect(|_| count(1)).any(|text| matcher.accepts(Value { kind: Kind::String, text }))
     }
 
-    /// The different strings in order.
-    fn order(&mut self, spelling: Spelling) -> &[&'a [u8]] {
+    /// The strings in order.
+    fn spelled(&mut self, spelling: Spelling) -> &[Placed<&'a [u8]>] {
         let strings = &self.strings;
-        self.orders[spelling.index()].get_or_insert_with(|| {
-            let mut keyed: Vec<(u64, &[u8])> = strings.iter().map(|&text| (spelling.key(text), text)).collect();
+        self.spelled[spelling.index()].get_or_insert_with(|| {
+            let key = |&(text, leaf): &Placed<&'a [u8]>| (spelling.key(text), text, leaf);
+            let mut keyed: Vec<(u64, &[u8], u32)> = strings.iter().map(key).collect();
             keyed.sort_unstable_by(|a, b| a.0.cmp(&b.0).then_with(|| spelling.compare(a.1, b.1)));
-            keyed.dedup_by(|a, b| a.0 == b.0 && spelling.compare(a.1, b.1).is_eq());
-            keyed.into_iter().map(|(_, text)| text).collect()
+            keyed.into_iter().map(|(_, text, leaf)| (text, leaf)).collect()
         })
     }
 
-    fn addresses(&mut self) -> &[IpAddr] {
+    fn addresses(&mut self) -> &[Placed<IpAddr>] {
         self.addresses.get_or_insert_with(|| {
-            let mut all: Vec<IpAddr> = self.strings.iter().filter_map(|text| address(text)).collect();
+            let spelled = |&(text, leaf): &Placed<&[u8]>| Some((address(text)?, leaf));
+            let mut all: Vec<Placed<IpAddr>> = self.strings.iter().filter_map(spelled).collect();
             all.sort_unstable();
             all
         })
@@ -209,9 +281,9 @@ impl Spelling {
     }
 
     /// Where in the ordered strings those are that begin with an affix, or are it.
-    fn stretch(self, ordered: &[&[u8]], affix: &[u8], is_whole: bool) -> Range<usize> {
-        let start = ordered.partition_point(|text| self.compare(text, affix).is_lt());
-        let fits = |text: &&[u8]| match is_whole {
+    fn stretch(self, ordered: &[Placed<&[u8]>], affix: &[u8], is_whole: bool) -> Range<usize> {
+        let start = ordered.partition_point(|(text, _)| self.compare(text, affix).is_lt());
+        let fits = |(text, _): &Placed<&[u8]>| match is_whole {
             true => self.compare(text, affix).is_eq(),
             false => self.letters(text).take(affix.len()).eq(self.letters(affix)),
         };
@@ -219,9 +291,24 @@ impl Spelling {
     }
 }
 
-/// Whether stretches leave no place out.
-fn is_covered(places: usize, mut stretches: Vec<Range<usize>>) -> bool {
-    stretches.sort_unstable_by_key(|stretch| stretch.start);
-    let reach = |to: usize, stretch: &Range<usize>| if stretch.start <= to { to.max(stretch.end) } else { to };
-    stretches.iter().fold(0, reach) == places
+fn equal<T: Ord>(ordered: &[Placed<T>], one: &T) -> Range<usize> {
+    ordered.partition_point(|(other, _)| other < one)..ordered.partition_point(|(other, _)| other <= one)
+}
+
+fn add((row, stretch): Stretch, found: &mut Vec<Stretch>) {
+    if !stretch.is_empty() {
+        found.push((row, stretch));
+    }
+}
+
+/// Adds what stretches leave out of a row of so many values.
+fn add_gaps(row: Row, values: usize, stretches: &[Stretch], found: &mut Vec<Stretch>) {
+    let mut own: Vec<&Range<usize>> = stretches.iter().filter(|other| other.0 == row).map(|other| &other.1).collect();
+    own.sort_unstable_by_key(|stretch| stretch.start);
+    let mut reached = 0;
+    for stretch in own {
+        add((row, reached..stretch.start), found);
+        reached = reached.max(stretch.end);
+    }
+    add((row, reached..values), found);
 }

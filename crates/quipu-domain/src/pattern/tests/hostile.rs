@@ -3,6 +3,7 @@
 
 use proptest::prelude::*;
 
+use super::verdict;
 use crate::limits::*;
 use crate::pattern::{Pattern, PatternSet, Scratch};
 use crate::{Data, Event, InvalidEvent};
@@ -123,6 +124,35 @@ fn an_event_that_asks_for_the_impossible_is_given_up() {
     let fields = ["a", "b", "c", "d", "e", "f", "g", "h"].map(|name| format!("\"{name}\":[1]")).join(",");
     let pattern = Pattern::parse(&format!("{{\"i\":{{{fields},\"k\":{{\"m\":[1],\"n\":[1]}}}}}}")).unwrap();
     assert!(!pattern.matches(event.as_bytes()).unwrap());
+}
+
+#[test]
+fn an_element_among_thousands_is_found_by_a_list_of_thousands() {
+    const ELEMENTS: usize = 12_000;
+    let element = |a: usize, b: &str| format!(r#"{{"a":{a},"b":"{b}"}}"#);
+    let table = [
+        ("addresses", list(4_000, |n| format!(r#""10.0.{}.{}""#, n % 40, n / 40)), "::ffff:10.0.0.9", "10.0.39.7"),
+        ("networks", list(2_000, |n| format!(r#"{{"cidr":"10.{}.{}.0/24"}}"#, n % 8, n / 8)), "9.0.0.1", "10.7.249.1"),
+        ("prefixes", list(2_000, |n| format!(r#"{{"prefix":"p{n:04}"}}"#)), "p200", "p1999.x"),
+        ("suffixes, one searched for", format!("{},{{\"wildcard\":\"x*y\"}}", suffixes(2_000)), "xyz", "x.y"),
+    ];
+    for (name, alternatives, other, fitting) in table {
+        let pattern = format!(r#"{{"i":{{"a":[1],"b":[{alternatives}]}}}}"#);
+        let mut elements = vec![element(0, other); ELEMENTS];
+        elements.push(element(1, other));
+        elements.push(element(0, fitting));
+        assert!(!verdict(&pattern, &format!(r#"{{"i":[{}]}}"#, elements.join(","))), "{name}");
+        elements.push(element(1, fitting));
+        assert!(verdict(&pattern, &format!(r#"{{"i":[{}]}}"#, elements.join(","))), "{name}");
+    }
+}
+
+fn list(count: usize, item: impl Fn(usize) -> String) -> String {
+    (0..count).map(item).collect::<Vec<_>>().join(",")
+}
+
+fn suffixes(count: usize) -> String {
+    list(count, |n| format!(r#"{{"suffix":"{n:04}s"}}"#))
 }
 
 #[test]
