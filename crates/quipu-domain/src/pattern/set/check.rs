@@ -36,7 +36,7 @@ impl Automaton {
             terms.iter().all(|term| self.is_satisfied(effort, conjunction, term))
         } else {
             terms.iter().all(|term| self.is_satisfiable(effort, conjunction, term))
-                && consistent::failure(self, effort, conjunction).is_none()
+                && consistent::is_possible(self, effort, conjunction)
         }
     }
 

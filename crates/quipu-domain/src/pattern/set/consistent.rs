@@ -19,20 +19,56 @@ use super::leaves::NONE;
 /// What is tried again in less steps than this is not remembered: that would take longer.
 const STEPS_WORTH_REMEMBERING: usize = 64;
 
-/// Nothing if there is a consistent choice of a value for each term; otherwise the term up to which there is one.
-pub(super) fn failure(automaton: &Automaton, effort: &mut Effort<'_>, conjunction: &Conjunction) -> Option<usize> {
-    let (event, terms) = (effort.event, automaton.terms(conjunction));
-    let mut choices = Vec::new();
-    for (index, term) in terms.iter().enumerate() {
-        let of_term = Choices::of(automaton, effort, conjunction, term);
-        if effort.gather(of_term.fitting.len()).is_none() {
-            return Some(index);
-        }
-        choices.push(of_term);
+/// Whether there is a consistent choice of a value for each term, each of which has one by itself.
+pub(super) fn is_possible(automaton: &Automaton, effort: &mut Effort<'_>, conjunction: &Conjunction) -> bool {
+    let terms = below_elements(automaton, effort, conjunction);
+    // Branches often differ in what is outside of arrays, and share what is inside.
+    let fields: Vec<u32> = terms.iter().map(|(_, term)| term.field).collect();
+    if effort.impossible.contains(&fields) {
+        return false;
     }
-    let (fixed, failed) = (Vec::new(), BTreeSet::new());
-    let mut search = Search { event, effort, choices: &choices, fixed, failed, furthest: 0 };
-    (!search.from(0)).then_some(search.furthest)
+    let Some(mut choices) = gathered(automaton, effort, conjunction, &terms) else { return false };
+    // What is absent depends on the terms before; otherwise the one with the fewest values leaves the least to try.
+    if choices.iter().all(|choices| !choices.may_be_absent) {
+        choices.sort_by_key(|choices| choices.fitting.len());
+    }
+    let is_possible = Search::new(effort, &choices).from(0);
+    if !is_possible {
+        effort.impossible.insert(fields);
+    }
+    is_possible
+}
+
+/// The term up to which there is a consistent choice, in the order of the paths, if there is none for all.
+pub(super) fn failure(automaton: &Automaton, effort: &mut Effort<'_>, conjunction: &Conjunction) -> Option<usize> {
+    let terms = below_elements(automaton, effort, conjunction);
+    let Some(choices) = gathered(automaton, effort, conjunction, &terms) else { return Some(terms[0].0) };
+    let mut search = Search::new(effort, &choices);
+    (!search.from(0)).then(|| terms[search.furthest].0)
+}
+
+/// The terms, and which they are, whose values may be inconsistent with others.
+fn below_elements<'t>(
+    automaton: &'t Automaton,
+    effort: &Effort<'_>,
+    conjunction: &Conjunction,
+) -> Vec<(usize, &'t Term)> {
+    let is_below = |(_, term): &(usize, &Term)| effort.event.leaves.is_below_elements(term.node);
+    automaton.terms(conjunction).iter().enumerate().filter(is_below).collect()
+}
+
+/// The choices of each term; nothing if there are more than the steps that are left suffice for.
+fn gathered(
+    automaton: &Automaton,
+    effort: &mut Effort<'_>,
+    conjunction: &Conjunction,
+    terms: &[(usize, &Term)],
+) -> Option<Vec<Choices>> {
+    let mut gather = |&(_, term): &(usize, &Term)| {
+        let choices = Choices::of(automaton, effort, conjunction, term);
+        effort.gather(choices.fitting.len()).map(|()| choices)
+    };
+    terms.iter().map(&mut gather).collect()
 }
 
 /// The leaves of a term's path, in the order of the document.
@@ -77,7 +113,11 @@ struct Search<'a, 'e> {
     furthest: usize,
 }
 
-impl Search<'_, '_> {
+impl<'a, 'e> Search<'a, 'e> {
+    fn new(effort: &'a mut Effort<'e>, choices: &'a [Choices]) -> Search<'a, 'e> {
+        Search { event: effort.event, effort, choices, fixed: Vec::new(), failed: BTreeSet::new(), furthest: 0 }
+    }
+
     /// Whether the terms from this one on can be satisfied. At most as many levels as a branch has fields.
     fn from(&mut self, term: usize) -> bool {
         let choices = self.choices;

@@ -116,7 +116,7 @@ fn an_array_of_many_elements_is_gone_through_once() {
 }
 
 #[test]
-fn an_event_that_asks_for_the_impossible_is_given_up() {
+fn an_event_that_asks_for_the_impossible_is_no_match() {
     // 40 arrays under one name, of elements that exclude each other.
     let array =
         "\"i\":[{\"a\":1},{\"b\":1},{\"c\":1},{\"d\":1},{\"e\":1},{\"f\":1},{\"g\":1},{\"h\":1},{\"x\":1},{\"y\":1}]";
@@ -144,6 +144,23 @@ fn an_element_among_thousands_is_found_by_a_list_of_thousands() {
         assert!(!verdict(&pattern, &format!(r#"{{"i":[{}]}}"#, elements.join(","))), "{name}");
         elements.push(element(1, fitting));
         assert!(verdict(&pattern, &format!(r#"{{"i":[{}]}}"#, elements.join(","))), "{name}");
+    }
+}
+
+#[test]
+fn the_last_of_many_branches_finds_its_element_among_thousands() {
+    // Each branch but the last fails at the same two fields, or has an element for either of its fields and none for both.
+    let conditions = list(300, |n| format!(r#"{{"c":[{n}]}}"#));
+    let shared = format!(r#"{{"$or":[{{"i":{{"a":[1],"b":[1]}},"$or":[{conditions}]}},{{"i":{{"b":[1],"x":[1]}}}}]}}"#);
+    let own = format!(r#"{{"i":{{"a":[1],"$or":[{}]}}}}"#, list(300, |n| format!(r#"{{"x":[{n}]}}"#)));
+    let elements = [list(10_000, |_| r#"{"a":1},{"b":1}"#.into()), list(299, |n| format!(r#"{{"x":{n}}}"#))].join(",");
+    let event = |last: &str| format!(r#"{{"c":[{}],"i":[{elements},{last}]}}"#, list(300, |n| n.to_string()));
+    for (pattern, last) in [(shared, r#"{"b":1,"x":1}"#), (own, r#"{"a":1,"x":299}"#)] {
+        let set = PatternSet::from_iter([((), Pattern::parse(&pattern).unwrap())]);
+        let (snapshot, mut scratch) = (set.snapshot(), Scratch::default());
+        assert_eq!(snapshot.matches(event(last).as_bytes(), &mut scratch).len(), 1, "{pattern:.60}");
+        let apart = last.replace(',', "},{");
+        assert_eq!(snapshot.matches(event(&apart).as_bytes(), &mut scratch).len(), 0, "{pattern:.60}");
     }
 }
 
