@@ -6,7 +6,8 @@
 //! of later terms, and such states that failed are remembered. So arrays beside each other do not multiply, and one
 //! array of n elements costs about n steps. An event that repeats a name for many arrays can still ask for the
 //! impossible (it then states a satisfiability problem); a pattern is given up after
-//! [`STEPS_MAX`](super::effort::STEPS_MAX) steps of all its branches, as no match.
+//! [`STEPS_MAX`](super::effort::STEPS_MAX) steps of all its branches, as a match: an event that nobody wanted can be
+//! dropped by who gets it, one that was missed is gone.
 
 use std::collections::BTreeSet;
 use std::rc::Rc;
@@ -19,7 +20,8 @@ use super::leaves::NONE;
 /// What is tried again in less steps than this is not remembered: that would take longer.
 const STEPS_WORTH_REMEMBERING: usize = 64;
 
-/// Whether there is a consistent choice of a value for each term, each of which has one by itself.
+/// Whether there is a consistent choice of a value for each term, each of which has one by itself; or it would take too
+/// long to rule out.
 pub(super) fn is_possible(automaton: &Automaton, effort: &mut Effort<'_>, conjunction: &Conjunction) -> bool {
     let terms = below_elements(automaton, effort, conjunction);
     // Branches often differ in what is outside of arrays, and share what is inside.
@@ -27,16 +29,17 @@ pub(super) fn is_possible(automaton: &Automaton, effort: &mut Effort<'_>, conjun
     if effort.impossible.contains(&fields) {
         return false;
     }
-    let Some(mut choices) = gathered(automaton, effort, conjunction, &terms) else { return false };
+    let Some(mut choices) = gathered(automaton, effort, conjunction, &terms) else { return true };
     // What is absent depends on the terms before; otherwise the one with the fewest values leaves the least to try.
     if choices.iter().all(|choices| !choices.may_be_absent) {
         choices.sort_by_key(|choices| choices.fitting.len());
     }
-    let is_possible = Search::new(effort, &choices).from(0);
-    if !is_possible {
-        effort.impossible.insert(fields);
+    let is_found = Search::new(effort, &choices).from(0);
+    if is_found || effort.steps_left == 0 {
+        return true;
     }
-    is_possible
+    effort.impossible.insert(fields);
+    false
 }
 
 /// The term up to which there is a consistent choice, in the order of the paths, if there is none for all.

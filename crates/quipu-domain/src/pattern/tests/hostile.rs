@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::verdict;
 use crate::limits::*;
-use crate::pattern::{Pattern, PatternSet, Scratch};
+use crate::pattern::{Explanation, Pattern, PatternSet, Scratch};
 use crate::{Data, Event, InvalidEvent};
 
 fn refused(text: &str, reason: &str) {
@@ -170,6 +170,24 @@ fn list(count: usize, item: impl Fn(usize) -> String) -> String {
 
 fn suffixes(count: usize) -> String {
     list(count, |n| format!(r#"{{"suffix":"{n:04}s"}}"#))
+}
+
+#[test]
+fn a_search_that_is_given_up_misses_no_event() {
+    // Eleven fields in ten arrays under one name, of which each gives an element, and so a field.
+    let names: Vec<String> = ('a'..='k').map(String::from).collect();
+    let fields = names.iter().map(|name| format!("\"{name}\":[1]")).collect::<Vec<_>>().join(",");
+    let pattern = Pattern::parse(&format!("{{\"i\":{{{fields}}}}}")).unwrap();
+    let elements = names.iter().map(|name| format!("{{\"{name}\":1}}")).collect::<Vec<_>>().join(",");
+    let arrays = vec![format!("\"i\":[{elements}]"); 10].join(",");
+    // An eleventh, which the search would come to after 10! other choices; no field is rarer than that one.
+    let again = elements.split_once(',').unwrap().1;
+    let event = format!("{{\"i\":[{again}],{arrays},\"i\":[{{\"a\":1}}]}}").replacen("],\"i\":[", ",", 1);
+    assert!(pattern.matches(event.as_bytes()).unwrap());
+    assert!(pattern.matches(format!("{{{arrays}}}").as_bytes()).unwrap(), "too much rather than too little");
+    assert_eq!(pattern.explain(format!("{{{arrays}}}").as_bytes()).unwrap(), Explanation::Match);
+    let few = format!("{{{}}}", vec![format!("\"i\":[{elements}]"); 2].join(","));
+    assert!(!pattern.matches(few.as_bytes()).unwrap(), "what is searched through is as it is");
 }
 
 #[test]
