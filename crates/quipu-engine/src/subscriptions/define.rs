@@ -75,7 +75,7 @@ impl Tenant {
             Defined { name: name.into(), definition: Some(compiled.definition.as_ref().clone()), scan: Some(scan) };
         self.write_records(&mut changing, vec![defined.record()])?;
         let running = Running::new(name, compiled, &Saved::after(scan));
-        self.subscriptions.router.lock().define(&running);
+        self.subscriptions.define(&running);
         self.subscriptions.running.write().insert(name.into(), running);
         drop(changing);
         self.tell_definition(name);
@@ -116,21 +116,21 @@ impl Tenant {
         let definition = Some(compiled.definition.as_ref().clone());
         let defined = Defined { name: name.into(), definition, scan: None };
         let written = self.write_records(&mut changing, vec![defined.record()]);
-        {
+        if written.is_ok() {
             let mut inner = running.inner.lock();
-            inner.is_changing = false;
-            if written.is_ok() {
-                inner.outcomes.set(compiled.definition.reports_outcomes);
-                // What the router found was found by the old pattern.
-                inner.detach();
-                *running.compiled.write() = Arc::new(compiled);
-            }
+            inner.outcomes.set(compiled.definition.reports_outcomes);
+            // What the router found was found by the old pattern.
+            inner.detach();
+            *running.compiled.write() = Arc::new(compiled);
+            drop(inner);
+            self.subscriptions.define(&running);
         }
+        // Not before the router knows the new pattern: fed by the old one it would pass over events.
+        running.inner.lock().is_changing = false;
         if let Err(fault) = written {
             running.wake();
             return Err(fault.into());
         }
-        self.subscriptions.router.lock().define(&running);
         drop(changing);
         running.wake();
         self.tell_definition(name);
@@ -187,7 +187,7 @@ impl Tenant {
             // And decisions that somebody made meanwhile.
             self.subscriptions.drafts.lock().append(&mut inner.drafts);
         }
-        self.subscriptions.router.lock().forget(&running.name);
+        self.subscriptions.forget(&running.name);
         self.subscriptions.running.write().remove(name);
         drop(changing);
         running.wake();
@@ -228,7 +228,7 @@ impl Tenant {
             // What was routed until now says nothing of what lies behind the new place.
             inner.detach();
         }
-        self.subscriptions.router.lock().define(&running);
+        self.subscriptions.define(&running);
         drop(changing);
         running.wake();
         Ok(())

@@ -26,6 +26,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::{Mutex, RwLock};
+use quipu_domain::PatternSet;
 use quipu_store::Record;
 
 use crate::options::Random;
@@ -55,6 +56,8 @@ pub const SUBSCRIPTIONS_MAX: usize = 10_000;
 /// The subscriptions of a tenant while they run.
 pub(crate) struct Subscriptions {
     running: RwLock<BTreeMap<String, Arc<Running>>>,
+    /// Compiled anew by whoever changes a definition, while the router goes on with those that it has.
+    patterns: Mutex<PatternSet<Arc<str>>>,
     router: Mutex<Router>,
     /// As in the router, for those who do not have its lock.
     routed_to: AtomicU64,
@@ -101,7 +104,7 @@ impl Unsent {
 impl Subscriptions {
     /// As the log left them. `position` is the newest event's.
     pub fn new(folded: &FoldedSubscriptions, position: u64, random: &dyn Random) -> Self {
-        let mut router = Router::after(position);
+        let (mut patterns, mut unfiltered) = (Vec::new(), Vec::new());
         let mut running = BTreeMap::new();
         let letters = &folded.dead_letters;
         for (name, folded) in &folded.subscriptions {
@@ -110,14 +113,19 @@ impl Subscriptions {
             let compiled = compiled.unwrap_or_else(|_| Compiled::unreadable());
             let one = Running::new(name, compiled, &folded.saved);
             one.let_decided_keys_go(letters);
-            router.define(&one);
+            match &one.compiled().pattern {
+                Some(pattern) => patterns.push((Arc::clone(&one.name), pattern.clone())),
+                None => unfiltered.push(Arc::clone(&one.name)),
+            }
             running.insert(name.clone(), one);
         }
+        let patterns: PatternSet<Arc<str>> = patterns.into_iter().collect();
         let mut seed = [0; 8];
         random.fill(&mut seed);
         Self {
             running: RwLock::new(running),
-            router: Mutex::new(router),
+            router: Mutex::new(Router::after(position, patterns.snapshot(), unfiltered)),
+            patterns: Mutex::new(patterns),
             routed_to: AtomicU64::new(position),
             attached: AtomicUsize::new(0),
             dead_letters: RwLock::new(Letters::new(&folded.dead_letters)),

@@ -1,23 +1,26 @@
 //! The router reads each new event once for all subscriptions, and puts it into the queues of those whose patterns match.
 //! A subscription that is behind reads the log itself, and joins when it has caught up.
+//!
+//! Compiling the patterns of thousands takes up to half a second. Whoever changes a definition does that beside the
+//! router, which goes on with the patterns that it has until it is given others.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::MutexGuard;
-use quipu_domain::{Direction, Filter, PatternSet, Scratch};
+use quipu_domain::{Direction, Filter, Scratch, Snapshot};
 use quipu_store::Fault;
 
+use super::Subscriptions;
 use super::running::{Matched, Running};
 use crate::tenant::Tenant;
 
 /// Events read at once.
 const CHUNK: usize = 1_000;
 
-#[derive(Default)]
 pub(crate) struct Router {
-    patterns: PatternSet<Arc<str>>,
+    patterns: Snapshot<Arc<str>>,
     /// Subscriptions without a pattern.
     unfiltered: Vec<Arc<str>>,
     scratch: Scratch,
@@ -28,30 +31,24 @@ pub(crate) struct Router {
 
 impl Router {
     /// Nothing is fed; the next event that counts comes after `position`.
-    pub fn after(position: u64) -> Self {
-        Self { routed_to: position, ..Self::default() }
+    pub fn after(position: u64, patterns: Snapshot<Arc<str>>, unfiltered: Vec<Arc<str>>) -> Self {
+        Self { patterns, unfiltered, scratch: Scratch::default(), routed_to: position, attached: HashMap::new() }
     }
 
-    /// Routes by a subscription's pattern from now on.
-    pub fn define(&mut self, running: &Arc<Running>) {
-        self.forget(&running.name);
-        match &running.compiled().pattern {
-            Some(pattern) => self.patterns.insert(Arc::clone(&running.name), pattern.clone()),
-            None => self.unfiltered.push(Arc::clone(&running.name)),
-        }
-        // Its queue was filled by another pattern: it reads the log itself and joins again.
-        running.inner.lock().detach();
-    }
-
-    pub fn forget(&mut self, name: &Arc<str>) {
-        self.patterns.remove(name);
-        self.unfiltered.retain(|other| other != name);
-        self.attached.remove(name);
+    /// Routes by these patterns, of which those of one subscription are others now; those that it had.
+    fn replace(&mut self, patterns: Snapshot<Arc<str>>, changed: &Arc<str>) -> Snapshot<Arc<str>> {
+        self.unfiltered.retain(|other| other != changed);
+        self.attached.remove(changed);
+        std::mem::replace(&mut self.patterns, patterns)
     }
 
     /// Feeds a subscription from now on, if it has looked at everything that was routed. Whether it has.
     pub fn attach(&mut self, running: &Arc<Running>, count: &AtomicUsize) -> bool {
         let mut inner = running.inner.lock();
+        // The patterns here are still those of its old definition; it is woken when they are not.
+        if inner.is_changing {
+            return true;
+        }
         let has_caught_up = inner.deliveries.scan() >= self.routed_to;
         if !inner.is_attached && !inner.is_deleted && inner.queue.is_empty() && has_caught_up {
             inner.is_attached = true;
@@ -59,6 +56,38 @@ impl Router {
             count.store(self.attached.len(), Ordering::SeqCst);
         }
         inner.is_attached || inner.is_deleted || has_caught_up
+    }
+}
+
+impl Subscriptions {
+    /// Routes by a subscription's pattern from now on. Whoever calls is the only one who changes definitions.
+    pub(super) fn define(&self, running: &Arc<Running>) {
+        let (name, compiled) = (&running.name, running.compiled());
+        let mut patterns = self.patterns.lock();
+        match &compiled.pattern {
+            // It was paused, say: there is nothing to compile.
+            Some(pattern) if patterns.get(name) == Some(pattern) => {}
+            Some(pattern) => patterns.insert(Arc::clone(name), pattern.clone()),
+            None => _ = patterns.remove(name),
+        }
+        let mut router = self.router.lock();
+        let before = router.replace(patterns.snapshot(), name);
+        if compiled.pattern.is_none() {
+            router.unfiltered.push(Arc::clone(name));
+        }
+        // Its queue was filled by another pattern: it reads the log itself and joins again.
+        running.inner.lock().detach();
+        drop(router);
+        // Freed here, not by whoever routes.
+        drop(before);
+    }
+
+    /// Routes nothing to a subscription any more.
+    pub(super) fn forget(&self, name: &Arc<str>) {
+        let mut patterns = self.patterns.lock();
+        patterns.remove(name);
+        let before = self.router.lock().replace(patterns.snapshot(), name);
+        drop(before);
     }
 }
 
@@ -98,11 +127,10 @@ impl Tenant {
         }
         let from = Some(router.routed_to + 1);
         let page = self.read_to(&Filter::default(), Direction::Forward, from, CHUNK, durable)?;
-        let snapshot = router.patterns.snapshot();
         let mut found: HashMap<&Arc<str>, Vec<Matched>> = HashMap::new();
         for recorded in &page.events {
             let event = recorded.event();
-            let names = snapshot.matches_event(&event, Some(&recorded.stamp), &mut router.scratch);
+            let names = router.patterns.matches_event(&event, Some(&recorded.stamp), &mut router.scratch);
             for name in names.chain(&router.unfiltered) {
                 if let Some((name, running)) = router.attached.get_key_value(name) {
                     let matched = running.compiled().matched(&event, recorded.stamp.position, &self.hasher);
@@ -127,3 +155,6 @@ impl Tenant {
         Ok(woken)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -66,7 +66,7 @@ pub(crate) struct Inner {
     /// What is to be reported as events.
     pub outcomes: Outcomes,
     pub is_deleted: bool,
-    /// A new definition is being written: nothing is offered by the old one.
+    /// A new definition is being written, or its pattern compiled: nothing is offered by the old one.
     pub is_changing: bool,
 }
 
