@@ -12,7 +12,7 @@ const NAME_BYTES_MAX: usize = 128;
 /// A consumer that needs longer extends: an hour would leave a dead one unnoticed for as long.
 pub(crate) const ACK_DEADLINE_MS_MAX: u64 = 60 * 60 * 1_000;
 /// Deliveries in flight are kept in memory, about 200 bytes each.
-const IN_FLIGHT_MAX: u32 = 10_000;
+pub(crate) const IN_FLIGHT_MAX: u32 = 10_000;
 /// Longest retention of dead letters, and longest time of tries: whoever needs longer means no limit.
 const TEN_YEARS_MS: u64 = 10 * 365 * 24 * 60 * 60 * 1_000;
 /// Longest path to a key.

@@ -12,7 +12,7 @@ pub type Key = u128;
 /// Few in tests, so that lines are often full.
 pub(crate) const RUN_MAX: usize = if cfg!(test) { 3 } else { 64 };
 /// Positions that all lines of a subscription remember behind their unfinished deliveries: 8 bytes each.
-const WAITING_MAX: usize = if cfg!(test) { 5 } else { 10_000 };
+const WAITING_MAX: usize = if cfg!(test) { 5 } else { 50_000 };
 
 #[derive(Debug, Default)]
 pub(crate) struct Line {
@@ -70,9 +70,23 @@ impl Lines {
         }
     }
 
-    /// Remembers that events of the key wait from this position on, wherever they are.
+    /// Remembers that events of the key wait from this position on, wherever they are, if none did before.
     pub fn wait_from(&mut self, key: Key, position: u64) {
-        self.lines.entry(key).or_default().more_from = Some(position);
+        let line = self.lines.entry(key).or_default();
+        if line.waits_from().is_none() {
+            line.more_from = Some(position);
+        }
+    }
+
+    /// Remembers only where the events that wait begin.
+    pub fn forget_positions(&mut self, key: Key) {
+        if let Some(line) = self.lines.get_mut(&key)
+            && let Some(first) = line.waiting.front().copied()
+        {
+            self.waiting -= line.waiting.len();
+            line.waiting = VecDeque::new();
+            line.more_from = Some(first);
+        }
     }
 
     /// Remembers that events of the key wait before those that wait already.
@@ -84,7 +98,7 @@ impl Lines {
             positions.into_iter().rev().for_each(|position| line.waiting.push_front(position));
         } else {
             self.waiting -= line.waiting.len();
-            line.waiting.clear();
+            line.waiting = VecDeque::new();
             line.more_from = Some(first);
         }
     }
@@ -99,9 +113,12 @@ impl Lines {
     /// The log was read for more of the key: these are the next, and perhaps still more from `more_from` on.
     pub fn found(&mut self, key: Key, positions: &[u64], more_from: Option<u64>) {
         if let Some(line) = self.lines.get_mut(&key) {
-            line.waiting.extend(positions);
-            line.more_from = more_from;
-            self.waiting += positions.len();
+            // What becomes deliveries at once is always taken.
+            let room = RUN_MAX.max(WAITING_MAX.saturating_sub(self.waiting));
+            let (taken, left) = positions.split_at(room.min(positions.len()));
+            line.waiting.extend(taken);
+            line.more_from = left.first().copied().or(more_from);
+            self.waiting += taken.len();
         }
     }
 

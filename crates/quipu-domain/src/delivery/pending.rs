@@ -153,7 +153,17 @@ impl Deliveries {
     /// After everything was put back: what may go.
     pub(super) fn restored(&mut self) {
         let keys: Vec<Key> = self.lines.iter().map(|(key, _)| key).collect();
-        keys.into_iter().for_each(|key| self.move_up(key));
+        for key in keys {
+            // Those that were handed out behind the first of a line never had their turn: their attempts were none.
+            let behind: Vec<DeliveryId> = self.lines.line(key).order.iter().skip(1).copied().collect();
+            for id in behind {
+                if let Some(delivery) = self.unfinished.get_mut(&id).filter(|delivery| delivery.attempts > 0) {
+                    (delivery.attempts, delivery.first_attempt) = (0, None);
+                    self.dirty.insert(id);
+                }
+            }
+            self.move_up(key);
+        }
     }
 }
 

@@ -15,6 +15,9 @@ use crate::read::Recorded;
 use crate::tenant::Tenant;
 use crate::transform::{Format, Transformer};
 
+/// How often a pull looks on in the log, so that whoever waits a given time is not kept: about 200,000 events.
+const LOOKS_MAX: usize = 10;
+
 /// A delivery that a consumer has.
 #[derive(Clone, Debug)]
 pub struct Handed {
@@ -104,7 +107,8 @@ pub enum Answer {
 }
 
 impl Tenant {
-    /// Hands out at most `limit` deliveries without waiting. Empty if there is none right now.
+    /// Hands out at most `limit` deliveries without waiting. Empty if there is none right now, or if the log was looked at
+    /// long enough: consumers are told to ask again then.
     ///
     /// # Errors
     /// [`SubscriptionRefusal::NotFound`]; [`Fault`] if the log cannot be read.
@@ -119,6 +123,7 @@ impl Tenant {
     pub fn pull_within(&self, name: &str, limit: usize, bytes: usize) -> Result<Vec<Handed>, NotDone> {
         let running = self.running(name)?;
         self.route_unless_busy()?;
+        let mut looks = 0;
         loop {
             let compiled;
             // Looked at before the deliveries are locked: whoever looks for old dead letters locks in that order.
@@ -133,14 +138,21 @@ impl Tenant {
                 let is_behind = self.fill(&compiled, &mut inner)?;
                 let now = self.world.clock.now();
                 let taken = self.hand_out(&compiled, &mut inner, limit, now);
-                // What expired just now may have let a key go whose next events are to be read.
-                let is_behind = !inner.is_changing && (is_behind || inner.deliveries.reads().is_some());
+                // What expired just now may have let a key go whose next events are to be read, or made room.
+                let has_room = !inner.queue.is_empty() && inner.deliveries.has_room(&compiled.rules);
+                let is_behind = !inner.is_changing && (is_behind || has_room || inner.deliveries.has_reads());
                 (taken, (inner.next_due(&compiled, now), now), is_behind)
             };
             self.due_at(due.0, due.1);
             let is_behind = is_behind || !self.attach(&running, &compiled);
             let is_something = !taken.is_empty();
             if !is_something && is_behind {
+                looks += 1;
+                if looks == LOOKS_MAX {
+                    // Whoever waits asks once more, if there is time.
+                    running.wake();
+                    return Ok(Vec::new());
+                }
                 continue;
             }
             let mut handed = self.read_or_give_back(&running, taken)?;
@@ -335,7 +347,7 @@ impl Tenant {
             };
             let results: Vec<_> = answers.into_iter().map(answer).collect();
             let has_more = inner.deliveries.is_available(&compiled.rules) || !inner.queue.is_empty();
-            let has_more = has_more || inner.deliveries.reads().is_some();
+            let has_more = has_more || inner.deliveries.has_reads();
             (results, has_more || !inner.is_attached, inner.next_due(&compiled, now))
         };
         self.due_at(due, now);
@@ -359,7 +371,8 @@ impl Tenant {
             let outcomes = inner.deliveries.tick(moment);
             inner.uncount(in_flight - outcomes.len());
             // What was given up makes room, or lets a key go whose next events are to be read.
-            let may_go_on = !outcomes.is_empty() && !inner.is_attached || inner.deliveries.reads().is_some();
+            let may_have = !inner.is_attached || !inner.queue.is_empty();
+            let may_go_on = !outcomes.is_empty() && may_have || inner.deliveries.has_reads();
             for (id, outcome) in outcomes {
                 inner.counts.failed += 1;
                 let attempt = match &outcome {

@@ -1,6 +1,7 @@
 //! Brings the deliveries of a subscription up to date with the log: from the router's queue, or, while the subscription
 //! is behind, from the log itself.
 
+use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 
 use quipu_domain::delivery::Key;
@@ -9,13 +10,14 @@ use quipu_store::Fault;
 
 use super::key::KeyOf;
 use super::running::{Compiled, Inner};
+use crate::read::Recorded;
 use crate::tenant::Tenant;
 
 /// Events looked at in one go, so that a caller who finds none is not kept: the next call goes on.
 const EXAMINED_MAX: usize = 20_000;
 /// Events read at once.
 const CHUNK: usize = 1_000;
-/// Events of one key that are taken up at once.
+/// Events of one subject that are read at once.
 const KEY_EVENTS: usize = 256;
 
 impl Tenant {
@@ -25,13 +27,13 @@ impl Tenant {
             return Ok(false);
         }
         let mut examined = 0;
-        while let Some((key, from, to)) = inner.deliveries.reads() {
-            if examined >= EXAMINED_MAX {
-                return Ok(true);
-            }
-            self.read_key(compiled, inner, key, from, to)?;
-            examined += KEY_EVENTS;
+        // Half of it at most for keys that go on: they do not keep new events of others waiting.
+        while examined < EXAMINED_MAX / 2
+            && let Some(reads) = inner.deliveries.reads()
+        {
+            examined += self.read_keys(compiled, inner, reads)?;
         }
+        let has_reads = inner.deliveries.has_reads();
         while inner.deliveries.has_room(&compiled.rules) {
             // Read first: what was routed up to here is in the queue by now.
             let routed_to = self.subscriptions.routed_to.load(Ordering::Acquire);
@@ -43,11 +45,11 @@ impl Tenant {
             }
             if inner.is_attached {
                 inner.deliveries.looked_to(routed_to);
-                return Ok(false);
+                return Ok(has_reads);
             }
             let durable = self.position();
             if inner.deliveries.scan() >= durable {
-                return Ok(false);
+                return Ok(has_reads);
             }
             if examined >= EXAMINED_MAX {
                 return Ok(true);
@@ -57,7 +59,7 @@ impl Tenant {
             examined += page.events.len().max(1);
             for recorded in &page.events {
                 if !inner.deliveries.has_room(&compiled.rules) {
-                    return Ok(false);
+                    return Ok(has_reads);
                 }
                 let (event, position) = (recorded.event(), recorded.stamp.position);
                 if compiled.matches(&event, &recorded.stamp) {
@@ -68,39 +70,67 @@ impl Tenant {
                 }
             }
         }
-        Ok(false)
+        Ok(has_reads)
     }
 
-    /// Finds the next events of a key that waited while an earlier one of it was unfinished.
-    fn read_key(&self, compiled: &Compiled, inner: &mut Inner, key: Key, from: u64, to: u64) -> Result<(), Fault> {
+    /// Finds the next events of keys that waited while an earlier one of each was unfinished. Says how many were looked at.
+    fn read_keys(&self, compiled: &Compiled, inner: &mut Inner, reads: (Key, u64, u64)) -> Result<usize, Fault> {
+        let (key, from, to) = reads;
         let Some(first) = self.event_at(from)? else {
             inner.deliveries.found(key, &[], to);
-            return Ok(());
+            return Ok(1);
         };
-        // The subject leads through the index, if this is an event of the key; another key has to be looked for.
+        // The subject leads through the index, if this is an event of the key; other keys have to be looked for.
         let event = first.event();
         let is_first_of_key = compiled.key.of(&event, &self.hasher) == Some(key);
-        let filter = match (&compiled.key, event.subject()) {
+        match (&compiled.key, event.subject()) {
             (KeyOf::Subject, Some(subject)) if is_first_of_key => {
-                Filter { subjects: vec![subject.to_owned()], ..Filter::default() }
+                let filter = Filter { subjects: vec![subject.to_owned()], ..Filter::default() };
+                let page = self.read_to(&filter, Direction::Forward, Some(from), KEY_EVENTS, to)?;
+                // The last one of the subject is where to read on: the position after it may be of any key.
+                let read_to = match (page.next, &page.events[..]) {
+                    (Some(_), [_, .., last]) => last.stamp.position - 1,
+                    (Some(next), _) => next - 1,
+                    (None, _) => to,
+                };
+                let mut found = self.matching(compiled, &page.events);
+                inner.deliveries.found(key, &up_to(read_to, found.remove(&key)), read_to);
+                Ok(page.events.len().max(1))
             }
-            _ => Filter::default(),
-        };
-        let page = self.read_to(&filter, Direction::Forward, Some(from), KEY_EVENTS, to)?;
-        let is_of_key = |recorded: &&crate::read::Recorded| {
-            let event = recorded.event();
-            compiled.key.of(&event, &self.hasher) == Some(key) && compiled.matches(&event, &recorded.stamp)
-        };
-        let mut found: Vec<u64> =
-            page.events.iter().filter(is_of_key).map(|recorded| recorded.stamp.position).collect();
-        // The last one found is where to read on: the position after it may be of any key.
-        let read_to = match (page.next, &found[..]) {
-            (None, _) => to,
-            (Some(_), [.., last]) if found.len() > 1 => last - 1,
-            (Some(next), _) => next - 1,
-        };
-        found.retain(|position| *position <= read_to);
-        inner.deliveries.found(key, &found, read_to);
-        Ok(())
+            _ => {
+                let page = self.read_to(&Filter::default(), Direction::Forward, Some(from), CHUNK, to)?;
+                let read_to = page.next.map_or(to, |next| next - 1);
+                let found = self.matching(compiled, &page.events);
+                // One look at the log serves every key that has to be looked for here.
+                let keys: Vec<_> = inner.deliveries.all_reads().filter(|(_, from)| *from <= read_to).collect();
+                for (key, from) in keys {
+                    let positions = found.get(&key).map_or(&[][..], |positions| {
+                        &positions[positions.partition_point(|position| *position < from)..]
+                    });
+                    inner.deliveries.found(key, positions, read_to);
+                }
+                Ok(page.events.len().max(1))
+            }
+        }
     }
+
+    /// The positions of those that match, by their key.
+    fn matching(&self, compiled: &Compiled, events: &[Recorded]) -> HashMap<Key, Vec<u64>> {
+        let mut found: HashMap<Key, Vec<u64>> = HashMap::new();
+        for recorded in events {
+            let event = recorded.event();
+            if let Some(key) = compiled.key.of(&event, &self.hasher)
+                && compiled.matches(&event, &recorded.stamp)
+            {
+                found.entry(key).or_default().push(recorded.stamp.position);
+            }
+        }
+        found
+    }
+}
+
+fn up_to(last: u64, positions: Option<Vec<u64>>) -> Vec<u64> {
+    let mut positions = positions.unwrap_or_default();
+    positions.retain(|position| *position <= last);
+    positions
 }

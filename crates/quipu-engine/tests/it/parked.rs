@@ -3,7 +3,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use quipu_domain::delivery::Failure;
 use quipu_domain::{Event, Value};
@@ -151,5 +151,62 @@ fn a_redrive_delivers_an_event_that_has_expired_whether_it_parks_its_key_or_not(
             assert_eq!(handed.iter().map(|one| one.id.position).collect::<Vec<_>>(), [1], "{on_key} {is_reopened}");
             assert_eq!(tenant.subscription("s").unwrap().counts.expired, 0);
         }
+    }
+}
+
+#[test]
+fn whoever_waits_is_told_when_keys_that_park_make_room_for_others() {
+    let (folder, clock) = (TempDir::new().unwrap(), Arc::default());
+    let tenant = open(folder.path(), &clock);
+    let park = r#"{"maxinflight":32,"ackdeadlinems":1000,"retry":{"maxattempts":1},"deadletter":{"key":"park"}}"#;
+    subscribe(&tenant, park);
+    assert!(tenant.pull("s", 1).unwrap().is_empty(), "it is up to date: what comes is routed to it");
+    // More than there is room for, so that the good one is routed and waits.
+    for key in 0..17 {
+        let of_key = |round: usize| event(&format!("{round}-{key}"), &format!("bad-{key}"));
+        publish_all(&tenant, &(0..64).map(of_key).collect::<Vec<_>>());
+    }
+    publish_all(&tenant, &[event("good", "good")]);
+    for _ in 0..17 {
+        assert_eq!(tenant.pull("s", 1).unwrap().len(), 1, "the first of each key");
+    }
+    let woken = Arc::new(AtomicU64::new(0));
+    let count = Arc::clone(&woken);
+    let _guard = tenant.on_available("s", move || _ = count.fetch_add(1, Ordering::Relaxed)).unwrap();
+    clock.0.fetch_add(2_000_000, Ordering::Relaxed);
+    let before = woken.load(Ordering::Relaxed);
+    tenant.deliver().unwrap();
+    assert!(woken.load(Ordering::Relaxed) > before);
+    let handed = tenant.pull("s", 100).unwrap();
+    assert_eq!(handed.iter().map(subject).collect::<Vec<_>>(), ["good"]);
+}
+
+#[test]
+fn keys_of_data_go_on_in_order_and_together_when_they_are_unparked() {
+    let (folder, clock) = (TempDir::new().unwrap(), Arc::default());
+    let mut tenant = open(folder.path(), &clock);
+    subscribe(&tenant, r#"{"key":"data.subject","retry":{"maxattempts":1},"deadletter":{"key":"park"}}"#);
+    for round in 0..40 {
+        let of_key = |key: usize| {
+            let event = Event::builder(format!("{round}-{key}"), "/s", "a.b").subject(format!("bad-{key}"));
+            event.json(format!(r#"{{"subject":"bad-{key}"}}"#)).build().unwrap()
+        };
+        publish_all(&tenant, &(0..50).map(of_key).collect::<Vec<_>>());
+    }
+    assert!(work(&tenant, false).is_empty());
+    // What is remembered of those that wait is only where they begin.
+    drop(tenant);
+    tenant = open(folder.path(), &clock);
+    let letters = tenant.dead_letters(&DeadLetterFilter::default(), 0, 100);
+    assert_eq!(letters.len(), 50);
+    for letter in letters {
+        tenant.redrive(letter.id, None).unwrap();
+    }
+    let done = work(&tenant, true);
+    assert_eq!(done.len(), 2_000, "nothing is skipped, nothing comes twice");
+    for key in 0..50 {
+        let subject = format!("bad-{key}");
+        let own: Vec<u64> = done.iter().filter(|(of, _)| *of == subject).map(|(_, position)| *position).collect();
+        assert!(own.len() == 40 && own.is_sorted(), "{subject}: {own:?}");
     }
 }

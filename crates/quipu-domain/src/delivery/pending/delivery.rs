@@ -91,7 +91,7 @@ impl Delivery {
         self.unparked_from.or((id.dead_letter > 0).then_some(id.dead_letter))
     }
 
-    /// Whether nothing is lost if it is only remembered where its event is: an attempt that a restart cut off counts.
+    /// Whether nothing is lost if it is only remembered where its event is.
     pub(super) fn is_untried(&self) -> bool {
         self.phase == Phase::Ready && self.attempts == 0 && self.unparked_from.is_none()
     }

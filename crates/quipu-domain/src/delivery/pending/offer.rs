@@ -4,6 +4,7 @@
 use super::super::lines::{Key, RUN_MAX};
 use super::{Deliveries, Delivery, DeliveryId, Phase, Rules};
 use crate::Timestamp;
+use crate::subscription::IN_FLIGHT_MAX;
 
 /// Keys that may have unfinished events at once besides parked ones: about 100 bytes each. With more the scan waits.
 const KEYS_MAX: usize = 10_000;
@@ -12,6 +13,9 @@ const PARKED_MAX: usize = if cfg!(test) { 50 } else { 10_000 };
 /// Unfinished deliveries beside those that may be in flight: waiting for a retry, or behind one that moves. Few in
 /// tests, so that there is often no room.
 const WAITING_MAX: usize = if cfg!(test) { 20 } else { 1_000 };
+/// Unfinished deliveries, parked ones apart, with which a key that goes on has only its next event taken up: as many as
+/// have room if the most may be in flight.
+const UNFINISHED_MAX: usize = if cfg!(test) { 40 } else { IN_FLIGHT_MAX as usize + WAITING_MAX };
 
 impl Deliveries {
     /// Whether another event may be offered. What cannot be offered waits in the log.
@@ -31,19 +35,17 @@ impl Deliveries {
         let Some(key) = key else {
             return self.insert(position, None, expires);
         };
-        let joins = self.lines.get(key).is_none_or(|line| {
-            let is_moving = line
-                .order
-                .front()
-                .is_none_or(|first| matches!(self.unfinished[first].phase, Phase::Ready | Phase::InFlight { .. }));
-            is_moving && line.waits_from().is_none() && line.order.len() < RUN_MAX
-        });
-        if joins {
-            self.insert(position, Some(key), expires);
-        } else {
-            self.lines.wait(key, position);
-            self.dirty_keys.insert(key);
+        let line = self.lines.get(key);
+        let first = line.and_then(|line| line.order.front()).map(|first| self.unfinished[first].phase);
+        let joins = line.is_none_or(|line| line.waits_from().is_none() && line.order.len() < RUN_MAX);
+        match first {
+            // Nobody knows when it goes on: its positions would take the room of others.
+            Some(Phase::Parked { .. }) => self.lines.wait_from(key, position),
+            Some(Phase::Waiting { .. }) => self.lines.wait(key, position),
+            _ if joins => return self.insert(position, Some(key), expires),
+            _ => self.lines.wait(key, position),
         }
+        self.dirty_keys.insert(key);
     }
 
     /// Takes note that no event up to here matches.
@@ -51,10 +53,21 @@ impl Deliveries {
         self.scan = self.scan.max(position);
     }
 
-    /// A key whose next events have to be read from the log, the position to begin at, and the last one to look at.
+    /// A key whose next events have to be read from the log, the position to begin at, and the last one to look at. Of
+    /// more than one that with the lowest: others join on the way.
     pub fn reads(&self) -> Option<(Key, u64, u64)> {
-        let key = *self.reads.first()?;
-        Some((key, self.lines.reads_from(key)?, self.scan))
+        let (key, from) = self.all_reads().min_by_key(|(_, from)| *from)?;
+        Some((key, from, self.scan))
+    }
+
+    /// Every key whose next events have to be read from the log, and the position to begin at.
+    pub fn all_reads(&self) -> impl Iterator<Item = (Key, u64)> {
+        self.reads.iter().filter_map(|key| Some((*key, self.lines.reads_from(*key)?)))
+    }
+
+    /// Whether the log has to be read for some key.
+    pub fn has_reads(&self) -> bool {
+        self.all_reads().next().is_some()
     }
 
     /// Whether events wait behind others of their key that are not deliveries yet.
@@ -97,23 +110,27 @@ impl Deliveries {
         let Some(line) = self.lines.get(key) else { return };
         let is_untried = |id: &&DeliveryId| self.unfinished[*id].is_untried();
         let count = line.order.iter().skip(1).rev().take_while(is_untried).count();
-        if count == 0 {
-            return;
+        let is_parked = line.order.front().is_some_and(|id| matches!(self.unfinished[id].phase, Phase::Parked { .. }));
+        if count > 0 {
+            let order = &mut self.lines.line(key).order;
+            let moved = order.split_off(order.len() - count);
+            for id in &moved {
+                self.unfinished.remove(id);
+                self.dirty.insert(*id);
+            }
+            self.lines.wait_again(key, moved.into_iter().map(|id| id.position).collect());
+            self.dirty_keys.insert(key);
         }
-        let order = &mut self.lines.line(key).order;
-        let moved = order.split_off(order.len() - count);
-        for id in &moved {
-            self.unfinished.remove(id);
-            self.dirty.insert(*id);
+        if is_parked {
+            self.lines.forget_positions(key);
         }
-        self.lines.wait_again(key, moved.into_iter().map(|id| id.position).collect());
-        self.dirty_keys.insert(key);
     }
 
     /// Lets the first of a line go, and fills the line from what waits behind it.
     pub(super) fn move_up(&mut self, key: Key) {
         if self.lines.get(key).is_some_and(|line| line.order.is_empty()) {
-            while self.lines.get(key).is_some_and(|line| line.order.len() < RUN_MAX)
+            let room = UNFINISHED_MAX.saturating_sub(self.unfinished.len() - self.parked).clamp(1, RUN_MAX);
+            while self.lines.get(key).is_some_and(|line| line.order.len() < room)
                 && let Some(position) = self.lines.next_waiting(key)
             {
                 // Whether it has expired is found out again when it is read.

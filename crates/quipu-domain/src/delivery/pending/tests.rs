@@ -162,3 +162,83 @@ fn a_parked_delivery_that_is_tried_again_says_so_when_it_fails_and_does_not_expi
         deliveries = Deliveries::restore_from(&deliveries.saved());
     }
 }
+
+#[test]
+fn what_was_handed_out_behind_a_key_that_parks_after_a_restart_takes_no_room_either() {
+    let (rules, moment_at) = (rules(1), Timestamp(0));
+    let mut deliveries = Deliveries::after(0);
+    (1..=3).for_each(|position| deliveries.offer(position, Some(7), None));
+    let (handed, _) = deliveries.hand_out(10, moment_at, &rules, &mut || 5);
+    assert_eq!(handed.len(), 3, "a run");
+    let mut deliveries = Deliveries::restore_from(&deliveries.saved());
+    let (handed, _) = deliveries.hand_out(10, moment_at, &rules, &mut || 6);
+    assert_eq!(handed.len(), 3);
+    let attempts: Vec<u32> = handed.iter().filter_map(|id| Some(deliveries.get(*id)?.attempts)).collect();
+    assert_eq!(attempts, [2, 1, 1], "those behind the first never had their turn");
+    let moment = Moment { rules: &rules, now: moment_at, chance: 0.0 };
+    deliveries.nack(handed[0], 6, crate::delivery::Failure::new("no"), None, moment).unwrap();
+    assert_eq!(deliveries.iter().count(), 1);
+}
+
+#[test]
+fn a_parked_key_leaves_the_room_of_remembered_positions_to_others() {
+    let rules = rules(1);
+    let mut deliveries = Deliveries::after(0);
+    let moment = Moment { rules: &rules, now: Timestamp(0), chance: 0.0 };
+    let hand_out = |deliveries: &mut Deliveries| deliveries.hand_out(1, Timestamp(0), &rules, &mut || 5).0;
+    // More of a key that parks than can be remembered, before and after it parks.
+    (1..=20).for_each(|position| deliveries.offer(position, Some(7), None));
+    let bad = hand_out(&mut deliveries)[0];
+    deliveries.nack(bad, 5, crate::delivery::Failure::new("no"), None, moment).unwrap();
+    deliveries.park(bad, 1);
+    (21..=40).for_each(|position| deliveries.offer(position, Some(7), None));
+    (41..=46).for_each(|position| deliveries.offer(position, Some(8), None));
+    assert_eq!(deliveries.waiting_behind(), None);
+    for expected in 41..=46 {
+        assert_eq!(deliveries.reads(), None, "all of the other key are remembered");
+        let good = hand_out(&mut deliveries)[0];
+        assert_eq!(good.position, expected);
+        deliveries.ack(good, 5).unwrap();
+    }
+    assert!(deliveries.unpark(bad, 1));
+    assert_eq!(hand_out(&mut deliveries), [bad]);
+    deliveries.ack(bad, 5).unwrap();
+    assert_eq!(deliveries.reads(), Some((7, 2, 46)));
+}
+
+#[test]
+fn many_keys_that_go_on_at_once_keep_to_the_room_there_is() {
+    let (log, rules) = (Log { keys: 49 }, rules(1));
+    let mut deliveries = Deliveries::after(0);
+    log.work(&mut deliveries, &rules, false);
+    let parked: Vec<_> = deliveries.iter().map(|(id, delivery)| (id, delivery.phase)).collect();
+    for (id, phase) in parked {
+        let Phase::Parked { dead_letter } = phase else { panic!("{phase:?}") };
+        assert!(deliveries.unpark(id, dead_letter));
+    }
+    let mut most = 0;
+    loop {
+        log.fill(&mut deliveries, &rules);
+        let (handed, _) = deliveries.hand_out(10, Timestamp(0), &rules, &mut || 5);
+        most = most.max(deliveries.iter().count());
+        if handed.is_empty() {
+            break;
+        }
+        handed.into_iter().for_each(|id| deliveries.ack(id, 5).unwrap());
+    }
+    assert_eq!((deliveries.summary(), deliveries.scan()), (Summary::default(), log.end()));
+    assert!(most <= 40 + 49, "room, and one for each key: {most}");
+}
+
+#[test]
+fn a_parked_delivery_leaves_its_attempts_to_its_dead_letter() {
+    let rules = rules(1);
+    let mut deliveries = Deliveries::after(0);
+    deliveries.offer(1, Some(7), None);
+    let (handed, _) = deliveries.hand_out(1, Timestamp(0), &rules, &mut || 5);
+    let moment = Moment { rules: &rules, now: Timestamp(0), chance: 0.0 };
+    deliveries.nack(handed[0], 5, crate::delivery::Failure::new("no"), None, moment).unwrap();
+    deliveries.park(handed[0], 1);
+    assert!(deliveries.get(handed[0]).is_some_and(|delivery| delivery.history.is_empty()));
+    assert_eq!(deliveries.history_bytes, 0);
+}

@@ -9,6 +9,11 @@ impl Deliveries {
     pub fn park(&mut self, id: DeliveryId, dead_letter: u64) {
         if matches!(self.unfinished.get(&id).map(|delivery| delivery.phase), Some(Phase::Parked { .. })) {
             self.set_phase(id, Phase::Parked { dead_letter });
+            if let Some(delivery) = self.unfinished.get_mut(&id) {
+                // The dead letter has them.
+                self.history_bytes -= bytes(&delivery.history);
+                delivery.history = Vec::new();
+            }
         }
     }
 

@@ -156,6 +156,8 @@ impl Owed {
     /// The process ended. What was not written down may be forgotten.
     pub fn restarted(&mut self) {
         let (fewest, most) = (self.unsaved.0.min(self.attempts.0), self.unsaved.1.max(self.attempts.1));
+        // What was handed out behind the first of its key never had its turn.
+        let fewest = if self.key.is_some() && self.tries.iter().all(|one| !one.is_durable) { 0 } else { fewest };
         (self.attempts, self.unsaved) = ((fewest, most), (fewest, most));
         self.restarts += u32::from(most > 0);
         self.is_first_unsure = fewest == 0 && most > 0;
