@@ -11,6 +11,7 @@ mod engine;
 mod fold;
 mod follower;
 mod mailbox;
+mod member;
 mod opening;
 mod operations;
 mod options;

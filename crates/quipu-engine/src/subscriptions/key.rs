@@ -4,7 +4,7 @@ use quipu_domain::delivery::Key;
 use quipu_domain::{Data, Event, Ordering, Subscription};
 use quipu_store::TermHasher;
 
-use super::member::scalar_at;
+use super::scalar::scalar_at;
 
 /// Where the key of an event stands.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -12,13 +12,13 @@ mod explain;
 mod fill;
 mod key;
 mod letters;
-mod member;
 mod outcome;
 mod pace;
 mod records;
 mod refusal;
 mod router;
 mod running;
+mod scalar;
 mod watch;
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};

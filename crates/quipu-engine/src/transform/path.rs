@@ -5,10 +5,11 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::de::{DeserializeSeed, Deserializer as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserializer as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::{PATH_CHARS_MAX, check_length};
+use crate::member::member;
 
 /// What is wrong, and at which byte of the text.
 type Misplaced = (usize, String);
@@ -141,8 +142,8 @@ fn one<'a>(text: &'a str, steps: &[Step], effort: &mut Effort) -> Result<Option<
     for step in steps {
         effort.spend(text.len())?;
         let found = match step {
-            Step::Member(name) => look(text, Search { name: Some(name), index: None }),
-            Step::Item(index) => look(text, Search { name: None, index: Some(*index) }),
+            Step::Member(name) => member(text, name),
+            Step::Item(index) => item(text, *index),
             Step::All => None,
         };
         match found {
@@ -153,49 +154,25 @@ fn one<'a>(text: &'a str, steps: &[Step], effort: &mut Effort) -> Result<Option<
     Ok(Some(text))
 }
 
-fn look<'a>(text: &'a str, search: Search<'_>) -> Option<&'a str> {
-    search.deserialize(&mut serde_json::Deserializer::from_str(text)).ok()?
+fn item(text: &str, index: usize) -> Option<&str> {
+    serde_json::Deserializer::from_str(text).deserialize_seq(Item(index)).ok()?
 }
 
-/// Looks into one object or array for one thing, without keeping the others.
-struct Search<'s> {
-    name: Option<&'s str>,
-    index: Option<usize>,
-}
+/// Looks into one array for one item, without keeping the others.
+struct Item(usize);
 
-impl<'de> DeserializeSeed<'de> for Search<'_> {
-    type Value = Option<&'de str>;
-
-    fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Search<'_> {
+impl<'de> Visitor<'de> for Item {
     type Value = Option<&'de str>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object or an array")
-    }
-
-    // A name that stands twice means the last one, as in the parsers that most consumers use.
-    fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Self::Value, M::Error> {
-        let mut found = None;
-        while let Some(name) = map.next_key::<Name<'de>>()? {
-            if self.name == Some(&*name.0) {
-                found = Some(map.next_value::<&'de RawValue>()?.get());
-            } else {
-                map.next_value::<IgnoredAny>()?;
-            }
-        }
-        Ok(found)
+        f.write_str("an array")
     }
 
     fn visit_seq<S: SeqAccess<'de>>(self, mut seq: S) -> Result<Self::Value, S::Error> {
         let mut found = None;
         let mut at = 0;
         while let Some(item) = seq.next_element::<&'de RawValue>()? {
-            if self.index == Some(at) {
+            if self.0 == at {
                 found = Some(item.get());
             }
             at += 1;

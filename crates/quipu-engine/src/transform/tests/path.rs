@@ -65,6 +65,11 @@ fn of_a_name_that_stands_twice_the_last_counts() {
 }
 
 #[test]
+fn a_name_that_is_half_of_a_surrogate_pair_hides_none_beside_it() {
+    assert_eq!(apply(&Transform::Path("$.a".into()), r#"{"\ud800":1,"a":2,"b\udfff":3}"#).as_deref(), Ok("2"));
+}
+
+#[test]
 fn what_is_no_path_is_refused_with_its_place() {
     let long = format!("$.{}", "x".repeat(255));
     for (path, column, reason) in [
