@@ -100,7 +100,7 @@ impl Tenant {
             && due < now.plus_ms(CHECKPOINT_MS as i64)
             && let Some(threads) = self.threads()
         {
-            threads.due_soon();
+            threads.due_at(due);
         }
     }
 

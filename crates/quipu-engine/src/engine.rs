@@ -25,7 +25,9 @@ impl Engine {
         storage.create_dir("tenants").map_err(|e| Fault::io("create", storage.display("tenants"), e))?;
         let tenants: Arc<Mutex<BTreeMap<String, Arc<Tenant>>>> = Arc::default();
         let listed = Arc::clone(&tenants);
-        let threads = Threads::start(options.threads, move || listed.lock().values().cloned().collect());
+        let threads = Threads::start(options.threads, Arc::clone(&world.clock), move || {
+            listed.lock().values().cloned().collect()
+        });
         Ok(Self { world, options, tenants, threads })
     }
 

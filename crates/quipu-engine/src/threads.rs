@@ -9,7 +9,9 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
+use quipu_domain::Timestamp;
 
+use crate::options::Clock;
 use crate::subscriptions::CHECKPOINT_MS;
 use crate::tenant::Tenant;
 
@@ -32,7 +34,7 @@ pub(crate) struct Threads {
     queue: Mutex<Queue>,
     is_work: Condvar,
     is_stopped: Condvar,
-    /// The queue's `is_due_soon` was set.
+    /// The queue's `looks_at` is earlier now.
     is_due: Condvar,
     handles: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -45,16 +47,16 @@ struct Queue {
     maintaining: usize,
     waiting: usize,
     is_stopped: bool,
-    /// Something about deliveries is due earlier than when their thread last looked. It is kept here and not in the
-    /// condition alone, which wakes nobody while that thread is still looking.
-    is_due_soon: bool,
+    /// When deliveries are looked at next: what is due later is found then. While their thread is looking it is the
+    /// earliest that was said to be due since it began, if something was.
+    looks_at: Option<Timestamp>,
 }
 
 /// How a wait for deliveries ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Waited {
-    InVain,
-    DueSoon,
+    /// After so long at least.
+    For(Duration),
     Stopped,
 }
 
@@ -71,7 +73,11 @@ impl Threads {
 
     /// Starts `count` threads, one that does the housekeeping for the tenants that `tenants` lists, and one that lets
     /// their deliveries become due.
-    pub fn start(count: usize, tenants: impl Fn() -> Vec<Arc<Tenant>> + Clone + Send + 'static) -> Arc<Self> {
+    pub fn start(
+        count: usize,
+        clock: Arc<dyn Clock>,
+        tenants: impl Fn() -> Vec<Arc<Tenant>> + Clone + Send + 'static,
+    ) -> Arc<Self> {
         let threads = Arc::new(Self::none());
         let mut handles = Vec::with_capacity(count + 2);
         for i in 0..count.max(2) {
@@ -81,7 +87,7 @@ impl Threads {
         let (weak, listed) = (Arc::downgrade(&threads), tenants.clone());
         handles.push(spawn("quipu-housekeeper".into(), move || keep_house(&weak, &listed)));
         let weak = Arc::downgrade(&threads);
-        handles.push(spawn("quipu-deliveries".into(), move || keep_deliveries(&weak, &tenants)));
+        handles.push(spawn("quipu-deliveries".into(), move || keep_deliveries(&weak, clock.as_ref(), &tenants)));
         *threads.handles.lock() = handles;
         threads
     }
@@ -98,23 +104,37 @@ impl Threads {
         }
     }
 
-    /// Says that a delivery is due soon.
-    pub fn due_soon(&self) {
-        self.queue.lock().is_due_soon = true;
-        self.is_due.notify_one();
+    /// Says that something about a delivery is due at that time.
+    pub fn due_at(&self, due: Timestamp) {
+        let mut queue = self.queue.lock();
+        if queue.looks_at.is_none_or(|at| due < at) {
+            queue.looks_at = Some(due);
+            self.is_due.notify_one();
+        }
     }
 
-    /// Waits until something is due soon, or was said to be since the last wait; at most so long.
-    fn wait_until_due(&self, wait: Duration) -> Waited {
+    /// Waits until something is due, or was said to be since the last wait; at most so long. A clock that stands still or
+    /// is set back makes nobody wait longer than it said at first.
+    fn wait_until_due(&self, wait: Duration, clock: &dyn Clock) -> Waited {
+        let micros = |wait: Duration| i64::try_from(wait.as_micros()).unwrap_or(i64::MAX);
         let mut queue = self.queue.lock();
-        if !queue.is_stopped && !queue.is_due_soon {
-            self.is_due.wait_for(&mut queue, wait);
+        let end = Timestamp(clock.now().0.saturating_add(micros(wait)));
+        let mut waited = Duration::ZERO;
+        while !queue.is_stopped {
+            let next = queue.looks_at.map_or(end, |at| at.min(end));
+            queue.looks_at = Some(next);
+            let left_us = next.0.saturating_sub(clock.now().0).clamp(0, micros(wait));
+            let left = Duration::from_micros(left_us.unsigned_abs());
+            if left.is_zero() {
+                break;
+            }
+            if self.is_due.wait_for(&mut queue, left).timed_out() {
+                waited = left;
+                break;
+            }
         }
-        match (queue.is_stopped, std::mem::take(&mut queue.is_due_soon)) {
-            (true, _) => Waited::Stopped,
-            (false, true) => Waited::DueSoon,
-            (false, false) => Waited::InVain,
-        }
+        queue.looks_at = None;
+        if queue.is_stopped { Waited::Stopped } else { Waited::For(waited) }
     }
 
     fn work(self: &Arc<Self>) {
@@ -217,9 +237,9 @@ fn keep_house(threads: &Weak<Threads>, tenants: &dyn Fn() -> Vec<Arc<Tenant>>) {
 }
 
 /// Lets retries and deadlines of deliveries become due, and writes down what consumers did.
-fn keep_deliveries(threads: &Weak<Threads>, tenants: &dyn Fn() -> Vec<Arc<Tenant>>) {
+fn keep_deliveries(threads: &Weak<Threads>, clock: &dyn Clock, tenants: &dyn Fn() -> Vec<Arc<Tenant>>) {
     let longest = Duration::from_millis(CHECKPOINT_MS);
-    // What was waited in vain since progress was written: a clock that stands still must not put it off.
+    // What was waited since progress was written: a clock that stands still must not put it off.
     let mut waited = longest;
     loop {
         let is_time = waited >= longest;
@@ -229,10 +249,9 @@ fn keep_deliveries(threads: &Weak<Threads>, tenants: &dyn Fn() -> Vec<Arc<Tenant
         let wait = tenants().iter().map(|tenant| tenant.keep_deliveries(is_time)).min().unwrap_or(longest);
         let wait = wait.clamp(SHORTEST_WAIT, longest);
         let Some(threads) = threads.upgrade() else { return };
-        match threads.wait_until_due(wait) {
+        match threads.wait_until_due(wait, clock) {
             Waited::Stopped => return,
-            Waited::DueSoon => {}
-            Waited::InVain => waited += wait,
+            Waited::For(wait) => waited += wait,
         }
     }
 }
@@ -241,23 +260,46 @@ fn keep_deliveries(threads: &Weak<Threads>, tenants: &dyn Fn() -> Vec<Arc<Tenant
 mod tests {
     use super::*;
 
+    /// A clock that stands still.
+    struct Still;
+
+    impl Clock for Still {
+        fn now(&self) -> Timestamp {
+            Timestamp(0)
+        }
+    }
+
+    const MINUTE: Duration = Duration::from_secs(60);
+    const MS: Duration = Duration::from_millis(1);
+
     #[test]
     fn what_becomes_due_while_nobody_waits_is_not_missed() {
         let threads = Threads::none();
-        threads.due_soon();
-        assert_eq!(threads.wait_until_due(Duration::from_secs(60)), Waited::DueSoon);
-        assert_eq!(threads.wait_until_due(Duration::ZERO), Waited::InVain, "it is said once");
+        threads.due_at(Timestamp(0));
+        assert_eq!(threads.wait_until_due(MINUTE, &Still), Waited::For(Duration::ZERO));
+        assert_eq!(threads.wait_until_due(MS, &Still), Waited::For(MS), "it is said once");
+    }
+
+    #[test]
+    fn what_is_due_later_is_waited_for_however_often_it_is_said() {
+        let threads = Threads::none();
+        threads.due_at(Timestamp(99_000));
+        threads.due_at(Timestamp(1_000));
+        threads.due_at(Timestamp(99_000));
+        assert_eq!(threads.wait_until_due(MINUTE, &Still), Waited::For(MS), "not at once, and not later");
+        threads.due_at(Timestamp(99_000));
+        assert_eq!(threads.wait_until_due(MS, &Still), Waited::For(MS), "it is looked at before");
     }
 
     #[test]
     fn whoever_waits_is_told_at_once() {
         let threads = Threads::none();
         std::thread::scope(|scope| {
-            let waits = scope.spawn(|| threads.wait_until_due(Duration::from_secs(60)));
-            threads.due_soon();
-            assert_eq!(waits.join().unwrap(), Waited::DueSoon);
+            let waits = scope.spawn(|| threads.wait_until_due(MINUTE, &Still));
+            threads.due_at(Timestamp(1_000));
+            assert_eq!(waits.join().unwrap(), Waited::For(MS));
             threads.queue.lock().is_stopped = true;
-            assert_eq!(threads.wait_until_due(Duration::from_secs(60)), Waited::Stopped);
+            assert_eq!(threads.wait_until_due(MINUTE, &Still), Waited::Stopped);
         });
     }
 }
