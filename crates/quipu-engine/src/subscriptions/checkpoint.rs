@@ -1,6 +1,5 @@
 //! Writing down what consumers did: dead letters, and how far every subscription is, in one commit.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -10,8 +9,9 @@ use quipu_domain::Timestamp;
 use quipu_domain::delivery::{DeliveryId, GivenUp, Phase};
 use quipu_store::{Fault, Record};
 
+use super::letters::Letters;
 use super::outcome::OutcomeWord;
-use super::records::{DeadLetter, DeadLetterState, Decided, DecidedBy, progress_record};
+use super::records::{DeadLetter, DeadLetterLine, DeadLetterState, Decided, DecidedBy, progress_record};
 use super::running::{Inner, Running};
 use super::{CHECKPOINT_MS, Unsent};
 use crate::tenant::Tenant;
@@ -196,40 +196,56 @@ impl Tenant {
     /// Dead letters that were kept as long as their subscription says, and of those that were decided about the oldest, if
     /// there are more than may be. Those of a deleted one are kept as long as by default.
     fn too_old(&self) -> Vec<u64> {
-        let now = self.world.clock.now();
-        if now.0 < self.subscriptions.retention_due.load(Ordering::Relaxed) {
+        let (now, next) = (self.world.clock.now(), &self.subscriptions.retention_due);
+        // A clock that went back does not put it off.
+        let due = next.load(Ordering::Relaxed);
+        if now.0 < due && due <= now.plus_ms(RETENTION_MS).0 {
             return Vec::new();
         }
-        self.subscriptions.retention_due.store(now.plus_ms(RETENTION_MS).0, Ordering::Relaxed);
         let running = self.subscriptions.running.read();
-        let default = quipu_domain::DeadLetterPolicy::default().retention_ms;
         let letters = self.subscriptions.dead_letters.read();
-        let max = self.options.dead_letters_max;
-        let surplus = letters.counts().map(|(name, count)| (name, count.decided.saturating_sub(max)));
-        let mut surplus: HashMap<&str, u64> = surplus.filter(|(_, count)| *count > 0).collect();
-        // The oldest come first: whoever is younger than the default may still have a shorter time, so all are asked.
-        let is_too_old = |letter: &super::DeadLetterLine| {
-            let policy = running.get(&letter.subscription).map(|running| running.compiled());
-            let kept_ms = policy.map_or(default, |compiled| compiled.definition.dead_letter.retention_ms);
-            letter.time.plus_ms(kept_ms as i64) <= now && !(letter.parks_key && letter.state == DeadLetterState::Open)
-        };
-        let mut is_surplus = |letter: &super::DeadLetterLine| {
-            let left = surplus.get_mut(letter.subscription.as_str()).filter(|_| letter.state != DeadLetterState::Open);
-            left.filter(|left| **left > 0).map(|left| *left -= 1).is_some()
-        };
+        let mut expired = Vec::new();
+        for name in letters.subscriptions() {
+            let left = EXPIRED_MAX - expired.len();
+            expired.extend(self.expired_of(&letters, name, running.get(name), now).take(left));
+        }
+        // There may be more than were taken: they go the next time.
+        let next_us = if expired.len() == EXPIRED_MAX { now } else { now.plus_ms(RETENTION_MS) };
+        next.store(next_us.0, Ordering::Relaxed);
+        expired
+    }
+
+    /// Those of one subscription. Only what is old is looked at, or all while there are more than may be.
+    fn expired_of<'a>(
+        &self,
+        letters: &'a Letters,
+        name: &'a str,
+        running: Option<&'a Arc<Running>>,
+        now: Timestamp,
+    ) -> impl Iterator<Item = u64> + 'a {
+        let default = quipu_domain::DeadLetterPolicy::default().retention_ms;
+        let kept_ms = running.map_or(default, |running| running.compiled().definition.dead_letter.retention_ms);
+        let is_old = move |letter: &DeadLetterLine| letter.time.plus_ms(kept_ms as i64) <= now;
+        let mut surplus = letters.count(name).decided.saturating_sub(self.options.dead_letters_max);
         // The edited event of a copy is in its dead letter: it stays until it is delivered.
-        let is_needed = |letter: &super::DeadLetterLine| {
+        let is_needed = move |letter: &DeadLetterLine| {
             let id = DeliveryId { position: letter.position, dead_letter: letter.id };
-            let running = running.get(&letter.subscription).filter(|_| letter.copy_of.is_some());
+            let running = running.filter(|_| letter.copy_of.is_some());
             running.is_some_and(|running| running.inner.lock().deliveries.get(id).is_some())
         };
-        let due = letters.iter().filter(|letter| !is_needed(letter) && (is_surplus(letter) || is_too_old(letter)));
-        let due: Vec<u64> = due.take(EXPIRED_MAX).map(|letter| letter.id).collect();
-        if due.len() == EXPIRED_MAX {
-            // There may be more: they go the next time.
-            self.subscriptions.retention_due.store(now.0, Ordering::Relaxed);
-        }
-        due
+        letters
+            .oldest(name)
+            .map_while(move |letter| {
+                if surplus == 0 && !is_old(letter) {
+                    return None;
+                }
+                let (is_open, is_needed) = (letter.state == DeadLetterState::Open, is_needed(letter));
+                let is_surplus = surplus > 0 && !is_open && !is_needed;
+                surplus -= u64::from(is_surplus);
+                let is_kept = is_needed || (letter.parks_key && is_open);
+                Some((is_surplus || (is_old(letter) && !is_kept)).then_some(letter.id))
+            })
+            .flatten()
     }
 }
 

@@ -2,10 +2,11 @@
 //! nobody walks through all of them to know. A subscription with too many open ones is held back, which loses nothing:
 //! its events wait in the log.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::RangeFrom;
 use std::sync::Arc;
 
+use quipu_domain::Timestamp;
 use quipu_domain::delivery::DeliveryId;
 
 use super::records::{DeadLetterLine, DeadLetterState};
@@ -20,11 +21,19 @@ pub(crate) struct LetterCount {
     pub decided: u64,
 }
 
-/// The durable ones by number, and their counts.
+/// The durable ones by number, and those of each subscription.
 #[derive(Default)]
 pub(crate) struct Letters {
     lines: BTreeMap<u64, Arc<DeadLetterLine>>,
-    counts: HashMap<String, LetterCount>,
+    own: HashMap<String, OwnLetters>,
+}
+
+/// The dead letters of a subscription.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct OwnLetters {
+    count: LetterCount,
+    /// The oldest first. Their numbers alone would not do: the clock may have gone back.
+    by_time: BTreeSet<(Timestamp, u64)>,
 }
 
 impl LetterCount {
@@ -57,22 +66,29 @@ impl Letters {
 
     /// How many a subscription has.
     pub fn count(&self, subscription: &str) -> LetterCount {
-        self.counts.get(subscription).copied().unwrap_or_default()
+        self.own.get(subscription).map(|own| own.count).unwrap_or_default()
     }
 
-    /// How many each has that has some.
-    pub fn counts(&self) -> impl Iterator<Item = (&str, LetterCount)> {
-        self.counts.iter().map(|(name, count)| (name.as_str(), *count))
+    /// The subscriptions that have some.
+    pub fn subscriptions(&self) -> impl Iterator<Item = &str> {
+        self.own.keys().map(String::as_str)
+    }
+
+    /// Those of a subscription, the oldest first.
+    pub fn oldest(&self, subscription: &str) -> impl Iterator<Item = &Arc<DeadLetterLine>> {
+        let by_time = self.own.get(subscription).map(|own| own.by_time.iter());
+        by_time.into_iter().flatten().filter_map(|(_, id)| self.lines.get(id))
     }
 
     /// Shows one as it is now. As it was shown before.
     pub fn put(&mut self, line: Arc<DeadLetterLine>) -> Option<Arc<DeadLetterLine>> {
         let before = self.remove(line.id);
-        let count = match self.counts.get_mut(&line.subscription) {
-            Some(count) => count,
-            None => self.counts.entry(line.subscription.clone()).or_default(),
+        let own = match self.own.get_mut(&line.subscription) {
+            Some(own) => own,
+            None => self.own.entry(line.subscription.clone()).or_default(),
         };
-        *count.of(&line) += 1;
+        *own.count.of(&line) += 1;
+        own.by_time.insert((line.time, line.id));
         self.lines.insert(line.id, line);
         before
     }
@@ -80,10 +96,11 @@ impl Letters {
     /// Shows one no more. As it was shown before.
     pub fn remove(&mut self, id: u64) -> Option<Arc<DeadLetterLine>> {
         let line = self.lines.remove(&id)?;
-        let count = self.counts.get_mut(&line.subscription).expect("what is shown is counted");
-        *count.of(&line) -= 1;
-        if *count == LetterCount::default() {
-            self.counts.remove(&line.subscription);
+        let own = self.own.get_mut(&line.subscription).expect("what is shown is counted");
+        *own.count.of(&line) -= 1;
+        own.by_time.remove(&(line.time, line.id));
+        if own.by_time.is_empty() {
+            self.own.remove(&line.subscription);
         }
         Some(line)
     }
@@ -159,7 +176,6 @@ mod tests {
     use super::*;
     use crate::subscriptions::records::DecidedBy;
     use proptest::prelude::*;
-    use quipu_domain::Timestamp;
     use quipu_domain::delivery::Reason;
 
     fn line(id: u64, subscription: &str, is_open: bool) -> Arc<DeadLetterLine> {
@@ -174,7 +190,8 @@ mod tests {
             kind: "t".into(),
             reason: Reason::TooOld,
             attempts: 1,
-            time: Timestamp(1),
+            // Not in the order of their numbers.
+            time: Timestamp((id * 7 % 5) as i64),
             fingerprint: String::new(),
             redriven_from: None,
             parks_key: false,
@@ -204,7 +221,12 @@ mod tests {
                 }
             }
             let again = Letters::new(&letters.lines);
-            prop_assert_eq!(&again.counts, &letters.counts);
+            prop_assert_eq!(&again.own, &letters.own);
+            for name in names {
+                let mut own: Vec<_> = letters.iter().filter(|line| line.subscription == name).collect();
+                own.sort_by_key(|line| (line.time, line.id));
+                prop_assert_eq!(letters.oldest(name).collect::<Vec<_>>(), own);
+            }
         }
     }
 }

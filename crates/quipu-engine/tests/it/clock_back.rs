@@ -3,6 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use quipu_domain::delivery::{Failure, Reason};
+use quipu_engine::{Answer, DeadLetterFilter};
+
 use crate::support::*;
 
 const HOUR_US: i64 = 3_600_000_000;
@@ -28,4 +31,26 @@ fn a_rate_limit_goes_on_from_a_clock_that_was_set_back() {
     tenant.deliver().unwrap();
     assert_eq!(woken.load(Ordering::Relaxed), 1, "its interval is over");
     assert_eq!(tenant.pull("s", 10).unwrap().len(), 1);
+}
+
+#[test]
+fn dead_letters_become_too_old_by_a_clock_that_was_set_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = Arc::new(Hands::default());
+    clock.0.store(HOUR_US, Ordering::Relaxed);
+    let tenant = open_at(folder.path(), small(), Arc::clone(&clock)).unwrap();
+    let definition = r#"{"retry":{"maxattempts":1},"deadletter":{"retentionms":60000}}"#;
+    tenant.create_subscription("s", serde_json::from_str(definition).unwrap()).unwrap();
+    tenant.checkpoint_deliveries().unwrap();
+    clock.0.store(0, Ordering::Relaxed);
+    publish(&tenant, &event("1", "a"));
+    let handed = tenant.pull("s", 1).unwrap().remove(0);
+    let give_up = Answer::GiveUp { failure: Failure::new("no"), reason: Reason::GivenUpByConsumer };
+    tenant.answer("s", vec![(handed.id, handed.token, give_up)]).unwrap().remove(0).unwrap();
+    for (seconds, expected) in [(0, 1), (59, 1), (71, 0)] {
+        clock.0.store(seconds * 1_000_000, Ordering::Relaxed);
+        tenant.checkpoint_deliveries().unwrap();
+        let letters = tenant.dead_letters(&DeadLetterFilter { with_decided: true, ..Default::default() }, 0, 10);
+        assert_eq!(letters.len(), expected, "after {seconds} s");
+    }
 }
