@@ -149,10 +149,11 @@ impl Pushers {
     }
 
     /// Makes a subscription. A secret in the definition never reaches the engine: it is kept with the secrets; without
-    /// one, a subscription that pushes gets one, which is returned once.
+    /// one, a subscription that pushes gets one, which is returned once. One that is there is the same if its newest
+    /// secret is, or none is given.
     ///
     /// # Errors
-    /// The engine refuses, or the secret or the endpoint is not fit.
+    /// The engine refuses, the secret or the endpoint is not fit, or the subscription is there with another secret.
     pub fn create(&self, name: &str, mut definition: Subscription) -> Result<Created, NotMade> {
         let _one = lock(&self.changing);
         let given = self.check(&mut definition)?;
@@ -160,7 +161,12 @@ impl Pushers {
         // One that is there keeps its secrets, whether or not it is the same.
         if definition.push.is_none() || tenant.definition(name).is_ok() {
             let is_new = tenant.create_subscription(name, definition)?;
-            return Ok(Created { is_new, secret: None });
+            return match given {
+                Some(given) if !self.shared.secrets.is_newest(name, &given) => {
+                    Err(NotMade::OtherSecret { name: name.to_owned() })
+                }
+                _ => Ok(Created { is_new, secret: None }),
+            };
         }
         let is_given = given.is_some();
         let secret = self.shared.secrets.begin(name, given)?;

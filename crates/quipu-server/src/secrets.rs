@@ -94,6 +94,10 @@ impl Kept {
         self.until.is_none_or(|until| now < until)
     }
 
+    fn is(&self, secret: &Secret) -> bool {
+        self.secret.expose() == secret.expose()
+    }
+
     fn info(&self) -> SecretInfo {
         SecretInfo { id: self.id, made: self.made, until: self.until }
     }
@@ -127,6 +131,11 @@ impl Secrets {
         kept.get(name).into_iter().flatten().rev().filter(|kept| kept.is_valid(now)).map(Kept::info).collect()
     }
 
+    /// Whether it is the newest of a subscription.
+    pub fn is_newest(&self, name: &str, secret: &Secret) -> bool {
+        self.kept().get(name).and_then(|of_name| of_name.last()).is_some_and(|newest| newest.is(secret))
+    }
+
     /// A new secret; made by chance if none is given. The one before is good for [`OVERLAP_MS`] more. The one that is the
     /// newest already changes nothing.
     ///
@@ -136,7 +145,7 @@ impl Secrets {
         self.change(|all, now| {
             let secret = given.unwrap_or_else(|| self.generate());
             let of_name = all.entry(name.to_owned()).or_default();
-            if let Some(newest) = of_name.last().filter(|newest| newest.secret.expose() == secret.expose()) {
+            if let Some(newest) = of_name.last().filter(|newest| newest.is(&secret)) {
                 return (newest.info(), secret);
             }
             of_name.retain(|kept| kept.is_valid(now));

@@ -89,6 +89,11 @@ pub enum NotMade {
     Endpoint(RefusedEndpoint),
     /// The subscription does not push.
     DoesNotPush,
+    /// The subscription is there, and its newest secret is another than the one that was given.
+    OtherSecret {
+        /// Its name.
+        name: String,
+    },
     /// The engine refuses, or fails.
     NotDone(NotDone),
 }
@@ -103,6 +108,9 @@ impl NotMade {
             Self::Secret(invalid) => of(Code::InvalidSecret, invalid.to_string(), "secret"),
             Self::Endpoint(RefusedEndpoint::Url(invalid)) => of(Code::InvalidUrl, invalid.to_string(), "url"),
             Self::Endpoint(RefusedEndpoint::Address(refused)) => of(Code::AddressRefused, refused.to_string(), "url"),
+            Self::OtherSecret { ref name } => {
+                of(Code::SubscriptionExists, self.to_string(), "secret").with("name", name.as_str())
+            }
             Self::DoesNotPush => {
                 Problem::new(Code::InvalidRequest, "expected a subscription that pushes, found one without push")
             }
@@ -117,6 +125,9 @@ impl fmt::Display for NotMade {
             Self::Secret(invalid) => invalid.fmt(f),
             Self::Endpoint(refused) => refused.fmt(f),
             Self::DoesNotPush => f.write_str("expected a subscription that pushes, found one without push"),
+            Self::OtherSecret { name } => {
+                write!(f, "a subscription {name} exists and has another secret; leave it out, or replace the secret")
+            }
             Self::NotDone(not_done) => not_done.fmt(f),
         }
     }

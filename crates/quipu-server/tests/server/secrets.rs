@@ -138,3 +138,30 @@ async fn a_body_that_is_no_rotation_is_refused_with_its_code_and_not_repeated() 
     let listed = client.get("/v1/subscriptions/s/secrets").await;
     assert!(!listed.text().contains("whsec_") && !listed.text().contains(&**secret));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_subscription_that_is_made_again_with_another_secret_is_refused_and_keeps_its_own() {
+    let platform = Platform::start().await;
+    let mut client = platform.host.client().await;
+    let text = |byte: u8| Secret::generate([byte; 32]).expose().to_string();
+    let (first, second) = (text(1), text(2));
+    let mut make = async |members: &str| {
+        let body = format!(r#"{{"name":"s","push":{{"url":"http://127.0.0.1:1/"{members}}}}}"#);
+        client.post("/v1/subscriptions", "application/json", &body).await
+    };
+    let with = |secret: &str| format!(r#","secret":"{secret}""#);
+    assert_eq!(make(&with(&first)).await.status, 201);
+    assert_eq!(make(&with(&first)).await.status, 200, "it is the same");
+    assert_eq!(make("").await.status, 200, "nothing is said of its secret");
+    let refused = make(&with(&second)).await;
+    let problem = refused.json();
+    assert_eq!((refused.status, problem["code"].as_str()), (409, Some("subscription-exists")));
+    assert_eq!((problem["name"].as_str(), problem["pointer"].as_str()), (Some("s"), Some("/push/secret")));
+    assert!(!refused.text().contains("whsec_"), "{}", refused.text());
+    // Whoever rotates makes another the newest; the one before is good for a day only.
+    let rotated = platform.rotate("s").await.expose().to_string();
+    assert_eq!(make(&with(&first)).await.status, 409);
+    assert_eq!(make(&with(&rotated)).await.status, 200);
+    let (folder, _) = platform.stop().await;
+    assert_eq!(files_with(folder.path(), &second), [] as [String; 0]);
+}
