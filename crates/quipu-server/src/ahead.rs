@@ -106,6 +106,11 @@ impl Ahead {
         }
     }
 
+    /// Whether the client has sent no more than the whole request. Of one in chunks it is not known.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.stage == Stage::Body(0) && self.behind == 0
+    }
+
     /// HTTP waits for the next head. Says how many bytes of that may be there: none if it is certain that there are none.
     pub(crate) fn waits(&mut self) -> usize {
         // What is behind an empty line would be a whole head, which HTTP would not wait for.

@@ -25,6 +25,10 @@ use crate::memory::{FREE_BYTES, Held, Memory};
 /// memory before anybody can ask for room for it.
 const READ_BYTES_MAX: usize = 16 << 10;
 
+/// Most bytes that are thrown away of a client that was answered before it had sent everything: what comes in [`LINGER`]
+/// over 256 Mbit/s. Who has more to send than that is reset.
+const LINGER_BYTES_MAX: usize = 64 << 20;
+
 /// Who reads from the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -97,6 +101,11 @@ impl Wire {
         self.unparsed.load(Ordering::Relaxed)
     }
 
+    /// Whether the client may still be sending what nobody reads: the body of a request that was answered early.
+    fn is_cut_short(&self) -> bool {
+        self.is_read_by(Reader::Body) && !lock(&self.ahead).has_ended()
+    }
+
     fn is_read_by(&self, reader: Reader) -> bool {
         self.reader.load(Ordering::Relaxed) == reader as u8
     }
@@ -116,18 +125,47 @@ pub(crate) struct Socket {
     room: Option<Room>,
     /// What is written in the place of an answer of HTTP's own.
     refusal: Option<Refusal>,
+    /// After the last answer, while the client may still send what nobody reads.
+    lingering: Option<Lingering>,
 }
 
 struct Refusal {
     answer: Bytes,
     written: usize,
-    /// How long the client may still send what nobody reads.
-    linger: Pin<Box<Sleep>>,
+}
+
+/// What is still read of a client that was answered, and thrown away.
+struct Lingering {
+    end: Pin<Box<Sleep>>,
+    bytes_left: usize,
+}
+
+impl Lingering {
+    fn new() -> Self {
+        Self { end: Box::pin(sleep(LINGER)), bytes_left: LINGER_BYTES_MAX }
+    }
+
+    /// Reads and throws away until the client ends or has had its time or its bytes.
+    fn poll(&mut self, cx: &mut Context<'_>, stream: &mut (impl AsyncRead + Unpin)) -> Poll<io::Result<()>> {
+        let mut thrown_away = [0; 4 << 10];
+        loop {
+            // First, since there may always be something to read.
+            if self.bytes_left == 0 || self.end.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Ok(()));
+            }
+            let mut buffer = ReadBuf::new(&mut thrown_away);
+            let read = ready!(Pin::new(&mut *stream).poll_read(cx, &mut buffer));
+            if read.is_err() || buffer.filled().is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+            self.bytes_left = self.bytes_left.saturating_sub(buffer.filled().len());
+        }
+    }
 }
 
 impl Socket {
     pub(crate) fn new(stream: TcpStream, wire: Arc<Wire>) -> Self {
-        Self { stream, wire, room: None, refusal: None }
+        Self { stream, wire, room: None, refusal: None, lingering: None }
     }
 
     /// Ready when there is room for what was read and one more piece.
@@ -176,7 +214,7 @@ impl Socket {
             && self.wire.is_read_by(Reader::Head)
             && let Some(answer) = head::refusal(bytes)
         {
-            self.refusal = Some(Refusal { answer, written: 0, linger: Box::pin(sleep(LINGER)) });
+            self.refusal = Some(Refusal { answer, written: 0 });
         }
         self.refusal.is_some()
     }
@@ -232,32 +270,15 @@ impl AsyncWrite for Socket {
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 
-    /// After a refusal the rest is read and thrown away for a while: a connection that is closed with unread bytes is
-    /// reset, and the client would never see the answer.
+    /// After an early answer the rest is read and thrown away for a while: a connection that is closed with unread bytes
+    /// is reset, and the client would never see the answer.
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
-        let Self { stream, refusal: Some(refusal), .. } = &mut *self else { return Poll::Ready(Ok(())) };
-        poll_throw_away(cx, stream, refusal.linger.as_mut())
-    }
-}
-
-/// Reads and throws away until the client ends or the linger does.
-fn poll_throw_away(
-    cx: &mut Context<'_>,
-    stream: &mut (impl AsyncRead + Unpin),
-    mut linger: Pin<&mut Sleep>,
-) -> Poll<io::Result<()>> {
-    let mut thrown_away = [0; 4 << 10];
-    loop {
-        // First, since there may always be something to read.
-        if linger.as_mut().poll(cx).is_ready() {
+        let Self { stream, wire, refusal, lingering, .. } = &mut *self;
+        if refusal.is_none() && lingering.is_none() && !wire.is_cut_short() {
             return Poll::Ready(Ok(()));
         }
-        let mut buffer = ReadBuf::new(&mut thrown_away);
-        let read = ready!(Pin::new(&mut *stream).poll_read(cx, &mut buffer));
-        if read.is_err() || buffer.filled().is_empty() {
-            return Poll::Ready(Ok(()));
-        }
+        lingering.get_or_insert_with(Lingering::new).poll(cx, stream)
     }
 }
 
@@ -271,10 +292,12 @@ mod tests {
 
     #[tokio::test]
     async fn who_always_has_something_to_read_does_not_outlive_the_linger() {
-        let mut linger = Box::pin(sleep(Duration::from_millis(5)));
         let mut client = tokio::io::repeat(b'x');
-        let thrown_away = poll_fn(|cx| poll_throw_away(cx, &mut client, linger.as_mut()));
-        tokio::time::timeout(Duration::from_secs(10), thrown_away).await.expect("this is stuck").unwrap();
+        for (ms, bytes_left) in [(5, usize::MAX), (u64::from(u32::MAX), 1 << 20)] {
+            let mut lingering = Lingering { end: Box::pin(sleep(Duration::from_millis(ms))), bytes_left };
+            let thrown_away = poll_fn(|cx| lingering.poll(cx, &mut client));
+            tokio::time::timeout(Duration::from_secs(10), thrown_away).await.expect("this is stuck").unwrap();
+        }
     }
 
     #[tokio::test]

@@ -170,3 +170,41 @@ async fn single_events_of_many_connections_each_get_their_own_answer() {
     }
     assert_eq!(host.tenant.position(), 32 * 30);
 }
+
+#[tokio::test]
+async fn a_client_that_is_still_sending_a_body_nobody_wants_sees_why() {
+    let host = Host::start_with(Server { body_bytes_max: 1 << 20, ..Server::default() }).await;
+    // More than what the sockets of both ends hold.
+    let body = vec![b' '; 32 << 20];
+    let json = ("content-type", "application/json");
+    for (method, target, headers, status, code) in [
+        ("POST", "/v1/events", &[json, ("origin", "https://evil.example")][..], 403, "foreign-origin"),
+        ("POST", "/v1/nothing", &[json], 404, "route-not-found"),
+        ("PUT", "/v1/events", &[json], 405, "method-not-allowed"),
+        ("POST", "/v1/events", &[("content-type", "application/cloudevents+json")], 413, "body-too-large"),
+        ("POST", "/v1/subscriptions", &[("content-type", "text/plain")], 415, "unsupported-media-type"),
+        ("POST", "/v1/subscriptions/nobody/pause", &[json], 404, "subscription-not-found"),
+    ] {
+        let mut client = host.client().await;
+        let length = body.len().to_string();
+        let mut head = format!("{method} {target} HTTP/1.1\r\nhost: localhost\r\n");
+        for (name, value) in headers.iter().copied().chain([("content-length", length.as_str())]) {
+            head.push_str(&format!("{name}: {value}\r\n"));
+        }
+        client.write(format!("{head}\r\n").as_bytes()).await;
+        assert!(client.write(&body).await, "{method} {target}: it was cut off while it sent its body");
+        let answer = client.answer(method).await;
+        assert_eq!((answer.status, answer.json()["code"].as_str()), (status, Some(code)), "{method} {target}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_never_stops_sending_is_cut_off() {
+    let host = Host::start().await;
+    let mut client = host.client().await;
+    let head = "POST /v1/nothing HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n";
+    assert!(client.write(head.as_bytes()).await);
+    let chunk = [&b"10000\r\n"[..], &[b' '; 0x10000], b"\r\n"].concat();
+    // `within` ends the test if this goes on.
+    within(async { while client.write(&chunk).await {} }).await;
+}
