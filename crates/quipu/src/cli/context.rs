@@ -132,8 +132,12 @@ fn find<'c>(contexts: &'c Contexts, name: &str) -> Result<&'c Context, Failure> 
     })
 }
 
-/// The URL without a slash at its end.
+/// The URL without a slash at its end. One that may hold a password or a token is not repeated.
 fn checked(url: &str) -> Result<String, Failure> {
+    if url.contains(['@', '?', '#']) {
+        let message = format!("expected a URL such as {URL_DEFAULT}, without user, password, query and fragment");
+        return Err(Failure::usage(message));
+    }
     let rest = url.strip_prefix("http://").ok_or_else(|| {
         Failure::usage(format!("expected a URL such as {URL_DEFAULT} (this version speaks http only), found {url}"))
     })?;

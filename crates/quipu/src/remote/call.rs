@@ -44,10 +44,15 @@ pub(super) enum Trouble {
 impl Client {
     pub fn new(url: &str) -> Result<Self, Error> {
         let parsed = url.parse::<Uri>().ok();
-        let fits = |uri: &Uri| uri.scheme_str() == Some("http") && uri.host().is_some() && uri.query().is_none();
+        // Anywhere, since the password of a URL that is malformed may hold any character.
+        let may_hold_secret = url.contains(['@', '?', '#']);
+        let fits = |uri: &Uri| uri.scheme_str() == Some("http") && uri.host().is_some() && !may_hold_secret;
         if !parsed.as_ref().is_some_and(fits) {
-            let reason = "expected a URL such as http://127.0.0.1:7070, without TLS".to_owned();
-            return Err(Error::Server { url: url.to_owned(), reason });
+            let reason =
+                "expected a URL such as http://127.0.0.1:7070, without TLS, user, password, query and fragment"
+                    .to_owned();
+            let shown = if may_hold_secret { "the URL that was given" } else { url };
+            return Err(Error::Server { url: shown.to_owned(), reason });
         }
         let config = ureq::Agent::config_builder()
             .http_status_as_error(false)
@@ -152,6 +157,23 @@ mod tests {
         }
         for url in ["", "127.0.0.1:7070", "/v1", "https://quipu.internal", "http://", "http://a/?b", "ftp://a"] {
             assert!(Client::new(url).is_err(), "{url}");
+        }
+    }
+
+    #[test]
+    fn a_url_that_may_hold_a_secret_is_refused_without_being_repeated() {
+        for url in [
+            "http://hunter2@quipu.internal",
+            "http://ada:hunter2@quipu.internal:7070/",
+            "http://ada:hunter/hunter2@quipu.internal",
+            "https://ada:hunter2@quipu.internal",
+            "ada:hunter2@quipu.internal",
+            "http://quipu.internal/?token=hunter2",
+            "http://quipu.internal/#hunter2",
+        ] {
+            let error = Client::new(url).unwrap_err();
+            let said = format!("{error} {error:?}");
+            assert!(said.contains("without TLS, user, password") && !said.contains("hunter"), "{said}");
         }
     }
 

@@ -21,6 +21,18 @@ fn a_context_is_added_used_listed_and_removed() {
 }
 
 #[test]
+fn a_url_that_may_hold_a_secret_is_refused_without_being_repeated() {
+    let user = User::new();
+    for url in ["http://ada:hunter2@127.0.0.1:1", "https://hunter2@127.0.0.1:1", "http://127.0.0.1:1/?token=hunter2"] {
+        for args in [&["context", "add", "bad", url][..], &["event", "list", "--url", url]] {
+            let said = user.run(args).ended(2).stderr;
+            assert!(said.contains("without user, password") && !said.contains("hunter2"), "{said}");
+        }
+    }
+    assert!(!user.home.path().join(".config/quipu/contexts.toml").exists(), "nothing was kept");
+}
+
+#[test]
 fn flags_come_before_variables_and_variables_before_the_context_in_use() {
     let user = User::new();
     for (name, port) in [("used", 1), ("named", 2)] {
