@@ -77,6 +77,27 @@ fn a_definition_comes_from_files_that_flags_change() {
 }
 
 #[test]
+fn a_secret_of_a_file_is_that_of_the_subscription_and_one_that_was_made_is_shown_once() {
+    let (user, server) = served();
+    let create = |name: &str, secret: char| {
+        let secret = format!("whsec_{}", secret.to_string().repeat(40));
+        let push = json!({"push": {"url": "https://a.example/", "secret": secret}});
+        subscription(&user, &server, &["create", name, "--file", &user.write("push.json", &push.to_string())])
+    };
+    let made = create("a", 'A').ok().stdout;
+    assert!(made.starts_with("a was made;") && !made.contains("whsec_"), "{made}");
+    assert!(create("a", 'A').ok().stdout.starts_with("a was there with this definition"));
+    let other = create("a", 'B').ended(1);
+    assert!(other.stderr.contains("[subscription-exists]") && !other.stderr.contains("BBBB"), "{other:?}");
+
+    let push = ["create", "b", "--push", "https://a.example/"];
+    let made = subscription(&user, &server, &push).ok().stdout;
+    assert!(made.contains("signed with whsec_") && made.contains("not shown again"), "{made}");
+    let again = subscription(&user, &server, &push).ok().stdout;
+    assert!(!again.contains("whsec_"), "{again}");
+}
+
+#[test]
 fn what_is_pulled_and_acknowledged_does_not_come_again() {
     let (user, server) = served();
     let run = |args: &[&str]| subscription(&user, &server, args);
