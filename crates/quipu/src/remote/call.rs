@@ -2,7 +2,7 @@
 //! decided elsewhere. Blocking.
 
 use std::io::Read;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use quipu_api::{Code, MEDIA_JSON, Problem};
 use quipu_engine::SubscriptionRefusal;
@@ -122,8 +122,8 @@ impl Client {
 
     fn refused(&self, name: &str, answer: Response<Body>) -> Trouble {
         let status = answer.status();
-        let seconds = answer.headers().get(RETRY_AFTER).and_then(|text| text.to_str().ok()?.parse().ok());
-        let after = Duration::from_secs(seconds.unwrap_or(0));
+        let after = answer.headers().get(RETRY_AFTER).and_then(|text| text.to_str().ok());
+        let after = after.and_then(|text| retry_after(text, SystemTime::now())).unwrap_or_default();
         let mut bytes = Vec::new();
         // What cannot be read is no problem document: the status says enough.
         _ = answer.into_body().into_reader().take(PROBLEM_BYTES_MAX).read_to_end(&mut bytes);
@@ -140,6 +140,18 @@ impl Client {
             _ => Trouble::Lasting(error),
         }
     }
+}
+
+/// How long a server asks to be left alone, in either form of RFC 9110, section 10.2.3: seconds, or a date by its own
+/// clock. Nothing if it is neither.
+fn retry_after(text: &str, now: SystemTime) -> Option<Duration> {
+    let text = text.trim();
+    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        // More seconds than a number holds is as long as there is.
+        return Some(Duration::from_secs(text.parse().unwrap_or(u64::MAX)));
+    }
+    let date = httpdate::parse_http_date(text).ok()?;
+    Some(date.duration_since(now).unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -178,6 +190,26 @@ mod tests {
     }
 
     #[test]
+    fn a_server_asks_to_be_left_alone_in_seconds_or_until_a_date() {
+        let now = httpdate::parse_http_date("Sun, 06 Nov 1994 08:49:00 GMT").unwrap();
+        for (text, seconds) in [
+            ("0", Some(0)),
+            (" 120 ", Some(120)),
+            ("99999999999999999999999", Some(u64::MAX)),
+            ("Sun, 06 Nov 1994 08:49:37 GMT", Some(37)),
+            ("Sunday, 06-Nov-94 08:49:37 GMT", Some(37)),
+            ("Sun Nov  6 08:49:37 1994", Some(37)),
+            ("Sun, 06 Nov 1994 08:00:00 GMT", Some(0)),
+            ("", None),
+            ("-1", None),
+            ("1.5", None),
+            ("soon", None),
+        ] {
+            assert_eq!(retry_after(text, now), seconds.map(Duration::from_secs), "{text}");
+        }
+    }
+
+    #[test]
     fn an_answer_that_is_too_large_is_not_read_and_one_that_is_none_ends_it() {
         let read = |body: Vec<u8>| {
             let answer = Response::new(Body::builder().data(body));
@@ -205,6 +237,9 @@ mod tests {
             assert_eq!(after, Duration::from_secs(7));
             assert!(error.to_string().contains(&status.to_string()), "{error}");
         }
+        let date = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(100));
+        let Trouble::Passing { after, .. } = refused(503, &date, "") else { panic!() };
+        assert!((90..=100).contains(&after.as_secs()), "{after:?}");
         let Trouble::Passing { error, after } = refused(503, "soon", &problem(Code::Overloaded)) else { panic!() };
         assert_eq!((after, error.to_string().contains("overloaded")), (Duration::ZERO, true));
         for (status, body) in [(301, String::new()), (401, String::new()), (404, problem(Code::RouteNotFound))] {
