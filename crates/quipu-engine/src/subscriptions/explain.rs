@@ -207,7 +207,8 @@ impl std::fmt::Display for Standstill {
             Self::Paused => f.write_str("It is paused; resume it."),
             Self::TooManyDeadLetters { open, limit } => write!(
                 f,
-                "{open} of its dead letters are open, and at most {limit} may be; redrive or discard some, and it goes on."
+                "{open} of its dead letters {} open, and at most {limit} may be; redrive or discard some, and it goes on.",
+                if *open == 1 { "is" } else { "are" }
             ),
             Self::NoMatchSince { position } => {
                 write!(
@@ -235,24 +236,38 @@ impl std::fmt::Display for Standstill {
             }
             Self::RateLimited { until } => write!(f, "The rate limit lets the next delivery go at {until}."),
             Self::CatchingUp { events, per_second: None } => {
-                write!(f, "Catching up: {events} events are still to be looked at; how fast is not known yet.")
+                let events = are(*events, "event", "events");
+                write!(f, "Catching up: {events} still to be looked at; how fast is not known yet.")
             }
-            Self::CatchingUp { events, per_second: Some(pace) } => write!(
-                f,
-                "Catching up: {events} events are still to be looked at, at {pace} a second: about {} s.",
-                events.div_ceil(*pace)
-            ),
+            Self::CatchingUp { events, per_second: Some(pace) } => {
+                let (seconds, events) = (events.div_ceil(*pace), are(*events, "event", "events"));
+                write!(f, "Catching up: {events} still to be looked at, at {pace} a second: about {seconds} s.")
+            }
             Self::NobodyAsks { ready, unseen: 0 } => {
-                write!(f, "{ready} deliveries are ready, and no consumer asks for them.")
+                let them = if *ready == 1 { "it" } else { "them" };
+                write!(f, "{} ready, and no consumer asks for {them}.", are(*ready as u64, "delivery", "deliveries"))
             }
-            Self::NobodyAsks { ready: 0, unseen } => {
-                write!(f, "No consumer asks; {unseen} events were not looked at yet.")
+            Self::NobodyAsks { ready: 0, unseen } => write!(f, "No consumer asks; {}.", not_looked_at(*unseen)),
+            Self::NobodyAsks { ready, unseen } => {
+                let (ready, unseen) = (are(*ready as u64, "delivery", "deliveries"), not_looked_at(*unseen));
+                write!(f, "{ready} ready and {unseen}, and no consumer asks for them.")
             }
-            Self::NobodyAsks { ready, unseen } => write!(
-                f,
-                "{ready} deliveries are ready and {unseen} events were not looked at yet, and no consumer asks for them."
-            ),
         }
+    }
+}
+
+/// So many of something and their verb, in words.
+fn are(count: u64, one: &str, more: &str) -> String {
+    match count {
+        1 => format!("1 {one} is"),
+        count => format!("{count} {more} are"),
+    }
+}
+
+fn not_looked_at(events: u64) -> String {
+    match events {
+        1 => "1 event was not looked at yet".into(),
+        events => format!("{events} events were not looked at yet"),
     }
 }
 
@@ -261,5 +276,44 @@ fn counted(count: usize) -> String {
     match count {
         1 => "1 delivery".into(),
         count => format!("{count} deliveries"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_of_something_is_said_in_the_singular() {
+        let until = Timestamp(0);
+        for (standstill, expected) in [
+            (
+                Standstill::TooManyDeadLetters { open: 1, limit: 1 },
+                "1 of its dead letters is open, and at most 1 may be",
+            ),
+            (Standstill::TooManyDeadLetters { open: 2, limit: 2 }, "2 of its dead letters are open"),
+            (
+                Standstill::WaitingForAcks { deliveries: vec![(7, until)], count: 1 },
+                "Waiting for answers to 1 delivery,",
+            ),
+            (Standstill::WaitingForRetry { position: 7, until, count: 1 }, "1 delivery waits for its next attempt"),
+            (Standstill::CatchingUp { events: 1, per_second: None }, "Catching up: 1 event is still"),
+            (Standstill::CatchingUp { events: 2, per_second: None }, "Catching up: 2 events are still"),
+            (
+                Standstill::CatchingUp { events: 1, per_second: Some(5) },
+                "1 event is still to be looked at, at 5 a second",
+            ),
+            (Standstill::NobodyAsks { ready: 1, unseen: 0 }, "1 delivery is ready, and no consumer asks for it."),
+            (Standstill::NobodyAsks { ready: 2, unseen: 0 }, "2 deliveries are ready, and no consumer asks for them."),
+            (Standstill::NobodyAsks { ready: 0, unseen: 1 }, "No consumer asks; 1 event was not looked at yet."),
+            (
+                Standstill::NobodyAsks { ready: 1, unseen: 1 },
+                "1 delivery is ready and 1 event was not looked at yet, and no consumer asks for them.",
+            ),
+            (Standstill::NobodyAsks { ready: 0, unseen: 3 }, "No consumer asks; 3 events were not looked at yet."),
+        ] {
+            let said = standstill.to_string();
+            assert!(said.contains(expected), "expected {expected}, found {said}");
+        }
     }
 }

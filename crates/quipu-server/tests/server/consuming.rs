@@ -235,7 +235,7 @@ async fn a_consumer_without_credits_does_not_ask() {
         let explained = consumer.get("/v1/subscriptions/s/explain").await;
         (explained["reason"] == "nobody-asks").then_some(explained)
     });
-    assert_eq!(explained.await["sentence"], "No consumer asks; 1 events were not looked at yet.");
+    assert_eq!(explained.await["sentence"], "No consumer asks; 1 event was not looked at yet.");
     socket.send(json!({"credit":{"subscription":"s","credits":1}}).to_string()).await;
     let frames = [socket.receive().await, socket.receive().await];
     assert!(frames.iter().any(|frame| frame["deliveries"]["deliveries"][0]["delivery"]["position"] == 1), "{frames:?}");

@@ -119,7 +119,7 @@ fn what_is_pulled_and_acknowledged_does_not_come_again() {
     assert!(nothing.stderr.contains("quipu subscription explain b"), "{nothing:?}");
     let explained = run(&["explain", "b"]).ok().stdout;
     assert!(explained.starts_with("Waiting for answers to 1 delivery, the oldest of position 2"), "{explained}");
-    assert!(explained.contains("\nLag: 1 events; "), "{explained}");
+    assert!(explained.contains("\nLag: 1 event; "), "{explained}");
     let explained = run(&["explain", "b", "-o", "json"]).ok().json();
     assert_eq!((&explained["reason"], &explained["lag"]["events"]), (&json!("waiting-for-acks"), &json!(1)));
 }

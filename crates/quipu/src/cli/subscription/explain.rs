@@ -24,6 +24,7 @@ pub fn run(which: &Named, client: &Client, out: &mut Out) -> Outcome {
 /// What is not known is said to be unknown, never 0.
 fn lag(lag: LagBody) -> String {
     let events = match lag.events {
+        Some(1) => "1 event".to_owned(),
         Some(events) => format!("{events} events"),
         None => "an unknown number of events".to_owned(),
     };
@@ -46,6 +47,7 @@ mod tests {
     fn what_is_unknown_of_a_lag_is_not_shown_as_zero() {
         for (events, unseen, seconds, expected) in [
             (Some(0), 0, Some(0.0), "Lag: 0 events; 0ms."),
+            (Some(1), 0, Some(2.0), "Lag: 1 event; 2s."),
             (Some(3), 0, Some(12.5), "Lag: 3 events; 12s."),
             (None, 7, Some(300.0), "Lag: an unknown number of events, 7 that nobody has looked at; 5m."),
             (None, 0, None, "Lag: an unknown number of events; of unknown age."),
