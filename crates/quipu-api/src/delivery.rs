@@ -54,6 +54,11 @@ pub struct Delivery {
     pub transformed: Option<Box<RawValue>>,
     /// What the answer needs.
     pub delivery: DeliveryHandle,
+    /// Beside `transformed`: the event that it was made of, as `event` has it, but without its data and what says of
+    /// which kind that is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<crate::openapi::RecordedEvent>")]
+    pub attributes: Option<Box<RawValue>>,
 }
 
 /// One attempt to deliver an event.

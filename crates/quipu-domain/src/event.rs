@@ -163,6 +163,21 @@ impl<'a> Event<'a> {
         }
     }
 
+    /// The same event with other data: JSON, or none. What the media type and the schema said of the data goes with it.
+    ///
+    /// ```
+    /// # use quipu_domain::{Data, Event};
+    /// let event = Event::builder("1", "/shop", "order.placed").data_schema("/order.json").json("[7]").build()?;
+    /// let other = event.with_json(Some("7"));
+    /// assert_eq!((other.kind(), other.data(), other.data_schema()), ("order.placed", &Data::Json("7".into()), None));
+    /// # Ok::<(), quipu_domain::InvalidEvent>(())
+    /// ```
+    #[must_use]
+    pub fn with_json(self, text: Option<impl Into<Cow<'a, str>>>) -> Self {
+        let data = text.map_or(Data::None, |text| Data::Json(text.into()));
+        Self { data_content_type: None, data_schema: None, data, ..self }
+    }
+
     /// Whether a second event under the same `source` and `id` says the same: same type, subject and data. A retry
     /// may carry a new `traceparent` or `time`. JSON is compared by value, since a client may write it anew.
     pub fn same_content(&self, other: &Event<'_>) -> bool {

@@ -179,10 +179,16 @@ fn write_delivery(out: &mut Vec<u8>, name: &str, handed: &Handed) {
     let line = line.map(|line| format!("\"key\":\"{line:032x}\",")).unwrap_or_default();
     let rest = format!(
         ",\"token\":\"{token:016x}\",\"attempt\":{attempt},\"deadline\":\"{deadline}\",\
-         \"idempotencykey\":\"{key}\",{line}\"redriven\":{}}}}}",
+         \"idempotencykey\":\"{key}\",{line}\"redriven\":{}}}",
         id.dead_letter > 0
     );
     out.extend_from_slice(rest.as_bytes());
+    if transformed.is_some() {
+        out.extend_from_slice(b",\"attributes\":");
+        let event = handed.event().unwrap_or_else(|_| handed.recorded.event());
+        write_event(out, &event.with_json(None::<&str>), Some(&handed.recorded.stamp));
+    }
+    out.push(b'}');
 }
 
 /// The event, or its edited copy where the event was recorded.

@@ -1,10 +1,12 @@
 //! One event on its way to one handler, from a store in this process or from a server.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use quipu_domain::delivery::{DeliveryId, Key};
 use quipu_domain::{Data, Event, Stamp, Timestamp};
-use quipu_engine::Handed;
+use quipu_engine::transform::Format;
+use quipu_engine::{Handed, Transformed};
 use serde::de::DeserializeOwned;
 
 /// A delivery that this process has. It is to be answered before its deadline, or it is handed out again: a
@@ -61,13 +63,21 @@ impl Delivery {
         &self.subscription
     }
 
-    /// The event, or the edited copy of it.
+    /// The event, or the edited copy of it. If the subscription transforms, its data is what the transformation made of
+    /// it, a text as a string of JSON, and nothing is said of the media type or the schema of that; if it transforms an
+    /// edited copy that is no CloudEvent, the attributes are those of the event as it was recorded.
     ///
     /// # Errors
-    /// [`InvalidData`]: an edited copy that is no CloudEvent.
+    /// [`InvalidData`]: an edited copy that is no CloudEvent, of a subscription that does not transform.
     pub fn event(&self) -> Result<Event<'_>, InvalidData> {
         match &self.content {
-            Content::Handed(handed) => handed.event().map_err(|invalid| InvalidData(invalid.to_string())),
+            Content::Handed(handed) => match &handed.transformed {
+                Some(outcome) => {
+                    let event = handed.event().unwrap_or_else(|_| handed.recorded.event());
+                    Ok(event.with_json(Some(json(outcome)?)))
+                }
+                None => handed.event().map_err(|invalid| InvalidData(invalid.to_string())),
+            },
             #[cfg(feature = "remote")]
             Content::Sent(sent) => Ok(sent.event.clone()),
         }
@@ -82,7 +92,8 @@ impl Delivery {
         }
     }
 
-    /// The event's JSON data as a type of yours; no data counts as `null`.
+    /// The event's JSON data, or what the subscription's transformation made of the event, as a type of yours; no data
+    /// counts as `null`.
     ///
     /// # Errors
     /// [`InvalidData`] says what does not fit.
@@ -131,5 +142,14 @@ impl Delivery {
 
     pub(crate) fn token(&self) -> u64 {
         self.token
+    }
+}
+
+/// What a transformation made, as JSON: as a server sends it.
+fn json(outcome: &Transformed) -> Result<Cow<'_, str>, InvalidData> {
+    let text = std::str::from_utf8(&outcome.body).map_err(|error| InvalidData(error.to_string()))?;
+    match outcome.format {
+        Format::Json => Ok(text.into()),
+        Format::Text => Ok(serde_json::Value::from(text).to_string().into()),
     }
 }

@@ -59,8 +59,8 @@ impl Remote {
         Ok(Self { client: Arc::new(Client::new(url)?) })
     }
 
-    /// A worker that runs a handler for each delivery of a subscription. One that transforms its events has no event to
-    /// hand to a handler: the worker ends with [`Error::Server`].
+    /// A worker that runs a handler for each delivery of a subscription, as `Quipu::worker` does in process: of one that
+    /// transforms, a handler gets what the transformation made in the place of the event's data.
     pub fn worker(&self, subscription: &str) -> Worker {
         Worker::new(Arc::new(Deliveries::new(Arc::clone(&self.client), subscription)))
     }

@@ -142,7 +142,8 @@ impl Worker {
     }
 
     /// Handles events of a type, or of all its versions if it has no `.vN`. The data is parsed first: what does not fit
-    /// is given up at once, since it would never fit.
+    /// is given up at once, since it would never fit. If the subscription transforms, what its transformation made is the
+    /// data; the type is that of the event.
     #[must_use]
     pub fn on<T, F>(self, kind: &str, handler: impl Fn(Delivery, T) -> F + Send + Sync + 'static) -> Self
     where
@@ -152,7 +153,8 @@ impl Worker {
         self.with(Matcher::Type(kind.to_owned()), handler)
     }
 
-    /// Handles events that match a pattern, as [`Worker::on`] does. The first handler that fits has the event.
+    /// Handles events that match a pattern, as [`Worker::on`] does. The first handler that fits has the event. If the
+    /// subscription transforms, the pattern is held against the attributes and what the transformation made.
     ///
     /// # Errors
     /// [`InvalidPattern`].

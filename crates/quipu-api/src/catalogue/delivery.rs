@@ -12,7 +12,8 @@ pub(super) const PULL: Operation = Operation {
         is one. Each delivery is with this consumer until its deadline: answer it by then, with the token of the attempt, \
         or it is tried again. Events of one key come in order and may come together; then they are answered in that \
         order, and later ones wait. Any number of consumers may pull from a subscription; an event goes to one of them. \
-        Deliveries that carry the same `key` are those of one key. \
+        Deliveries that carry the same `key` are those of one key. A subscription that transforms delivers `transformed` \
+        in the place of `event`, and beside it `attributes`, the event without its data. \
         Every delivery has an idempotency key, the same for each attempt, since any may come more than once. What a \
         client that has gone does not fetch any more is handed to the next one.",
     method: Method::Post,

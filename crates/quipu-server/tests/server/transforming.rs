@@ -109,7 +109,11 @@ async fn a_pull_hands_out_the_outcome_in_the_place_of_the_event() {
         let expected = if is_json { expected.to_owned() } else { json!(expected).to_string() };
         let begin = format!(r#"{{"deliveries":[{{"transformed":{expected},"delivery":{{"position":1,"token":"#);
         assert!(pulled.starts_with(&begin), "expected {begin}, found {pulled}");
-        let handle = serde_json::from_str::<Value>(&pulled).unwrap()["deliveries"][0]["delivery"].clone();
+        let delivery = serde_json::from_str::<Value>(&pulled).unwrap()["deliveries"][0].clone();
+        let mut event = consumer.get("/v1/positions/1").await;
+        event.as_object_mut().unwrap().remove("data").expect("an event with data");
+        assert_eq!(delivery["attributes"], event, "all of the event but its data");
+        let handle = delivery["delivery"].clone();
         let key = handle["idempotencykey"].as_str().unwrap();
         assert!(key.starts_with(&format!("{name}/")) && key.ends_with("/1"), "{key}");
         let answers = json!({"answers":[outcome(&json!({ "delivery": handle }), "ack")]});

@@ -20,13 +20,13 @@ use super::fetched;
 use super::persistence::Persistence;
 use crate::pending::pending;
 use crate::wakeup::Wakeup;
-use crate::worker::source::{Attempted, Fetched, Report, Source};
+use crate::worker::source::{Attempted, Fetched, Report, Source, look};
 use crate::{Delivery, Error, Pending};
 
 /// How long a poll waits: shorter than proxies do, and a server that is gone without a word is noticed soon after.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Until the definition is known: the first deliveries come with it, and may have a short deadline.
-const FIRST_LOOK_MS: u64 = 100;
+const FIRST_LOOK: Duration = Duration::from_millis(100);
 
 pub(super) struct Deliveries {
     client: Arc<Client>,
@@ -59,10 +59,6 @@ impl Deliveries {
     /// Asks for the definition, which may have been changed.
     fn look_up(&self) -> Result<(), Trouble> {
         let answer: SubscriptionAnswer = self.client.get(&self.subscription)?;
-        if answer.definition.transform.is_some() {
-            let reason = "expected a subscription that delivers events, found one that transforms them";
-            return Err(Trouble::Lasting(self.client.error(&reason)));
-        }
         self.ack_deadline_ms.store(answer.definition.ack_deadline_ms, Ordering::Relaxed);
         Ok(())
     }
@@ -147,8 +143,10 @@ impl Source for Deliveries {
     }
 
     fn look(&self) -> Duration {
-        let deadline_ms = self.ack_deadline_ms.load(Ordering::Relaxed);
-        Duration::from_millis(if deadline_ms == 0 { FIRST_LOOK_MS } else { (deadline_ms / 3).max(1) })
+        match self.ack_deadline_ms.load(Ordering::Relaxed) {
+            0 => FIRST_LOOK,
+            deadline_ms => look(deadline_ms),
+        }
     }
 
     fn extend(&self, attempts: Vec<Attempted>) {

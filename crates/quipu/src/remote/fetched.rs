@@ -11,12 +11,18 @@ use crate::delivery::{Content, Sent};
 
 /// Says what was expected and what was found if it cannot be read.
 pub(super) fn read(subscription: &str, body: &Body) -> Result<Delivery, String> {
-    let Some(text) = &body.event else {
-        return Err("expected a subscription that delivers events, found one that transforms them".into());
+    let (text, outcome) = match (&body.event, &body.transformed, &body.attributes) {
+        (Some(event), ..) => (event, None),
+        (None, Some(outcome), Some(attributes)) => (attributes, Some(outcome.get())),
+        _ => return Err("expected a delivery with an event, or transformed and attributes, found neither".into()),
     };
     let DeliveryHandle { position, dead_letter, token, attempt, deadline, idempotency_key, key, .. } = &body.delivery;
     let invalid = |name: &str, found: &str| format!("expected a delivery with a {name}, found {found:?}");
     let (event, stamp) = parse_recorded(text.get()).map_err(|invalid| invalid.to_string())?;
+    let event = match outcome {
+        Some(outcome) => event.with_json(Some(outcome)),
+        None => event,
+    };
     let (event, idempotency_key) = (event.into_owned(), idempotency_key.clone());
     Ok(Delivery {
         subscription: subscription.to_owned(),
@@ -56,9 +62,21 @@ mod tests {
     }
 
     #[test]
+    fn the_outcome_of_a_transformation_takes_the_place_of_the_data() {
+        let mut sent = body(r#""transformed":"9 EUR","#, "");
+        let without = read("billing", &sent).unwrap_err();
+        assert!(without.contains("attributes"), "{without}");
+        let attributes = r#"{"specversion":"1.0","id":"1","source":"/s","type":"t","position":7,
+            "recordedtime":"2026-01-31T09:30:00.000Z"}"#;
+        sent.attributes = Some(serde_json::from_str(attributes).unwrap());
+        let delivery = read("billing", &sent).unwrap();
+        assert_eq!((delivery.stamp().position, delivery.event().unwrap().kind()), (7, "t"));
+        assert_eq!(delivery.data::<String>().unwrap(), "9 EUR");
+    }
+
+    #[test]
     fn a_delivery_without_its_event_is_none() {
-        let transformed = read("billing", &body(r#""transformed":{"total":9},"#, "")).unwrap_err();
-        assert!(transformed.contains("transforms"), "{transformed}");
+        assert!(read("billing", &body("", "")).is_err());
         assert!(read("billing", &body(r#""event":{"specversion":"1.0"},"#, "")).is_err());
     }
 }

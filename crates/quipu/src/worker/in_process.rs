@@ -6,12 +6,9 @@ use std::time::Duration;
 use quipu_domain::delivery::DeliveryId;
 use quipu_engine::{Answer, SubscriptionRefusal, WatchGuard};
 
-use super::source::{Attempted, Fetched, Report, Source};
+use super::source::{Attempted, Fetched, Report, Source, look};
 use crate::wakeup::Wakeup;
 use crate::{Delivery, Error, Pending, Quipu};
-
-/// The longest time between two looks after deadlines: a definition may be changed meanwhile.
-const LOOK_MS_MAX: u64 = 1_000;
 
 pub(super) struct InProcess {
     quipu: Quipu,
@@ -64,8 +61,7 @@ impl Source for InProcess {
     }
 
     fn look(&self) -> Duration {
-        let look_ms = self.ack_deadline_ms().map_or(LOOK_MS_MAX, |deadline_ms| deadline_ms / 3);
-        Duration::from_millis(look_ms.clamp(1, LOOK_MS_MAX))
+        look(self.ack_deadline_ms().unwrap_or(u64::MAX))
     }
 
     fn extend(&self, attempts: Vec<Attempted>) {

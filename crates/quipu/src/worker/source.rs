@@ -10,6 +10,9 @@ use quipu_engine::{Answer, WatchGuard};
 use crate::wakeup::Wakeup;
 use crate::{Delivery, Error, Pending};
 
+/// The longest time between two looks after deadlines: a definition may be changed meanwhile.
+const LOOK_MS_MAX: u64 = 1_000;
+
 /// An attempt: the delivery and its token.
 pub(crate) type Attempted = (DeliveryId, u64);
 
@@ -44,6 +47,11 @@ pub(crate) trait Source: Send + Sync {
     fn end(&self);
 }
 
+/// How long deliveries with this deadline may go without being extended: two looks may come late or fail.
+pub(crate) fn look(ack_deadline_ms: u64) -> Duration {
+    Duration::from_millis((ack_deadline_ms / 3).clamp(1, LOOK_MS_MAX))
+}
+
 /// Deliveries that were fetched; given back if nobody takes them.
 pub(crate) struct Fetched {
     source: Arc<dyn Source>,
@@ -71,5 +79,16 @@ pub(crate) fn give_back<'d>(source: &Arc<dyn Source>, deliveries: impl IntoItera
     let attempts: Vec<Attempted> = deliveries.into_iter().map(|it| (it.id(), it.token())).collect();
     if !attempts.is_empty() {
         Arc::clone(source).release(attempts);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deadline_is_looked_after_three_times_and_each_second_however_long_it_is() {
+        let ms = |deadline_ms| look(deadline_ms).as_millis();
+        assert_eq!([0, 1, 600, 3_000, 30_000, u64::MAX].map(ms), [1, 1, 200, 1_000, 1_000, 1_000]);
     }
 }

@@ -4,13 +4,15 @@
 mod kill;
 mod stop;
 
+use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
-use quipu::{Delivery, Error, Failed, Quipu, Remote};
+use quipu::{Delivery, Error, Failed, Quipu, Remote, Stopper};
 use serde_json::{Value, json};
 
-use crate::process::{Server, User};
+use crate::process::{DEADLINE, Server, User};
 use crate::worker_loops::{get, post, until};
 
 #[derive(serde::Deserialize)]
@@ -40,6 +42,45 @@ fn publish(server: &Server, numbers: std::ops::Range<u64>, streams: u64) {
 
 fn worker(server: &Server) -> quipu::Worker {
     Remote::new(&server.url).unwrap().worker("billing")
+}
+
+/// A worker that is at work on an order until it is told to go on.
+struct AtWork {
+    goes_on: tokio::sync::watch::Sender<bool>,
+    /// Each try that failed.
+    tries: Receiver<()>,
+    stop: Stopper,
+    running: JoinHandle<Result<(), Error>>,
+}
+
+impl AtWork {
+    fn start(server: &Server) -> Self {
+        let (began, begins) = channel();
+        let (goes_on, waits) = tokio::sync::watch::channel(false);
+        let (tried, tries) = channel();
+        let worker = worker(server).on_trouble(move |_| _ = tried.send(())).on("order.placed", move |_, _: Order| {
+            let (began, mut waits) = (began.clone(), waits.clone());
+            async move {
+                _ = began.send(());
+                _ = waits.wait_for(|goes_on| *goes_on).await;
+                Ok(())
+            }
+        });
+        let stop = worker.stopper();
+        let running = std::thread::spawn(move || block_on(worker.run()));
+        begins.recv_timeout(DEADLINE).unwrap();
+        Self { goes_on, tries, stop, running }
+    }
+
+    /// Waits until so many tries failed.
+    fn has_tried(&self, count: usize) {
+        (0..count).for_each(|_| self.tries.recv_timeout(DEADLINE).unwrap());
+    }
+
+    fn end(self) {
+        self.stop.stop();
+        self.running.join().unwrap().unwrap();
+    }
 }
 
 fn block_on<T>(future: impl Future<Output = T>) -> T {
@@ -153,20 +194,114 @@ fn a_handler_may_take_longer_than_the_deadline_of_a_server() {
 }
 
 #[test]
-fn a_worker_ends_when_its_subscription_does_not_exist_or_has_no_events_for_it() {
+fn a_deadline_that_becomes_short_while_a_worker_waits_is_kept() {
     let user = User::new();
-    let server = server(&user, &json!({"transform": {"jq": ".data"}}));
+    let server = server(&user, &json!({"ackdeadlinems": 600_000}));
     publish(&server, 0..1, 1);
-    let run = |name: &str| {
-        let worker = Remote::new(&server.url).unwrap().worker(name);
-        block_on(worker.on("order.placed", |_, _: Order| async { Ok(()) }).run()).unwrap_err()
-    };
+    let attempts = Arc::new(Mutex::new(Vec::new()));
+    let noted = Arc::clone(&attempts);
+    let worker = worker(&server).on("order.placed", move |delivery, order: Order| {
+        noted.lock().unwrap().push((order.total, delivery.attempt()));
+        async move {
+            // The first until the worker knows the long deadline, the other until the short one is over twice.
+            tokio::time::sleep(Duration::from_millis(if order.total == 3 { 5_000 } else { 500 })).await;
+            Ok(())
+        }
+    });
+    let stop = worker.stopper();
+    let running = std::thread::spawn(move || block_on(worker.run()));
+    let acknowledged = |count| get(&server, "/v1/subscriptions/billing")["counts"]["acknowledged"] == count;
+    until("the first order", || acknowledged(1));
+    let short = json!({"start": "beginning", "ackdeadlinems": 2_400});
+    let put = ureq::put(format!("{}/v1/subscriptions/billing", server.url)).header("content-type", "application/json");
+    put.send(short.to_string()).unwrap();
+    publish(&server, 3..4, 1);
+    until("the long order", || acknowledged(2));
+    stop.stop();
+    running.join().unwrap().unwrap();
+    assert_eq!(*attempts.lock().unwrap(), [(0, 1), (3, 1)]);
+}
+
+#[test]
+fn a_worker_ends_when_its_subscription_does_not_exist() {
+    let user = User::new();
+    let server = server(&user, &json!({}));
     for name in ["nothing", "../billing", ""] {
-        assert!(matches!(run(name), Error::Subscription(_)), "{name}");
+        let worker = Remote::new(&server.url).unwrap().worker(name);
+        let ended = block_on(worker.on("order.placed", |_, _: Order| async { Ok(()) }).run()).unwrap_err();
+        assert!(matches!(ended, Error::Subscription(_)), "{name}");
     }
-    let transforms = run("billing");
-    assert!(matches!(&transforms, Error::Server { reason, .. } if reason.contains("transforms")), "{transforms}");
-    assert_eq!(get(&server, "/v1/subscriptions/billing")["counts"]["handedout"], 0, "nothing was taken");
+}
+
+/// What a handler was given: its label, the type and subject of the event, and its data.
+type Given = Arc<Mutex<Vec<(String, String, Value)>>>;
+
+fn giving(worker: quipu::Worker, given: &Given) -> quipu::Worker {
+    let note = |label: &'static str| {
+        let given = Arc::clone(given);
+        move |delivery: Delivery, data: Value| -> Noted {
+            let noted = delivery.event().map(|event| {
+                assert_eq!((event.data_schema(), event.attribute("zone")), (None, Some("north")));
+                format!("{} {} {}", event.kind(), event.subject().unwrap_or_default(), delivery.stamp().position)
+            });
+            given.lock().unwrap().push((label.to_owned(), noted.unwrap(), data));
+            Box::pin(std::future::ready(Ok(())))
+        }
+    };
+    let worker = worker.on("order.placed", note("placed"));
+    worker.on_pattern(r#"{"data":{"sum":[9]}}"#, note("nine")).unwrap().on("order.cancelled", note("cancelled"))
+}
+
+#[test]
+fn a_transforming_subscription_hands_the_same_to_a_handler_in_process_and_of_a_server() {
+    let user = User::new();
+    let server = user.serve(&[]);
+    let text = r#"{"paths":{"id":"$.id"},"template":"order \"<id>\""}"#;
+    let transforms = [
+        ("jq", json!({"jq": "{sum: .data.total}"})),
+        ("event", json!({"jq": "."})),
+        ("text", json!({"template": serde_json::from_str::<Value>(text).unwrap()})),
+    ];
+    let event = |id: &str, kind: &str, total: u64| {
+        json!({"specversion": "1.0", "id": id, "source": "/shop", "type": kind, "subject": format!("order/{id}"),
+            "zone": "north", "dataschema": "https://shop.example/order.json", "data": {"total": total}})
+    };
+    let events = [("1", "order.placed.v2", 7), ("2", "order.cancelled", 9), ("3", "order.cancelled", 8)];
+    let events = events.map(|(id, kind, total)| event(id, kind, total));
+    post(&server, "/v1/events", "application/cloudevents-batch+json", &json!(events));
+    for (name, transform) in &transforms {
+        for place in ["remote", "local"] {
+            let definition = json!({"name": format!("{name}-{place}"), "start": "beginning", "ordering": "strict", "transform": transform});
+            post(&server, "/v1/subscriptions", "application/json", &definition);
+        }
+    }
+    let run = |worker: quipu::Worker| {
+        let given = Given::default();
+        let worker = giving(worker, &given);
+        worker.stopper().stop_when_idle();
+        block_on(worker.run()).unwrap();
+        std::mem::take(&mut *given.lock().unwrap())
+    };
+    let remote =
+        transforms.each_ref().map(|(name, _)| run(Remote::new(&server.url).unwrap().worker(&format!("{name}-remote"))));
+    assert_eq!(get(&server, "/v1/deadletters")["deadletters"], json!([]));
+    assert_eq!(server.stop().0, 0);
+    let quipu = Quipu::open(user.path("quipu-data")).unwrap();
+    let local = transforms.each_ref().map(|(name, _)| run(quipu.worker(&format!("{name}-local"))));
+    assert_eq!(remote, local);
+
+    let [jq, event, text] = local;
+    let given = |label: &str, event: &str, data: Value| (label.to_owned(), event.to_owned(), data);
+    assert_eq!(
+        jq,
+        [
+            given("placed", "order.placed.v2 order/1 1", json!({"sum": 7})),
+            given("nine", "order.cancelled order/2 2", json!({"sum": 9})),
+            given("cancelled", "order.cancelled order/3 3", json!({"sum": 8})),
+        ]
+    );
+    assert_eq!(text[0], given("placed", "order.placed.v2 order/1 1", json!("order \"1\"")));
+    assert_eq!(event[0].2["data"], json!({"total": 7}), "a whole event is data as everything else is");
 }
 
 #[cfg(feature = "sqlite")]
@@ -204,7 +339,7 @@ fn an_effect_happens_once_and_its_key_is_the_one_that_the_delivery_has_in_proces
     assert_eq!(server.stop().0, 0);
 
     let quipu = Quipu::open(user.path("quipu-data")).unwrap();
-    let in_process = quipu.pull("billing", 1, crate::process::DEADLINE).unwrap();
+    let in_process = quipu.pull("billing", 1, DEADLINE).unwrap();
     let key = in_process[0].idempotency_key();
     assert!(keys.lock().unwrap().iter().all(|remote| *remote == key), "{key} {keys:?}");
     let database = rusqlite::Connection::open(user.path("shop.sqlite")).unwrap();

@@ -56,26 +56,12 @@ fn what_was_handled_while_the_server_was_away_is_finished_once_it_is_back() {
     let mut server = server(&user, &json!({}));
     publish(&server, 0..1, 1);
     let address = server.address().to_owned();
-    let (began, begins) = std::sync::mpsc::channel();
-    let (goes_on, waits) = tokio::sync::watch::channel(false);
-    let (tried, tries) = std::sync::mpsc::channel();
-    let worker = worker(&server).on_trouble(move |_| _ = tried.send(())).on("order.placed", move |_, _: Order| {
-        let (began, mut waits) = (began.clone(), waits.clone());
-        async move {
-            _ = began.send(());
-            _ = waits.wait_for(|goes_on| *goes_on).await;
-            Ok(())
-        }
-    });
-    let stop = worker.stopper();
-    let running = std::thread::spawn(move || block_on(worker.run()));
-    begins.recv_timeout(crate::process::DEADLINE).unwrap();
+    let worker = AtWork::start(&server);
     // A clean stop: it knows the attempt still when it is back, or hands it out once more.
     assert_eq!(server.stop().0, 0);
-    goes_on.send(true).unwrap();
-    (0..3).for_each(|_| tries.recv_timeout(crate::process::DEADLINE).unwrap());
+    worker.goes_on.send(true).unwrap();
+    worker.has_tried(3);
     server = user.serve_on(&address, &[]);
     until("it is finished", || get(&server, "/v1/subscriptions/billing")["position"] == 1);
-    stop.stop();
-    running.join().unwrap().unwrap();
+    worker.end();
 }

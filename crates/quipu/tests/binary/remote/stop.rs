@@ -1,10 +1,8 @@
 //! A stop is prompt, whatever the server does, and what no handler has seen goes back as if it had never been handed out.
 
-use std::sync::mpsc::channel;
 use std::time::Instant;
 
 use super::*;
-use crate::process::DEADLINE;
 
 /// Half of what a poll waits, and far less than a deadline.
 const PROMPT: Duration = Duration::from_secs(5);
@@ -52,27 +50,13 @@ fn a_stop_does_not_wait_for_a_server_that_is_away() {
     let user = User::new();
     let server = server(&user, &json!({}));
     publish(&server, 0..1, 1);
-    let (began, begins) = channel();
-    let (goes_on, waits) = tokio::sync::watch::channel(false);
-    let (tried, tries) = channel();
-    let worker = worker(&server).on_trouble(move |_| _ = tried.send(())).on("order.placed", move |_, _: Order| {
-        let (began, mut waits) = (began.clone(), waits.clone());
-        async move {
-            _ = began.send(());
-            _ = waits.wait_for(|goes_on| *goes_on).await;
-            Ok(())
-        }
-    });
-    let stop = worker.stopper();
-    let running = std::thread::spawn(move || block_on(worker.run()));
-    begins.recv_timeout(DEADLINE).unwrap();
+    let worker = AtWork::start(&server);
     drop(server);
-    goes_on.send(true).unwrap();
+    worker.goes_on.send(true).unwrap();
     // Both the poll and the answer are tried again by then, the latter for 30 seconds.
-    (0..6).for_each(|_| tries.recv_timeout(DEADLINE).unwrap());
+    worker.has_tried(6);
     let begun = Instant::now();
-    stop.stop();
-    running.join().unwrap().unwrap();
+    worker.end();
     assert!(begun.elapsed() < PROMPT, "it waited for {:?}", begun.elapsed());
 }
 
