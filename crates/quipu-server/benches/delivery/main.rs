@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 use quipu_domain::{StartAt, Subscription, parse_event_text};
 
 use consumer::{Progress, Socket};
+use loopback::arguments::{self, Part};
 use loopback::event::Template;
 use loopback::host::Host;
 use loopback::paced::publish_paced;
@@ -167,30 +168,15 @@ fn numbers(mut deliveries: &[u8], numbers: &mut VecDeque<u64>) {
     }
 }
 
-type Bench = fn(&Path, Size);
-
-const BENCHES: [(&str, Bench); 3] = [("pull", pull), ("websocket", websocket), ("latency", latency)];
+const PARTS: [Part<Size>; 3] = [("pull", pull), ("websocket", websocket), ("latency", latency)];
 
 fn main() {
-    let mut names = Vec::new();
-    let mut size = Size { rounds: 3, events: 200_000 };
-    let mut arguments = std::env::args().skip(1);
-    while let Some(argument) = arguments.next() {
-        let mut number = || arguments.next().and_then(|n| n.parse::<u64>().ok()).expect("a number after the flag");
-        match argument.as_str() {
-            "--bench" => {}
-            "--rounds" => size.rounds = (number() as usize).max(1),
-            "--events" => size.events = number().max(1),
-            name => names.push(name.to_owned()),
+    arguments::run(&PARTS, Size { rounds: 3, events: 200_000 }, |size, flag, number| {
+        match flag {
+            "--rounds" => size.rounds = (number as usize).max(1),
+            "--events" => size.events = (number as u64).max(1),
+            _ => return false,
         }
-    }
-    for name in &names {
-        let known = BENCHES.map(|(known, _)| known);
-        assert!(known.contains(&name.as_str()), "expected names among {known:?}, found {name}");
-    }
-    // Beside the build, so on the disk and not in memory, and out of sight of version control.
-    let temporary = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("the target folder is writable");
-    for (_, bench) in BENCHES.iter().filter(|(name, _)| names.is_empty() || names.iter().any(|n| n == name)) {
-        bench(temporary.path(), size);
-    }
+        true
+    });
 }

@@ -13,6 +13,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use load::{Numbers, Reader, Route};
+use loopback::arguments::{self, Part};
 use loopback::host::Host;
 use loopback::report::{quantile, report};
 
@@ -106,31 +107,16 @@ fn delivery(folder: &Path, size: Size) {
     }
 }
 
-type Bench = fn(&Path, Size);
-
-const BENCHES: [(&str, Bench); 5] =
+const PARTS: [Part<Size>; 5] =
     [("single", single), ("batch", batch), ("websocket", websocket), ("ndjson", lines), ("delivery", delivery)];
 
 fn main() {
-    let mut names = Vec::new();
-    let mut size = Size { rounds: 5, time: Duration::from_secs(1) };
-    let mut arguments = std::env::args().skip(1);
-    while let Some(argument) = arguments.next() {
-        let mut number = || arguments.next().and_then(|n| n.parse::<f64>().ok()).expect("a number after the flag");
-        match argument.as_str() {
-            "--bench" => {}
-            "--rounds" => size.rounds = (number() as usize).max(1),
-            "--seconds" => size.time = Duration::from_secs_f64(number()),
-            name => names.push(name.to_owned()),
+    arguments::run(&PARTS, Size { rounds: 5, time: Duration::from_secs(1) }, |size, flag, number| {
+        match flag {
+            "--rounds" => size.rounds = (number as usize).max(1),
+            "--seconds" => size.time = Duration::from_secs_f64(number),
+            _ => return false,
         }
-    }
-    for name in &names {
-        let known = BENCHES.map(|(known, _)| known);
-        assert!(known.contains(&name.as_str()), "expected names among {known:?}, found {name}");
-    }
-    // Beside the build, so on the disk and not in memory, and out of sight of version control.
-    let temporary = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("the target folder is writable");
-    for (_, bench) in BENCHES.iter().filter(|(name, _)| names.is_empty() || names.iter().any(|n| n == name)) {
-        bench(temporary.path(), size);
-    }
+        true
+    });
 }
