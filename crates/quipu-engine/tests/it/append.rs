@@ -81,18 +81,42 @@ fn a_repeat_within_one_publish_is_a_duplicate() {
     assert_eq!(answers, expected);
 }
 
+/// A folder and a clock for tenants whose window for repeats is of five events and a second.
+struct Narrow {
+    folder: tempfile::TempDir,
+    clock: Arc<Hands>,
+}
+
+impl Default for Narrow {
+    fn default() -> Self {
+        Self { folder: tempfile::tempdir().unwrap(), clock: Arc::default() }
+    }
+}
+
+impl Narrow {
+    fn open(&self) -> Arc<Tenant> {
+        let options = Options { dedup_window_events: 5, dedup_window_ms: 1_000, ..small() };
+        open_at(self.folder.path(), options, Arc::clone(&self.clock)).unwrap()
+    }
+
+    /// With events named 0, 1 …, each published at its microsecond and long written to the index.
+    fn filled(&self, count: i64, time_of: impl Fn(i64) -> i64) -> Arc<Tenant> {
+        let tenant = self.open();
+        for i in 0..count {
+            self.clock.0.store(time_of(i), Ordering::Relaxed);
+            publish(&tenant, &event(&i.to_string(), "s"));
+            while tenant.maintain().unwrap() {}
+        }
+        tenant
+    }
+}
+
 #[test]
 fn beyond_the_window_a_pair_may_recur_and_the_newest_is_found() {
-    let folder = tempfile::tempdir().unwrap();
-    let clock = Arc::new(Hands::default());
-    let options = Options { dedup_window_events: 5, dedup_window_ms: 1_000, ..small() };
-    let tenant = open_at(folder.path(), options, Arc::clone(&clock)).unwrap();
-    for i in 0..50 {
-        publish(&tenant, &event(&i.to_string(), "s"));
-        while tenant.maintain().unwrap() {}
-    }
+    let narrow = Narrow::default();
+    let tenant = narrow.filled(50, |_| 0);
     assert_eq!(publish(&tenant, &event("0", "s")), Published::Duplicate(place(1, 1)));
-    clock.0.store(2_000_000, Ordering::Relaxed);
+    narrow.clock.0.store(2_000_000, Ordering::Relaxed);
     assert_eq!(publish(&tenant, &event("49", "s")), Published::Duplicate(place(50, 50)));
     assert_eq!(publish(&tenant, &event("0", "s")), Published::Recorded(place(51, 51)));
     assert_eq!(tenant.event_by_id("/test", "0").unwrap().unwrap().stamp.position, 51);
@@ -101,48 +125,32 @@ fn beyond_the_window_a_pair_may_recur_and_the_newest_is_found() {
 /// The window bounds what repeats cost, not what can be read.
 #[test]
 fn an_event_is_found_by_its_id_long_after_it_left_the_window() {
-    let folder = tempfile::tempdir().unwrap();
-    let clock = Arc::new(Hands::default());
-    let options = Options { dedup_window_events: 5, dedup_window_ms: 1_000, ..small() };
-    let open = || open_at(folder.path(), options.clone(), Arc::clone(&clock)).unwrap();
-    let tenant = open();
-    for i in 0..100 {
-        clock.0.store(i * 1_000_000, Ordering::Relaxed);
-        publish(&tenant, &event(&i.to_string(), "s"));
-        while tenant.maintain().unwrap() {}
-    }
+    let narrow = Narrow::default();
+    let tenant = narrow.filled(100, |i| i * 1_000_000);
     let find = |tenant: &Tenant, id: &str| tenant.event_by_id("/test", id).unwrap().map(|found| found.stamp.position);
     assert_eq!(["3", "60", "99", "100"].map(|id| find(&tenant, id)), [Some(4), Some(61), Some(100), None]);
     drop(tenant);
-    let tenant = open();
+    let tenant = narrow.open();
     assert_eq!(["3", "60", "99", "100"].map(|id| find(&tenant, id)), [Some(4), Some(61), Some(100), None]);
 }
 
 #[test]
 fn the_window_is_the_same_after_a_restart() {
-    let folder = tempfile::tempdir().unwrap();
-    let clock = Arc::new(Hands::default());
-    let options = Options { dedup_window_events: 5, dedup_window_ms: 1_000, ..small() };
-    let open = || open_at(folder.path(), options.clone(), Arc::clone(&clock)).unwrap();
-    let tenant = open();
-    for i in 0..100 {
-        // The first 60 are a second older than the others.
-        clock.0.store(if i < 60 { 0 } else { 1_000_000 }, Ordering::Relaxed);
-        publish(&tenant, &event(&i.to_string(), "s"));
-        while tenant.maintain().unwrap() {}
-    }
+    let narrow = Narrow::default();
+    // The first 60 are a second older than the others.
+    let tenant = narrow.filled(100, |i| if i < 60 { 0 } else { 1_000_000 });
     drop(tenant);
     // Exactly as old as the window is long, and so still in it.
-    let tenant = open();
+    let tenant = narrow.open();
     assert_eq!(publish(&tenant, &event("3", "s")), Published::Duplicate(place(4, 4)));
-    clock.0.store(1_000_001, Ordering::Relaxed);
+    narrow.clock.0.store(1_000_001, Ordering::Relaxed);
     publish(&tenant, &event("newest", "s"));
     drop(tenant);
-    let tenant = open();
+    let tenant = narrow.open();
     assert_eq!(publish(&tenant, &event("3", "s")), Published::Recorded(place(102, 102)));
     assert_eq!(publish(&tenant, &event("61", "s")), Published::Duplicate(place(62, 62)));
     // The last runs are of the window by count, whatever their age.
-    clock.0.store(9_000_000, Ordering::Relaxed);
+    narrow.clock.0.store(9_000_000, Ordering::Relaxed);
     assert_eq!(publish(&tenant, &event("3", "s")), Published::Duplicate(place(102, 102)));
     assert_eq!(publish(&tenant, &event("61", "s")), Published::Recorded(place(103, 103)));
 }
