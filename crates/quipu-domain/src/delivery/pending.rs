@@ -21,7 +21,7 @@ use crate::Timestamp;
 pub use answer::NotInFlight;
 pub use delivery::{Delivery, DeliveryId, Phase};
 pub use failure::Outcome;
-pub use hand_out::Expired;
+pub use hand_out::HandedOut;
 pub use rules::{Moment, Rules};
 
 /// How many deliveries wait for what.

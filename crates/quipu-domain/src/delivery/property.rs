@@ -115,9 +115,12 @@ impl Driver {
             token += 1;
             token
         };
-        let (handed, expired) = self.deliveries.hand_out(limit, self.now, &self.rules, &mut next);
+        let HandedOut { handed, expired, given_up } = self.deliveries.hand_out(limit, self.now, &self.rules, &mut next);
         self.token = token;
         assert!(expired.is_empty() && handed.len() <= limit);
+        for (id, given_up) in given_up {
+            self.failed(id, Outcome::GivenUp(given_up));
+        }
         let before: BTreeSet<u8> = self.in_flight.iter().map(|(id, _)| self.key(id.position)).collect();
         for id in &handed {
             let key = self.key(id.position);

@@ -104,15 +104,19 @@ impl RetryPolicy {
         self.backoff.problem()
     }
 
-    /// Whether there is another attempt after `attempts` failed ones, and if not, why.
-    pub(crate) fn gives_up(&self, attempts: u32, first: Timestamp, now: Timestamp) -> Option<Reason> {
+    /// Whether there is another attempt after `attempts` failed ones, if it would be made at this time; and if not, why.
+    pub(crate) fn gives_up(&self, attempts: u32, first: Timestamp, next: Timestamp) -> Option<Reason> {
         if attempts >= self.max_attempts {
             return Some(Reason::AttemptsExhausted);
         }
+        self.is_too_late(first, next).then_some(Reason::TooOld)
+    }
+
+    /// Whether no attempt may be made at this time.
+    pub(crate) fn is_too_late(&self, first: Timestamp, next: Timestamp) -> bool {
         // None by a clock that went back.
-        let age_ms = u64::try_from(now.0.saturating_sub(first.0) / 1_000).ok();
-        let is_old = |max: u64| age_ms.is_some_and(|age| age >= max);
-        self.max_age_ms.is_some_and(is_old).then_some(Reason::TooOld)
+        let age_ms = u64::try_from(next.0.saturating_sub(first.0) / 1_000).ok();
+        self.max_age_ms.is_some_and(|max| age_ms.is_some_and(|age| age >= max))
     }
 }
 

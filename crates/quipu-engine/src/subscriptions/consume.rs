@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use quipu_domain::delivery::{DeliveryId, Failure, Key, Moment, NotInFlight, Outcome, Phase, Reason};
+use quipu_domain::delivery::{DeliveryId, Failure, HandedOut, Key, Moment, NotInFlight, Outcome, Phase, Reason};
 use quipu_domain::{Direction, Event, Filter, InvalidEvent, Range, Timestamp, parse_event_text};
 use quipu_store::Fault;
 
@@ -241,12 +241,14 @@ impl Tenant {
         let rate = compiled.definition.rate_limit;
         let limit = rate.map_or(limit, |rate| limit.min(inner.bucket.available(rate, now)));
         let mut token = || self.subscriptions.token();
-        let (handed, expired) = inner.deliveries.hand_out(limit, now, &compiled.rules, &mut token);
+        let HandedOut { handed, expired, given_up } =
+            inner.deliveries.hand_out(limit, now, &compiled.rules, &mut token);
+        inner.given_up.extend(given_up);
         if rate.is_some() {
             inner.bucket.take(handed.len());
         }
         inner.counts.expired += expired.len() as u64;
-        expired.iter().for_each(|expired| inner.note(OutcomeWord::Expired, expired.0, 0, None, now));
+        expired.iter().for_each(|id| inner.note(OutcomeWord::Expired, *id, 0, None, now));
         inner.counts.handed_out += handed.len() as u64;
         let taken = handed.into_iter().filter_map(|id| {
             let delivery = inner.deliveries.get(id)?;

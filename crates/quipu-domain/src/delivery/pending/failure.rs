@@ -62,13 +62,13 @@ impl Deliveries {
         let Moment { rules, now, chance } = moment;
         self.end_attempt(id, failure, now);
         let delivery = self.unfinished.get_mut(&id).expect("it was in flight");
-        let first = delivery.first_attempt.unwrap_or(now);
-        if let Some(reason) = rules.retry.gives_up(delivery.attempts, first, now) {
-            return Outcome::GivenUp(self.given_up(id, reason, rules));
-        }
         let asked = delay_ms.map(|ms| ms.min(DELAY_MS_MAX));
         let delay = asked.unwrap_or_else(|| rules.retry.backoff.delay_ms(delivery.attempts, chance));
         let until = now.plus_ms(delay as i64);
+        let first = delivery.first_attempt.unwrap_or(now);
+        if let Some(reason) = rules.retry.gives_up(delivery.attempts, first, until) {
+            return Outcome::GivenUp(self.given_up(id, reason, rules));
+        }
         delivery.phase = Phase::Waiting { until };
         let key = delivery.key;
         self.timers.insert((until, id));

@@ -1,12 +1,20 @@
 //! Handing out: who may go now, oldest first, a run of one key together.
 
+use super::super::attempt::{GivenUp, Reason};
 use super::super::lines::Key;
 use super::{Deliveries, DeliveryId, Phase, Rules};
 use crate::Timestamp;
 
-/// An event whose time was over before it was delivered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Expired(pub DeliveryId);
+/// What came of handing out.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HandedOut {
+    /// What goes to the consumer.
+    pub handed: Vec<DeliveryId>,
+    /// Those whose event's time was over before it was delivered.
+    pub expired: Vec<DeliveryId>,
+    /// Those whose next attempt would have come too late.
+    pub given_up: Vec<(DeliveryId, GivenUp)>,
+}
 
 impl Deliveries {
     /// Whether something may be handed out now.
@@ -15,15 +23,15 @@ impl Deliveries {
     }
 
     /// Hands out at most `limit` deliveries, oldest first, with the attempt's token each; a run of one key stays
-    /// together. Events whose time is over are finished and reported instead.
+    /// together. What is too late for an attempt is finished and reported instead.
     pub fn hand_out(
         &mut self,
         limit: usize,
         now: Timestamp,
         rules: &Rules,
         token: &mut dyn FnMut() -> u64,
-    ) -> (Vec<DeliveryId>, Vec<Expired>) {
-        let (mut handed, mut expired) = (Vec::new(), Vec::new());
+    ) -> HandedOut {
+        let HandedOut { mut handed, mut expired, mut given_up } = HandedOut::default();
         let limit = limit.min(rules.max_in_flight.saturating_sub(self.in_flight));
         while handed.len() < limit
             && let Some(first) = self.available.pop_first()
@@ -32,12 +40,16 @@ impl Deliveries {
             while let Some(id) = next.filter(|_| handed.len() < limit) {
                 let delivery = self.unfinished.get_mut(&id).expect("what is available is unfinished");
                 if delivery.expires.is_some_and(|expires| expires <= now) {
-                    expired.push(Expired(id));
+                    expired.push(id);
                     let key = delivery.key;
                     self.remove(id);
-                    // The next of the line is available now, if it was the first.
-                    next = key.and_then(|key| self.next_in_run(key));
-                    next.iter().for_each(|id| _ = self.available.remove(id));
+                    next = self.next_after(key);
+                    continue;
+                }
+                if delivery.first_attempt.is_some_and(|first| rules.retry.is_too_late(first, now)) {
+                    let key = delivery.key;
+                    given_up.push((id, self.given_up(id, Reason::TooOld, rules)));
+                    next = self.next_after(key);
                     continue;
                 }
                 let deadline = now.plus_ms(rules.ack_deadline_ms as i64);
@@ -56,7 +68,14 @@ impl Deliveries {
                 self.available.insert(id);
             }
         }
-        (handed, expired)
+        HandedOut { handed, expired, given_up }
+    }
+
+    /// The next of a line whose first was finished, which is available now; none if it was parked.
+    fn next_after(&mut self, key: Option<Key>) -> Option<DeliveryId> {
+        let next = key.and_then(|key| self.next_in_run(key));
+        next.iter().for_each(|id| _ = self.available.remove(id));
+        next
     }
 
     /// The first of a line that is ready, if all before it are in flight.

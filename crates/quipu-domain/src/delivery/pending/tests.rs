@@ -11,7 +11,7 @@ fn what_never_reached_its_consumer_was_no_attempt() {
     for (position, key) in [(1, Some(7)), (2, None), (3, Some(7))] {
         deliveries.offer(position, key, None);
     }
-    let hand_out = |deliveries: &mut Deliveries| deliveries.hand_out(9, Timestamp(0), &rules, &mut || 5).0;
+    let hand_out = |deliveries: &mut Deliveries| deliveries.hand_out(9, Timestamp(0), &rules, &mut || 5).handed;
     let handed = hand_out(&mut deliveries);
     // One of an attempt that was answered meanwhile is left alone.
     assert_eq!(deliveries.release(handed[0], 4), Err(NotInFlight::Late));
@@ -65,7 +65,7 @@ impl Log {
                 token += 1;
                 token
             };
-            let (handed, _) = deliveries.hand_out(10, moment.now, rules, &mut next);
+            let handed = deliveries.hand_out(10, moment.now, rules, &mut next).handed;
             if handed.is_empty() {
                 return acknowledged;
             }
@@ -146,8 +146,8 @@ fn a_parked_delivery_that_is_tried_again_says_so_when_it_fails_and_does_not_expi
     let id = DeliveryId { position: 1, dead_letter: 0 };
     for (now, letter) in [(0, 1), (10, 2), (20, 3)] {
         let now = Timestamp(now);
-        let (handed, expired) = deliveries.hand_out(1, now, &rules, &mut || letter);
-        assert_eq!((handed, expired), (vec![id], vec![]));
+        let handed = deliveries.hand_out(1, now, &rules, &mut || letter);
+        assert_eq!(handed, HandedOut { handed: vec![id], ..HandedOut::default() });
         // In between it is written down and read.
         let moment = Moment { rules: &rules, now, chance: 0.0 };
         let Ok(Outcome::GivenUp(given_up)) =
@@ -168,10 +168,10 @@ fn what_was_handed_out_behind_a_key_that_parks_after_a_restart_takes_no_room_eit
     let (rules, moment_at) = (rules(1), Timestamp(0));
     let mut deliveries = Deliveries::after(0);
     (1..=3).for_each(|position| deliveries.offer(position, Some(7), None));
-    let (handed, _) = deliveries.hand_out(10, moment_at, &rules, &mut || 5);
+    let handed = deliveries.hand_out(10, moment_at, &rules, &mut || 5).handed;
     assert_eq!(handed.len(), 3, "a run");
     let mut deliveries = Deliveries::restore_from(&deliveries.saved());
-    let (handed, _) = deliveries.hand_out(10, moment_at, &rules, &mut || 6);
+    let handed = deliveries.hand_out(10, moment_at, &rules, &mut || 6).handed;
     assert_eq!(handed.len(), 3);
     let attempts: Vec<u32> = handed.iter().filter_map(|id| Some(deliveries.get(*id)?.attempts)).collect();
     assert_eq!(attempts, [2, 1, 1], "those behind the first never had their turn");
@@ -185,7 +185,7 @@ fn a_parked_key_leaves_the_room_of_remembered_positions_to_others() {
     let rules = rules(1);
     let mut deliveries = Deliveries::after(0);
     let moment = Moment { rules: &rules, now: Timestamp(0), chance: 0.0 };
-    let hand_out = |deliveries: &mut Deliveries| deliveries.hand_out(1, Timestamp(0), &rules, &mut || 5).0;
+    let hand_out = |deliveries: &mut Deliveries| deliveries.hand_out(1, Timestamp(0), &rules, &mut || 5).handed;
     // More of a key that parks than can be remembered, before and after it parks.
     (1..=20).for_each(|position| deliveries.offer(position, Some(7), None));
     let bad = hand_out(&mut deliveries)[0];
@@ -219,7 +219,7 @@ fn many_keys_that_go_on_at_once_keep_to_the_room_there_is() {
     let mut most = 0;
     loop {
         log.fill(&mut deliveries, &rules);
-        let (handed, _) = deliveries.hand_out(10, Timestamp(0), &rules, &mut || 5);
+        let handed = deliveries.hand_out(10, Timestamp(0), &rules, &mut || 5).handed;
         most = most.max(deliveries.iter().count());
         if handed.is_empty() {
             break;
@@ -235,10 +235,43 @@ fn a_parked_delivery_leaves_its_attempts_to_its_dead_letter() {
     let rules = rules(1);
     let mut deliveries = Deliveries::after(0);
     deliveries.offer(1, Some(7), None);
-    let (handed, _) = deliveries.hand_out(1, Timestamp(0), &rules, &mut || 5);
+    let handed = deliveries.hand_out(1, Timestamp(0), &rules, &mut || 5).handed;
     let moment = Moment { rules: &rules, now: Timestamp(0), chance: 0.0 };
     deliveries.nack(handed[0], 5, crate::delivery::Failure::new("no"), None, moment).unwrap();
     deliveries.park(handed[0], 1);
     assert!(deliveries.get(handed[0]).is_some_and(|delivery| delivery.history.is_empty()));
     assert_eq!(deliveries.history_bytes, 0);
+}
+
+#[test]
+fn no_attempt_is_made_after_the_greatest_age_whoever_asks_for_the_delay_and_however_late_one_comes_to_fetch_it() {
+    let age = |max: u64| RetryPolicy { max_age_ms: Some(max), ..rules(9).retry };
+    let rules_of = |max| Rules { retry: age(max), parks_keys: false, ..rules(9) };
+    let failing = |rules: &Rules, delay_ms| {
+        let mut deliveries = Deliveries::after(0);
+        (1..=2).for_each(|position| deliveries.offer(position, Some(7), None));
+        let id = deliveries.hand_out(1, Timestamp(0), rules, &mut || 5).handed[0];
+        let moment = Moment { rules, now: Timestamp(0), chance: 0.0 };
+        let outcome = deliveries.nack(id, 5, crate::delivery::Failure::new("no"), delay_ms, moment).unwrap();
+        (deliveries, outcome)
+    };
+    // The delay of the policy is a second.
+    for (max, delay_ms, is_last) in [(1_000, None, true), (1_001, None, false), (5_000, Some(5_000), true)] {
+        let (_, outcome) = failing(&rules_of(max), delay_ms);
+        let reason = match outcome {
+            Outcome::GivenUp(given_up) => Some(given_up.reason),
+            Outcome::Retried(_) => None,
+        };
+        assert_eq!(reason, is_last.then_some(crate::delivery::Reason::TooOld), "{max} {delay_ms:?}");
+    }
+    let rules = rules_of(1_500);
+    let (mut deliveries, _) = failing(&rules, None);
+    let late = Timestamp(1_500_000);
+    assert!(deliveries.tick(Moment { rules: &rules, now: late, chance: 0.0 }).is_empty());
+    let HandedOut { handed, given_up, .. } = deliveries.hand_out(9, late, &rules, &mut || 6);
+    assert_eq!(
+        given_up.iter().map(|(id, why)| (id.position, why.reason)).collect::<Vec<_>>(),
+        [(1, crate::delivery::Reason::TooOld)]
+    );
+    assert_eq!(handed.iter().map(|id| id.position).collect::<Vec<_>>(), [2], "the next of its key goes on");
 }

@@ -116,16 +116,16 @@ impl Book {
         let terms = self.terms.clone();
         let owed = self.owed.get_mut(&id).expect("it was in flight");
         let attempts = owed.attempts.1;
-        let age_ms = |since: Timestamp| (now.0 - since.0) / 1_000;
-        let is_old = |since: Timestamp| terms.max_age_ms.is_some_and(|max| age_ms(since) >= max as i64);
         let (earliest, latest) = owed.first.unwrap_or((now, now));
-        let pause_ms = delay_ms.unwrap_or_else(|| terms.pause_ms_min(attempts));
-        owed.not_before = Some(now.plus_ms(pause_ms as i64));
+        // The next attempt comes between these two.
+        let soonest = now.plus_ms(delay_ms.unwrap_or_else(|| terms.pause_ms_min(attempts)) as i64);
+        let last = now.plus_ms(delay_ms.unwrap_or_else(|| terms.pause_ms_max()) as i64);
+        owed.not_before = Some(soonest);
         owed.promised = attempts + 1;
         if attempts >= terms.max_attempts {
             self.give_up(id, Reason::AttemptsExhausted, true);
-        } else if is_old(earliest) {
-            self.give_up(id, Reason::TooOld, is_old(latest));
+        } else if terms.is_too_late(earliest, last) {
+            self.give_up(id, Reason::TooOld, terms.is_too_late(latest, soonest));
         }
     }
 

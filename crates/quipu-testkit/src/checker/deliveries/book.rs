@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use quipu_domain::Timestamp;
-use quipu_domain::delivery::DeliveryId;
+use quipu_domain::delivery::{DeliveryId, Reason};
 
 use super::owed::{Owed, State};
 use super::terms::{Fact, Terms};
@@ -110,6 +110,7 @@ impl Book {
         if self.terms.is_paused && !batch.is_empty() {
             return Err(violated(NAME, format!("{}: it is paused, and handed out {batch:?}", self.name)));
         }
+        self.too_late(now);
         for (at, handing) in batch.iter().enumerate() {
             self.hand(now, handing, &batch[..at], log)?;
         }
@@ -118,6 +119,17 @@ impl Book {
             self.check_rate(now, batch.len())?;
         }
         Ok(())
+    }
+
+    /// What may be too late for another attempt is perhaps given up when somebody asks.
+    fn too_late(&mut self, now: Timestamp) {
+        let parks = self.terms.parks;
+        for (id, owed) in self.owed.iter_mut().filter(|(_, owed)| owed.state == State::Open) {
+            if owed.first.is_some_and(|(earliest, _)| self.terms.is_too_late(earliest, now)) {
+                let blocks = parks && id.dead_letter == 0 && owed.key.is_some();
+                owed.state = State::GivenUp { reason: Reason::TooOld, blocks, is_sure: false };
+            }
+        }
     }
 
     fn hand(&mut self, now: Timestamp, handing: &Handing, before: &[Handing], log: &[Fact]) -> Verdict {
@@ -138,6 +150,9 @@ impl Book {
         if !owed.is_loose {
             if owed.not_before.is_some_and(|earliest| now < earliest) {
                 return self.wrong(id, &format!("handed out before its pause is over, at {}", now.0));
+            }
+            if owed.attempts.0 > 0 && owed.first.is_some_and(|(_, latest)| self.terms.is_too_late(latest, now)) {
+                return self.wrong(id, "handed out after its greatest age");
             }
             if !(owed.attempts.0 + 1..=owed.attempts.1 + 1).contains(&handing.attempt) {
                 return self.wrong(id, &format!("handed out as attempt {}", handing.attempt));

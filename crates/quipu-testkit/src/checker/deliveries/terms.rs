@@ -142,6 +142,11 @@ impl Terms {
         }
     }
 
+    /// Whether no attempt may be made at this time, if the first was made at that.
+    pub fn is_too_late(&self, first: Timestamp, next: Timestamp) -> bool {
+        self.max_age_ms.is_some_and(|max| (next.0 - first.0) / 1_000 >= max as i64)
+    }
+
     /// The longest time between two attempts.
     pub fn pause_ms_max(&self) -> u64 {
         match &self.pause {
