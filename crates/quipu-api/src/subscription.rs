@@ -137,6 +137,11 @@ pub struct ExplainAnswer {
 pub enum StandstillBody {
     /// Somebody paused it.
     Paused,
+    /// It is paused because its stored definition is not accepted any more: change it.
+    DefinitionRefused {
+        /// Which member, and why.
+        why: String,
+    },
     /// Its endpoint is not called now: it failed, its rate limit holds, or this server cannot push.
     EndpointHeld {
         /// Whether the endpoint is tried.

@@ -28,8 +28,8 @@ pub use pattern::{Explanation, Failure, Found, InvalidPattern, Matches, Pattern,
 pub use query::{Query, QueryItem};
 pub use recorded::parse_recorded;
 pub use subscription::{
-    DeadLetterPolicy, InvalidSubscription, OnGivenUp, Ordering, Push, PushMode, StartAt, Subscription, Template,
-    Transform, WriteOnly, is_subscription_name,
+    DeadLetterPolicy, InvalidSubscription, OnGivenUp, Ordering, Push, PushMode, REASON_BYTES_MAX, StartAt,
+    Subscription, Template, Transform, WriteOnly, is_subscription_name,
 };
 pub use timestamp::Timestamp;
 pub use trace::{Trace, TraceNode};

@@ -18,7 +18,7 @@ const TEN_YEARS_MS: u64 = 10 * 365 * 24 * 60 * 60 * 1_000;
 /// Longest path to a key.
 const KEY_BYTES_MAX: usize = 256;
 /// Longest reason of a pause.
-const REASON_BYTES_MAX: usize = 512;
+pub const REASON_BYTES_MAX: usize = 512;
 
 /// A durable, named follower that delivers to somebody.
 #[derive(Clone, Debug, Serialize, Deserialize)]

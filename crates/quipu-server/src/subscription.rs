@@ -158,10 +158,11 @@ fn at_the_endpoint(mut explained: Explained) -> Explained {
     explained
 }
 
-/// What holds the endpoint back comes before what the deliveries wait for; a pause and too many dead letters, with which
-/// nothing is tried either, come before both.
+/// What holds the endpoint back comes before what the deliveries wait for; a pause, a definition that is not accepted and
+/// too many dead letters, with which nothing is tried either, come before both.
 fn held_back(mut answer: ExplainAnswer, standing: Option<&Standing>) -> ExplainAnswer {
-    if matches!(answer.standstill, StandstillBody::TooManyDeadLetters { .. }) {
+    use StandstillBody::{DefinitionRefused, TooManyDeadLetters};
+    if matches!(answer.standstill, TooManyDeadLetters { .. } | DefinitionRefused { .. }) {
         return answer;
     }
     if let Some((standing, sentence)) = standing.and_then(|standing| Some((standing, standing.sentence()?))) {
@@ -230,6 +231,7 @@ fn explanation(name: String, explained: Explained) -> ExplainAnswer {
     let sentence = standstill.to_string();
     let standstill = match standstill {
         Standstill::Paused => StandstillBody::Paused,
+        Standstill::DefinitionRefused { reason: why } => StandstillBody::DefinitionRefused { why },
         Standstill::TooManyDeadLetters { open, limit } => StandstillBody::TooManyDeadLetters { open, limit },
         Standstill::NoMatchSince { position } => StandstillBody::NoMatchSince { position },
         Standstill::WaitingForAcks { deliveries, count } => {

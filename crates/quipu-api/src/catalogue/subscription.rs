@@ -129,6 +129,7 @@ const fn change(
     path: &'static str,
     target: &'static str,
     command: &'static str,
+    refusals: &'static [&'static [Code]],
 ) -> Operation {
     Operation {
         name,
@@ -140,7 +141,7 @@ const fn change(
         bodies: &[],
         answers: ANSWER,
         permission: Permission::Manage,
-        refusals: &[APPENDING, &[Code::SubscriptionNotFound]],
+        refusals,
         example: Example { target, body: None, answer: ANSWER_EXAMPLE },
         command: Some(command),
     }
@@ -154,15 +155,18 @@ pub(super) const PAUSE: Operation = change(
     "/v1/subscriptions/{name}/pause",
     "/v1/subscriptions/billing/pause",
     "subscription pause",
+    &[APPENDING, &[Code::SubscriptionNotFound]],
 );
 
 pub(super) const RESUME: Operation = change(
     "subscription.resume",
     "Resume a subscription",
-    "Goes on where it was paused. Resuming what is not paused changes nothing.",
+    "Goes on where it was paused. Resuming what is not paused changes nothing. One whose stored definition is not accepted \
+     any more is refused, with the member and the reason, until it is changed.",
     "/v1/subscriptions/{name}/resume",
     "/v1/subscriptions/billing/resume",
     "subscription resume",
+    &[APPENDING, &[Code::SubscriptionNotFound, Code::InvalidSubscription, Code::InvalidPattern]],
 );
 
 pub(super) const SEEK: Operation = Operation {

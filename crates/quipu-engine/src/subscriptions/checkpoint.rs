@@ -224,8 +224,11 @@ impl Tenant {
         now: Timestamp,
     ) -> impl Iterator<Item = u64> + 'a {
         let default = quipu_domain::DeadLetterPolicy::default().retention_ms;
-        let kept_ms = running.map_or(default, |running| running.compiled().definition.dead_letter.retention_ms);
-        let is_old = move |letter: &DeadLetterLine| letter.time.plus_ms(kept_ms as i64) <= now;
+        let compiled = running.map(|running| running.compiled());
+        // What it says of retention is not known while it is not accepted.
+        let is_refused = compiled.as_ref().is_some_and(|compiled| compiled.refused.is_some());
+        let kept_ms = compiled.map_or(default, |compiled| compiled.definition.dead_letter.retention_ms);
+        let is_old = move |letter: &DeadLetterLine| !is_refused && letter.time.plus_ms(kept_ms as i64) <= now;
         let mut surplus = letters.count(name).decided.saturating_sub(self.options.dead_letters_max);
         // The edited event of a copy is in its dead letter: it stays until it is delivered.
         let is_needed = move |letter: &DeadLetterLine| {

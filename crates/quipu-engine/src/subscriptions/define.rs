@@ -87,9 +87,13 @@ impl Tenant {
     /// # Errors
     /// [`SubscriptionRefusal::NotFound`], or the definition makes no sense. The key cannot change while deliveries
     /// are unfinished: they keep the one they were taken up with, and events of the new one would overtake them.
-    pub fn update_subscription(self: &Arc<Self>, name: &str, definition: Subscription) -> Result<(), NotDone> {
-        let compiled = Compiled::new(name, definition)?;
-        self.change(self.subscriptions.changing.lock(), name, compiled)
+    pub fn update_subscription(self: &Arc<Self>, name: &str, mut definition: Subscription) -> Result<(), NotDone> {
+        let changing = self.subscriptions.changing.lock();
+        let before = self.running(name)?.compiled();
+        // That it was not accepted any more is over.
+        let is_over = before.refused.is_some() && before.definition.paused_reason == definition.paused_reason;
+        let paused_reason = definition.paused_reason.take().filter(|_| !is_over);
+        self.change(changing, name, Compiled::new(name, Subscription { paused_reason, ..definition })?)
     }
 
     fn change(
@@ -140,14 +144,17 @@ impl Tenant {
     /// Holds deliveries back, or goes on. What is in flight can be answered meanwhile. What is so already is not changed.
     ///
     /// # Errors
-    /// [`SubscriptionRefusal::NotFound`].
+    /// [`SubscriptionRefusal::NotFound`]; to go on, why the definition is not accepted any more, if it is not.
     pub fn pause_subscription(self: &Arc<Self>, name: &str, paused: bool) -> Result<(), NotDone> {
         // Before the look, so that no change in between is taken back.
         let changing = self.subscriptions.changing.lock();
-        let definition = self.definition(name)?.as_ref().clone();
+        let compiled = self.running(name)?.compiled();
+        let definition = compiled.definition.as_ref().clone();
         if definition.paused == paused {
             return Ok(());
         }
+        // It was paused because of that.
+        compiled.is_accepted()?;
         let definition = Subscription { paused, paused_reason: None, ..definition };
         self.change(changing, name, Compiled::new(name, definition)?)
     }
@@ -220,7 +227,7 @@ impl Tenant {
         self.write_unsent(&mut changing)?;
         // What was given up until now has its dead letter; what is given up meanwhile gets it with the next progress.
         changing.push(self.progress_of(&running)?);
-        let definition = Some(running.compiled().definition.as_ref().clone());
+        let definition = Some(running.compiled().to_store().as_ref().clone());
         self.write_records(&mut changing, vec![Defined { name: name.into(), definition, scan: Some(scan) }.record()])?;
         {
             let mut inner = running.inner.lock();
@@ -358,3 +365,6 @@ fn unpaused(definition: &Subscription) -> String {
     let definition = Subscription { paused: false, paused_reason: None, ..definition.clone() };
     serde_json::to_string(&definition).expect("it is plain data")
 }
+
+#[cfg(test)]
+mod tests;

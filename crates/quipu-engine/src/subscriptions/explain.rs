@@ -18,6 +18,11 @@ const NAMED_MAX: usize = 10;
 pub enum Standstill {
     /// Somebody paused it.
     Paused,
+    /// It is paused because its stored definition is not accepted any more.
+    DefinitionRefused {
+        /// Which member, and why.
+        reason: String,
+    },
     /// As many of its dead letters are open as may be: nothing is delivered before somebody decides about some.
     TooManyDeadLetters {
         /// How many are open.
@@ -156,6 +161,9 @@ fn in_flight(inner: &Inner) -> Vec<(u64, Timestamp)> {
 fn standstill(running: &Running, inner: &mut Inner, unseen: u64, now: Timestamp) -> Standstill {
     let compiled = running.compiled();
     let summary = inner.deliveries.summary();
+    if let Some(refused) = &compiled.refused {
+        return Standstill::DefinitionRefused { reason: refused.refusal.at_its_place() };
+    }
     if compiled.definition.paused {
         return Standstill::Paused;
     }
@@ -205,6 +213,9 @@ impl std::fmt::Display for Standstill {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Paused => f.write_str("It is paused; resume it."),
+            Self::DefinitionRefused { reason } => {
+                write!(f, "It is paused, since its definition is not accepted any more; change it: {reason}.")
+            }
             Self::TooManyDeadLetters { open, limit } => write!(
                 f,
                 "{open} of its dead letters {} open, and at most {limit} may be; redrive or discard some, and it goes on.",

@@ -108,9 +108,7 @@ impl Subscriptions {
         let mut running = BTreeMap::new();
         let letters = &folded.dead_letters;
         for (name, folded) in &folded.subscriptions {
-            // What was accepted once is accepted again, unless a rule became stricter: then it stays paused.
-            let compiled = Compiled::new(name, folded.definition.as_ref().clone());
-            let compiled = compiled.unwrap_or_else(|_| Compiled::unreadable());
+            let compiled = Compiled::stored(name, &folded.definition);
             let one = Running::new(name, compiled, &folded.saved);
             one.let_decided_keys_go(letters);
             match &one.compiled().pattern {

@@ -86,6 +86,16 @@ impl From<Fault> for NotDone {
     }
 }
 
+impl SubscriptionRefusal {
+    /// In words that name the member of the definition.
+    pub(crate) fn at_its_place(&self) -> String {
+        match self {
+            Self::InvalidPattern(invalid) => format!("/pattern: {invalid}"),
+            other => other.to_string(),
+        }
+    }
+}
+
 impl fmt::Display for SubscriptionRefusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

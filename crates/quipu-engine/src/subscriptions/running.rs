@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
 use quipu_domain::delivery::{Deliveries, DeliveryId, GivenUp, Key, Phase, Rules, Saved, TokenBucket};
-use quipu_domain::{Event, Pattern, Stamp, Subscription, Timestamp};
+use quipu_domain::{Event, Pattern, REASON_BYTES_MAX, Stamp, Subscription, Timestamp};
 use quipu_store::{Record, TermHasher};
 
 use super::key::{KeyOf, expiry};
@@ -30,6 +30,14 @@ pub(crate) struct Compiled {
     pub transformer: Option<Transformer>,
     pub rules: Rules,
     pub key: KeyOf,
+    pub refused: Option<Refused>,
+}
+
+/// A stored definition that a rule which became stricter does not accept any more. It is shown as paused, with why.
+pub(crate) struct Refused {
+    pub refusal: SubscriptionRefusal,
+    /// As it was stored: what is written when the subscription is moved.
+    pub stored: Arc<Subscription>,
 }
 
 /// An event that matches.
@@ -97,14 +105,32 @@ impl Compiled {
         definition.paused_reason = definition.paused_reason.filter(|_| definition.paused);
         definition.push.iter_mut().for_each(|push| push.secret = None);
         let (rules, key) = (definition.rules(), KeyOf::new(&definition));
-        Ok(Self { definition: Arc::new(definition), pattern, transformer, rules, key })
+        Ok(Self { definition: Arc::new(definition), pattern, transformer, rules, key, refused: None })
     }
 
-    /// Stands for a definition that this version does not accept any more: nothing is delivered until it is changed.
-    pub fn unreadable() -> Self {
-        let definition = Subscription { paused: true, ..Subscription::default() };
+    /// A definition that was accepted once. If it is not any more, nothing is delivered until it is changed.
+    pub fn stored(name: &str, stored: &Arc<Subscription>) -> Self {
+        Self::new(name, stored.as_ref().clone()).unwrap_or_else(|refusal| Self::of_refused(refusal, Arc::clone(stored)))
+    }
+
+    fn of_refused(refusal: SubscriptionRefusal, stored: Arc<Subscription>) -> Self {
+        let mut reason = format!("its definition is not accepted any more: {}", refusal.at_its_place());
+        reason.truncate(reason.floor_char_boundary(REASON_BYTES_MAX));
+        let definition = Subscription { paused: true, paused_reason: Some(reason), ..stored.as_ref().clone() };
+        // Unfinished deliveries keep the key that they were taken up with.
         let (rules, key) = (definition.rules(), KeyOf::new(&definition));
-        Self { definition: Arc::new(definition), pattern: None, transformer: None, rules, key }
+        let refused = Some(Refused { refusal, stored });
+        Self { definition: Arc::new(definition), pattern: None, transformer: None, rules, key, refused }
+    }
+
+    /// Nothing, or why the definition is not accepted any more.
+    pub fn is_accepted(&self) -> Result<(), SubscriptionRefusal> {
+        self.refused.as_ref().map_or(Ok(()), |refused| Err(refused.refusal.clone()))
+    }
+
+    /// The definition as the log has it or is to have it.
+    pub fn to_store(&self) -> &Arc<Subscription> {
+        self.refused.as_ref().map_or(&self.definition, |refused| &refused.stored)
     }
 
     pub fn matches(&self, event: &Event<'_>, stamp: &Stamp) -> bool {

@@ -1,0 +1,120 @@
+//! Definitions that the log has and that are not accepted any more: written here as records, since nobody can make them.
+
+use std::sync::Arc;
+
+use quipu_domain::{Event, Push, Subscription, Timestamp, Transform};
+use quipu_store::DiskStorage;
+use tempfile::TempDir;
+
+use super::*;
+use crate::options::{Clock, Options, Random, World};
+use crate::subscriptions::Standstill;
+
+struct Fixed;
+
+impl Clock for Fixed {
+    fn now(&self) -> Timestamp {
+        Timestamp(1)
+    }
+}
+
+impl Random for Fixed {
+    fn fill(&self, bytes: &mut [u8]) {
+        bytes.fill(7);
+    }
+}
+
+fn open(folder: &TempDir) -> Arc<Tenant> {
+    let world =
+        World { storage: Arc::new(DiskStorage::new(folder.path())), clock: Arc::new(Fixed), random: Arc::new(Fixed) };
+    Tenant::open(&world, "t", Options::default()).unwrap()
+}
+
+fn publish(tenant: &Arc<Tenant>, kind: &str, id: &str) {
+    let event = Event::builder(id, "/test", kind).subject("x").json("1").build().unwrap();
+    tenant.publish_wait(vec![tenant.prepare(&event, None).unwrap()]).unwrap();
+}
+
+/// With members that anybody would miss.
+fn definition(member: &str) -> Subscription {
+    let text = format!(
+        r#"{{"start":"beginning","pattern":{{"type":["t.b"]}},"transform":{{"path":"$.data"}},
+            "push":{{"url":"https://a.example/in"}},"retry":{{"maxattempts":3}}{member}}}"#
+    );
+    serde_json::from_str(&text).unwrap()
+}
+
+fn store(tenant: &Arc<Tenant>, definition: Subscription) {
+    let defined = Defined { name: "s".into(), definition: Some(definition), scan: Some(0) };
+    tenant.write_records_wait(vec![defined.record()]).unwrap();
+}
+
+fn resumed(tenant: &Arc<Tenant>) -> Option<SubscriptionRefusal> {
+    match tenant.pause_subscription("s", false) {
+        Ok(()) => None,
+        Err(NotDone::Refused(refusal)) => Some(refusal),
+        Err(other) => panic!("{other}"),
+    }
+}
+
+#[test]
+fn a_stored_definition_that_is_not_accepted_any_more_is_kept_paused_and_says_why() {
+    let folder = TempDir::new().unwrap();
+    store(&open(&folder), definition(r#","maxinflight":10001"#));
+    let tenant = open(&folder);
+    publish(&tenant, "t.a", "1");
+    publish(&tenant, "t.b", "2");
+    let shown = || tenant.subscription("s").unwrap().definition;
+    let reason = "its definition is not accepted any more: /maxinflight: expected 1 to 10000, found 10001";
+    assert_eq!((shown().paused, shown().paused_reason.as_deref()), (true, Some(reason)));
+    assert_eq!((shown().max_in_flight, shown().retry.max_attempts), (10_001, 3));
+    assert!(shown().pattern.is_some() && shown().push.is_some() && shown().transform.is_some());
+    let explained = tenant.explain_subscription("s").unwrap().standstill;
+    let why = "/maxinflight: expected 1 to 10000, found 10001".to_owned();
+    assert_eq!(explained, Standstill::DefinitionRefused { reason: why });
+    assert!(
+        matches!(resumed(&tenant), Some(SubscriptionRefusal::Invalid(invalid)) if invalid.pointer == "/maxinflight")
+    );
+    assert!(tenant.pull("s", 10).unwrap().is_empty());
+    // Neither a pause nor a move makes another definition of it.
+    tenant.pause_subscription("s", true).unwrap();
+    tenant.pause_subscription_because("s", "it is gone").unwrap();
+    tenant.seek_subscription("s", &StartAt::Beginning).unwrap();
+    tenant.checkpoint_deliveries().unwrap();
+    drop(tenant);
+    let tenant = open(&folder);
+    assert_eq!(tenant.subscription("s").unwrap().definition.paused_reason.as_deref(), Some(reason));
+    assert!(resumed(&tenant).is_some());
+    // As a client changes it that was shown the definition: the reason ends with what it was for.
+    let shown = tenant.subscription("s").unwrap().definition.as_ref().clone();
+    tenant.update_subscription("s", Subscription { max_in_flight: 10, ..shown }).unwrap();
+    assert_eq!(tenant.subscription("s").unwrap().definition.paused_reason, None);
+    assert!(resumed(&tenant).is_none());
+    let handed = tenant.pull("s", 10).unwrap();
+    assert_eq!(handed.iter().map(|handed| handed.id.position).collect::<Vec<_>>(), [2]);
+}
+
+#[test]
+fn whichever_member_is_not_accepted_is_named_where_it_says_why() {
+    let push: Push = serde_json::from_str(r#"{"url":"https://a.example","timeoutms":60001}"#).unwrap();
+    let pattern = serde_json::from_str(r#"{"type":[{"unheard":1}]}"#).unwrap();
+    let transform = Some(Transform::Jq("not jq".into()));
+    let cases = [
+        (Subscription { key: "customerId".into(), ..definition("") }, "/key: "),
+        (Subscription { push: Some(push), ..definition("") }, "/push/timeoutms: "),
+        (Subscription { pattern: Some(pattern), ..definition("") }, "/pattern: "),
+        (Subscription { transform, ..definition("") }, "/transform"),
+    ];
+    for (refused, place) in cases {
+        let folder = TempDir::new().unwrap();
+        store(&open(&folder), refused);
+        let tenant = open(&folder);
+        let Standstill::DefinitionRefused { reason } = tenant.explain_subscription("s").unwrap().standstill else {
+            panic!("{place} is accepted")
+        };
+        assert!(reason.starts_with(place), "{reason}");
+        let shown = tenant.subscription("s").unwrap().definition;
+        assert!(shown.paused_reason.as_ref().unwrap().contains(&reason));
+        assert!(resumed(&tenant).is_some());
+    }
+}
