@@ -109,10 +109,15 @@ pub struct SeekRequest {
 pub struct SeekAnswer {
     /// Whether this says only what would happen.
     pub preview: bool,
-    /// Events that match and would be delivered once more; null if they were not counted.
+    /// Events that match and come again: the subscription was past them, or somebody was handed them and has not finished.
+    /// Past it are also those before its start, behind an earlier seek, and those that an earlier pattern did not want. Null
+    /// if they were not counted.
     pub again: Option<u64>,
-    /// Events that match, that nobody has looked at, and that would be skipped; null if they were not counted.
+    /// Events that nobody was handed and that will not come; null if they were not counted.
     pub skipped: Option<u64>,
+    /// Deliveries that will not come although they are unfinished and somebody was handed them, or are redriven: in flight,
+    /// waiting for an attempt, or parked. Null if they were not counted.
+    pub forgotten: Option<u64>,
     /// Every event up to here counts as looked at now.
     pub position: u64,
 }

@@ -14,7 +14,9 @@ mod retry;
 pub use attempt::{Attempt, Failure, GivenUp, Reason};
 pub use circuit::{Circuit, CircuitState};
 pub use lines::Key;
-pub use pending::{Deliveries, Delivery, DeliveryId, HandedOut, Moment, NotInFlight, Outcome, Phase, Rules, Summary};
+pub use pending::{
+    Backlog, Deliveries, Delivery, DeliveryId, HandedOut, Moment, NotInFlight, Outcome, Phase, Rules, Summary,
+};
 pub use progress::{Progress, Saved, SavedDelivery};
 pub use rate::{RateLimit, TokenBucket};
 pub use retry::{Backoff, RetryPolicy};

@@ -11,7 +11,7 @@ use quipu_api::subscription::{
     StandstillBody, read_definition,
 };
 use quipu_api::{CreateSubscription, Problem, SubscriptionAnswer, SubscriptionsAnswer};
-use quipu_engine::{Explained, Lag, NotDone, Standstill, SubscriptionInfo, Tenant};
+use quipu_engine::{Explained, Lag, NotDone, SeekPreview, Standstill, SubscriptionInfo, Tenant};
 
 use crate::pusher::Standing;
 use crate::refusal::{ask, ask_pushers};
@@ -113,8 +113,10 @@ async fn run_seek(app: Arc<App>, request: Request) -> Result<Response, Problem> 
         if !preview {
             tenant.seek_subscription(&name, &to)?;
         }
-        let (again, skipped) = (counted.map(|counted| counted.0), counted.map(|counted| counted.1));
-        Ok(SeekAnswer { preview, again, skipped, position: tenant.subscription(&name)?.scan })
+        let position = tenant.subscription(&name)?.scan;
+        let count = |of: fn(SeekPreview) -> u64| counted.map(of);
+        let (again, skipped) = (count(|counted| counted.again), count(|counted| counted.skipped));
+        Ok(SeekAnswer { preview, again, skipped, forgotten: count(|counted| counted.forgotten), position })
     });
     Ok(json(&sought.await.map_err(in_a_seek)?))
 }

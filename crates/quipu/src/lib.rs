@@ -76,8 +76,8 @@ pub use quipu_domain::{
 };
 pub use quipu_domain::{DeadLetterPolicy, OnGivenUp, Ordering, StartAt, Subscription};
 pub use quipu_engine::{
-    Answer, DeadLetter, DeadLetterFilter, DeadLetterGroup, DeadLetterLine, DeadLetterState, Explained, Lag, Standstill,
-    SubscriptionInfo, SubscriptionRefusal,
+    Answer, DeadLetter, DeadLetterFilter, DeadLetterGroup, DeadLetterLine, DeadLetterState, Explained, Lag,
+    SeekPreview, Standstill, SubscriptionInfo, SubscriptionRefusal,
 };
 pub use quipu_engine::{Appended, Options, Page, Place, Published, Recorded, Stats, StreamInfo, TornTail};
 pub use quipu_store::Fault;

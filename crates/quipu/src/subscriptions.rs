@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use quipu_domain::{StartAt, Subscription};
 use quipu_engine::{
-    Answer, DeadLetter, DeadLetterFilter, DeadLetterGroup, DeadLetterLine, Explained, SubscriptionInfo,
+    Answer, DeadLetter, DeadLetterFilter, DeadLetterGroup, DeadLetterLine, Explained, SeekPreview, SubscriptionInfo,
     SubscriptionRefusal,
 };
 
@@ -57,11 +57,11 @@ impl Quipu {
         Ok(self.tenant.delete_subscription(name)?)
     }
 
-    /// How many events a seek would deliver once more, and how many it would skip.
+    /// What a seek would mean: how many events come again, and how many never come.
     ///
     /// # Errors
     /// There is no subscription of that name; the start makes no sense.
-    pub fn preview_seek(&self, name: &str, to: &StartAt) -> Result<(u64, u64), Error> {
+    pub fn preview_seek(&self, name: &str, to: &StartAt) -> Result<SeekPreview, Error> {
         Ok(self.tenant.preview_seek(name, to)?)
     }
 

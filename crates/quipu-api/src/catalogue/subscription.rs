@@ -175,24 +175,20 @@ pub(super) const SEEK: Operation = Operation {
     description: "Goes on with the event at `to`, whatever was done before: \"beginning\", \"now\", {\"position\":n} up to \
         the next one to be recorded, or {\"time\":\"…\"} for the first event recorded then or later. Unfinished deliveries \
         and parked keys are forgotten, redriven dead letters that were not delivered yet too, and answers to what is in flight \
-        come too late. With `preview` nothing is changed: the answer says how many events would come again, and how many \
-        would be skipped that nobody has looked at; counting reads everything in between.",
+        come too late. With `preview` nothing is changed: the answer says how many events would come again, how many would \
+        never come that nobody was handed, and how many unfinished deliveries would be forgotten; counting reads everything \
+        in between.",
     method: Method::Post,
     path: "/v1/subscriptions/{name}/seek",
     parameters: &[NAME],
     bodies: &[content(MEDIA_JSON, Some(|g| g.subschema_for::<SeekRequest>()), "Where to go on.")],
     answers: &[content(MEDIA_JSON, Some(|g| g.subschema_for::<SeekAnswer>()), "What was done or would be.")],
     permission: Permission::Manage,
-    refusals: &[
-        &[Code::MalformedJson, Code::InvalidRequest, Code::InvalidSubscription],
-        BODY,
-        APPENDING,
-        &[Code::SubscriptionNotFound, Code::Damaged],
-    ],
+    refusals: &[DEFINITION, BODY, APPENDING, &[Code::SubscriptionNotFound, Code::Damaged]],
     example: Example {
         target: "/v1/subscriptions/billing/seek",
         body: Some((MEDIA_JSON, r#"{"to":{"position":1},"preview":true}"#)),
-        answer: r#"{"preview":true,"again":2,"skipped":0,"position":2}"#,
+        answer: r#"{"preview":true,"again":2,"skipped":0,"forgotten":0,"position":2}"#,
     },
     command: Some("subscription seek"),
 };

@@ -36,6 +36,16 @@ impl Line {
     pub fn waits_from(&self) -> Option<u64> {
         self.waiting.front().copied().or(self.more_from)
     }
+
+    /// The positions that are remembered behind the unfinished deliveries.
+    pub fn remembered(&self) -> impl Iterator<Item = u64> {
+        self.waiting.iter().copied()
+    }
+
+    /// From where on there are more that are not remembered.
+    pub fn more_from(&self) -> Option<u64> {
+        self.more_from
+    }
 }
 
 impl Lines {

@@ -5,6 +5,7 @@
 //! Here is the state, and what keeps its parts in step; each operation on it is a file of its own.
 
 mod answer;
+mod backlog;
 mod delivery;
 mod failure;
 mod hand_out;
@@ -19,6 +20,7 @@ use super::lines::{Key, Lines};
 use crate::Timestamp;
 
 pub use answer::NotInFlight;
+pub use backlog::Backlog;
 pub use delivery::{Delivery, DeliveryId, Phase};
 pub use failure::Outcome;
 pub use hand_out::HandedOut;

@@ -1,11 +1,11 @@
-//! Making, changing and deleting subscriptions, and moving where they are.
+//! Making, changing and deleting subscriptions.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 
 use parking_lot::MutexGuard;
 use quipu_domain::delivery::{Deliveries, Saved, Summary};
-use quipu_domain::{Direction, Filter, InvalidSubscription, StartAt, Subscription, Timestamp, is_subscription_name};
+use quipu_domain::{InvalidSubscription, Subscription, is_subscription_name};
 use quipu_store::{Fault, Record};
 
 use super::records::Defined;
@@ -202,45 +202,6 @@ impl Tenant {
         Ok(())
     }
 
-    /// How many events a seek would deliver once more, and how many it would skip that nobody has looked at.
-    ///
-    /// # Errors
-    /// [`SubscriptionRefusal::NotFound`]; [`Fault`].
-    pub fn preview_seek(&self, name: &str, to: &StartAt) -> Result<(u64, u64), NotDone> {
-        let running = self.running(name)?;
-        let (scan, target) = (running.inner.lock().deliveries.scan(), self.before(to)?);
-        let (low, high) = (scan.min(target), scan.max(target));
-        let matching = self.count_matching(&running.compiled(), low + 1, high)?;
-        Ok(if target < scan { (matching, 0) } else { (0, matching) })
-    }
-
-    /// Goes on with the event at `to`, whatever was done before: unfinished deliveries and parked keys are forgotten, and
-    /// answers to what is in flight come too late. So are redriven dead letters that were not delivered yet: they stay
-    /// decided about.
-    ///
-    /// # Errors
-    /// [`SubscriptionRefusal::NotFound`].
-    pub fn seek_subscription(self: &Arc<Self>, name: &str, to: &StartAt) -> Result<(), NotDone> {
-        let mut changing = self.subscriptions.changing.lock();
-        let running = self.running(name)?;
-        let scan = self.before(to)?;
-        self.write_unsent(&mut changing)?;
-        // What was given up until now has its dead letter; what is given up meanwhile gets it with the next progress.
-        changing.push(self.progress_of(&running)?);
-        let definition = Some(running.compiled().to_store().as_ref().clone());
-        self.write_records(&mut changing, vec![Defined { name: name.into(), definition, scan: Some(scan) }.record()])?;
-        {
-            let mut inner = running.inner.lock();
-            inner.deliveries = Deliveries::after(scan);
-            // What was routed until now says nothing of what lies behind the new place.
-            inner.detach();
-        }
-        self.subscriptions.define(&running);
-        drop(changing);
-        running.wake();
-        Ok(())
-    }
-
     /// Every subscription, by name.
     pub fn subscriptions(&self) -> Vec<SubscriptionInfo> {
         self.subscriptions.all().iter().map(|running| self.info(running)).collect()
@@ -289,59 +250,6 @@ impl Tenant {
         let watcher: Watcher = Arc::new(woken);
         running.watchers.lock().push((id, watcher));
         Ok(WatchGuard { running: Arc::downgrade(&running), id })
-    }
-
-    /// The position before the first event that a start means.
-    fn before(&self, start: &StartAt) -> Result<u64, NotDone> {
-        let newest = self.position();
-        Ok(match start {
-            StartAt::Beginning => 0,
-            StartAt::Now => newest,
-            StartAt::Position(position) if *position >= 1 && *position <= newest + 1 => position - 1,
-            StartAt::Position(position) => {
-                let detail = format!("expected a position of 1 to {}, found {position}", newest + 1);
-                return Err(
-                    SubscriptionRefusal::Invalid(InvalidSubscription { pointer: "/start/position", detail }).into()
-                );
-            }
-            StartAt::Time(text) => {
-                let invalid = |expected: &str| {
-                    let detail = format!("expected {expected}, found {text}");
-                    SubscriptionRefusal::Invalid(InvalidSubscription { pointer: "/start/time", detail })
-                };
-                let time = Timestamp::parse(text).ok_or_else(|| invalid("a time such as 2026-01-01T00:00:00Z"))?;
-                let before = self.newest_before(time)?;
-                // Events to come would be delivered before their time. A clock that went back hides none that are there.
-                if before == newest && time > self.world.clock.now() {
-                    return Err(invalid("a time that has come").into());
-                }
-                before
-            }
-        })
-    }
-
-    /// The position of the last event recorded before a time. Recorded times never go back.
-    fn newest_before(&self, time: Timestamp) -> Result<u64, Fault> {
-        let (mut low, mut high) = (0, self.position());
-        while low < high {
-            let middle = low + (high - low).div_ceil(2);
-            match self.event_at(middle)? {
-                Some(recorded) if recorded.stamp.recorded_time < time => low = middle,
-                _ => high = middle - 1,
-            }
-        }
-        Ok(low)
-    }
-
-    fn count_matching(&self, compiled: &Compiled, from: u64, to: u64) -> Result<u64, Fault> {
-        let (mut count, mut from) = (0, Some(from).filter(|from| *from <= to));
-        while from.is_some() {
-            let page = self.read_to(&Filter::default(), Direction::Forward, from, 1_000, to)?;
-            count += page.events.iter().filter(|recorded| compiled.matches(&recorded.event(), &recorded.stamp)).count()
-                as u64;
-            from = page.next;
-        }
-        Ok(count)
     }
 
     /// Writes records that change what is known of subscriptions, after those of progress that still wait.

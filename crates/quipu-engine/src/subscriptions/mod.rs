@@ -18,7 +18,11 @@ mod records;
 mod refusal;
 mod router;
 mod running;
+<<<<<<< HEAD
 mod scalar;
+=======
+mod seek;
+>>>>>>> 8b9e4a3 (Count exactly what a seek would mean)
 mod watch;
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
@@ -38,6 +42,7 @@ pub use explain::{Explained, Lag, Standstill};
 pub use records::{DeadLetter, DeadLetterLine, DeadLetterState};
 pub use refusal::{NotDone, SubscriptionRefusal};
 pub use running::Counts;
+pub use seek::SeekPreview;
 pub use watch::DefinitionGuard;
 
 pub(crate) use records::{DecidedBy, FoldedSubscriptions};

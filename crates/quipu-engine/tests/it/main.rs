@@ -15,6 +15,7 @@ mod offline;
 mod operations;
 mod parked;
 mod read;
+mod seek;
 mod subscriptions;
 mod support;
 mod taken_back;

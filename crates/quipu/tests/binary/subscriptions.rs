@@ -208,14 +208,19 @@ fn nothing_is_moved_or_deleted_without_a_yes() {
     let position = || run(&["show", "b", "-o", "json"]).ok().json()["position"].clone();
 
     let preview = run(&seek).ended(2);
-    assert!(preview.stdout.starts_with("12 events come again, 0 that nobody has looked at are skipped"), "{preview:?}");
+    assert!(
+        preview
+            .stdout
+            .starts_with("12 events come again; 0 that nobody was handed never come; 0 unfinished deliveries"),
+        "{preview:?}"
+    );
     assert!(preview.stderr.contains("nothing was changed") && preview.stderr.contains("--yes"), "{preview:?}");
     let preview = run(&[&seek[..], &["-o", "json"]].concat()).ended(2).json();
     assert_eq!((&preview["preview"], &preview["again"]), (&json!(true), &json!(12)));
     assert_eq!(position(), 12);
 
     let sought = run(&[&seek[..], &["--yes", "-o", "json"]].concat()).ok();
-    assert_eq!(sought.json(), json!({"preview": false, "again": 12, "skipped": 0, "position": 0}));
+    assert_eq!(sought.json(), json!({"preview": false, "again": 12, "skipped": 0, "forgotten": 0, "position": 0}));
     assert_eq!(pull(&user, &server, "b", "1")[0]["delivery"]["position"], 1);
     let back = run(&["seek", "b", "--to", "now", "--yes"]).ok();
     assert!(back.stdout.ends_with("b goes on after position 12\n"), "{back:?}");

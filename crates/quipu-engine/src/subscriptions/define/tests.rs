@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use quipu_domain::{Event, Push, Subscription, Timestamp, Transform};
+use quipu_domain::{Event, Push, StartAt, Subscription, Timestamp, Transform};
 use quipu_store::DiskStorage;
 use tempfile::TempDir;
 

@@ -41,6 +41,7 @@ pub fn run(seek: &Seek, client: &Client, out: &mut Out) -> Outcome {
         Format::Json | Format::Ndjson => out.document(&SeekAnswer {
             again: done.again.or(preview.again),
             skipped: done.skipped.or(preview.skipped),
+            forgotten: done.forgotten.or(preview.forgotten),
             ..done
         })?,
     }
@@ -50,8 +51,9 @@ pub fn run(seek: &Seek, client: &Client, out: &mut Out) -> Outcome {
 fn sentence(preview: &SeekAnswer) -> String {
     let count = |number: Option<u64>| number.map_or("an unknown number of".to_owned(), |number| number.to_string());
     format!(
-        "{} events come again, {} that nobody has looked at are skipped; what is in flight, waits or is parked is forgotten",
+        "{} events come again; {} that nobody was handed never come; {} unfinished deliveries are forgotten",
         count(preview.again),
-        count(preview.skipped)
+        count(preview.skipped),
+        count(preview.forgotten)
     )
 }

@@ -1,0 +1,158 @@
+//! Moving where a subscription is, and saying first what that would mean.
+
+use std::sync::Arc;
+
+use quipu_domain::delivery::{Deliveries, Key};
+use quipu_domain::{Direction, Filter, InvalidSubscription, StartAt, Timestamp};
+use quipu_store::Fault;
+
+use super::records::Defined;
+use super::refusal::{NotDone, SubscriptionRefusal};
+use super::running::Compiled;
+use crate::tenant::Tenant;
+
+/// Events read at once.
+const CHUNK: usize = 1_000;
+
+/// What a seek would mean. An event whose time is over is counted as any other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SeekPreview {
+    /// Events that match and come again: the subscription was past them, or somebody was handed them and has not finished.
+    /// Past it are also those before its start, behind an earlier seek, and those that an earlier pattern did not want.
+    pub again: u64,
+    /// Events that nobody was handed and that will not come.
+    pub skipped: u64,
+    /// Unfinished deliveries that somebody was handed, or that are redriven, and that will not come.
+    pub forgotten: u64,
+}
+
+impl Tenant {
+    /// What a seek would mean as things are. Reads all events between the two places, and from the first on that waits
+    /// behind a blocked key and is not remembered.
+    ///
+    /// # Errors
+    /// [`SubscriptionRefusal::NotFound`], or why the definition is not accepted any more, if it is not; [`Fault`].
+    pub fn preview_seek(&self, name: &str, to: &StartAt) -> Result<SeekPreview, NotDone> {
+        let running = self.running(name)?;
+        let target = self.before(to)?;
+        let (compiled, backlog) = {
+            let inner = running.inner.lock();
+            (running.compiled(), inner.deliveries.backlog())
+        };
+        compiled.is_accepted()?;
+        let (scan, untried) = (backlog.scan, &backlog.untried);
+        let is_forgotten = |id: &&quipu_domain::delivery::DeliveryId| id.dead_letter > 0 || id.position <= target;
+        let forgotten = backlog.tried.iter().filter(is_forgotten).count() as u64;
+        let mut skipped = untried.range(..=target).count() as u64;
+        let low = scan.min(target);
+        if let Some(first) = backlog.waits_from.values().min() {
+            self.each_matching(&compiled, *first, low, |position, key| {
+                skipped += u64::from(backlog.waits_unremembered(position, key));
+            })?;
+        }
+        self.each_matching(&compiled, scan + 1, target, |_, _| skipped += 1)?;
+        let (mut again, mut first_time) = (0, 0);
+        self.each_matching(&compiled, low + 1, scan, |position, key| {
+            if untried.contains(&position) {
+                first_time += 1;
+            } else if !backlog.waits_unremembered(position, key) {
+                again += 1;
+            }
+        })?;
+        // What was found by an earlier pattern is not found again.
+        skipped += untried.range(low.max(target) + 1..).count() as u64 - first_time;
+        Ok(SeekPreview { again, skipped, forgotten })
+    }
+
+    /// Goes on with the event at `to`, whatever was done before: unfinished deliveries and parked keys are forgotten, and
+    /// answers to what is in flight come too late. So are redriven dead letters that were not delivered yet: they stay
+    /// decided about.
+    ///
+    /// # Errors
+    /// [`SubscriptionRefusal::NotFound`].
+    pub fn seek_subscription(self: &Arc<Self>, name: &str, to: &StartAt) -> Result<(), NotDone> {
+        let mut changing = self.subscriptions.changing.lock();
+        let running = self.running(name)?;
+        let scan = self.before(to)?;
+        self.write_unsent(&mut changing)?;
+        // What was given up until now has its dead letter; what is given up meanwhile gets it with the next progress.
+        changing.push(self.progress_of(&running)?);
+        let definition = Some(running.compiled().to_store().as_ref().clone());
+        self.write_records(&mut changing, vec![Defined { name: name.into(), definition, scan: Some(scan) }.record()])?;
+        {
+            let mut inner = running.inner.lock();
+            inner.deliveries = Deliveries::after(scan);
+            // What was routed until now says nothing of what lies behind the new place.
+            inner.detach();
+        }
+        self.subscriptions.define(&running);
+        drop(changing);
+        running.wake();
+        Ok(())
+    }
+
+    /// The position before the first event that a start means.
+    pub(super) fn before(&self, start: &StartAt) -> Result<u64, NotDone> {
+        let newest = self.position();
+        Ok(match start {
+            StartAt::Beginning => 0,
+            StartAt::Now => newest,
+            StartAt::Position(position) if *position >= 1 && *position <= newest + 1 => position - 1,
+            StartAt::Position(position) => {
+                let detail = format!("expected a position of 1 to {}, found {position}", newest + 1);
+                return Err(
+                    SubscriptionRefusal::Invalid(InvalidSubscription { pointer: "/start/position", detail }).into()
+                );
+            }
+            StartAt::Time(text) => {
+                let invalid = |expected: &str| {
+                    let detail = format!("expected {expected}, found {text}");
+                    SubscriptionRefusal::Invalid(InvalidSubscription { pointer: "/start/time", detail })
+                };
+                let time = Timestamp::parse(text).ok_or_else(|| invalid("a time such as 2026-01-01T00:00:00Z"))?;
+                let before = self.newest_before(time)?;
+                // Events to come would be delivered before their time. A clock that went back hides none that are there.
+                if before == newest && time > self.world.clock.now() {
+                    return Err(invalid("a time that has come").into());
+                }
+                before
+            }
+        })
+    }
+
+    /// The position of the last event recorded before a time. Recorded times never go back.
+    fn newest_before(&self, time: Timestamp) -> Result<u64, Fault> {
+        let (mut low, mut high) = (0, self.position());
+        while low < high {
+            let middle = low + (high - low).div_ceil(2);
+            match self.event_at(middle)? {
+                Some(recorded) if recorded.stamp.recorded_time < time => low = middle,
+                _ => high = middle - 1,
+            }
+        }
+        Ok(low)
+    }
+
+    /// Calls `found` for each event that matches, with its key. Both ends are included; none if they are the wrong way
+    /// round.
+    fn each_matching(
+        &self,
+        compiled: &Compiled,
+        from: u64,
+        to: u64,
+        mut found: impl FnMut(u64, Option<Key>),
+    ) -> Result<(), Fault> {
+        let mut from = Some(from).filter(|from| *from <= to);
+        while from.is_some() {
+            let page = self.read_to(&Filter::default(), Direction::Forward, from, CHUNK, to)?;
+            for recorded in &page.events {
+                let event = recorded.event();
+                if compiled.matches(&event, &recorded.stamp) {
+                    found(recorded.stamp.position, compiled.key.of(&event, &self.hasher));
+                }
+            }
+            from = page.next;
+        }
+        Ok(())
+    }
+}
