@@ -36,7 +36,7 @@ pub struct SubscriptionAnswer {
     pub position: u64,
     /// Its unfinished deliveries, by what they wait for.
     pub deliveries: DeliverySums,
-    /// What happened since the server started.
+    /// What happened since it was made.
     pub counts: DeliveryCounts,
     /// Dead letters that nobody decided about.
     #[serde(rename = "deadletters")]
@@ -62,7 +62,7 @@ pub struct DeliverySums {
     pub keys: u64,
 }
 
-/// What happened to deliveries since the server started.
+/// What happened to deliveries since the subscription was made. A crash forgets what was counted in its last 100 ms.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DeliveryCounts {
     /// Handed out, each attempt counted.

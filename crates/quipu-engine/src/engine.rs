@@ -57,7 +57,7 @@ impl Engine {
         for tenant in tenants {
             // One that takes nothing any more keeps what it wrote down last.
             if tenant.refuses_appends().is_none() {
-                outcome = outcome.and(tenant.checkpoint_deliveries().map(|_| ()));
+                outcome = outcome.and(tenant.settle_deliveries());
             }
             outcome = outcome.and(tenant.close());
         }

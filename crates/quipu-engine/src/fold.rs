@@ -17,7 +17,7 @@ use crate::operations::FoldedOperations;
 use crate::streams::Streams;
 use crate::subscriptions::FoldedSubscriptions;
 
-const FORMAT: u8 = 3;
+const FORMAT: u8 = 4;
 
 /// The state after a commit.
 #[derive(Clone)]

@@ -73,7 +73,7 @@ pub(super) const GET: Operation = Operation {
     name: "subscription.get",
     summary: "See a subscription",
     description: "Returns a subscription: its definition, where it is, how many of its deliveries wait for what, what \
-        happened since the server started, and how many of its dead letters are open.",
+        happened since it was made, and how many of its dead letters are open.",
     method: Method::Get,
     path: "/v1/subscriptions/{name}",
     parameters: &[NAME],

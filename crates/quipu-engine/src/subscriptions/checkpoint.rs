@@ -16,12 +16,38 @@ use super::running::{Inner, Running};
 use super::{CHECKPOINT_MS, Unsent};
 use crate::tenant::Tenant;
 
-/// How far a scan that found nothing may be ahead of what is written down, events: looked at once more after a crash.
-const SCAN_AHEAD_MAX: u64 = 100_000;
+/// How often the places of subscriptions are written that looked on and found nothing, milliseconds: what a crash makes
+/// them look at once more.
+const PLACES_MS: i64 = 10_000;
+/// A place is not written before it has moved by as many events: looking at fewer again is one read, and a record takes
+/// about 40 bytes in a log that keeps it.
+const PLACE_EVENTS_MIN: u64 = 1_000;
 /// How often dead letters are looked for that were kept long enough, milliseconds.
 const RETENTION_MS: i64 = 10_000;
 /// Dead letters that go into one record when they have become too old.
 const EXPIRED_MAX: usize = 1_000;
+
+/// Which subscriptions have their place written though nothing of their deliveries changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Places {
+    /// None.
+    Kept,
+    /// Those that moved by as much as counts.
+    Moved,
+    /// Those that moved at all.
+    All,
+}
+
+impl Places {
+    /// By how many events a place must have moved.
+    fn events_min(self) -> u64 {
+        match self {
+            Self::Kept => u64::MAX,
+            Self::Moved => PLACE_EVENTS_MIN,
+            Self::All => 1,
+        }
+    }
+}
 
 impl Tenant {
     /// Lets become due what is due now, and routes what is new.
@@ -80,6 +106,17 @@ impl Tenant {
         self.write_progress(&mut self.hold_progress())
     }
 
+    /// As [`Tenant::checkpoint_deliveries`], with the place of every subscription, so that none looks at an event once more
+    /// after a restart: for a clean stop.
+    ///
+    /// # Errors
+    /// As [`Tenant::checkpoint_deliveries`], or the log cannot be read.
+    pub fn settle_deliveries(self: &Arc<Self>) -> Result<(), Fault> {
+        let routed = self.route();
+        self.write_progress_and(&mut self.hold_progress(), Places::All)?;
+        routed
+    }
+
     /// Nobody else writes progress down until this is dropped.
     pub(crate) fn hold_progress(&self) -> MutexGuard<'_, Unsent> {
         self.subscriptions.changing.lock()
@@ -87,6 +124,20 @@ impl Tenant {
 
     /// As [`Tenant::checkpoint_deliveries`].
     pub(crate) fn write_progress(self: &Arc<Self>, unsent: &mut Unsent) -> Result<bool, Fault> {
+        self.write_progress_and(unsent, self.places_due())
+    }
+
+    fn places_due(&self) -> Places {
+        let (now, due) = (self.world.clock.now(), &self.subscriptions.places_due);
+        // A clock that went back does not put it off.
+        if (1..=PLACES_MS * 1_000).contains(&due.load(Ordering::Relaxed).saturating_sub(now.0)) {
+            return Places::Kept;
+        }
+        due.store(now.plus_ms(PLACES_MS).0, Ordering::Relaxed);
+        Places::Moved
+    }
+
+    fn write_progress_and(self: &Arc<Self>, unsent: &mut Unsent, places: Places) -> Result<bool, Fault> {
         let subscriptions = &self.subscriptions;
         let was_unsent = !unsent.0.is_empty();
         // While the log refuses nothing more is taken: what changes stays in deliveries, where it takes no more room.
@@ -95,7 +146,7 @@ impl Tenant {
         let looked_at = self.operations.lock().looked_at();
         let mut outcome = Ok(());
         for running in subscriptions.all() {
-            match self.progress_of(&running) {
+            match self.progress_of(&running, places) {
                 Ok(records) => unsent.push(records),
                 Err(fault) => outcome = Err(fault),
             }
@@ -118,15 +169,18 @@ impl Tenant {
     }
 
     /// Takes what changed of one subscription: its dead letters and its progress belong together.
-    pub(super) fn progress_of(&self, running: &Running) -> Result<Vec<Record>, Fault> {
+    pub(super) fn progress_of(&self, running: &Running, places: Places) -> Result<Vec<Record>, Fault> {
         let mut inner = running.inner.lock();
         self.bury(running, &mut inner)?;
         let mut records = Vec::new();
-        let is_due = inner.deliveries.is_dirty() || inner.deliveries.unsaved_scan() > SCAN_AHEAD_MAX;
+        if places != Places::Kept {
+            inner.pass_routed(self.subscriptions.routed_to.load(Ordering::Acquire));
+        }
+        let is_due = inner.deliveries.is_dirty() || inner.deliveries.unsaved_scan() >= places.events_min();
         if (is_due || !inner.drafts.is_empty()) && !inner.is_deleted {
             records.append(&mut inner.drafts);
             let progress = inner.deliveries.take_progress();
-            records.push(progress_record(&running.name, &progress));
+            records.push(progress_record(&running.name, &progress, &inner.counts));
         }
         let outcomes = inner.outcomes.take();
         drop(inner);

@@ -8,6 +8,7 @@ use quipu_domain::delivery::{Deliveries, Saved, Summary};
 use quipu_domain::{InvalidSubscription, Subscription, is_subscription_name};
 use quipu_store::{Fault, Record};
 
+use super::checkpoint::Places;
 use super::records::Defined;
 use super::refusal::{NotDone, SubscriptionRefusal};
 use super::running::{Compiled, Counts, Running, Watcher};
@@ -25,7 +26,7 @@ pub struct SubscriptionInfo {
     pub scan: u64,
     /// Its unfinished deliveries.
     pub summary: Summary,
-    /// What happened since the process started.
+    /// What happened since it was made.
     pub counts: Counts,
     /// Dead letters that nobody decided about.
     pub dead_letters: u64,
@@ -74,7 +75,7 @@ impl Tenant {
         let defined =
             Defined { name: name.into(), definition: Some(compiled.definition.as_ref().clone()), scan: Some(scan) };
         self.write_records(&mut changing, vec![defined.record()])?;
-        let running = Running::new(name, compiled, &Saved::after(scan));
+        let running = Running::new(name, compiled, &Saved::after(scan), Counts::default());
         self.subscriptions.define(&running);
         self.subscriptions.running.write().insert(name.into(), running);
         drop(changing);
@@ -183,7 +184,7 @@ impl Tenant {
         let running = self.running(name)?;
         self.write_unsent(&mut changing)?;
         // What was given up until now has its dead letter.
-        changing.push(self.progress_of(&running)?);
+        changing.push(self.progress_of(&running, Places::Kept)?);
         self.write_records(&mut changing, vec![Defined { name: name.into(), definition: None, scan: None }.record()])?;
         {
             let mut inner = running.inner.lock();

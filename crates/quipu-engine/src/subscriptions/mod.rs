@@ -81,6 +81,8 @@ pub(crate) struct Subscriptions {
     changing: Mutex<Unsent>,
     /// When progress is written down next, microseconds.
     checkpoint_due: AtomicI64,
+    /// When the places of those are written next that found nothing, microseconds.
+    places_due: AtomicI64,
     /// When dead letters are looked for next that were kept long enough, microseconds.
     retention_due: AtomicI64,
     chance: AtomicU64,
@@ -114,7 +116,7 @@ impl Subscriptions {
         let letters = &folded.dead_letters;
         for (name, folded) in &folded.subscriptions {
             let compiled = Compiled::stored(name, &folded.definition);
-            let one = Running::new(name, compiled, &folded.saved);
+            let one = Running::new(name, compiled, &folded.saved, folded.counts);
             one.let_decided_keys_go(letters);
             match &one.compiled().pattern {
                 Some(pattern) => patterns.push((Arc::clone(&one.name), pattern.clone())),
@@ -138,6 +140,7 @@ impl Subscriptions {
             copies: Mutex::default(),
             drafts: Mutex::default(),
             checkpoint_due: AtomicI64::new(i64::MIN),
+            places_due: AtomicI64::new(i64::MIN),
             retention_due: AtomicI64::new(i64::MIN),
             chance: AtomicU64::new(u64::from_le_bytes(seed)),
             next_watcher: AtomicU64::new(0),

@@ -10,6 +10,8 @@ use quipu_store::{Locator, Record, RecordKind};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use super::running::Counts;
+
 /// Longest fingerprint, bytes: enough of an error to tell it from others.
 const FINGERPRINT_BYTES_MAX: usize = 160;
 
@@ -141,6 +143,7 @@ pub struct DeadLetterLine {
 pub(crate) struct FoldedSubscription {
     pub definition: Arc<Subscription>,
     pub saved: Saved,
+    pub counts: Counts,
 }
 
 /// The fold of all records of subscriptions.
@@ -204,9 +207,9 @@ impl Decided {
     }
 }
 
-/// The progress of a subscription as a record.
-pub(crate) fn progress_record(name: &str, progress: &Progress) -> Record {
-    let body = postcard::to_allocvec(&(name, progress)).expect("it is plain data");
+/// The progress of a subscription as a record, with all that was counted so far.
+pub(crate) fn progress_record(name: &str, progress: &Progress, counts: &Counts) -> Record {
+    let body = postcard::to_allocvec(&(name, progress, counts)).expect("it is plain data");
     Record::new(RecordKind::Progress, body)
 }
 
@@ -239,10 +242,11 @@ impl FoldedSubscriptions {
                 self.define(defined);
             }
             RecordKind::Progress => {
-                let (name, progress): (&str, Progress) = postcard::from_bytes(body).ok()?;
+                let (name, progress, counts): (&str, Progress, Counts) = postcard::from_bytes(body).ok()?;
                 // One that was deleted meanwhile needs none.
                 if let Some(subscription) = self.subscriptions.get_mut(name) {
                     subscription.saved.apply(progress);
+                    subscription.counts = counts;
                 }
             }
             RecordKind::DeadLetter => {
@@ -265,12 +269,10 @@ impl FoldedSubscriptions {
             self.subscriptions.remove(&defined.name);
             return;
         };
-        let before = self.subscriptions.remove(&defined.name).map(|before| before.saved);
-        let saved = match defined.scan {
-            Some(scan) => Saved::after(scan),
-            None => before.unwrap_or_default(),
-        };
-        self.subscriptions.insert(defined.name, FoldedSubscription { definition, saved });
+        let before = self.subscriptions.remove(&defined.name);
+        let (saved, counts) = before.map(|before| (before.saved, before.counts)).unwrap_or_default();
+        let saved = defined.scan.map_or(saved, Saved::after);
+        self.subscriptions.insert(defined.name, FoldedSubscription { definition, saved, counts });
     }
 
     fn decide(&mut self, id: u64, decided: &Decided) {
@@ -296,12 +298,12 @@ impl FoldedSubscriptions {
     }
 
     pub fn encode(&self) -> Vec<u8> {
-        let subscriptions: Vec<(&str, String, &Saved)> = self
+        let subscriptions: Vec<(&str, String, &Saved, Counts)> = self
             .subscriptions
             .iter()
             .map(|(name, folded)| {
                 let text = serde_json::to_string(folded.definition.as_ref()).expect("it is plain data");
-                (name.as_str(), text, &folded.saved)
+                (name.as_str(), text, &folded.saved, folded.counts)
             })
             .collect();
         let letters: Vec<&DeadLetterLine> = self.dead_letters.values().map(AsRef::as_ref).collect();
@@ -309,13 +311,13 @@ impl FoldedSubscriptions {
     }
 
     pub fn decode(bytes: &[u8]) -> Option<Self> {
-        type Saves = Vec<(String, String, Saved)>;
+        type Saves = Vec<(String, String, Saved, Counts)>;
         let (subscriptions, letters, last_dead_letter): (Saves, Vec<DeadLetterLine>, u64) =
             postcard::from_bytes(bytes).ok()?;
         let mut folded = Self { last_dead_letter, ..Self::default() };
-        for (name, text, saved) in subscriptions {
+        for (name, text, saved, counts) in subscriptions {
             let definition = Arc::new(serde_json::from_str(&text).ok()?);
-            folded.subscriptions.insert(name, FoldedSubscription { definition, saved });
+            folded.subscriptions.insert(name, FoldedSubscription { definition, saved, counts });
         }
         folded.dead_letters = letters.into_iter().map(|line| (line.id, Arc::new(line))).collect();
         Some(folded)
@@ -335,6 +337,13 @@ mod tests {
     }
 
     #[test]
+    fn a_place_that_moved_takes_some_forty_bytes() {
+        let progress = Progress { scan: 1_000_000_000, ..Progress::default() };
+        let record = progress_record("a-subscription-of-usual-length", &progress, &Counts::default());
+        assert!(record.body.len() <= 45, "{}", record.body.len());
+    }
+
+    #[test]
     fn a_snapshot_is_read_back() {
         let mut folded = FoldedSubscriptions::default();
         let mut apply = |record: Record| folded.apply(record.kind, &record.body, 7).unwrap();
@@ -344,8 +353,11 @@ mod tests {
         apply(define("b", None));
         let id = DeliveryId { position: 6, dead_letter: 0 };
         let progress = Progress { scan: 9, deliveries: vec![(id, None)], waiting: vec![(1 << 100, Some(8))] };
-        apply(progress_record("a", &progress));
-        apply(progress_record("gone", &progress));
+        let counts = Counts { handed_out: 5, acknowledged: 1, failed: 3, dead_lettered: 2, expired: 1 };
+        apply(progress_record("a", &progress, &counts));
+        apply(progress_record("gone", &progress, &counts));
+        // What changes a definition, or moves it, does not count anew.
+        apply(Defined { name: "a".into(), definition: Some(Subscription::default()), scan: None }.record());
         let failure = Failure::new("no");
         let letter = DeadLetter {
             id: 3,
@@ -369,6 +381,7 @@ mod tests {
         let read = FoldedSubscriptions::decode(&folded.encode()).unwrap();
         assert_eq!(read.subscriptions.keys().collect::<Vec<_>>(), ["a"]);
         assert_eq!(read.subscriptions["a"].saved, folded.subscriptions["a"].saved);
+        assert_eq!(read.subscriptions["a"].counts, counts);
         assert_eq!((read.dead_letters.clone(), read.last_dead_letter), (folded.dead_letters, 4));
         assert_eq!((read.dead_letters.len(), read.dead_letters[&4].locator), (1, 99));
     }

@@ -7,6 +7,7 @@ use parking_lot::{Mutex, RwLock};
 use quipu_domain::delivery::{Deliveries, DeliveryId, GivenUp, Key, Phase, Rules, Saved, TokenBucket};
 use quipu_domain::{Event, Pattern, REASON_BYTES_MAX, Stamp, Subscription, Timestamp};
 use quipu_store::{Record, TermHasher};
+use serde::{Deserialize, Serialize};
 
 use super::key::{KeyOf, expiry};
 use super::outcome::{Outcome, OutcomeWord, Outcomes};
@@ -78,8 +79,9 @@ pub(crate) struct Inner {
     pub is_changing: bool,
 }
 
-/// What happened to deliveries since the process started.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What happened to deliveries since the subscription was made. Written down with its progress: a crash forgets what was
+/// counted in the last 100 ms.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     /// Handed out, attempts counted each; not what was taken back without having been tried.
     pub handed_out: u64,
@@ -143,7 +145,7 @@ impl Compiled {
 }
 
 impl Running {
-    pub fn new(name: &str, compiled: Compiled, saved: &Saved) -> Arc<Self> {
+    pub fn new(name: &str, compiled: Compiled, saved: &Saved, counts: Counts) -> Arc<Self> {
         let inner = Inner {
             deliveries: Deliveries::restore_from(saved),
             queue: VecDeque::new(),
@@ -151,7 +153,7 @@ impl Running {
             bucket: TokenBucket::default(),
             drafts: Vec::new(),
             given_up: VecDeque::new(),
-            counts: Counts::default(),
+            counts,
             pace: Pace::default(),
             outcomes: Outcomes::of(compiled.definition.reports_outcomes),
             is_deleted: false,
@@ -214,6 +216,14 @@ impl Inner {
         let count = in_flight - self.deliveries.in_flight_count();
         self.counts.handed_out -= count as u64;
         count
+    }
+
+    /// One that is fed and has nothing in its queue has looked at what was routed, which is up to here: the router looked
+    /// for it. Read while this is locked.
+    pub fn pass_routed(&mut self, routed_to: u64) {
+        if self.is_attached && !self.is_changing && self.queue.is_empty() {
+            self.deliveries.looked_to(routed_to);
+        }
     }
 
     /// From now on it reads the log itself, until it has caught up.

@@ -6,6 +6,7 @@ use quipu_domain::delivery::{Deliveries, Key};
 use quipu_domain::{Direction, Filter, InvalidSubscription, StartAt, Timestamp};
 use quipu_store::Fault;
 
+use super::checkpoint::Places;
 use super::records::Defined;
 use super::refusal::{NotDone, SubscriptionRefusal};
 use super::running::Compiled;
@@ -76,7 +77,7 @@ impl Tenant {
         let scan = self.before(to)?;
         self.write_unsent(&mut changing)?;
         // What was given up until now has its dead letter; what is given up meanwhile gets it with the next progress.
-        changing.push(self.progress_of(&running)?);
+        changing.push(self.progress_of(&running, Places::Kept)?);
         let definition = Some(running.compiled().to_store().as_ref().clone());
         self.write_records(&mut changing, vec![Defined { name: name.into(), definition, scan: Some(scan) }.record()])?;
         {

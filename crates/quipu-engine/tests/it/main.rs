@@ -14,6 +14,7 @@ mod maintain;
 mod offline;
 mod operations;
 mod parked;
+mod places;
 mod read;
 mod seek;
 mod subscriptions;
