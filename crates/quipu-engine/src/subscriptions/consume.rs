@@ -132,7 +132,7 @@ impl Tenant {
                 let mut inner = running.inner.lock();
                 // In each turn: it may have been changed since the last one.
                 compiled = running.compiled();
-                if compiled.definition.paused || is_full || inner.has_too_much_to_bury() {
+                if compiled.definition.paused || is_full || inner.is_deleted || inner.has_too_much_to_bury() {
                     return Ok(Vec::new());
                 }
                 let is_behind = self.fill(&compiled, &mut inner)?;
@@ -365,6 +365,9 @@ impl Tenant {
         let is_held = compiled.definition.paused || self.too_many_dead_letters(&running.name).is_some();
         let is_available = {
             let mut inner = running.inner.lock();
+            if inner.is_deleted {
+                return;
+            }
             let moment = Moment { rules: &compiled.rules, now, chance: self.subscriptions.chance() };
             inner.bucket.turn_back(now);
             let scan = inner.deliveries.scan();

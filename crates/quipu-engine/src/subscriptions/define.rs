@@ -175,24 +175,32 @@ impl Tenant {
         self.change(changing, name, Compiled::new(name, definition)?)
     }
 
-    /// Deletes a subscription with all that it knows. Its dead letters stay until they are too old.
+    /// Deletes a subscription with all that it knows. Its dead letters stay until they are too old. Answers to its deliveries
+    /// are refused from when the deletion is being written.
     ///
     /// # Errors
-    /// [`SubscriptionRefusal::NotFound`].
+    /// [`SubscriptionRefusal::NotFound`]; [`Fault`] if the log cannot be written, or not be read for a dead letter: the
+    /// subscription is there still, and can be deleted again.
     pub fn delete_subscription(self: &Arc<Self>, name: &str) -> Result<(), NotDone> {
         let mut changing = self.subscriptions.changing.lock();
         let running = self.running(name)?;
         self.write_unsent(&mut changing)?;
-        // What was given up until now has its dead letter.
         changing.push(self.progress_of(&running, Places::Kept)?);
-        self.write_records(&mut changing, vec![Defined { name: name.into(), definition: None, scan: None }.record()])?;
+        self.write_unsent(&mut changing)?;
+        let mut records = self.last_letters_of(&running)?;
+        records.push(Defined { name: name.into(), definition: None, scan: None }.record());
+        if let Err(fault) = self.write_records_wait(records.clone()) {
+            // The dead letters are written all the same.
+            records.pop();
+            changing.push(records);
+            running.inner.lock().is_deleted = false;
+            return Err(fault.into());
+        }
+        self.show_dead_letters();
         {
             let mut inner = running.inner.lock();
-            inner.is_deleted = true;
             inner.deliveries = Deliveries::after(inner.deliveries.scan());
-            // What was given up meanwhile has one too, unless the log cannot be read just now.
-            _ = self.bury(&running, &mut inner);
-            // And decisions that somebody made meanwhile.
+            // Decisions that somebody made meanwhile.
             self.subscriptions.drafts.lock().append(&mut inner.drafts);
         }
         self.subscriptions.forget(&running.name);
@@ -201,6 +209,20 @@ impl Tenant {
         running.wake();
         self.tell_definition(name);
         Ok(())
+    }
+
+    /// The dead letters of what was given up and has none yet. From now on nothing more is: no answer is taken.
+    fn last_letters_of(&self, running: &Running) -> Result<Vec<Record>, Fault> {
+        let mut inner = running.inner.lock();
+        let given_up: Vec<_> = inner.given_up.iter().map(|(id, _)| *id).collect();
+        // Keys wait for nothing any more: neither the dead letters nor, if the deletion is not made, the deliveries park one.
+        let before = std::mem::take(&mut inner.deliveries);
+        let buried = self.bury(running, &mut inner);
+        inner.deliveries = before;
+        buried?;
+        given_up.into_iter().for_each(|id| _ = inner.deliveries.drop_parked(id, 0));
+        inner.is_deleted = true;
+        Ok(std::mem::take(&mut inner.drafts))
     }
 
     /// Every subscription, by name.

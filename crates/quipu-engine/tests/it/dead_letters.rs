@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use quipu_domain::StartAt;
 use quipu_domain::delivery::{Failure, Reason};
 use quipu_engine::{
-    Answer, DeadLetterFilter, DeadLetterState, Handed, OperationState, Options, Selection, Standstill, Tenant, Work,
+    Answer, DeadLetterFilter, DeadLetterState, Handed, NotDone, OperationState, Options, Selection, Standstill,
+    SubscriptionRefusal, Tenant, Work,
 };
 use tempfile::TempDir;
 
@@ -210,6 +211,49 @@ fn what_is_given_up_while_a_seek_is_written_has_its_dead_letter() {
 }
 
 #[test]
-fn what_is_given_up_while_a_deletion_is_written_has_its_dead_letter() {
-    given_up_during(|tenant| tenant.delete_subscription("s").unwrap());
+fn a_deletion_that_cannot_read_what_was_given_up_meanwhile_is_not_made_and_can_be_repeated() {
+    let (folder, clock) = (TempDir::new().unwrap(), Arc::<Hands>::default());
+    let log = BlindLog::open(folder.path());
+    let tenant = Arc::clone(&log).tenant(folder.path(), clock);
+    subscribe(&tenant, "s", r#"{"start":"beginning","ordering":"none"}"#);
+    publish_all(&tenant, &[event("1", "order/1"), event("2", "order/2")]);
+    let handed = tenant.pull("s", 2).unwrap();
+    let give_up = |one: &Handed| {
+        let (failure, reason) = (Failure::new("no"), Reason::GivenUpByConsumer);
+        vec![(one.id, one.token, Answer::GiveUp { failure, reason })]
+    };
+    tenant.answer("s", give_up(&handed[0])).unwrap();
+    let (blind, consumer, second) = (Arc::clone(&log), Arc::clone(&tenant), give_up(&handed[1]));
+    // While the dead letter of the first is written.
+    *log.meanwhile.lock().unwrap() = Some(Box::new(move || {
+        consumer.answer("s", second).unwrap().remove(0).unwrap();
+        blind.is_blind.store(true, Ordering::Relaxed);
+    }));
+    assert!(matches!(tenant.delete_subscription("s"), Err(NotDone::Failed(_))));
+    log.is_blind.store(false, Ordering::Relaxed);
+    assert_eq!(tenant.subscription("s").unwrap().summary.ready, 0);
+    tenant.delete_subscription("s").unwrap();
+    let letters = all(&tenant);
+    assert_eq!(letters.iter().map(|letter| letter.position).collect::<Vec<_>>(), [1, 2]);
+}
+
+#[test]
+fn an_answer_that_comes_while_a_deletion_is_written_is_refused() {
+    let (folder, clock) = (TempDir::new().unwrap(), Arc::<Hands>::default());
+    let log = BlindLog::open(folder.path());
+    let tenant = Arc::clone(&log).tenant(folder.path(), clock);
+    subscribe(&tenant, "s", r#"{"start":"beginning"}"#);
+    publish(&tenant, &event("1", "order/1"));
+    let handed = tenant.pull("s", 1).unwrap().remove(0);
+    tenant.checkpoint_deliveries().unwrap();
+    let consumer = Arc::clone(&tenant);
+    let (sender, answered) = std::sync::mpsc::channel();
+    *log.meanwhile.lock().unwrap() = Some(Box::new(move || {
+        let outcome = consumer.answer("s", vec![(handed.id, handed.token, Answer::Ack)]);
+        sender.send(matches!(outcome, Err(NotDone::Refused(SubscriptionRefusal::NotFound { .. })))).unwrap();
+        assert!(consumer.pull("s", 10).unwrap().is_empty());
+    }));
+    tenant.delete_subscription("s").unwrap();
+    assert!(answered.recv().unwrap());
+    assert!(all(&tenant).is_empty());
 }
