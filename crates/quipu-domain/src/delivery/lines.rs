@@ -113,6 +113,15 @@ impl Lines {
         }
     }
 
+    /// Remembers of what waits only where in the log it begins.
+    pub fn forget_positions(&mut self) {
+        for line in self.lines.values_mut() {
+            line.more_from = line.waits_from();
+            line.waiting.clear();
+        }
+        self.waiting = 0;
+    }
+
     /// Takes the next event of the key that waits and is remembered.
     pub fn next_waiting(&mut self, key: Key) -> Option<u64> {
         let position = self.lines.get_mut(&key)?.waiting.pop_front()?;

@@ -124,8 +124,11 @@ impl Tenant {
         if written.is_ok() {
             let mut inner = running.inner.lock();
             inner.outcomes.set(compiled.definition.reports_outcomes);
-            // What the router found was found by the old pattern.
+            // What the router found was found by the old pattern, and so was what waits.
             inner.detach();
+            if running.compiled().pattern != compiled.pattern {
+                inner.deliveries.match_anew();
+            }
             *running.compiled.write() = Arc::new(compiled);
             drop(inner);
             self.subscriptions.define(&running);

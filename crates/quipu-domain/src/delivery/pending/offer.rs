@@ -70,6 +70,12 @@ impl Deliveries {
         self.all_reads().next().is_some()
     }
 
+    /// What an event must match is another now: those that wait behind others of their key are looked for in the log when
+    /// they come up, as after a restart.
+    pub fn match_anew(&mut self) {
+        self.lines.forget_positions();
+    }
+
     /// Whether events wait behind others of their key that are not deliveries yet.
     pub fn has_waiting(&self) -> bool {
         self.lines.iter().any(|(_, line)| line.waits_from().is_some())
