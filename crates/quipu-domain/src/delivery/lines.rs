@@ -88,7 +88,7 @@ impl Lines {
         }
     }
 
-    /// Remembers only where the events that wait begin.
+    /// Remembers of what waits behind a key only where in the log it begins.
     pub fn forget_positions(&mut self, key: Key) {
         if let Some(line) = self.lines.get_mut(&key)
             && let Some(first) = line.waiting.front().copied()
@@ -113,11 +113,11 @@ impl Lines {
         }
     }
 
-    /// Remembers of what waits only where in the log it begins.
-    pub fn forget_positions(&mut self) {
+    /// As [`Lines::forget_positions`], of all keys.
+    pub fn forget_all_positions(&mut self) {
         for line in self.lines.values_mut() {
             line.more_from = line.waits_from();
-            line.waiting.clear();
+            line.waiting = VecDeque::new();
         }
         self.waiting = 0;
     }

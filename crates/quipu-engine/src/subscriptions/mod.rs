@@ -18,11 +18,8 @@ mod records;
 mod refusal;
 mod router;
 mod running;
-<<<<<<< HEAD
 mod scalar;
-=======
 mod seek;
->>>>>>> 8b9e4a3 (Count exactly what a seek would mean)
 mod watch;
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};

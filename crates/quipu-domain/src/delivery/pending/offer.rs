@@ -73,7 +73,7 @@ impl Deliveries {
     /// What an event must match is another now: those that wait behind others of their key are looked for in the log when
     /// they come up, as after a restart.
     pub fn match_anew(&mut self) {
-        self.lines.forget_positions();
+        self.lines.forget_all_positions();
     }
 
     /// Whether events wait behind others of their key that are not deliveries yet.
