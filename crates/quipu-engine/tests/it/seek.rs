@@ -169,3 +169,19 @@ fn a_seek_counts_the_same_after_a_restart_when_what_waits_is_read_from_the_log()
         Case::new().restart().check(position);
     }
 }
+
+#[test]
+fn what_an_earlier_pattern_found_and_the_new_one_does_not_want_is_skipped_by_a_seek_back() {
+    let folder = TempDir::new().unwrap();
+    let tenant = open(folder.path(), small()).unwrap();
+    subscribe(&tenant, "s", r#"{"start":"beginning","ordering":"none","pattern":{"type":["a","b"]}}"#);
+    let kinds = ["a", "b", "a", "b"];
+    let events: Vec<_> = (1..).zip(kinds).map(|(id, kind)| event_of(kind, &format!("{id}"), "x", "1")).collect();
+    publish_all(&tenant, &events);
+    assert_eq!(tenant.pull("s", 1).unwrap().len(), 1);
+    let narrowed = r#"{"start":"beginning","ordering":"none","pattern":{"type":["a"]}}"#;
+    tenant.update_subscription("s", serde_json::from_str(narrowed).unwrap()).unwrap();
+    assert_eq!(preview(&tenant, &StartAt::Beginning), (1, 2, 0));
+    tenant.seek_subscription("s", &StartAt::Beginning).unwrap();
+    assert_eq!(drain(&tenant), [1, 3]);
+}
