@@ -137,22 +137,19 @@ pub struct ExplainAnswer {
 }
 
 /// The first reason that holds.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "reason", rename_all = "kebab-case")]
 pub enum StandstillBody {
-    /// Somebody paused it.
-    Paused,
+    /// It is paused.
+    Paused {
+        /// Why, where nobody asked for it: the endpoint answered that it is gone.
+        #[serde(rename = "pausedreason", default, skip_serializing_if = "Option::is_none")]
+        paused_reason: Option<String>,
+    },
     /// It is paused because its stored definition is not accepted any more: change it.
     DefinitionRefused {
         /// Which member, and why.
         why: String,
-    },
-    /// Its endpoint is not called now: it failed, its rate limit holds, or this server cannot push.
-    EndpointHeld {
-        /// Whether the endpoint is tried.
-        circuit: crate::secret::CircuitWord,
-        /// When it is tried next, if that is known.
-        until: Option<String>,
     },
     /// As many of its dead letters are open as may be: nothing is delivered before somebody decides about some.
     TooManyDeadLetters {
@@ -161,25 +158,42 @@ pub enum StandstillBody {
         /// How many may be.
         limit: u64,
     },
-    /// Everything was looked at, and nothing that matches is unfinished.
-    NoMatchSince {
-        /// The newest position that was looked at.
-        position: u64,
+    /// Its endpoint is not called now: it failed, its rate limit holds, or this server cannot push.
+    EndpointHeld {
+        /// Whether the endpoint is tried.
+        circuit: crate::secret::CircuitWord,
+        /// When it is tried next, if that is known.
+        until: Option<String>,
     },
-    /// As many deliveries are with consumers as may be, or all there are.
+    /// The rate limit lets nothing go before this time.
+    RateLimited {
+        /// When the next may go.
+        until: String,
+    },
+    /// It is behind, and moves: events were done with in the last 5 seconds, or consumers ask.
+    CatchingUp {
+        /// Events that are unfinished or that nobody has looked at; null if that is not known.
+        events: Option<u64>,
+        /// Events that it is done with in a second, finished or found not to match; null if that is not known.
+        #[serde(rename = "persecond")]
+        per_second: Option<f64>,
+        /// When it is done with all at this pace, seconds from now; null if that is not known.
+        #[serde(rename = "etaseconds")]
+        eta_seconds: Option<u64>,
+    },
+    /// There is something to do, and no consumer waits for it or asked in the last 5 seconds.
+    NobodyAsks {
+        /// Deliveries that are ready.
+        ready: u64,
+        /// Events that nobody has looked at, and that may match.
+        unseen: u64,
+    },
+    /// As many deliveries are with consumers as may be, or all there are, and none was answered lately.
     WaitingForAcks {
         /// How many.
         count: u64,
         /// The oldest of them, at most ten.
         deliveries: Vec<DueDelivery>,
-    },
-    /// Every event that waits belongs to a key that waits for a decision.
-    KeyParked {
-        /// The event that parks it.
-        position: u64,
-        /// Its dead letter.
-        #[serde(rename = "deadletter")]
-        dead_letter: u64,
     },
     /// What waits is due later.
     WaitingForRetry {
@@ -190,28 +204,27 @@ pub enum StandstillBody {
         /// How many wait.
         count: u64,
     },
-    /// The rate limit lets nothing go before this time.
-    RateLimited {
-        /// When the next may go.
-        until: String,
+    /// Every event that waits belongs to a key that waits for a decision.
+    KeyParked {
+        /// The event that parks it.
+        position: u64,
+        /// Its dead letter.
+        #[serde(rename = "deadletter")]
+        dead_letter: u64,
     },
-    /// It looks at events that it has not seen yet.
-    CatchingUp {
-        /// How many there are.
-        events: u64,
-        /// How many it looks at in a second; null if that is not known.
-        #[serde(rename = "persecond")]
-        per_second: Option<u64>,
-        /// When it will have looked at all at this pace, seconds from now; null if that is not known.
-        #[serde(rename = "etaseconds")]
-        eta_seconds: Option<u64>,
+    /// All that matches is finished, and the events that came after it do not match.
+    NoMatchSince {
+        /// The last event that matches; if there was none, the position from which on events were looked at: after the
+        /// subscription was made, sought or given another pattern, or the server started.
+        position: u64,
+        /// The newest position that was looked at.
+        #[serde(rename = "lookedat")]
+        looked_at: u64,
     },
-    /// There is something to do, and no consumer waits for it.
-    NobodyAsks {
-        /// Deliveries that are ready.
-        ready: u64,
-        /// Events that nobody has looked at, and that may match.
-        unseen: u64,
+    /// Everything is finished.
+    Idle {
+        /// The newest position that was looked at.
+        position: u64,
     },
 }
 

@@ -150,29 +150,36 @@ pub(crate) async fn explain(State(app): State<Arc<App>>, request: Request) -> Re
     problem::answer(explained.await)
 }
 
-/// Whoever pushes asks again when one of its webhooks is answered, or when its endpoint may have another on its way: that
-/// it does not ask now is no reason of its own.
+/// Whoever pushes asks again when one of its webhooks is answered, or when its endpoint may have another on its way: what
+/// is waited for is an answer, unless there were some lately.
 fn at_the_endpoint(mut explained: Explained) -> Explained {
-    if matches!(explained.standstill, Standstill::NobodyAsks { .. }) {
+    if matches!(explained.standstill, Standstill::NobodyAsks { .. } | Standstill::CatchingUp { per_second: None, .. }) {
         let (deliveries, count) = (explained.in_flight.clone(), explained.in_flight_count);
         explained.standstill = Standstill::WaitingForAcks { deliveries, count };
     }
     explained
 }
 
-/// What holds the endpoint back comes before what the deliveries wait for; a pause, a definition that is not accepted and
-/// too many dead letters, with which nothing is tried either, come before both.
+/// What holds the endpoint back comes before what the deliveries wait for. A pause, a definition that is not accepted and
+/// too many dead letters, with which nothing is tried either, come before both; and an endpoint that may not be called for
+/// a while holds back nothing where nothing would go.
 fn held_back(mut answer: ExplainAnswer, standing: Option<&Standing>) -> ExplainAnswer {
-    use StandstillBody::{DefinitionRefused, TooManyDeadLetters};
-    if matches!(answer.standstill, TooManyDeadLetters { .. } | DefinitionRefused { .. }) {
-        return answer;
+    let is_pushed = standing.is_some_and(|standing| standing.held.is_none());
+    match answer.standstill {
+        StandstillBody::Paused { .. }
+        | StandstillBody::DefinitionRefused { .. }
+        | StandstillBody::TooManyDeadLetters { .. } => return answer,
+        StandstillBody::KeyParked { .. } | StandstillBody::NoMatchSince { .. } | StandstillBody::Idle { .. }
+            if is_pushed =>
+        {
+            return answer;
+        }
+        _ => {}
     }
     if let Some((standing, sentence)) = standing.and_then(|standing| Some((standing, standing.sentence()?))) {
+        let (circuit, until) = secret::circuit(standing);
         answer.sentence = sentence;
-        if answer.standstill != StandstillBody::Paused {
-            let (circuit, until) = secret::circuit(standing);
-            answer.standstill = StandstillBody::EndpointHeld { circuit, until: until.map(|until| until.to_string()) };
-        }
+        answer.standstill = StandstillBody::EndpointHeld { circuit, until: until.map(|until| until.to_string()) };
     }
     answer
 }
@@ -232,25 +239,25 @@ fn explanation(name: String, explained: Explained) -> ExplainAnswer {
     let Explained { standstill, lag, .. } = explained;
     let sentence = standstill.to_string();
     let standstill = match standstill {
-        Standstill::Paused => StandstillBody::Paused,
+        Standstill::Paused { reason } => StandstillBody::Paused { paused_reason: reason },
         Standstill::DefinitionRefused { reason: why } => StandstillBody::DefinitionRefused { why },
         Standstill::TooManyDeadLetters { open, limit } => StandstillBody::TooManyDeadLetters { open, limit },
-        Standstill::NoMatchSince { position } => StandstillBody::NoMatchSince { position },
+        Standstill::CatchingUp { events, per_second, eta_s } => {
+            StandstillBody::CatchingUp { events, per_second, eta_seconds: eta_s }
+        }
+        Standstill::NobodyAsks { ready, unseen } => StandstillBody::NobodyAsks { ready: ready as u64, unseen },
+        Standstill::RateLimited { until } => StandstillBody::RateLimited { until: until.to_string() },
         Standstill::WaitingForAcks { deliveries, count } => {
             let due = |(position, due): (u64, quipu_domain::Timestamp)| DueDelivery { position, due: due.to_string() };
             let deliveries = deliveries.into_iter().map(due).collect();
             StandstillBody::WaitingForAcks { count: count as u64, deliveries }
         }
-        Standstill::KeyParked { position, dead_letter } => StandstillBody::KeyParked { position, dead_letter },
         Standstill::WaitingForRetry { position, until, count } => {
             StandstillBody::WaitingForRetry { position, until: until.to_string(), count: count as u64 }
         }
-        Standstill::RateLimited { until } => StandstillBody::RateLimited { until: until.to_string() },
-        Standstill::CatchingUp { events, per_second } => {
-            let eta_seconds = per_second.map(|pace| events.div_ceil(pace));
-            StandstillBody::CatchingUp { events, per_second, eta_seconds }
-        }
-        Standstill::NobodyAsks { ready, unseen } => StandstillBody::NobodyAsks { ready: ready as u64, unseen },
+        Standstill::KeyParked { position, dead_letter } => StandstillBody::KeyParked { position, dead_letter },
+        Standstill::NoMatchSince { position, looked_at } => StandstillBody::NoMatchSince { position, looked_at },
+        Standstill::Idle { position } => StandstillBody::Idle { position },
     };
     ExplainAnswer { name, sentence, standstill, lag: lag_of(lag) }
 }

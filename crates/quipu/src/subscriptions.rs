@@ -85,7 +85,7 @@ impl Quipu {
     /// # let quipu = quipu::Quipu::open(folder.path())?;
     /// # quipu.create_subscription("billing", quipu::Subscription::default())?;
     /// quipu.pause_subscription("billing", true)?;
-    /// assert_eq!(quipu.explain_subscription("billing")?.standstill, quipu::Standstill::Paused);
+    /// assert_eq!(quipu.explain_subscription("billing")?.standstill, quipu::Standstill::Paused { reason: None });
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///

@@ -137,6 +137,7 @@ impl Tenant {
                 }
                 let is_behind = self.fill(&compiled, &mut inner)?;
                 let now = self.world.clock.now();
+                inner.pace.ask(now);
                 let taken = self.hand_out(&compiled, &mut inner, limit, now);
                 // What expired just now may have let a key go whose next events are to be read, or made room.
                 let has_room = !inner.queue.is_empty() && inner.deliveries.has_room(&compiled.rules);
@@ -348,6 +349,7 @@ impl Tenant {
                     .map_err(|why| SubscriptionRefusal::NotInFlight { position: id.position, why })
             };
             let results: Vec<_> = answers.into_iter().map(answer).collect();
+            inner.measure(now);
             let has_more = inner.deliveries.is_available(&compiled.rules) || !inner.queue.is_empty();
             let has_more = has_more || inner.deliveries.has_reads();
             (results, has_more || !inner.is_attached, inner.next_due(&compiled, now))
@@ -370,8 +372,7 @@ impl Tenant {
             }
             let moment = Moment { rules: &compiled.rules, now, chance: self.subscriptions.chance() };
             inner.bucket.turn_back(now);
-            let scan = inner.deliveries.scan();
-            inner.pace.measure(now, scan);
+            inner.measure(now);
             let in_flight = inner.deliveries.in_flight_count();
             let outcomes = inner.deliveries.tick(moment);
             inner.uncount(in_flight - outcomes.len());

@@ -128,6 +128,7 @@ impl Tenant {
             inner.detach();
             if running.compiled().pattern != compiled.pattern {
                 inner.deliveries.match_anew();
+                inner.matched_to = inner.deliveries.scan();
             }
             *running.compiled.write() = Arc::new(compiled);
             drop(inner);

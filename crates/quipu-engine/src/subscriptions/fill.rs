@@ -39,12 +39,12 @@ impl Tenant {
             let routed_to = self.subscriptions.routed_to.load(Ordering::Acquire);
             if let Some(matched) = inner.queue.pop_front() {
                 if matched.position > inner.deliveries.scan() {
-                    inner.deliveries.offer(matched.position, matched.key, matched.expires);
+                    inner.offer(matched);
                 }
                 continue;
             }
             if inner.is_attached {
-                inner.deliveries.looked_to(routed_to);
+                inner.looked_to(routed_to);
                 return Ok(has_reads);
             }
             let durable = self.position();
@@ -63,10 +63,9 @@ impl Tenant {
                 }
                 let (event, position) = (recorded.event(), recorded.stamp.position);
                 if compiled.matches(&event, &recorded.stamp) {
-                    let matched = compiled.matched(&event, position, &self.hasher);
-                    inner.deliveries.offer(position, matched.key, matched.expires);
+                    inner.offer(compiled.matched(&event, position, &self.hasher));
                 } else {
-                    inner.deliveries.looked_to(position);
+                    inner.looked_to(position);
                 }
             }
         }

@@ -20,6 +20,7 @@ mod router;
 mod running;
 mod scalar;
 mod seek;
+mod standstill;
 mod watch;
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
@@ -35,11 +36,12 @@ use crate::options::Random;
 pub use consume::{Answer, Handed, Transformed};
 pub use dead_letter::{DeadLetterFilter, DeadLetterGroup};
 pub use define::{SubscriptionInfo, WatchGuard};
-pub use explain::{Explained, Lag, Standstill};
+pub use explain::{Explained, Lag};
 pub use records::{DeadLetter, DeadLetterLine, DeadLetterState};
 pub use refusal::{NotDone, SubscriptionRefusal};
 pub use running::Counts;
 pub use seek::SeekPreview;
+pub use standstill::Standstill;
 pub use watch::DefinitionGuard;
 
 pub(crate) use records::{DecidedBy, FoldedSubscriptions};

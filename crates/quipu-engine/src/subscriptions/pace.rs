@@ -1,67 +1,139 @@
-//! How fast a subscription looks at the log, so that one that catches up can say for how long.
+//! Whether a subscription moves, and how fast: one that catches up can say for how long, and nobody has to be told that no
+//! consumer asks while one does. It knows numbers and times only; what counts as done is said by [`super::running::Inner`].
+
+use std::collections::VecDeque;
 
 use quipu_domain::Timestamp;
 
-/// The shortest time that a pace is taken from, microseconds.
+/// For so long after it moved or was asked a subscription counts as moving, microseconds. 5 s: long enough for a worker
+/// that takes a second or two with a batch, short enough that one that died is missed soon.
+const RECENT_US: i64 = 5_000_000;
+/// The shortest time that a pace is taken from, and how far apart the places are that are remembered, microseconds.
 const SPAN_US: i64 = 1_000_000;
 
-/// Where the scan was, and how fast it went.
-#[derive(Clone, Copy, Debug, Default)]
+/// How many events were done with at a time.
+type Place = (Timestamp, u64);
+
+/// What is remembered of the last seconds.
+#[derive(Debug, Default)]
 pub(crate) struct Pace {
-    begun: Option<(Timestamp, u64)>,
-    per_second: Option<f64>,
+    asked: Option<Timestamp>,
+    moved: Option<Timestamp>,
+    newest: Option<Place>,
+    /// A second apart, and no older than a pace is taken from: at most seven.
+    places: VecDeque<Place>,
 }
 
 impl Pace {
-    /// Takes note of where the scan is.
-    pub fn measure(&mut self, now: Timestamp, scan: u64) {
+    /// A consumer asked for deliveries.
+    pub fn ask(&mut self, now: Timestamp) {
+        self.asked = Some(now);
+    }
+
+    /// Takes note of how many events are done with.
+    pub fn measure(&mut self, now: Timestamp, done: u64) {
         // From a time that is still to come nothing is measured: the clock was set back.
-        let Some((at, before)) = self.begun.filter(|(at, _)| *at <= now) else {
-            self.begun = Some((now, scan));
+        let Some(before) = self.newest.filter(|(at, _)| *at <= now) else {
+            *self = Self { asked: self.asked, newest: Some((now, done)), ..Self::default() };
+            self.places.push_back((now, done));
             return;
         };
-        let elapsed = now.0.saturating_sub(at.0);
-        if elapsed >= SPAN_US {
-            // A seek back is no pace.
-            let looked_at = scan.checked_sub(before).filter(|count| *count > 0);
-            self.per_second = looked_at.map(|count| count as f64 / (elapsed as f64 / 1e6));
-            self.begun = Some((now, scan));
+        let done = done.max(before.1);
+        if done > before.1 {
+            // Time in which nobody did anything says nothing about the pace of those who do something now.
+            if !self.is_moving(now) {
+                self.places = VecDeque::from([before]);
+            }
+            self.moved = Some(now);
+        }
+        self.newest = Some((now, done));
+        let is_apart = |at: Timestamp| now.0.saturating_sub(at.0) >= SPAN_US;
+        if self.places.back().is_none_or(|(at, _)| is_apart(*at)) {
+            self.places.push_back((now, done));
+        }
+        while self.places.get(1).is_some_and(|(second, _)| now.0.saturating_sub(second.0) >= RECENT_US) {
+            self.places.pop_front();
         }
     }
 
-    /// Events a second; not known before it has been measured, or while nothing moves.
-    pub fn per_second(&self) -> Option<f64> {
-        self.per_second
+    /// Whether a consumer asked lately.
+    pub fn is_asked(&self, now: Timestamp) -> bool {
+        is_recent(self.asked, now)
     }
+
+    /// Whether an event was done with lately.
+    pub fn is_moving(&self, now: Timestamp) -> bool {
+        is_recent(self.moved, now)
+    }
+
+    /// Events that are done with in a second, to a tenth, as of the last measure; not known before there was a second to
+    /// measure, or while nothing moves.
+    pub fn per_second(&self) -> Option<f64> {
+        let ((begin, before), (end, done)) = (*self.places.front()?, self.newest?);
+        let (elapsed, count) = (end.0.saturating_sub(begin.0), done - before);
+        let pace = count as f64 / (elapsed as f64 / 1e6);
+        (elapsed >= SPAN_US && count > 0).then(|| (pace * 10.0).round().max(1.0) / 10.0)
+    }
+}
+
+fn is_recent(time: Option<Timestamp>, now: Timestamp) -> bool {
+    time.is_some_and(|time| (0..=RECENT_US).contains(&now.0.saturating_sub(time.0)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn at(ms: i64) -> Timestamp {
+        Timestamp(ms * 1_000)
+    }
+
     #[test]
     fn a_pace_is_known_after_a_second_and_not_while_nothing_moves() {
         let mut pace = Pace::default();
-        let at = |ms: i64| Timestamp(ms * 1_000);
         pace.measure(at(0), 100);
         pace.measure(at(500), 600);
-        assert_eq!(pace.per_second(), None);
+        assert_eq!((pace.per_second(), pace.is_moving(at(500))), (None, true));
         pace.measure(at(2_000), 1_100);
         assert_eq!(pace.per_second(), Some(500.0));
-        pace.measure(at(3_000), 1_100);
-        assert_eq!(pace.per_second(), None);
-        pace.measure(at(4_000), 10);
-        assert_eq!(pace.per_second(), None);
+        pace.measure(at(7_000), 1_100);
+        assert_eq!((pace.per_second(), pace.is_moving(at(7_000))), (None, true));
+        assert!(!pace.is_moving(at(7_001)));
+    }
+
+    #[test]
+    fn a_pace_is_that_of_the_last_seconds_whatever_was_before() {
+        let mut pace = Pace::default();
+        (0..600).for_each(|tenth| pace.measure(at(tenth * 100), 0));
+        // Nobody did anything for a minute; now bursts of 30 come every three seconds.
+        for tenth in 600..900 {
+            pace.measure(at(tenth * 100), 30 * ((tenth - 600) / 30 + 1) as u64);
+            let per_second = pace.per_second();
+            let is_known = tenth >= 609;
+            assert_eq!(per_second.is_some(), is_known, "{tenth}");
+            assert!(!is_known || tenth < 630 || (5.0..=20.0).contains(&per_second.unwrap()), "{tenth}: {per_second:?}");
+            assert!(pace.places.len() <= 7);
+        }
+    }
+
+    #[test]
+    fn a_slow_pace_is_not_none() {
+        let mut pace = Pace::default();
+        pace.measure(at(0), 0);
+        pace.measure(at(100), 1);
+        pace.measure(at(4_900), 1);
+        assert_eq!(pace.per_second(), Some(0.2));
     }
 
     #[test]
     fn a_pace_is_known_again_a_second_after_the_clock_went_back() {
         let mut pace = Pace::default();
-        let at = |ms: i64| Timestamp(ms * 1_000);
+        pace.ask(at(3_601_000));
         pace.measure(at(3_600_000), 100);
         pace.measure(at(3_601_000), 200);
         assert_eq!(pace.per_second(), Some(100.0));
         pace.measure(at(0), 300);
+        assert!(!pace.is_asked(at(0)) && !pace.is_moving(at(0)), "that time is still to come");
         pace.measure(at(1_000), 500);
         assert_eq!(pace.per_second(), Some(200.0));
     }

@@ -72,6 +72,10 @@ pub(crate) struct Inner {
     pub given_up: VecDeque<(DeliveryId, GivenUp)>,
     pub counts: Counts,
     pub pace: Pace,
+    /// Events that were looked at and do not match, since the process started.
+    pub passed: u64,
+    /// The last event that matches; or, before there was one, the place from which on they were looked at.
+    pub matched_to: u64,
     /// What is to be reported as events.
     pub outcomes: Outcomes,
     pub is_deleted: bool,
@@ -155,6 +159,8 @@ impl Running {
             given_up: VecDeque::new(),
             counts,
             pace: Pace::default(),
+            passed: 0,
+            matched_to: saved.scan,
             outcomes: Outcomes::of(compiled.definition.reports_outcomes),
             is_deleted: false,
             is_changing: false,
@@ -205,6 +211,26 @@ impl Inner {
         self.deliveries.is_available(&compiled.rules) && next.is_none_or(|next| next <= now)
     }
 
+    /// Takes note of the next event that matches.
+    pub fn offer(&mut self, matched: Matched) {
+        self.passed += matched.position - self.deliveries.scan() - 1;
+        self.matched_to = matched.position;
+        self.deliveries.offer(matched.position, matched.key, matched.expires);
+    }
+
+    /// Takes note that no event up to here matches.
+    pub fn looked_to(&mut self, position: u64) {
+        self.passed += position.saturating_sub(self.deliveries.scan());
+        self.deliveries.looked_to(position);
+    }
+
+    /// Measures how fast events are done with: they were finished, or do not match.
+    pub fn measure(&mut self, now: Timestamp) {
+        let Counts { acknowledged, dead_lettered, expired, .. } = self.counts;
+        let finished = acknowledged + dead_lettered + expired + self.given_up.len() as u64;
+        self.pace.measure(now, self.passed + finished);
+    }
+
     /// Whether so much was given up that its dead letters have to be written first.
     pub fn has_too_much_to_bury(&self) -> bool {
         self.given_up.len() >= GIVEN_UP_MAX
@@ -222,7 +248,7 @@ impl Inner {
     /// for it. Read while this is locked.
     pub fn pass_routed(&mut self, routed_to: u64) {
         if self.is_attached && !self.is_changing && self.queue.is_empty() {
-            self.deliveries.looked_to(routed_to);
+            self.looked_to(routed_to);
         }
     }
 

@@ -7,6 +7,7 @@ use quipu_domain::{Direction, Filter, InvalidSubscription, StartAt, Timestamp};
 use quipu_store::Fault;
 
 use super::checkpoint::Places;
+use super::pace::Pace;
 use super::records::Defined;
 use super::refusal::{NotDone, SubscriptionRefusal};
 use super::running::Compiled;
@@ -83,6 +84,9 @@ impl Tenant {
         {
             let mut inner = running.inner.lock();
             inner.deliveries = Deliveries::after(scan);
+            inner.matched_to = scan;
+            // What was asked for and done before says nothing of what begins here.
+            inner.pace = Pace::default();
             // What was routed until now says nothing of what lies behind the new place.
             inner.detach();
         }

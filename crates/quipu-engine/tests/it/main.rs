@@ -9,6 +9,7 @@ mod changes;
 mod clock_back;
 mod damage;
 mod dead_letters;
+mod explain;
 mod given_up;
 mod maintain;
 mod offline;

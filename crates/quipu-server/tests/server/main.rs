@@ -10,6 +10,7 @@ mod connections;
 mod consumers;
 mod consuming;
 mod deadletters;
+mod explaining;
 mod gone;
 mod heads;
 mod health;
