@@ -38,7 +38,7 @@ pub use quipu_store::{Fault, TornTail};
 pub use read::{Page, Recorded, Stats, StreamInfo};
 pub use subscriptions::{
     Answer, CHECKPOINT_MS, Counts, DeadLetter, DeadLetterFilter, DeadLetterGroup, DeadLetterLine, DeadLetterState,
-    DefinitionGuard, Explained, Handed, Lag, NotDone, SUBSCRIPTIONS_MAX, SeekPreview, Standstill, SubscriptionInfo,
-    SubscriptionRefusal, Transformed, WatchGuard,
+    DefinitionGuard, Explained, Handed, Lag, NotDone, SeekPreview, Standstill, SubscriptionInfo, SubscriptionRefusal,
+    Transformed, WatchGuard,
 };
 pub use tenant::{CommitGuard, Tenant};

@@ -23,6 +23,8 @@ pub struct Options {
     /// Open dead letters of a subscription: with as many it is held back until somebody decides about some. Of those that
     /// were decided about the newest so many are kept. 100,000 take about 50 MB of memory.
     pub dead_letters_max: u64,
+    /// Subscriptions of a tenant. 10,000, as each takes a few KiB when idle.
+    pub subscriptions_max: usize,
     /// Threads that decide and sync. They mostly wait for the disk, so twice the cores.
     pub threads: usize,
 }
@@ -37,6 +39,7 @@ impl Default for Options {
             run_events: 500_000,
             mailbox_bytes_max: 64 << 20,
             dead_letters_max: 100_000,
+            subscriptions_max: 10_000,
             threads: std::thread::available_parallelism().map_or(4, |cores| cores.get() * 2).max(4),
         }
     }

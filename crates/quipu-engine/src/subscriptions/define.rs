@@ -8,11 +8,11 @@ use quipu_domain::delivery::{Deliveries, Saved, Summary};
 use quipu_domain::{InvalidSubscription, Subscription, is_subscription_name};
 use quipu_store::{Fault, Record};
 
+use super::Unsent;
 use super::checkpoint::Places;
 use super::records::Defined;
 use super::refusal::{NotDone, SubscriptionRefusal};
 use super::running::{Compiled, Counts, Running, Watcher};
-use super::{SUBSCRIPTIONS_MAX, Unsent};
 use crate::tenant::Tenant;
 
 /// A subscription and where it is.
@@ -68,8 +68,9 @@ impl Tenant {
             let (old, new) = (unpaused(&existing.compiled().definition), unpaused(&compiled.definition));
             return if old == new { Ok(false) } else { Err(SubscriptionRefusal::Exists { name: name.into() }.into()) };
         }
-        if self.subscriptions.running.read().len() >= SUBSCRIPTIONS_MAX {
-            return Err(SubscriptionRefusal::TooMany { limit: SUBSCRIPTIONS_MAX }.into());
+        let limit = self.options.subscriptions_max;
+        if self.subscriptions.running.read().len() >= limit {
+            return Err(SubscriptionRefusal::TooMany { limit }.into());
         }
         let scan = self.before(&compiled.definition.start)?;
         let defined =

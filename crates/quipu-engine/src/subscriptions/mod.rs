@@ -54,8 +54,6 @@ use router::Router;
 pub const CHECKPOINT_MS: u64 = 100;
 /// A commit of progress takes up no further subscription when it has this many bytes.
 const COMMIT_BYTES: usize = 4 << 20;
-/// Most subscriptions of a tenant: each takes a few KiB when idle.
-pub const SUBSCRIPTIONS_MAX: usize = 10_000;
 
 /// The subscriptions of a tenant while they run.
 pub(crate) struct Subscriptions {

@@ -7,6 +7,7 @@ mod append;
 mod backlog;
 mod changes;
 mod clock_back;
+mod crowd;
 mod damage;
 mod dead_letters;
 mod explain;
