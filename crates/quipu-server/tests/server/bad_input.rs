@@ -1,11 +1,15 @@
 //! What no decent client sends: the answer is a clear problem, and nothing is half written.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use quipu_engine::Options;
 use quipu_server::Server;
+use quipu_store::DiskStorage;
 
 use crate::client::Client;
 use crate::host::{DEADLINE, Host, event};
+use crate::platform::Hands;
 
 fn limits() -> Server {
     Server { body_bytes_max: 10_000, event_bytes_max: 2_000, ..Server::default() }
@@ -255,4 +259,22 @@ async fn a_line_of_a_bulk_load_that_trickles_ends_it_and_lines_that_trickle_do_n
     }
     assert_eq!(trickle(&mut client, b"x").await, 408);
     assert_eq!(host.tenant.position(), 40);
+}
+
+#[tokio::test]
+async fn one_subscription_too_many_is_refused_with_the_limit() {
+    let folder = tempfile::tempdir().unwrap();
+    let storage = Arc::new(DiskStorage::new(folder.path()));
+    let options = Options { subscriptions_max: 1, ..Options::default() };
+    let host = Host::start_as(storage, Hands::new(), Server::default(), options).await;
+    let mut client = host.client().await;
+    for (name, status) in [("a", 201), ("b", 409), ("a", 200)] {
+        let body = format!(r#"{{"name":"{name}"}}"#);
+        let answer = client.post("/v1/subscriptions", "application/json", &body).await;
+        assert_eq!(answer.status, status, "{answer:?}");
+        if status == 409 {
+            let problem = answer.json();
+            assert_eq!((&problem["code"], &problem["limit"]), (&"too-many-subscriptions".into(), &1.into()));
+        }
+    }
 }
