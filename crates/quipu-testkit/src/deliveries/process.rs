@@ -61,6 +61,7 @@ impl DeliverySimulation {
         self.machine.say(|| "close".into());
         self.checkpoint()?;
         let tenant = self.machine.tenant();
+        tenant.settle_deliveries().or_else(|fault| self.machine.tolerate("close", &fault))?;
         self.machine.tenant = None;
         tenant.close().or_else(|fault| self.machine.tolerate("close", &fault))?;
         drop(tenant);
