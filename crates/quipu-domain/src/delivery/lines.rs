@@ -22,6 +22,8 @@ pub(crate) struct Line {
     waiting: VecDeque<u64>,
     /// There are more of them from this position on, up to the scan position: read the log.
     more_from: Option<u64>,
+    /// How many more, if that is known.
+    more: Option<usize>,
 }
 
 /// All lines of a subscription.
@@ -35,6 +37,14 @@ impl Line {
     /// Where the first event of the key is that has no delivery yet.
     pub fn waits_from(&self) -> Option<u64> {
         self.waiting.front().copied().or(self.more_from)
+    }
+
+    /// Forgets the positions, of which that is the first, with so many before them.
+    fn forget(&mut self, first: u64, before: usize) {
+        let more = if self.more_from.is_some() { self.more } else { Some(0) };
+        self.more = more.map(|more| more + self.waiting.len() + before);
+        self.more_from = Some(first);
+        self.waiting = VecDeque::new();
     }
 
     /// The positions that are remembered behind the unfinished deliveries.
@@ -70,21 +80,27 @@ impl Lines {
     pub fn wait(&mut self, key: Key, position: u64) {
         let line = self.lines.entry(key).or_default();
         if line.more_from.is_some() {
-            return;
-        }
-        if self.waiting < WAITING_MAX {
+            line.more = line.more.map(|more| more + 1);
+        } else if self.waiting < WAITING_MAX {
             line.waiting.push_back(position);
             self.waiting += 1;
         } else {
-            line.more_from = Some(position);
+            (line.more_from, line.more) = (Some(position), Some(1));
         }
     }
 
-    /// Remembers that events of the key wait from this position on, wherever they are, if none did before.
+    /// Remembers that events of the key wait from this position on, wherever they are and however many.
     pub fn wait_from(&mut self, key: Key, position: u64) {
+        self.lines.entry(key).or_default().more_from = Some(position);
+    }
+
+    /// Remembers that one more event of the key waits, but not where, if it is not the first.
+    pub fn wait_unremembered(&mut self, key: Key, position: u64) {
+        self.forget_positions(key);
         let line = self.lines.entry(key).or_default();
-        if line.waits_from().is_none() {
-            line.more_from = Some(position);
+        match line.more_from {
+            Some(_) => line.more = line.more.map(|more| more + 1),
+            None => (line.more_from, line.more) = (Some(position), Some(1)),
         }
     }
 
@@ -94,8 +110,7 @@ impl Lines {
             && let Some(first) = line.waiting.front().copied()
         {
             self.waiting -= line.waiting.len();
-            line.waiting = VecDeque::new();
-            line.more_from = Some(first);
+            line.forget(first, 0);
         }
     }
 
@@ -108,15 +123,15 @@ impl Lines {
             positions.into_iter().rev().for_each(|position| line.waiting.push_front(position));
         } else {
             self.waiting -= line.waiting.len();
-            line.waiting = VecDeque::new();
-            line.more_from = Some(first);
+            line.forget(first, positions.len());
         }
     }
 
     /// As [`Lines::forget_positions`], of all keys.
     pub fn forget_all_positions(&mut self) {
         for line in self.lines.values_mut() {
-            line.more_from = line.waits_from();
+            // Whether they match is to be found out again.
+            (line.more_from, line.more) = (line.waits_from(), None);
             line.waiting = VecDeque::new();
         }
         self.waiting = 0;
@@ -137,13 +152,15 @@ impl Lines {
             let (taken, left) = positions.split_at(room.min(positions.len()));
             line.waiting.extend(taken);
             line.more_from = left.first().copied().or(more_from);
+            line.more = line.more.map(|more| more.saturating_sub(taken.len()));
             self.waiting += taken.len();
         }
     }
 
     /// Events that wait behind the unfinished ones of their key; none if some of them are not remembered.
     pub fn waiting_behind(&self) -> Option<usize> {
-        self.lines.values().all(|line| line.more_from.is_none()).then_some(self.waiting)
+        let mut more = self.lines.values().filter(|line| line.more_from.is_some()).map(|line| line.more);
+        more.try_fold(self.waiting, |sum, more| Some(sum + more?))
     }
 
     /// Where to read on for a key whose remembered events are used up.

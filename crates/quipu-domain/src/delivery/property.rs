@@ -136,6 +136,17 @@ impl Driver {
         assert!(self.in_flight.len() <= self.rules.max_in_flight);
     }
 
+    /// How many wait behind their key is known or not, but never wrong.
+    fn check_waiting(&self) {
+        let Some(waiting) = self.deliveries.waiting_behind() else { return };
+        let is_delivery = |position| self.deliveries.get(DeliveryId { position, dead_letter: 0 }).is_some();
+        let is_waiting = |position: &u64| {
+            let key = self.key(*position);
+            key > 0 && key != 5 && !self.finished.contains(position) && !is_delivery(*position)
+        };
+        assert_eq!(waiting, (1..=self.deliveries.scan()).filter(is_waiting).count());
+    }
+
     fn finish(&mut self, id: DeliveryId) {
         let key = self.key(id.position);
         let newest = self.newest.insert(key, id.position);
@@ -296,6 +307,7 @@ proptest! {
                 step => step.clone(),
             };
             driver.step(&step);
+            driver.check_waiting();
         }
         driver.drain();
     }

@@ -40,7 +40,7 @@ impl Deliveries {
         let joins = line.is_none_or(|line| line.waits_from().is_none() && line.order.len() < RUN_MAX);
         match first {
             // Nobody knows when it goes on: its positions would take the room of others.
-            Some(Phase::Parked { .. }) => self.lines.wait_from(key, position),
+            Some(Phase::Parked { .. }) => self.lines.wait_unremembered(key, position),
             Some(Phase::Waiting { .. }) => self.lines.wait(key, position),
             _ if joins => return self.insert(position, Some(key), expires),
             _ => self.lines.wait(key, position),
