@@ -56,6 +56,7 @@ impl DeliverySimulation {
         let now = self.now();
         for letter in self.ledger.undecided() {
             if there.binary_search_by_key(&letter.number, |line| line.id).is_err() {
+                self.machine.say(|| format!("dead letter {} is gone", letter.number));
                 let retention_ms = self.retention_ms.get(&letter.subscription).copied();
                 self.ledger.forgotten(letter.number, now, retention_ms.unwrap_or(DEFAULT_RETENTION_MS))?;
             }
@@ -87,7 +88,7 @@ impl DeliverySimulation {
         let to = to.unwrap_or(&letter.subscription).to_owned();
         match outcome {
             Ok(()) => {
-                self.saved()?;
+                self.written()?;
                 self.ledger.redriven(letter.number, &to)
             }
             Err(not_done) => self.not_decided(letter, &to, not_done, None),
@@ -101,7 +102,7 @@ impl DeliverySimulation {
         let outcome = self.machine.tenant().redrive_edited(letter.number, event);
         match outcome {
             Ok(copy) => {
-                self.saved()?;
+                self.written()?;
                 self.ledger.edited(letter.number, copy, &text)
             }
             Err(not_done) => self.not_decided(letter, &letter.subscription, not_done, Some(&text)),

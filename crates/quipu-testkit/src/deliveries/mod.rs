@@ -220,10 +220,15 @@ impl DeliverySimulation {
         }
     }
 
-    /// Everything so far is written down.
-    fn saved(&mut self) -> Step {
+    /// Everything so far is written down. What is decided about just now may be gone already.
+    fn written(&mut self) -> Step {
         self.look_at_letters()?;
-        self.ledger.saved()?;
+        self.ledger.saved()
+    }
+
+    /// Everything so far is written down and decided about.
+    fn saved(&mut self) -> Step {
+        self.written()?;
         if self.machine.dice.chance(5) { self.look_for_lost_letters() } else { Ok(()) }
     }
 

@@ -26,7 +26,11 @@ impl DeliverySimulation {
     pub(super) fn pull_from(&mut self, name: &str, limit: usize) -> Result<usize, crate::checker::Violation> {
         let handed = match self.machine.tenant().pull(name, limit) {
             Ok(handed) => handed,
-            Err(NotDone::Failed(fault)) => return self.machine.tolerate("pull", &fault).map(|()| 0),
+            Err(NotDone::Failed(fault)) => {
+                // What was too late for another attempt was given up all the same.
+                self.ledger.handed(name, self.now(), &[])?;
+                return self.machine.tolerate("pull", &fault).map(|()| 0);
+            }
             Err(refused) => return Err(violated("pull", format!("{name}: {refused}"))),
         };
         let batch: Vec<Handing> = handed
