@@ -39,10 +39,15 @@ impl Line {
         self.waiting.front().copied().or(self.more_from)
     }
 
+    /// How many wait, if that is known.
+    pub fn behind(&self) -> Option<usize> {
+        let more = if self.more_from.is_some() { self.more? } else { 0 };
+        Some(self.waiting.len() + more)
+    }
+
     /// Forgets the positions, of which that is the first, with so many before them.
     fn forget(&mut self, first: u64, before: usize) {
-        let more = if self.more_from.is_some() { self.more } else { Some(0) };
-        self.more = more.map(|more| more + self.waiting.len() + before);
+        self.more = self.behind().map(|behind| behind + before);
         self.more_from = Some(first);
         self.waiting = VecDeque::new();
     }
@@ -157,10 +162,9 @@ impl Lines {
         }
     }
 
-    /// Events that wait behind the unfinished ones of their key; none if some of them are not remembered.
+    /// Events that wait behind the unfinished ones of their key; none if the log would have to be read to know.
     pub fn waiting_behind(&self) -> Option<usize> {
-        let mut more = self.lines.values().filter(|line| line.more_from.is_some()).map(|line| line.more);
-        more.try_fold(self.waiting, |sum, more| Some(sum + more?))
+        self.lines.values().try_fold(0, |sum, line| Some(sum + line.behind()?))
     }
 
     /// Where to read on for a key whose remembered events are used up.

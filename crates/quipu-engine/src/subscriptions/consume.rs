@@ -283,6 +283,10 @@ impl Tenant {
             if !is_redriven && expiry(&recorded.event()).is_some_and(|expires| expires <= now) {
                 let mut inner = running.inner.lock();
                 let in_flight = inner.deliveries.in_flight_count();
+                if inner.deliveries.get(id).is_none() {
+                    // It was forgotten by a seek meanwhile.
+                    continue;
+                }
                 inner.deliveries.expire(id);
                 let unused = inner.uncount(in_flight);
                 inner.bucket.put_back(unused);

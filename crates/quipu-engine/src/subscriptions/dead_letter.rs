@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 
 use super::records::{DeadLetter, DeadLetterLine, DeadLetterState, Decided, DecidedBy};
 use super::refusal::{NotDone, SubscriptionRefusal};
+use super::running::Inner;
 use crate::tenant::Tenant;
 
 /// Which dead letters are meant; every part that is given must fit.
@@ -149,6 +150,7 @@ impl Tenant {
         let parked = line.parked();
         {
             let mut inner = running.inner.lock();
+            self.refuse_if_deleted(&inner, to, id)?;
             let is_own = to == line.subscription;
             if !(is_own && line.parks_key && inner.deliveries.unpark(parked, id)) {
                 inner.deliveries.redrive(line.position, id);
@@ -185,6 +187,7 @@ impl Tenant {
         let outcome = DeadLetterState::Redriven { to: line.subscription.clone(), time };
         {
             let mut inner = running.inner.lock();
+            self.refuse_if_deleted(&inner, &line.subscription, id)?;
             self.subscriptions.copies.lock().insert(copy, letter.clone());
             inner.deliveries.redrive(line.position, copy);
             inner
@@ -211,18 +214,30 @@ impl Tenant {
         let line = self.claim(id)?;
         let outcome = DeadLetterState::Discarded { reason: reason.to_owned(), time: self.world.clock.now() };
         let decided = Decided { ids: vec![id], outcome, by }.record();
-        match self.running(&line.subscription) {
-            Ok(running) => {
-                {
-                    // Together: a key must not stay parked by what was decided.
-                    let mut inner = running.inner.lock();
+        if let Ok(running) = self.running(&line.subscription) {
+            {
+                // Together: a key must not stay parked by what was decided.
+                let mut inner = running.inner.lock();
+                if !inner.is_deleted {
                     inner.drafts.push(decided);
                     inner.deliveries.drop_parked(line.parked(), id);
+                    drop(inner);
+                    running.wake();
+                    return Ok(());
                 }
-                running.wake();
             }
-            // Its subscription was deleted.
-            Err(_) => self.subscriptions.drafts.lock().push(decided),
+        }
+        // Its subscription was deleted.
+        self.subscriptions.drafts.lock().push(decided);
+        Ok(())
+    }
+
+    /// Nobody would write down what is decided with a subscription that was deleted since it was looked up: the dead letter
+    /// is let go of again.
+    fn refuse_if_deleted(&self, inner: &Inner, to: &str, id: u64) -> Result<(), SubscriptionRefusal> {
+        if inner.is_deleted {
+            self.subscriptions.claimed.lock().remove(&id);
+            return Err(SubscriptionRefusal::NotFound { name: to.to_owned() });
         }
         Ok(())
     }

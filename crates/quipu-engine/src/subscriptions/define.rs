@@ -199,6 +199,8 @@ impl Tenant {
             records.pop();
             changing.push(records);
             running.inner.lock().is_deleted = false;
+            // Whoever asked meanwhile got nothing.
+            running.wake();
             return Err(fault.into());
         }
         self.show_dead_letters();

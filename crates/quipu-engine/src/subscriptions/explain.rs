@@ -17,8 +17,8 @@ const NAMED_MAX: usize = 10;
 /// How far it is behind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lag {
-    /// Matching events that are not finished; not known while there are events that nobody has looked at, or more behind
-    /// a blocked key than are remembered.
+    /// Matching events that are not finished; not known while there are events that nobody has looked at, or while the
+    /// log would have to be read to know how many wait behind a key, as after a restart.
     pub events: Option<u64>,
     /// Events that nobody has looked at.
     pub unseen: u64,
@@ -153,7 +153,9 @@ fn limited(compiled: &Compiled, inner: &mut Inner, now: Timestamp) -> Option<Tim
 
 /// What is parked is not done with by going on.
 fn catching_up(inner: &Inner, events: Events, parked: u64) -> Standstill {
-    let left = events.left.map(|left| left - parked + events.unseen);
+    // What waits behind a parked key does not go on either.
+    let behind = inner.deliveries.waiting_behind_parked().map(|behind| behind as u64);
+    let left = events.left.zip(behind).map(|(left, behind)| (left + events.unseen).saturating_sub(parked + behind));
     let per_second = inner.pace.per_second();
     let eta_s = left.zip(per_second).map(|(left, pace)| (left as f64 / pace).ceil() as u64);
     Standstill::CatchingUp { events: left, per_second, eta_s }

@@ -97,7 +97,9 @@ impl Tenant {
                 Ok(page.events.len().max(1))
             }
             _ => {
-                let page = self.read_to(&Filter::default(), Direction::Forward, Some(from), CHUNK, to)?;
+                // From the lowest on: the others join on the way.
+                let from = inner.deliveries.all_reads().map(|(_, from)| from).min();
+                let page = self.read_to(&Filter::default(), Direction::Forward, from, CHUNK, to)?;
                 let read_to = page.next.map_or(to, |next| next - 1);
                 let found = self.matching(compiled, &page.events);
                 // One look at the log serves every key that has to be looked for here.

@@ -25,8 +25,8 @@ pub enum Standstill {
     },
     /// It is behind, and moves: events were done with lately, or consumers ask.
     CatchingUp {
-        /// Events that are unfinished or that nobody has looked at; not known while more wait behind a key than are
-        /// remembered.
+        /// Events that are unfinished or that nobody has looked at; not known while the log would have to be read to
+        /// know how many wait behind a key, as after a restart.
         events: Option<u64>,
         /// Events that it is done with in a second, finished or found not to match; none if that is not known.
         per_second: Option<f64>,

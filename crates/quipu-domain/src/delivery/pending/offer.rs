@@ -53,10 +53,9 @@ impl Deliveries {
         self.scan = self.scan.max(position);
     }
 
-    /// A key whose next events have to be read from the log, the position to begin at, and the last one to look at. Of
-    /// more than one that with the lowest: others join on the way.
+    /// A key whose next events have to be read from the log, the position to begin at, and the last one to look at.
     pub fn reads(&self) -> Option<(Key, u64, u64)> {
-        let (key, from) = self.all_reads().min_by_key(|(_, from)| *from)?;
+        let (key, from) = self.all_reads().next()?;
         Some((key, from, self.scan))
     }
 
@@ -84,6 +83,13 @@ impl Deliveries {
     /// Events that wait behind the unfinished ones of their key; none if the log would have to be read to know.
     pub fn waiting_behind(&self) -> Option<usize> {
         self.lines.waiting_behind()
+    }
+
+    /// Of those the ones that wait behind a parked one, and do not go on with the others.
+    pub fn waiting_behind_parked(&self) -> Option<usize> {
+        let is_parked = |id: &DeliveryId| matches!(self.unfinished[id].phase, Phase::Parked { .. });
+        let mut parked = self.lines.iter().filter(|(_, line)| line.order.front().is_some_and(is_parked));
+        parked.try_fold(0, |sum, (_, line)| Some(sum + line.behind()?))
     }
 
     /// The log was read for a key: these are its events up to position `to`.

@@ -194,6 +194,7 @@ fn a_parked_key_leaves_the_room_of_remembered_positions_to_others() {
     (21..=40).for_each(|position| deliveries.offer(position, Some(7), None));
     (41..=46).for_each(|position| deliveries.offer(position, Some(8), None));
     assert_eq!(deliveries.waiting_behind(), Some(39 + 3), "how many they are is known all the same");
+    assert_eq!(deliveries.waiting_behind_parked(), Some(39));
     for expected in 41..=46 {
         assert_eq!(deliveries.reads(), None, "all of the other key are remembered");
         let good = hand_out(&mut deliveries)[0];

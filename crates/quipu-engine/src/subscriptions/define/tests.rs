@@ -118,3 +118,31 @@ fn whichever_member_is_not_accepted_is_named_where_it_says_why() {
         assert!(resumed(&tenant).is_some());
     }
 }
+
+#[test]
+fn a_decision_beside_a_deletion_is_refused_and_can_be_made_again_or_is_written_all_the_same() {
+    let folder = TempDir::new().unwrap();
+    let tenant = open(&folder);
+    let definition: Subscription = serde_json::from_str(r#"{"retry":{"maxattempts":1}}"#).unwrap();
+    assert!(tenant.create_subscription("s", definition).unwrap());
+    ["1", "2"].into_iter().for_each(|id| publish(&tenant, "t.b", id));
+    // Events of one key: the second is handed out when the first is done with.
+    for _ in 0..2 {
+        let handed = tenant.pull("s", 1).unwrap();
+        let failure = quipu_domain::delivery::Failure::new("no");
+        let nack = crate::Answer::Nack { failure, delay_ms: None };
+        tenant.answer("s", vec![(handed[0].id, handed[0].token, nack)]).unwrap();
+        tenant.checkpoint_deliveries().unwrap();
+    }
+    // As somebody finds it who looked it up before it was deleted.
+    let running = tenant.running("s").unwrap();
+    running.inner.lock().is_deleted = true;
+    let refused = tenant.redrive(1, None).unwrap_err();
+    assert!(matches!(refused, NotDone::Refused(SubscriptionRefusal::NotFound { .. })), "{refused:?}");
+    tenant.discard(2, "not wanted").unwrap();
+    let is_open = |id| tenant.dead_letter_line(id).unwrap().state == crate::subscriptions::DeadLetterState::Open;
+    assert!(is_open(1) && !is_open(2));
+    running.inner.lock().is_deleted = false;
+    tenant.redrive(1, None).unwrap();
+    assert!(!is_open(1));
+}
