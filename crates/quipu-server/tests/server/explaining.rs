@@ -261,7 +261,9 @@ async fn webhooks_that_are_answered_catch_up_and_do_not_wait_for_acks() {
         paces.push(desk.platform.tenant().explain_subscription("s").unwrap().standstill.to_string());
         assert_eq!(desk.explain("s").await["reason"], "endpoint-held");
     }
-    assert!(paces.iter().all(|said| said.starts_with("Catching up: ") && said.contains(" a second: ")), "{paces:?}");
+    assert!(paces.iter().all(|said| said.starts_with("Catching up: ")), "{paces:?}");
+    // It is known a second after somebody looked first, which may be in the first turn.
+    assert!(paces[1..].iter().all(|said| said.contains(" a second: ")), "{paces:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
