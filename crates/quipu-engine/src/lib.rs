@@ -19,6 +19,8 @@ mod private;
 mod query;
 mod read;
 mod stages;
+#[cfg(test)]
+mod still;
 mod streams;
 mod subscriptions;
 mod tenant;

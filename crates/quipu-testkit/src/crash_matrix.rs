@@ -4,13 +4,14 @@
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use quipu_domain::{Checkpoint, Condition, Event, StreamExpectation, Timestamp};
-use quipu_engine::{Append, NotAppended, Options, Tenant, World};
+use quipu_domain::{Checkpoint, Condition, Event, StreamExpectation};
+use quipu_engine::{Options, Tenant, World};
 
 use crate::checker::answers::{Left, settle};
 use crate::checker::pages::read_log;
 use crate::checker::{self, Violation, violated};
-use crate::simulation::prepare;
+use crate::machine::BEGIN;
+use crate::submit::{prepare, submit};
 use crate::{Answer, Dice, Draft, Entry, FOLDER, FaultyDisk, Model, Operation, Proposal, SeededRandom, VirtualClock};
 
 /// What the matrix covered.
@@ -67,7 +68,7 @@ impl CrashMatrix {
 
     fn open(self, disk: &FaultyDisk, seed: u64) -> Result<Arc<Tenant>, quipu_engine::Fault> {
         let options = Options { segment_bytes: self.segment_bytes, run_events: 20, threads: 1, ..Options::default() };
-        let clock = Arc::new(VirtualClock::new(Timestamp(1_767_225_600_000_000)));
+        let clock = Arc::new(VirtualClock::new(BEGIN));
         let random = Arc::new(SeededRandom::new(seed));
         Tenant::open(&World { storage: Arc::new(disk.clone()), clock, random }, FOLDER, options)
     }
@@ -80,7 +81,8 @@ impl CrashMatrix {
         let replies: Arc<Mutex<Vec<(usize, Answer)>>> = Arc::default();
         for (index, operation) in script().into_iter().enumerate() {
             let Ok(prepared) = prepare(&tenant, operation.drafts()) else { break };
-            submit(&tenant, index, &operation, prepared, &replies);
+            let to = Arc::clone(&replies);
+            submit(&tenant, &operation, prepared, move |answer| to.lock().push((index, answer)));
             history.push(Entry { operation, answer: None, is_kept: false });
             tenant.decide();
             // Some commits share a sync.
@@ -131,34 +133,6 @@ impl CrashMatrix {
     fn own_commits(self) -> u64 {
         let tenant = self.open(&FaultyDisk::new(0), 0).ok();
         tenant.and_then(|tenant| tenant.stats().ok()).map_or(0, |stats| stats.commits)
-    }
-}
-
-fn submit(
-    tenant: &Arc<Tenant>,
-    index: usize,
-    operation: &Operation,
-    prepared: Vec<quipu_engine::Prepared>,
-    replies: &Arc<Mutex<Vec<(usize, Answer)>>>,
-) {
-    let replies = Arc::clone(replies);
-    match operation {
-        Operation::Publish(_) => tenant.publish(prepared, move |outcome| {
-            let answer = outcome.map_or_else(|fault| Answer::Unknown(fault.to_string()), Answer::Published);
-            replies.lock().push((index, answer));
-        }),
-        Operation::Append(proposal) => {
-            let (conditions, checkpoint) = (proposal.conditions.clone(), proposal.checkpoint.clone());
-            let append = Append { events: prepared, conditions, checkpoint };
-            tenant.append(append, move |outcome| {
-                let answer = match outcome {
-                    Ok(appended) => Answer::Appended(appended),
-                    Err(NotAppended::Refused(refusal)) => Answer::Refused(refusal),
-                    Err(NotAppended::Fault(fault)) => Answer::Unknown(fault.to_string()),
-                };
-                replies.lock().push((index, answer));
-            });
-        }
     }
 }
 

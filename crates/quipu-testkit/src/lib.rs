@@ -16,6 +16,7 @@ mod model;
 mod names;
 mod operation;
 mod simulation;
+mod submit;
 mod workload;
 
 pub use clock::VirtualClock;

@@ -68,17 +68,14 @@ impl Tenant {
         _ = self.deliver();
         let now = self.world.clock.now();
         let due = &self.subscriptions.checkpoint_due;
-        let wait_us = due.load(Ordering::Relaxed).saturating_sub(now.0);
-        let interval_us = CHECKPOINT_MS as i64 * 1_000;
-        // A clock that went back does not put it off.
-        let wait_us = if !is_time && (1..=interval_us).contains(&wait_us) {
-            wait_us
-        } else {
-            due.store(now.0.saturating_add(interval_us), Ordering::Relaxed);
-            _ = self.checkpoint_deliveries();
-            interval_us
+        let wait = match due.wait_us(now, CHECKPOINT_MS as i64).filter(|_| !is_time) {
+            Some(wait_us) => Duration::from_micros(wait_us as u64),
+            None => {
+                due.next_at(now.plus_ms(CHECKPOINT_MS as i64));
+                _ = self.checkpoint_deliveries();
+                Duration::from_millis(CHECKPOINT_MS)
+            }
         };
-        let wait = Duration::from_micros(wait_us as u64);
         self.until_next_delivery().map_or(wait, |next| next.min(wait))
     }
 
@@ -129,11 +126,10 @@ impl Tenant {
 
     fn places_due(&self) -> Places {
         let (now, due) = (self.world.clock.now(), &self.subscriptions.places_due);
-        // A clock that went back does not put it off.
-        if (1..=PLACES_MS * 1_000).contains(&due.load(Ordering::Relaxed).saturating_sub(now.0)) {
+        if due.wait_us(now, PLACES_MS).is_some() {
             return Places::Kept;
         }
-        due.store(now.plus_ms(PLACES_MS).0, Ordering::Relaxed);
+        due.next_at(now.plus_ms(PLACES_MS));
         Places::Moved
     }
 
@@ -250,10 +246,8 @@ impl Tenant {
     /// Dead letters that were kept as long as their subscription says, and of those that were decided about the oldest, if
     /// there are more than may be. Those of a deleted one are kept as long as by default.
     fn too_old(&self) -> Vec<u64> {
-        let (now, next) = (self.world.clock.now(), &self.subscriptions.retention_due);
-        // A clock that went back does not put it off.
-        let due = next.load(Ordering::Relaxed);
-        if now.0 < due && due <= now.plus_ms(RETENTION_MS).0 {
+        let (now, due) = (self.world.clock.now(), &self.subscriptions.retention_due);
+        if due.wait_us(now, RETENTION_MS).is_some() {
             return Vec::new();
         }
         let running = self.subscriptions.running.read();
@@ -264,8 +258,7 @@ impl Tenant {
             expired.extend(self.expired_of(&letters, name, running.get(name), now).take(left));
         }
         // There may be more than were taken: they go the next time.
-        let next_us = if expired.len() == EXPIRED_MAX { now } else { now.plus_ms(RETENTION_MS) };
-        next.store(next_us.0, Ordering::Relaxed);
+        due.next_at(if expired.len() == EXPIRED_MAX { now } else { now.plus_ms(RETENTION_MS) });
         expired
     }
 
@@ -308,48 +301,26 @@ impl Tenant {
 
 #[cfg(test)]
 mod tests {
-    use quipu_domain::{Event, StartAt, Subscription};
-    use quipu_store::DiskStorage;
+    use quipu_domain::{StartAt, Subscription};
 
-    use super::*;
-    use crate::options::{Clock, Options, Random, World};
+    use crate::options::Options;
+    use crate::still::{self, publish};
     use crate::subscriptions::Answer;
-
-    struct Fixed;
-
-    impl Clock for Fixed {
-        fn now(&self) -> Timestamp {
-            Timestamp(1)
-        }
-    }
-
-    impl Random for Fixed {
-        fn fill(&self, bytes: &mut [u8]) {
-            bytes.fill(7);
-        }
-    }
-
-    fn publish(tenant: &Arc<Tenant>, id: usize) -> Result<(), Fault> {
-        let event = Event::builder(id.to_string(), "/test", "t").json("1").build().unwrap();
-        tenant.publish_wait(vec![tenant.prepare(&event, None).unwrap()]).map(|_| ())
-    }
 
     #[test]
     fn a_log_that_refuses_makes_nothing_grow_however_often_it_is_asked() {
         let folder = tempfile::tempdir().unwrap();
-        let (clock, random) = (Arc::new(Fixed), Arc::new(Fixed));
-        let world = World { storage: Arc::new(DiskStorage::new(folder.path())), clock, random };
         let options = Options { segment_bytes: 256 << 10, ..Options::default() };
-        let tenant = Tenant::open(&world, "t", options).unwrap();
+        let tenant = still::tenant(folder.path(), options);
         let text = r#"{"start":"beginning","ordering":"none","maxinflight":1000,"reportsoutcomes":true}"#;
         tenant.create_subscription("s", serde_json::from_str::<Subscription>(text).unwrap()).unwrap();
-        (0..1_000).for_each(|id| publish(&tenant, id).unwrap());
+        (0..1_000).for_each(|id| publish(&tenant, "t", &id.to_string()).unwrap());
         let handed = tenant.pull("s", 1_000).unwrap();
         assert_eq!(handed.len(), 1_000);
         tenant.checkpoint_deliveries().unwrap();
         // There is no place for a next segment.
         std::fs::remove_dir_all(folder.path().join("t/log")).unwrap();
-        let refused = (1_000..100_000).find_map(|id| publish(&tenant, id).err());
+        let refused = (1_000..100_000).find_map(|id| publish(&tenant, "t", &id.to_string()).err());
         assert!(refused.is_some());
         for one in handed {
             tenant.answer("s", vec![(one.id, one.token, Answer::Ack)]).unwrap().remove(0).unwrap();

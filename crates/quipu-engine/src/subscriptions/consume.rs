@@ -354,9 +354,8 @@ impl Tenant {
             };
             let results: Vec<_> = answers.into_iter().map(answer).collect();
             inner.measure(now);
-            let has_more = inner.deliveries.is_available(&compiled.rules) || !inner.queue.is_empty();
-            let has_more = has_more || inner.deliveries.has_reads();
-            (results, has_more || !inner.is_attached, inner.next_due(&compiled, now))
+            let is_available = inner.deliveries.is_available(&compiled.rules) || inner.may_have_more();
+            (results, is_available, inner.next_due(&compiled, now))
         };
         self.due_at(due, now);
         if is_available {
@@ -381,8 +380,7 @@ impl Tenant {
             let outcomes = inner.deliveries.tick(moment);
             inner.uncount(in_flight - outcomes.len());
             // What was given up makes room, or lets a key go whose next events are to be read.
-            let may_have = !inner.is_attached || !inner.queue.is_empty();
-            let may_go_on = !outcomes.is_empty() && may_have || inner.deliveries.has_reads();
+            let may_go_on = !outcomes.is_empty() && inner.may_have_more() || inner.deliveries.has_reads();
             for (id, outcome) in outcomes {
                 inner.counts.failed += 1;
                 let attempt = match &outcome {

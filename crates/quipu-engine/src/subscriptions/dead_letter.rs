@@ -214,21 +214,18 @@ impl Tenant {
         let line = self.claim(id)?;
         let outcome = DeadLetterState::Discarded { reason: reason.to_owned(), time: self.world.clock.now() };
         let decided = Decided { ids: vec![id], outcome, by }.record();
-        if let Ok(running) = self.running(&line.subscription) {
-            {
+        let running = self.running(&line.subscription).ok();
+        let inner = running.as_ref().map(|running| running.inner.lock()).filter(|inner| !inner.is_deleted);
+        match inner {
+            Some(mut inner) => {
                 // Together: a key must not stay parked by what was decided.
-                let mut inner = running.inner.lock();
-                if !inner.is_deleted {
-                    inner.drafts.push(decided);
-                    inner.deliveries.drop_parked(line.parked(), id);
-                    drop(inner);
-                    running.wake();
-                    return Ok(());
-                }
+                inner.drafts.push(decided);
+                inner.deliveries.drop_parked(line.parked(), id);
             }
+            // Its subscription was deleted.
+            None => self.subscriptions.drafts.lock().push(decided),
         }
-        // Its subscription was deleted.
-        self.subscriptions.drafts.lock().push(decided);
+        running.iter().for_each(|running| running.wake());
         Ok(())
     }
 

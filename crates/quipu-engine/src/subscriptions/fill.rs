@@ -75,44 +75,58 @@ impl Tenant {
     /// Finds the next events of keys that waited while an earlier one of each was unfinished. Says how many were looked at.
     fn read_keys(&self, compiled: &Compiled, inner: &mut Inner, reads: (Key, u64, u64)) -> Result<usize, Fault> {
         let (key, from, to) = reads;
-        let Some(first) = self.event_at(from)? else {
-            inner.deliveries.found(key, &[], to);
-            return Ok(1);
-        };
-        // The subject leads through the index, if this is an event of the key; other keys have to be looked for.
-        let event = first.event();
-        let is_first_of_key = compiled.key.of(&event, &self.hasher) == Some(key);
-        match (&compiled.key, event.subject()) {
-            (KeyOf::Subject, Some(subject)) if is_first_of_key => {
-                let filter = Filter { subjects: vec![subject.to_owned()], ..Filter::default() };
-                let page = self.read_to(&filter, Direction::Forward, Some(from), KEY_EVENTS, to)?;
-                // The last one of the subject is where to read on: the position after it may be of any key.
-                let read_to = match (page.next, &page.events[..]) {
-                    (Some(_), [_, .., last]) => last.stamp.position - 1,
-                    (Some(next), _) => next - 1,
-                    (None, _) => to,
-                };
-                let mut found = self.matching(compiled, &page.events);
-                inner.deliveries.found(key, &up_to(read_to, found.remove(&key)), read_to);
-                Ok(page.events.len().max(1))
-            }
-            _ => {
-                // From the lowest on: the others join on the way.
-                let from = inner.deliveries.all_reads().map(|(_, from)| from).min();
-                let page = self.read_to(&Filter::default(), Direction::Forward, from, CHUNK, to)?;
-                let read_to = page.next.map_or(to, |next| next - 1);
-                let found = self.matching(compiled, &page.events);
-                // One look at the log serves every key that has to be looked for here.
-                let keys: Vec<_> = inner.deliveries.all_reads().filter(|(_, from)| *from <= read_to).collect();
-                for (key, from) in keys {
-                    let positions = found.get(&key).map_or(&[][..], |positions| {
-                        &positions[positions.partition_point(|position| *position < from)..]
-                    });
-                    inner.deliveries.found(key, positions, read_to);
-                }
-                Ok(page.events.len().max(1))
-            }
+        // A subject leads through the index; other keys have to be looked for.
+        match self.subject_of(compiled, key, from)? {
+            Some(subject) => self.read_subject(compiled, inner, subject, reads),
+            None => self.look_for_keys(compiled, inner, to),
         }
+    }
+
+    /// The subject that is the key, if there is an event of the key here to know it by.
+    fn subject_of(&self, compiled: &Compiled, key: Key, position: u64) -> Result<Option<String>, Fault> {
+        if !matches!(compiled.key, KeyOf::Subject) {
+            return Ok(None);
+        }
+        let Some(recorded) = self.event_at(position)? else { return Ok(None) };
+        let event = recorded.event();
+        let is_of_key = compiled.key.of(&event, &self.hasher) == Some(key);
+        Ok(event.subject().filter(|_| is_of_key).map(str::to_owned))
+    }
+
+    fn read_subject(
+        &self,
+        compiled: &Compiled,
+        inner: &mut Inner,
+        subject: String,
+        (key, from, to): (Key, u64, u64),
+    ) -> Result<usize, Fault> {
+        let filter = Filter { subjects: vec![subject], ..Filter::default() };
+        let page = self.read_to(&filter, Direction::Forward, Some(from), KEY_EVENTS, to)?;
+        // The last one of the subject is where to read on: the position after it may be of any key.
+        let read_to = match (page.next, &page.events[..]) {
+            (Some(_), [_, .., last]) => last.stamp.position - 1,
+            (Some(next), _) => next - 1,
+            (None, _) => to,
+        };
+        let mut positions = self.matching(compiled, &page.events).remove(&key).unwrap_or_default();
+        positions.retain(|position| *position <= read_to);
+        inner.deliveries.found(key, &positions, read_to);
+        Ok(page.events.len().max(1))
+    }
+
+    /// One look at the log serves every key that has to be looked for here. From the lowest on: others join on the way.
+    fn look_for_keys(&self, compiled: &Compiled, inner: &mut Inner, to: u64) -> Result<usize, Fault> {
+        let from = inner.deliveries.all_reads().map(|(_, from)| from).min();
+        let page = self.read_to(&Filter::default(), Direction::Forward, from, CHUNK, to)?;
+        let read_to = page.next.map_or(to, |next| next - 1);
+        let mut found = self.matching(compiled, &page.events);
+        let keys: Vec<_> = inner.deliveries.all_reads().filter(|(_, from)| *from <= read_to).collect();
+        for (key, from) in keys {
+            let mut positions = found.remove(&key).unwrap_or_default();
+            positions.retain(|position| *position >= from);
+            inner.deliveries.found(key, &positions, read_to);
+        }
+        Ok(page.events.len().max(1))
     }
 
     /// The positions of those that match, by their key.
@@ -128,10 +142,4 @@ impl Tenant {
         }
         found
     }
-}
-
-fn up_to(last: u64, positions: Option<Vec<u64>>) -> Vec<u64> {
-    let mut positions = positions.unwrap_or_default();
-    positions.retain(|position| *position <= last);
-    positions
 }

@@ -8,6 +8,7 @@ mod checkpoint;
 mod consume;
 mod dead_letter;
 mod define;
+mod due;
 mod explain;
 mod fill;
 mod key;
@@ -25,7 +26,7 @@ mod watch;
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 use quipu_domain::PatternSet;
@@ -47,6 +48,7 @@ pub use watch::DefinitionGuard;
 pub(crate) use records::{DecidedBy, FoldedSubscriptions};
 pub(crate) use running::{Compiled, Running};
 
+use due::Due;
 use letters::Letters;
 use router::Router;
 
@@ -77,11 +79,11 @@ pub(crate) struct Subscriptions {
     /// Changes of definitions and commits of progress are made one at a time.
     changing: Mutex<Unsent>,
     /// When progress is written down next, microseconds.
-    checkpoint_due: AtomicI64,
+    checkpoint_due: Due,
     /// When the places of those are written next that found nothing, microseconds.
-    places_due: AtomicI64,
+    places_due: Due,
     /// When dead letters are looked for next that were kept long enough, microseconds.
-    retention_due: AtomicI64,
+    retention_due: Due,
     chance: AtomicU64,
     next_watcher: AtomicU64,
     definition_watchers: Mutex<Vec<(u64, watch::DefinitionWatcher)>>,
@@ -136,9 +138,9 @@ impl Subscriptions {
             claimed: Mutex::default(),
             copies: Mutex::default(),
             drafts: Mutex::default(),
-            checkpoint_due: AtomicI64::new(i64::MIN),
-            places_due: AtomicI64::new(i64::MIN),
-            retention_due: AtomicI64::new(i64::MIN),
+            checkpoint_due: Due::default(),
+            places_due: Due::default(),
+            retention_due: Due::default(),
             chance: AtomicU64::new(u64::from_le_bytes(seed)),
             next_watcher: AtomicU64::new(0),
             definition_watchers: Mutex::default(),

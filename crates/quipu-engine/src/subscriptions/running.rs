@@ -231,6 +231,11 @@ impl Inner {
         self.pace.measure(now, self.passed + finished);
     }
 
+    /// Whether there may be more to offer: in the queue, in the log, or of keys that go on.
+    pub fn may_have_more(&self) -> bool {
+        !self.is_attached || !self.queue.is_empty() || self.deliveries.has_reads()
+    }
+
     /// Whether so much was given up that its dead letters have to be written first.
     pub fn has_too_much_to_bury(&self) -> bool {
         self.given_up.len() >= GIVEN_UP_MAX

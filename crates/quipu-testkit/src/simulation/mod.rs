@@ -10,14 +10,15 @@ mod process;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use quipu_engine::{Append, NotAppended, Options, Prepared, Tenant};
+use quipu_engine::{Options, Tenant};
 
 use self::following::Following;
 use crate::checker::pages::read_log;
 use crate::checker::{self, Violation, caught, violated};
 use crate::machine::{Failure, Machine, Step, Voice};
+use crate::submit::{prepare, submit};
 use crate::workload::{self, Workload};
-use crate::{Answer, Dice, Draft, Entry, Logged, Model, Operation};
+use crate::{Answer, Dice, Entry, Logged, Model, Operation};
 
 pub use self::ending::is_cache;
 
@@ -171,27 +172,7 @@ impl Simulation {
         let prepared = prepare(&tenant, operation.drafts())?;
         self.history.push(Entry { operation: operation.clone(), answer: None, is_kept: false });
         let replies = Arc::clone(&self.replies);
-        match operation.clone() {
-            Operation::Publish(_) => tenant.publish(prepared, move |outcome| {
-                let answer = match outcome {
-                    Ok(outcomes) => Answer::Published(outcomes),
-                    Err(fault) => Answer::Unknown(fault.to_string()),
-                };
-                replies.lock().push((index, answer));
-            }),
-            Operation::Append(proposal) => {
-                let (conditions, checkpoint) = (proposal.conditions, proposal.checkpoint);
-                let append = Append { events: prepared, conditions, checkpoint };
-                tenant.append(append, move |outcome| {
-                    let answer = match outcome {
-                        Ok(appended) => Answer::Appended(appended),
-                        Err(NotAppended::Refused(refusal)) => Answer::Refused(refusal),
-                        Err(NotAppended::Fault(fault)) => Answer::Unknown(fault.to_string()),
-                    };
-                    replies.lock().push((index, answer));
-                });
-            }
-        }
+        submit(&tenant, &operation, prepared, move |answer| replies.lock().push((index, answer)));
         // What is answered at once was refused at the mailbox: it never was in line.
         if let Some((_, answer)) = self.replies.lock().pop_if(|(at, _)| *at == index) {
             self.machine.say(|| format!("  not taken: {answer:?}"));
@@ -243,18 +224,6 @@ impl Simulation {
         checker::gapless::check(&log)?;
         Ok(log)
     }
-}
-
-/// Encodes events, as a client's thread does.
-///
-/// # Errors
-/// The engine refused an event that keeps to every limit.
-pub fn prepare(tenant: &Arc<Tenant>, drafts: &[Draft]) -> Result<Vec<Prepared>, Violation> {
-    drafts
-        .iter()
-        .map(|draft| tenant.prepare(&draft.event, draft.stream_version))
-        .collect::<Result<_, _>>()
-        .map_err(|invalid| violated("prepare", invalid.to_string()))
 }
 
 fn brief(operation: &Operation) -> String {

@@ -2,37 +2,16 @@
 
 use std::sync::Arc;
 
-use quipu_domain::{Event, Push, StartAt, Subscription, Timestamp, Transform};
-use quipu_store::DiskStorage;
+use quipu_domain::{Push, StartAt, Subscription, Transform};
 use tempfile::TempDir;
 
 use super::*;
-use crate::options::{Clock, Options, Random, World};
+use crate::options::Options;
+use crate::still::{self, publish};
 use crate::subscriptions::Standstill;
 
-struct Fixed;
-
-impl Clock for Fixed {
-    fn now(&self) -> Timestamp {
-        Timestamp(1)
-    }
-}
-
-impl Random for Fixed {
-    fn fill(&self, bytes: &mut [u8]) {
-        bytes.fill(7);
-    }
-}
-
 fn open(folder: &TempDir) -> Arc<Tenant> {
-    let world =
-        World { storage: Arc::new(DiskStorage::new(folder.path())), clock: Arc::new(Fixed), random: Arc::new(Fixed) };
-    Tenant::open(&world, "t", Options::default()).unwrap()
-}
-
-fn publish(tenant: &Arc<Tenant>, kind: &str, id: &str) {
-    let event = Event::builder(id, "/test", kind).subject("x").json("1").build().unwrap();
-    tenant.publish_wait(vec![tenant.prepare(&event, None).unwrap()]).unwrap();
+    still::tenant(folder.path(), Options::default())
 }
 
 /// With members that anybody would miss.
@@ -62,8 +41,8 @@ fn a_stored_definition_that_is_not_accepted_any_more_is_kept_paused_and_says_why
     let folder = TempDir::new().unwrap();
     store(&open(&folder), definition(r#","maxinflight":10001"#));
     let tenant = open(&folder);
-    publish(&tenant, "t.a", "1");
-    publish(&tenant, "t.b", "2");
+    publish(&tenant, "t.a", "1").unwrap();
+    publish(&tenant, "t.b", "2").unwrap();
     let shown = || tenant.subscription("s").unwrap().definition;
     let reason = "its definition is not accepted any more: /maxinflight: expected 1 to 10000, found 10001";
     assert_eq!((shown().paused, shown().paused_reason.as_deref()), (true, Some(reason)));
@@ -125,8 +104,7 @@ fn a_decision_beside_a_deletion_is_refused_and_can_be_made_again_or_is_written_a
     let tenant = open(&folder);
     let definition: Subscription = serde_json::from_str(r#"{"retry":{"maxattempts":1}}"#).unwrap();
     assert!(tenant.create_subscription("s", definition).unwrap());
-    ["1", "2"].into_iter().for_each(|id| publish(&tenant, "t.b", id));
-    // Events of one key: the second is handed out when the first is done with.
+    ["1", "2"].into_iter().for_each(|id| publish(&tenant, "t.b", id).unwrap());
     for _ in 0..2 {
         let handed = tenant.pull("s", 1).unwrap();
         let failure = quipu_domain::delivery::Failure::new("no");

@@ -2,46 +2,22 @@
 //! compilation that takes as long as it likes.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::thread;
 
-use quipu_domain::{Event, Subscription, Timestamp};
-use quipu_store::DiskStorage;
+use quipu_domain::Subscription;
 use tempfile::TempDir;
 
-use crate::options::{Clock, Options, Random, World};
+use crate::options::Options;
+use crate::still::{self, publish};
 use crate::tenant::Tenant;
 
-struct Still;
-
-impl Clock for Still {
-    fn now(&self) -> Timestamp {
-        Timestamp(0)
-    }
-}
-
-#[derive(Default)]
-struct Counter(AtomicU64);
-
-impl Random for Counter {
-    fn fill(&self, bytes: &mut [u8]) {
-        bytes.iter_mut().for_each(|byte| *byte = self.0.fetch_add(7, Ordering::Relaxed) as u8);
-    }
-}
-
 fn tenant(folder: &TempDir) -> Arc<Tenant> {
-    let storage = Arc::new(DiskStorage::new(folder.path()));
-    let world = World { storage, clock: Arc::new(Still), random: Arc::new(Counter::default()) };
-    Tenant::open(&world, "t", Options::default()).unwrap()
+    still::tenant(folder.path(), Options::default())
 }
 
 fn wanting(kind: &str) -> Subscription {
     serde_json::from_str(&format!(r#"{{"pattern":{{"type":["{kind}"]}}}}"#)).unwrap()
-}
-
-fn publish(tenant: &Arc<Tenant>, kind: &str, id: &str) {
-    let event = Event::builder(id, "/test", kind).subject(id).json("{}").build().unwrap();
-    tenant.publish_wait(vec![tenant.prepare(&event, None).unwrap()]).unwrap();
 }
 
 fn pulled(tenant: &Tenant) -> Vec<u64> {
@@ -55,8 +31,8 @@ fn events_are_routed_while_patterns_are_compiled() {
     tenant.create_subscription("s", wanting("a")).unwrap();
     assert!(pulled(&tenant).is_empty());
     let compiling = tenant.subscriptions.patterns.lock();
-    publish(&tenant, "a", "1");
-    publish(&tenant, "b", "2");
+    publish(&tenant, "a", "1").unwrap();
+    publish(&tenant, "b", "2").unwrap();
     tenant.route().unwrap();
     assert_eq!(tenant.subscriptions.routed_to.load(Ordering::Acquire), 2);
     assert_eq!(pulled(&tenant), [1]);
@@ -79,7 +55,7 @@ fn an_event_that_comes_while_the_new_pattern_is_compiled_is_not_passed_over() {
         }
         for id in ["1", "2"] {
             assert!(pulled(&tenant).is_empty());
-            publish(&tenant, "b", id);
+            publish(&tenant, "b", id).unwrap();
             tenant.route().unwrap();
         }
         assert!(pulled(&tenant).is_empty());
