@@ -8,7 +8,7 @@
 use crate::check::{CheckReport, check};
 use crate::recovery;
 use crate::segment::{self, Segment};
-use crate::storage::{Fault, OpenMode, Storage};
+use crate::storage::{Fault, OpenMode, Storage, sync_above};
 
 const COPY_BYTES: usize = 4 << 20;
 
@@ -34,6 +34,7 @@ pub fn backup(
 ) -> Result<BackupReport, Fault> {
     let log = format!("{folder}/log");
     target.create_dir(&log).map_err(|e| Fault::io("create", target.display(&log), e))?;
+    sync_above(target, &log)?;
     if !segment::list(target, &log)?.is_empty() || segment::unfinished_copy(target, &log)?.is_some() {
         let taken = std::io::Error::new(std::io::ErrorKind::AlreadyExists, "expected an empty folder, found a log");
         return Err(Fault::io("write a backup to", target.display(&log), taken));

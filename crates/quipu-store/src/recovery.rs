@@ -13,7 +13,7 @@ use quipu_domain::Timestamp;
 use crate::frame::{self, Frame};
 use crate::log::Tail;
 use crate::segment::{self, HEADER_BYTES, Segment, SegmentHeader};
-use crate::storage::{Fault, OpenMode, Storage};
+use crate::storage::{Fault, OpenMode, Storage, sync_above};
 
 /// How much is read at once.
 const READ_BYTES: usize = 4 << 20;
@@ -46,12 +46,7 @@ pub(crate) fn open(
     random: &dyn Fn() -> u64,
 ) -> Result<Opened, Fault> {
     storage.create_dir(folder).map_err(|e| Fault::io("create", storage.display(folder), e))?;
-    // A folder that was made just now is lost with its name if the names above it are not durable.
-    let mut up = folder;
-    while !up.is_empty() {
-        up = up.rsplit_once('/').map_or("", |(parent, _)| parent);
-        storage.sync_dir(up).map_err(|e| Fault::io("sync", storage.display(up), e))?;
-    }
+    sync_above(storage, folder)?;
     if let Some(path) = segment::unfinished_copy(storage, folder)? {
         let detail = "the backup that this folder was made by was interrupted; make it anew".into();
         return Err(Fault::Damaged { path, offset: 0, detail });

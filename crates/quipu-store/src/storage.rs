@@ -37,13 +37,24 @@ pub trait Storage: Send + Sync + fmt::Debug {
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
     /// Removes a file.
     fn remove(&self, path: &str) -> io::Result<()>;
-    /// Makes the names in a folder durable.
+    /// Makes the names in a folder durable; of the topmost one, also the names that lead to it.
     fn sync_dir(&self, dir: &str) -> io::Result<()>;
     /// Locks a file (made if missing) until the returned guard is dropped or the process ends. `WouldBlock` if
     /// another holds it.
     fn lock(&self, path: &str) -> io::Result<Box<dyn Send + Sync>>;
     /// The path as a user would type it, for messages.
     fn display(&self, path: &str) -> String;
+}
+
+/// Makes the names that lead to a folder durable: a folder that was made just now is lost with all that is in it if they
+/// are not.
+pub(crate) fn sync_above(storage: &dyn Storage, folder: &str) -> Result<(), Fault> {
+    let mut up = folder;
+    while !up.is_empty() {
+        up = up.rsplit_once('/').map_or("", |(parent, _)| parent);
+        storage.sync_dir(up).map_err(|e| Fault::io("sync", storage.display(up), e))?;
+    }
+    Ok(())
 }
 
 /// An open file.
@@ -259,7 +270,20 @@ impl Storage for DiskStorage {
     }
 
     fn sync_dir(&self, dir: &str) -> io::Result<()> {
-        fs::File::open(self.at(dir))?.sync_all()
+        let folder = self.at(dir);
+        fs::File::open(&folder)?.sync_all()?;
+        if !dir.is_empty() {
+            return Ok(());
+        }
+        for above in fs::canonicalize(&folder)?.ancestors().skip(1) {
+            match fs::File::open(above) {
+                Ok(above) => above.sync_all()?,
+                // Whoever may not even look into it has not made a folder in it.
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => break,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     fn lock(&self, path: &str) -> io::Result<Box<dyn Send + Sync>> {

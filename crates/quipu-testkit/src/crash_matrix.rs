@@ -83,7 +83,7 @@ impl CrashMatrix {
             let Ok(prepared) = prepare(&tenant, operation.drafts()) else { break };
             let to = Arc::clone(&replies);
             submit(&tenant, &operation, prepared, move |answer| to.lock().push((index, answer)));
-            history.push(Entry { operation, answer: None, is_kept: false });
+            history.push(Entry::asked(operation, index as u64));
             tenant.decide();
             // Some commits share a sync.
             if index % 3 != 1 {

@@ -11,9 +11,9 @@ use std::sync::Arc;
 use parking_lot::{Mutex, MutexGuard};
 use quipu_store::{File, OpenMode, Storage};
 
-use crate::Dice;
 use crate::content::{Content, FailedSync};
 use crate::names::{Names, Node, parent};
+use crate::{Dice, VirtualClock};
 
 /// The disk. Clones are handles on the same one.
 #[derive(Clone)]
@@ -55,6 +55,8 @@ struct State {
     failed_sync: FailedSync,
     bytes_max: Option<u64>,
     is_read_only: bool,
+    /// A clock that every call moves on, by up to so many milliseconds.
+    latency: Option<(Arc<VirtualClock>, i64)>,
 }
 
 /// What becomes of a call.
@@ -86,6 +88,7 @@ impl FaultyDisk {
             failed_sync: FailedSync::StayDirty,
             bytes_max: None,
             is_read_only: false,
+            latency: None,
         };
         Self { state: Arc::new(Mutex::new(state)) }
     }
@@ -114,7 +117,7 @@ impl FaultyDisk {
         let names = state.names.after_power_cut(&mut dice);
         let contents =
             state.contents.iter().map(|content| Content::durable(content.after_power_cut(&mut dice))).collect();
-        Self::with(names, contents, dice)
+        Self::with(names, contents, dice).with_latency_of(&state)
     }
 
     /// Ends the process that uses the disk (kill -9), but not the machine: the page cache survives, with all that is
@@ -123,7 +126,12 @@ impl FaultyDisk {
         let mut state = self.state.lock();
         state.is_dead = true;
         let dice = state.dice.fork();
-        Self::with(state.names.clone(), state.contents.clone(), dice)
+        Self::with(state.names.clone(), state.contents.clone(), dice).with_latency_of(&state)
+    }
+
+    fn with_latency_of(self, state: &State) -> Self {
+        self.state.lock().latency.clone_from(&state.latency);
+        self
     }
 
     /// Injects I/O errors into calls of a kind.
@@ -148,6 +156,11 @@ impl FaultyDisk {
         }
         self.limit_bytes(None);
         self.crash_at(u64::MAX);
+    }
+
+    /// Lets every call take its time: the clock moves on by up to so many milliseconds.
+    pub fn slow(&self, clock: &Arc<VirtualClock>, slowest_ms: i64) {
+        self.state.lock().latency = Some((Arc::clone(clock), slowest_ms));
     }
 
     /// The sum of all files' lengths.
@@ -195,6 +208,9 @@ impl State {
     /// Counts a call and says what becomes of it.
     fn begin(&mut self, kind: Option<Kind>) -> io::Result<Fate> {
         self.calls += 1;
+        if let Some((clock, slowest_ms)) = &self.latency {
+            clock.jump_ms(self.dice.below(*slowest_ms as u64 + 1) as i64);
+        }
         if self.is_dead {
             return Err(power_cut());
         }

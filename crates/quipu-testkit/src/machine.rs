@@ -146,6 +146,12 @@ impl Machine {
         Ok(tenant)
     }
 
+    /// Begins a process that nobody keeps.
+    pub fn open_as_it_is(&mut self) -> Result<Arc<Tenant>, Fault> {
+        self.disk.heal();
+        self.open_tenant()
+    }
+
     fn open_tenant(&mut self) -> Result<Arc<Tenant>, Fault> {
         let world = World {
             storage: Arc::new(self.disk.clone()),

@@ -86,8 +86,24 @@ pub struct Logged {
 pub struct Entry {
     /// What was asked.
     pub operation: Operation,
+    /// When it was asked, by a clock that moves on with every question and every round of answers.
+    pub asked: u64,
+    /// When it was answered, by the same clock.
+    pub answered: Option<u64>,
     /// What was answered before the end of the process that was asked.
     pub answer: Option<Answer>,
     /// Whether the log that was found in the end holds what it did: known once the next process has opened it.
     pub is_kept: bool,
+}
+
+impl Entry {
+    /// An operation that was asked for and is not answered yet.
+    pub fn asked(operation: Operation, asked: u64) -> Self {
+        Self { operation, asked, answered: None, answer: None, is_kept: false }
+    }
+
+    /// The same with its answer.
+    pub fn answered(self, answer: Answer, answered: u64) -> Self {
+        Self { answer: Some(answer), answered: Some(answered), ..self }
+    }
 }

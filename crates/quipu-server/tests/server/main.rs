@@ -18,6 +18,7 @@ mod host;
 mod memory;
 mod operations;
 mod origins;
+mod others;
 mod platform;
 mod pushing;
 mod receiver;

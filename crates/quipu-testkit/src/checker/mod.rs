@@ -13,6 +13,7 @@ pub mod folder;
 pub mod followers;
 pub mod gapless;
 pub mod indexes;
+pub mod linearizable;
 pub mod pages;
 pub mod whole;
 

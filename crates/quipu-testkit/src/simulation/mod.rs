@@ -3,9 +3,11 @@
 //!
 //! It drives one tenant without threads. What threads do to each other is not its business.
 
+mod backup;
 mod ending;
 mod following;
 mod process;
+mod rot;
 
 use std::sync::Arc;
 
@@ -48,6 +50,8 @@ pub struct Report {
 /// A run in the making.
 pub struct Simulation {
     machine: Machine,
+    /// For what came to the simulation later: the others roll as they did.
+    own_dice: Dice,
     workload: Workload,
     /// What the log held when the process began, after everything that is settled.
     begin: Model,
@@ -57,6 +61,8 @@ pub struct Simulation {
     /// Where in the history the present process begins.
     session: usize,
     replies: Arc<Mutex<Vec<(usize, Answer)>>>,
+    /// Moves on with every question and every round of answers.
+    now: u64,
     followers: Vec<Following>,
     /// What was read last: it must never change.
     log: Vec<Logged>,
@@ -78,7 +84,6 @@ impl Simulation {
 
     fn new(seed: u64, voice: Voice) -> Self {
         // Half of the runs forget pairs after a few events. No age keeps them: the model knows no times.
-        // From dice of their own, so that seeds of failures that were found stay what they were.
         let mut own_dice = Dice::new(!seed);
         let window = own_dice.chance(50).then(|| own_dice.between(3, 40));
         let model = Model { window, ..Model::default() };
@@ -92,7 +97,12 @@ impl Simulation {
             threads: 1,
             ..Options::default()
         });
+        let slowest_ms = *own_dice.pick(&[0, 0, 5, 2_000]);
+        if slowest_ms > 0 {
+            machine.disk.slow(&machine.clock, slowest_ms);
+        }
         Self {
+            own_dice,
             workload: Workload::new(&mut machine.dice),
             machine,
             begin: model.clone(),
@@ -100,6 +110,7 @@ impl Simulation {
             history: Vec::new(),
             session: 0,
             replies: Arc::default(),
+            now: 0,
             followers: Vec::new(),
             log: Vec::new(),
             operations: 0,
@@ -155,7 +166,8 @@ impl Simulation {
             }
             840..880 => self.read(),
             880..960 => self.follow(),
-            960..985 => self.restart(),
+            960..982 => self.restart(),
+            982..985 => self.backup(),
             _ => {
                 self.inject();
                 Ok(())
@@ -170,7 +182,8 @@ impl Simulation {
         self.machine.say(|| format!("operation {index}: {}", brief(&operation)));
         self.operations += 1;
         let prepared = prepare(&tenant, operation.drafts())?;
-        self.history.push(Entry { operation: operation.clone(), answer: None, is_kept: false });
+        self.now += 1;
+        self.history.push(Entry::asked(operation.clone(), self.now));
         let replies = Arc::clone(&self.replies);
         submit(&tenant, &operation, prepared, move |answer| replies.lock().push((index, answer)));
         // What is answered at once was refused at the mailbox: it never was in line.
@@ -186,8 +199,10 @@ impl Simulation {
     /// Takes the replies that came.
     fn collect(&mut self) {
         let replies: Vec<(usize, Answer)> = std::mem::take(&mut self.replies.lock());
+        self.now += u64::from(!replies.is_empty());
         for (index, answer) in replies {
             self.machine.say(|| format!("  answer {index}: {answer:?}"));
+            self.history[index].answered = Some(self.now);
             self.history[index].answer = Some(answer);
         }
     }

@@ -48,6 +48,10 @@ impl Simulation {
             _ => self.close()?,
         }
         self.collect();
+        if self.own_dice.chance(20) {
+            self.machine.tenant = None;
+            self.rot()?;
+        }
         // Sometimes the power fails again while the store recovers.
         self.machine.die_while_opening(25)?;
         self.open()
@@ -89,6 +93,7 @@ impl Simulation {
         }
         checker::acknowledged::check(&self.history, &log)?;
         checker::whole::check(&self.history, &log)?;
+        checker::linearizable::check(&self.history, &log)?;
         let left = Left { log: &log, commits };
         self.model = settle(&self.begin, &mut self.history[self.session..], left)?;
         for (source, number) in &self.model.checkpoints {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use quipu_domain::{Condition, Event, Filter, Stamp, StreamExpectation, Timestamp, TypeMatch};
 use quipu_engine::{Appended, Options, Place, Published, Tenant, World};
 use quipu_testkit::checker::answers::{Left, settle};
-use quipu_testkit::checker::{acknowledged, duplicates, folder, followers, gapless, indexes, whole};
+use quipu_testkit::checker::{acknowledged, duplicates, folder, followers, gapless, indexes, linearizable, whole};
 use quipu_testkit::{
     Answer, Dice, Draft, Entry, FOLDER, FaultyDisk, Logged, Model, Operation, Proposal, SeededRandom, VirtualClock,
 };
@@ -40,10 +40,10 @@ fn appended(commit: u64, positions: &[u64]) -> Answer {
 
 /// A publish of `a` and an append of `b` and `c`, both answered, and their log.
 fn right() -> (Vec<Entry>, Vec<Logged>) {
-    let entry = |operation, answer| Entry { operation, answer: Some(answer), is_kept: true };
     let history = vec![
-        entry(Operation::Publish(vec![draft("a")]), Answer::Published(vec![Published::Recorded(place(1))])),
-        entry(append(&["b", "c"], vec![]), appended(2, &[2, 3])),
+        Entry::asked(Operation::Publish(vec![draft("a")]), 1)
+            .answered(Answer::Published(vec![Published::Recorded(place(1))]), 2),
+        Entry::asked(append(&["b", "c"], vec![]), 3).answered(appended(2, &[2, 3]), 4),
     ];
     (history, vec![logged(1, "a"), logged(2, "b"), logged(3, "c")])
 }
@@ -106,11 +106,7 @@ fn a_gap_is_found() {
 #[test]
 fn two_winners_of_one_condition_are_found() {
     let first = || vec![Condition::Stream { stream: "order/1".into(), expected: StreamExpectation::DoesNotExist }];
-    let entry = |id, commit| Entry {
-        operation: append(&[id], first()),
-        answer: Some(appended(commit, &[commit])),
-        is_kept: false,
-    };
+    let entry = |id, commit| Entry::asked(append(&[id], first()), 1).answered(appended(commit, &[commit]), 2);
     let mut history = vec![entry("a", 1), entry("b", 2)];
     let log = [logged(1, "a"), logged(2, "b")];
     assert!(settle(&Model::default(), &mut history, Left { log: &log, commits: 2 }).is_err());
@@ -130,12 +126,8 @@ fn a_refusal_that_rests_on_what_was_lost_is_found() {
         actual: 1,
     };
     let mut history = vec![
-        Entry { operation: append(&["a"], vec![]), answer: None, is_kept: false },
-        Entry {
-            operation: append(&["b"], new()),
-            answer: Some(Answer::Refused(Refusal::ConditionsFailed(vec![failure]))),
-            is_kept: false,
-        },
+        Entry::asked(append(&["a"], vec![]), 1),
+        Entry::asked(append(&["b"], new()), 2).answered(Answer::Refused(Refusal::ConditionsFailed(vec![failure])), 3),
     ];
     settle(&Model::default(), &mut history, Left { log: &[logged(1, "a")], commits: 1 }).unwrap();
     assert!(settle(&Model::default(), &mut history, Left { log: &[], commits: 0 }).is_err());
@@ -144,11 +136,8 @@ fn a_refusal_that_rests_on_what_was_lost_is_found() {
 #[test]
 fn a_duplicate_with_another_answer_is_found() {
     let (mut history, mut log) = right();
-    history.push(Entry {
-        operation: Operation::Publish(vec![draft("a")]),
-        answer: Some(Answer::Published(vec![Published::Duplicate(place(2))])),
-        is_kept: true,
-    });
+    let again = Answer::Published(vec![Published::Duplicate(place(2))]);
+    history.push(Entry::asked(Operation::Publish(vec![draft("a")]), 5).answered(again, 6));
     assert!(duplicates::check(&history, &log, None).is_err());
     history.pop();
     log.push(logged(4, "a"));
@@ -207,4 +196,67 @@ fn a_folder_with_a_flipped_bit_or_another_count_is_found() {
     let segment = disk.files().into_iter().find(|path| path.ends_with(".seg")).unwrap();
     assert!(disk.flip(&segment, 120, 0));
     assert!(folder::check(&disk, FOLDER, 1, 2).is_err());
+}
+
+/// A history of appends with a condition on `order/1`, each with what was answered and when it was asked and answered.
+fn contended(answers: [(&[&str], Condition, Answer, u64, u64); 2]) -> Vec<Entry> {
+    answers
+        .into_iter()
+        .map(|(ids, condition, answer, asked, answered)| {
+            Entry::asked(append(ids, vec![condition]), asked).answered(answer, answered)
+        })
+        .collect()
+}
+
+fn version(version: u64) -> Condition {
+    Condition::Stream { stream: "order/1".into(), expected: StreamExpectation::Version(version) }
+}
+
+fn refused(expected: u64, actual: u64) -> Answer {
+    use quipu_domain::{ConditionFailure, Refusal};
+    let expected = StreamExpectation::Version(expected);
+    Answer::Refused(Refusal::ConditionsFailed(vec![ConditionFailure::Stream {
+        index: 0,
+        stream: "order/1".into(),
+        expected,
+        actual,
+    }]))
+}
+
+#[test]
+fn two_appends_at_one_time_may_come_in_either_order_but_not_both_first() {
+    let log = [logged(1, "a"), logged(2, "b")];
+    let one = |first: u64, second: u64| {
+        contended([
+            (&["b"], version(1), appended(2, &[2]), 1, first),
+            (&["a"], version(0), appended(1, &[1]), second, 9),
+        ])
+    };
+    linearizable::check(&one(4, 2), &log).unwrap();
+    // The one that stands first was asked for when the other was answered already.
+    let violation = linearizable::check(&one(4, 5), &log).unwrap_err();
+    assert!(violation.detail.contains("operation 0") || violation.detail.contains("operation 1"), "{violation}");
+    let both =
+        contended([(&["a"], version(0), appended(1, &[1]), 1, 4), (&["b"], version(0), appended(2, &[2]), 2, 9)]);
+    let violation = linearizable::check(&both, &log).unwrap_err();
+    assert!(violation.detail.contains("did not hold at 1"), "{violation}");
+}
+
+#[test]
+fn a_refusal_needs_a_moment_at_which_its_condition_failed() {
+    let log = [logged(1, "a")];
+    let history = |asked, answered, actual| {
+        contended([
+            (&["a"], version(0), appended(1, &[1]), 3, 6),
+            (&["b"], version(7), refused(7, actual), asked, answered),
+        ])
+    };
+    // Beside the append both versions were there for a moment; before it and after it only one was.
+    linearizable::check(&history(4, 5, 0), &log).unwrap();
+    linearizable::check(&history(4, 5, 1), &log).unwrap();
+    linearizable::check(&history(7, 8, 1), &log).unwrap();
+    assert!(linearizable::check(&history(7, 8, 0), &log).is_err());
+    assert!(linearizable::check(&history(4, 5, 2), &log).is_err());
+    let before = contended([(&["b"], version(7), refused(7, 1), 1, 2), (&["a"], version(0), appended(1, &[1]), 3, 6)]);
+    assert!(linearizable::check(&before, &log).is_err());
 }

@@ -12,6 +12,8 @@ mod delivery_checkers;
 mod disk;
 mod formats;
 mod log;
+mod mutations;
+mod others;
 mod outcomes;
 mod seam;
 mod simulation;

@@ -1,0 +1,37 @@
+//! The sections of `docs/proof.md` that are written by tools: the text between two comments of one name is replaced, all
+//! else is left as somebody wrote it.
+
+use std::path::Path;
+use std::{fs, io};
+
+/// Puts a text in the place of the section of this name.
+///
+/// # Errors
+/// The file cannot be read or written, or has no such section.
+pub fn record(file: &Path, section: &str, text: &str) -> io::Result<()> {
+    let all = fs::read_to_string(file)?;
+    let replaced = replaced(&all, section, text).ok_or_else(|| {
+        let detail = format!("expected <!-- {section} --> and <!-- /{section} --> in {}", file.display());
+        io::Error::new(io::ErrorKind::InvalidData, detail)
+    })?;
+    fs::write(file, replaced)
+}
+
+fn replaced(all: &str, section: &str, text: &str) -> Option<String> {
+    let (begin, end) = (format!("<!-- {section} -->"), format!("<!-- /{section} -->"));
+    let (before, rest) = all.split_once(&begin)?;
+    let (_, after) = rest.split_once(&end)?;
+    Some(format!("{before}{begin}\n{}\n{end}{after}", text.trim_end()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_section_changes() {
+        let all = "head\n<!-- runs -->\nold\n<!-- /runs -->\ntail\n";
+        assert_eq!(replaced(all, "runs", "new\n").unwrap(), "head\n<!-- runs -->\nnew\n<!-- /runs -->\ntail\n");
+        assert_eq!(replaced(all, "other", "new"), None);
+    }
+}

@@ -1,0 +1,67 @@
+//! Bits rot in a sealed segment: whatever is read is what was written or an error that names the file, and the check
+//! finds it. Then the operator puts the good copy back.
+
+use quipu_domain::Direction;
+use quipu_engine::Fault;
+
+use super::Simulation;
+use crate::FOLDER;
+use crate::checker::pages::to_logged;
+use crate::checker::violated;
+use crate::machine::Step;
+
+const NAME: &str = "rot";
+
+impl Simulation {
+    /// Flips a bit of a sealed segment while nobody runs, looks at what the next process makes of it, and flips it back.
+    pub(super) fn rot(&mut self) -> Step {
+        let mut segments: Vec<String> = self.machine.disk.files();
+        segments.retain(|path| path.ends_with(".seg"));
+        // The last one is still written to.
+        segments.pop();
+        if segments.is_empty() {
+            return Ok(());
+        }
+        let path = self.own_dice.pick(&segments).clone();
+        let len = self.machine.disk.contents(&path).map_or(0, |bytes| bytes.len() as u64);
+        let (offset, bit) = (self.own_dice.below(len.max(1)), self.own_dice.below(8) as u8);
+        self.machine.say(|| format!("rot: bit {bit} at {offset} of {path}"));
+        self.machine.disk.flip(&path, offset, bit);
+        let found = self.look_at_rot(&path);
+        self.machine.disk.flip(&path, offset, bit);
+        found
+    }
+
+    fn look_at_rot(&mut self, path: &str) -> Step {
+        let report = quipu_store::check(&self.machine.disk, FOLDER, &mut |_, _| {})
+            .map_err(|fault| violated(NAME, format!("the check cannot read the folder: {fault}")))?;
+        if report.problems.is_empty() {
+            return Err(violated(NAME, format!("expected the check to find the damage in {path}, it found none")));
+        }
+        let tenant = match self.machine.open_as_it_is() {
+            Ok(tenant) => tenant,
+            Err(Fault::Damaged { .. }) => return Ok(()),
+            Err(fault) => return Err(violated(NAME, format!("expected the damage to be named, found {fault}"))),
+        };
+        for (position, expected) in (1..).zip(&self.log) {
+            match tenant.event_at(position) {
+                Ok(Some(found)) if to_logged(&found) == *expected => {}
+                Err(Fault::Damaged { .. }) => {}
+                other => return Err(violated(NAME, format!("event_at({position}): {other:?}"))),
+            }
+        }
+        let mut from = None;
+        while let Ok(page) = tenant.read(&Default::default(), Direction::Forward, from, 20) {
+            for found in &page.events {
+                if self.log.get(found.stamp.position as usize - 1) != Some(&to_logged(found)) {
+                    return Err(violated(NAME, format!("what was read at {} is not it", found.stamp.position)));
+                }
+            }
+            from = page.next;
+            if from.is_none() {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
