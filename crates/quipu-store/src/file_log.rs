@@ -297,15 +297,15 @@ impl Log for FileLog {
         } else {
             Bytes::from(segment.read(offset, record_end)?)
         };
-        if bytes.len() < record_end || record.kind != kind || !frame::is_record_whole(&bytes) {
-            return Err(damaged());
-        }
         let frame_at = offset.checked_sub(record.back).ok_or_else(damaged)?;
         let head = match frame_at.checked_sub(offset - before) {
             Some(in_window) => frame::peek_head(&window[in_window as usize..], segment.header.context()),
             None => frame::peek_head(&segment.read(frame_at, 128)?, segment.header.context()),
         };
         let head = head.ok_or_else(damaged)?;
+        if bytes.len() < record_end || record.kind != kind || !frame::is_record_whole(&bytes, &head) {
+            return Err(damaged());
+        }
         Ok(Fetched {
             commit: head.number,
             recorded_time: head.recorded_time,

@@ -11,7 +11,8 @@
 //!
 //! `lag` is how many commits before this one were not known to be durable; `time` is microseconds since the
 //! segment's base time; `back` is the distance from the frame's first byte to the record's, so that a record found
-//! through an index leads to its frame; the record's CRC32C covers everything after it.
+//! through an index leads to its frame; the record's CRC32C covers the commit's number and its recorded time (8 bytes
+//! each), which are read with it, and everything after it.
 //!
 //! A length of 0 is no frame, so zeros (a file's reserved room) never decode. The nonce is the segment's own, so
 //! that bytes of another file, or of an earlier use of the blocks, never decode either.
@@ -114,10 +115,11 @@ pub fn encode(out: &mut Vec<u8>, context: FrameContext, commit: &Commit, durable
     varint::put(out, commit.first_position);
     out.extend_from_slice(&commit.chain_before);
     varint::put(out, commit.records.len() as u64);
+    let seed = head_checksum(commit.number, commit.recorded_time);
     for record in &commit.records {
         let offset = (out.len() - start) as u32;
         offsets.push(offset);
-        encode_record(out, offset, record);
+        encode_record(out, offset, record, seed);
     }
     seal(out, start, context);
 }
@@ -131,14 +133,14 @@ pub fn encode_mark(out: &mut Vec<u8>, context: FrameContext, durable: u64) {
     seal(out, start, context);
 }
 
-fn encode_record(out: &mut Vec<u8>, offset: u32, record: &Record) {
+fn encode_record(out: &mut Vec<u8>, offset: u32, record: &Record, seed: u32) {
     let start = out.len();
     out.extend_from_slice(&[0; 4]);
     varint::put(out, u64::from(offset));
     out.push(record.kind as u8);
     varint::put(out, record.stream_version);
     varint::put_bytes(out, &record.body);
-    let crc = crc32c::crc32c(&out[start + 4..]);
+    let crc = crc32c::crc32c_append(seed, &out[start + 4..]);
     out[start..start + 4].copy_from_slice(&crc.to_le_bytes());
 }
 
@@ -153,6 +155,11 @@ fn seal(out: &mut [u8], start: usize, context: FrameContext) {
 
 fn checksum(context: FrameContext, payload: &[u8]) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c(&context.nonce.to_le_bytes()), payload)
+}
+
+/// Of what is read of a frame's head with a record: the record's own checksum goes on from it.
+fn head_checksum(number: u64, recorded_time: Timestamp) -> u32 {
+    crc32c::crc32c_append(crc32c::crc32c(&number.to_le_bytes()), &recorded_time.0.to_le_bytes())
 }
 
 /// Length of the whole frame that starts here, if these bytes could start one.
@@ -262,13 +269,15 @@ pub(crate) fn decode_record_head(bytes: &[u8]) -> Option<RecordHead> {
     Some(RecordHead { back, kind, stream_version, body_at: bytes.len() - reader.rest().len(), body_len })
 }
 
-/// Whether a record's bytes, from its checksum to the end of its body, are what was written.
-pub(crate) fn is_record_whole(bytes: &[u8]) -> bool {
-    bytes.len() > 4 && crc32c::crc32c(&bytes[4..]).to_le_bytes() == bytes[..4]
+/// Whether a record's bytes, from its checksum to the end of its body, and the number and time of its commit are what was
+/// written.
+pub(crate) fn is_record_whole(bytes: &[u8], head: &CommitHead) -> bool {
+    let seed = head_checksum(head.number, head.recorded_time);
+    bytes.len() > 4 && crc32c::crc32c_append(seed, &bytes[4..]).to_le_bytes() == bytes[..4]
 }
 
-/// Reads the head of the frame that starts here, for a record in it. The checksum is not checked: the record has
-/// its own, and the head's numbers are checked by whoever asked for the record.
+/// Reads the head of the frame that starts here, for a record in it. The checksum is not checked: that of the record
+/// covers its number and its time, and nothing else of it may be used.
 pub(crate) fn peek_head(bytes: &[u8], context: FrameContext) -> Option<CommitHead> {
     let mut reader = Reader::new(bytes.get(HEAD_BYTES..)?);
     (reader.byte()? == COMMIT).then(|| decode_head(&mut reader, context))?

@@ -39,4 +39,6 @@ fn the_segment_on_the_format_page_is_a_sound_log_and_is_read() {
     assert_eq!((event.id(), event.source(), event.kind()), ("1", "/shop", "order.placed"));
     assert_eq!((event.subject(), event.tags().collect::<Vec<_>>()), (Some("order/17"), vec!["customer:ada"]));
     assert_eq!((page.events[0].stamp.position, page.events[0].stamp.stream_version), (1, Some(1)));
+    // Alone, by its own checksum.
+    assert_eq!(tenant.event_at(1).unwrap().unwrap().stamp, page.events[0].stamp);
 }
