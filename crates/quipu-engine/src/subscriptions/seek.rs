@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use quipu_domain::delivery::{Deliveries, Key};
+use quipu_domain::delivery::{Deliveries, DeliveryId, Key};
 use quipu_domain::{Direction, Filter, InvalidSubscription, StartAt, Timestamp};
 use quipu_store::Fault;
 
@@ -43,8 +43,7 @@ impl Tenant {
         };
         compiled.is_accepted()?;
         let (scan, untried) = (backlog.scan, &backlog.untried);
-        let is_forgotten = |id: &&quipu_domain::delivery::DeliveryId| id.dead_letter > 0 || id.position <= target;
-        let forgotten = backlog.tried.iter().filter(is_forgotten).count() as u64;
+        let mut forgotten = backlog.tried.len() as u64;
         let mut skipped = untried.range(..=target).count() as u64;
         let low = scan.min(target);
         if let Some(first) = backlog.waits_from.values().min() {
@@ -59,6 +58,8 @@ impl Tenant {
                 first_time += 1;
             } else if !backlog.waits_unremembered(position, key) {
                 again += 1;
+                // What an earlier pattern found comes only if the one of now wants it too.
+                forgotten -= u64::from(backlog.tried.contains(&DeliveryId { position, dead_letter: 0 }));
             }
         })?;
         // What was found by an earlier pattern is not found again.

@@ -185,3 +185,22 @@ fn what_an_earlier_pattern_found_and_the_new_one_does_not_want_is_skipped_by_a_s
     tenant.seek_subscription("s", &StartAt::Beginning).unwrap();
     assert_eq!(drain(&tenant), [1, 3]);
 }
+
+#[test]
+fn what_was_handed_out_by_an_earlier_pattern_and_the_new_one_does_not_want_is_forgotten_by_a_seek_back() {
+    let folder = TempDir::new().unwrap();
+    let tenant = open(folder.path(), small()).unwrap();
+    subscribe(&tenant, "s", r#"{"start":"beginning","ordering":"none","pattern":{"type":["a","b"]}}"#);
+    let kinds = ["a", "b", "a", "b", "b"];
+    let events: Vec<_> = (1..).zip(kinds).map(|(id, kind)| event_of(kind, &format!("{id}"), "x", "1")).collect();
+    publish_all(&tenant, &events);
+    assert_eq!(tenant.pull("s", 4).unwrap().len(), 4);
+    let narrowed = r#"{"start":"beginning","ordering":"none","pattern":{"type":["a"]}}"#;
+    tenant.update_subscription("s", serde_json::from_str(narrowed).unwrap()).unwrap();
+    // Position 5 was handed to nobody.
+    assert_eq!(preview(&tenant, &StartAt::Beginning), (2, 1, 2));
+    assert_eq!(preview(&tenant, &StartAt::Position(3)), (1, 1, 3));
+    assert_eq!(preview(&tenant, &StartAt::Now), (0, 1, 4));
+    tenant.seek_subscription("s", &StartAt::Position(3)).unwrap();
+    assert_eq!(drain(&tenant), [3]);
+}

@@ -16,7 +16,7 @@ pub struct Backlog {
     /// Nobody was handed the events of these keys either, from the position on, up to `scan`.
     pub waits_from: HashMap<Key, u64>,
     /// Deliveries that somebody was handed, and redriven ones.
-    pub tried: Vec<DeliveryId>,
+    pub tried: BTreeSet<DeliveryId>,
 }
 
 impl Backlog {
@@ -30,7 +30,7 @@ impl Deliveries {
     /// What is not finished.
     pub fn backlog(&self) -> Backlog {
         let is_untried = |id: &DeliveryId| id.dead_letter == 0 && self.unfinished[id].is_untried();
-        let (untried, tried): (Vec<_>, Vec<_>) = self.unfinished.keys().copied().partition(is_untried);
+        let (untried, tried): (BTreeSet<_>, BTreeSet<_>) = self.unfinished.keys().copied().partition(is_untried);
         let mut untried: BTreeSet<u64> = untried.into_iter().map(|id| id.position).collect();
         let mut waits_from = HashMap::new();
         for (key, line) in self.lines.iter() {
