@@ -12,7 +12,7 @@ pub type Key = u128;
 /// Few in tests, so that lines are often full.
 pub(crate) const RUN_MAX: usize = if cfg!(test) { 3 } else { 64 };
 /// Positions that all lines of a subscription remember behind their unfinished deliveries: 8 bytes each.
-const WAITING_MAX: usize = if cfg!(test) { 5 } else { 50_000 };
+pub(crate) const WAITING_MAX: usize = if cfg!(test) { 5 } else { 50_000 };
 
 #[derive(Debug, Default)]
 pub(crate) struct Line {
@@ -149,11 +149,11 @@ impl Lines {
         Some(position)
     }
 
-    /// The log was read for more of the key: these are the next, and perhaps still more from `more_from` on.
-    pub fn found(&mut self, key: Key, positions: &[u64], more_from: Option<u64>) {
+    /// The log was read for more of the key: these are the next, and perhaps still more from `more_from` on. So many of
+    /// them become deliveries `at_once` and are always taken.
+    pub fn found(&mut self, key: Key, positions: &[u64], more_from: Option<u64>, at_once: usize) {
         if let Some(line) = self.lines.get_mut(&key) {
-            // What becomes deliveries at once is always taken.
-            let room = RUN_MAX.max(WAITING_MAX.saturating_sub(self.waiting));
+            let room = at_once.max(WAITING_MAX.saturating_sub(self.waiting));
             let (taken, left) = positions.split_at(room.min(positions.len()));
             line.waiting.extend(taken);
             line.more_from = left.first().copied().or(more_from);

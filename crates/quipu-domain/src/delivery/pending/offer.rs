@@ -97,7 +97,7 @@ impl Deliveries {
         self.reads.remove(&key);
         // Events that were offered meanwhile are not among them.
         let more_from = (to < self.scan).then_some(to + 1);
-        self.lines.found(key, positions, more_from);
+        self.lines.found(key, positions, more_from, self.taken_up_at_once());
         self.dirty_keys.insert(key);
         self.move_up(key);
     }
@@ -138,10 +138,15 @@ impl Deliveries {
         }
     }
 
+    /// How many events of a key that goes on are taken up at once.
+    fn taken_up_at_once(&self) -> usize {
+        UNFINISHED_MAX.saturating_sub(self.unfinished.len() - self.parked).clamp(1, RUN_MAX)
+    }
+
     /// Lets the first of a line go, and fills the line from what waits behind it.
     pub(super) fn move_up(&mut self, key: Key) {
         if self.lines.get(key).is_some_and(|line| line.order.is_empty()) {
-            let room = UNFINISHED_MAX.saturating_sub(self.unfinished.len() - self.parked).clamp(1, RUN_MAX);
+            let room = self.taken_up_at_once();
             while self.lines.get(key).is_some_and(|line| line.order.len() < room)
                 && let Some(position) = self.lines.next_waiting(key)
             {

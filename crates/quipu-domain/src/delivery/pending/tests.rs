@@ -1,7 +1,7 @@
 //! Deliveries of one subscription, case by case; any mixture of them is in `property.rs`.
 
 use super::*;
-use crate::delivery::{Backoff, RetryPolicy};
+use crate::delivery::{Backoff, RetryPolicy, Saved, lines};
 
 #[test]
 fn what_never_reached_its_consumer_was_no_attempt() {
@@ -275,4 +275,20 @@ fn no_attempt_is_made_after_the_greatest_age_whoever_asks_for_the_delay_and_howe
         [(1, crate::delivery::Reason::TooOld)]
     );
     assert_eq!(handed.iter().map(|id| id.position).collect::<Vec<_>>(), [2], "the next of its key goes on");
+}
+
+#[test]
+fn positions_that_are_read_for_many_keys_at_once_take_no_more_room_than_there_is() {
+    let keys = 4;
+    let waiting = (1..=keys).map(|key| (Key::from(key), key)).collect();
+    let mut deliveries = Deliveries::restore_from(&Saved { scan: 30, waiting, ..Saved::default() });
+    // There are so many unfinished that of each key only the next event is taken up.
+    (31..=70).for_each(|position| deliveries.offer(position, None, None));
+    while let Some((key, from, _)) = deliveries.reads() {
+        let found: Vec<u64> = (0..3).map(|n| from + n * keys).collect();
+        deliveries.found(key, &found, 30);
+    }
+    let remembered: usize = deliveries.lines.iter().map(|(_, line)| line.remembered().count()).sum();
+    assert!((1..=lines::WAITING_MAX).contains(&remembered), "{remembered} positions are remembered");
+    assert_eq!(deliveries.summary().ready, 40 + keys as usize);
 }
