@@ -9,7 +9,7 @@ use super::object::malformed;
 use crate::InvalidEvent;
 use crate::limits::BATCH_EVENTS_MAX;
 
-/// Splits a JSON array into the texts of its events, each to be read by [`parse_event`] on its own.
+/// Splits a JSON array into the texts of its events, each to be read by [`parse_event`](super::parse_event) on its own.
 ///
 /// # Errors
 /// The text is not a JSON array.
