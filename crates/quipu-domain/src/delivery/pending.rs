@@ -11,13 +11,13 @@ mod failure;
 mod hand_out;
 mod offer;
 mod rules;
+mod timers;
 mod verdict;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::attempt::bytes;
 use super::lines::{Key, Lines};
-use crate::Timestamp;
 
 pub use answer::NotInFlight;
 pub use backlog::Backlog;
@@ -25,6 +25,8 @@ pub use delivery::{Delivery, DeliveryId, Phase};
 pub use failure::Outcome;
 pub use hand_out::HandedOut;
 pub use rules::{Moment, Rules};
+
+use timers::Timers;
 
 /// How many deliveries wait for what.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -50,7 +52,7 @@ pub struct Deliveries {
     /// Those that may be handed out now: the first of their line, or without one.
     available: BTreeSet<DeliveryId>,
     /// Deadlines and retries.
-    timers: BTreeSet<(Timestamp, DeliveryId)>,
+    timers: Timers,
     in_flight: usize,
     parked: usize,
     /// What the attempts of all unfinished deliveries take.
@@ -119,9 +121,9 @@ impl Deliveries {
         match delivery.phase {
             Phase::InFlight { deadline, .. } => {
                 self.in_flight -= 1;
-                self.timers.remove(&(deadline, id));
+                self.timers.remove(id, deadline);
             }
-            Phase::Waiting { until } => _ = self.timers.remove(&(until, id)),
+            Phase::Waiting { until } => self.timers.remove(id, until),
             Phase::Ready => _ = self.available.remove(&id),
             Phase::Parked { .. } => self.parked -= 1,
         }
@@ -140,7 +142,8 @@ impl Deliveries {
             (None, _) => {}
         }
         match delivery.phase {
-            Phase::Waiting { until } => _ = self.timers.insert((until, id)),
+            // It waits since its last attempt failed.
+            Phase::Waiting { until } => self.timers.insert(id, delivery.failed_at().unwrap_or_default(), until),
             Phase::Parked { .. } => self.parked += 1,
             Phase::Ready | Phase::InFlight { .. } => {}
         }

@@ -8,6 +8,9 @@ use proptest::prelude::*;
 use super::*;
 use crate::Timestamp;
 
+/// The longest that anything waits.
+const WAIT_MS_MAX: i64 = 1_000;
+
 /// What was handed out behind the first of its key never had its turn.
 fn after_restart(saved: &Saved) -> Saved {
     let (mut keys, mut restored) = (HashSet::new(), saved.clone());
@@ -28,6 +31,7 @@ enum Step {
     GiveUp(usize),
     Release(usize),
     Wait(u16),
+    TurnBack(u16),
     Save,
     Crash,
     Decide(bool),
@@ -42,6 +46,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => (0usize..8).prop_map(Step::GiveUp),
         1 => (0usize..8).prop_map(Step::Release),
         2 => (1u16..2_000).prop_map(Step::Wait),
+        1 => (1u16..5_000).prop_map(Step::TurnBack),
         1 => Just(Step::Save),
         1 => Just(Step::Crash),
         1 => any::<bool>().prop_map(Step::Decide),
@@ -215,6 +220,20 @@ impl Driver {
         }
     }
 
+    fn time_passes(&mut self, ms: i64) {
+        self.now = self.now.plus_ms(ms);
+        let moment = Moment { rules: &self.rules.clone(), now: self.now, chance: 0.5 };
+        for (id, outcome) in self.deliveries.tick(moment) {
+            self.failed(id, outcome);
+        }
+        for (_, delivery) in self.deliveries.iter() {
+            let (Phase::InFlight { deadline: due, .. } | Phase::Waiting { until: due }) = delivery.phase else {
+                continue;
+            };
+            assert!(due <= self.now.plus_ms(WAIT_MS_MAX), "it waits for longer than it was to wait in all");
+        }
+    }
+
     fn step(&mut self, step: &Step) {
         let moment = Moment { rules: &self.rules.clone(), now: self.now, chance: 0.5 };
         match step {
@@ -249,13 +268,8 @@ impl Driver {
                 self.release(id, token);
                 assert_eq!(self.deliveries.get(id).map(|delivery| delivery.attempts), Some(attempts - 1));
             }
-            Step::Wait(ms) => {
-                self.now = self.now.plus_ms(i64::from(*ms));
-                let moment = Moment { now: self.now, ..moment };
-                for (id, outcome) in self.deliveries.tick(moment) {
-                    self.failed(id, outcome);
-                }
-            }
+            Step::Wait(ms) => self.time_passes(i64::from(*ms)),
+            Step::TurnBack(ms) => self.time_passes(-i64::from(*ms)),
             Step::Save => self.save(),
             Step::Crash => {
                 self.deliveries = Deliveries::restore_from(&self.saved);
@@ -296,10 +310,10 @@ proptest! {
         parks_keys in any::<bool>(),
         is_strict in any::<bool>(),
     ) {
-        let backoff = Backoff::Delays { delays_ms: vec![100, 1_000] };
+        let backoff = Backoff::Delays { delays_ms: vec![100, WAIT_MS_MAX as u64] };
         let retry = RetryPolicy { max_attempts: 3, max_age_ms: None, backoff };
         // Strict: whoever routes gives all events one key.
-        let rules = Rules { max_in_flight, ack_deadline_ms: 1_000, retry, is_strict, parks_keys };
+        let rules = Rules { max_in_flight, ack_deadline_ms: WAIT_MS_MAX as u64, retry, is_strict, parks_keys };
         let mut driver = Driver::new(rules);
         for step in &steps {
             let step = match step {

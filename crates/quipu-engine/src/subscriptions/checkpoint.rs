@@ -55,9 +55,8 @@ impl Tenant {
     /// # Errors
     /// The log cannot be read.
     pub fn deliver(self: &Arc<Self>) -> Result<(), Fault> {
-        let now = self.world.clock.now();
-        self.run_operations(now)?;
-        self.subscriptions.all().iter().for_each(|running| self.tick(running, now));
+        self.run_operations(self.world.clock.now())?;
+        self.subscriptions.all().iter().for_each(|running| self.tick(running));
         self.route()
     }
 

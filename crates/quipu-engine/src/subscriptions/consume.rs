@@ -340,9 +340,10 @@ impl Tenant {
     ) -> Result<Vec<Result<(), SubscriptionRefusal>>, NotDone> {
         let running = self.running(name)?;
         let compiled = running.compiled();
-        let now = self.world.clock.now();
-        let (results, is_available, due) = {
+        let (results, is_available, (due, now)) = {
             let mut inner = running.inner.lock();
+            // Looked at while nobody else is: what one sees after another is no clock that was set back.
+            let now = self.world.clock.now();
             if inner.is_deleted {
                 // Since it was looked up: nobody would write down what becomes of it.
                 return Err(SubscriptionRefusal::NotFound { name: name.to_owned() }.into());
@@ -355,7 +356,7 @@ impl Tenant {
             let results: Vec<_> = answers.into_iter().map(answer).collect();
             inner.measure(now);
             let is_available = inner.deliveries.is_available(&compiled.rules) || inner.may_have_more();
-            (results, is_available, inner.next_due(&compiled, now))
+            (results, is_available, (inner.next_due(&compiled, now), now))
         };
         self.due_at(due, now);
         if is_available {
@@ -365,7 +366,7 @@ impl Tenant {
     }
 
     /// What became due: deadlines that are over, and retries.
-    pub(super) fn tick(&self, running: &Running, now: Timestamp) {
+    pub(super) fn tick(&self, running: &Running) {
         let compiled = running.compiled();
         let is_held = compiled.definition.paused || self.too_many_dead_letters(&running.name).is_some();
         let is_available = {
@@ -373,6 +374,8 @@ impl Tenant {
             if inner.is_deleted {
                 return;
             }
+            // As in an answer.
+            let now = self.world.clock.now();
             let moment = Moment { rules: &compiled.rules, now, chance: self.subscriptions.chance() };
             inner.bucket.turn_back(now);
             inner.measure(now);

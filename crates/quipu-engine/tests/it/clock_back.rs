@@ -54,3 +54,38 @@ fn dead_letters_become_too_old_by_a_clock_that_was_set_back() {
         assert_eq!(letters.len(), expected, "after {seconds} s");
     }
 }
+
+#[test]
+fn deadlines_and_retries_are_due_by_a_clock_that_was_set_back_and_after_a_restart_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = Arc::new(Hands::default());
+    let at = |ms: i64| clock.0.store(ms * 1_000, Ordering::Relaxed);
+    at(7_200_000);
+    let tenant = open_at(folder.path(), small(), Arc::clone(&clock)).unwrap();
+    let definition = r#"{"ordering":"none","ackdeadlinems":60000}"#;
+    tenant.create_subscription("s", serde_json::from_str(definition).unwrap()).unwrap();
+    (0..2).for_each(|i| _ = publish(&tenant, &event(&i.to_string(), "a")));
+    let handed = tenant.pull("s", 2).unwrap();
+    let nack = |delay_ms| Answer::Nack { failure: Failure::new("no"), delay_ms: Some(delay_ms) };
+    tenant.answer("s", vec![(handed[1].id, handed[1].token, nack(30_000))]).unwrap().remove(0).unwrap();
+    at(3_600_000);
+    tenant.deliver().unwrap();
+    assert_eq!(tenant.next_delivery().unwrap().0, 3_630_000_000);
+    at(3_630_000);
+    tenant.deliver().unwrap();
+    let again = tenant.pull("s", 2).unwrap().remove(0);
+    assert_eq!((again.id, again.attempt), (handed[1].id, 2));
+    at(3_660_000);
+    tenant.deliver().unwrap();
+    assert_eq!(tenant.subscription("s").unwrap().counts.failed, 2, "the deadline is over");
+    // Set back once more while nobody runs.
+    tenant.answer("s", vec![(again.id, again.token, nack(30_000))]).unwrap().remove(0).unwrap();
+    tenant.checkpoint_deliveries().unwrap();
+    drop(tenant);
+    at(0);
+    let tenant = open_at(folder.path(), small(), Arc::clone(&clock)).unwrap();
+    tenant.deliver().unwrap();
+    at(30_000);
+    tenant.deliver().unwrap();
+    assert_eq!(tenant.pull("s", 2).unwrap().len(), 2);
+}

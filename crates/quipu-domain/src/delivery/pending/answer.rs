@@ -43,6 +43,7 @@ impl Deliveries {
         moment: Moment<'_>,
     ) -> Result<Outcome, NotInFlight> {
         self.first_in_flight(id, token)?;
+        self.time_is(moment.now);
         Ok(self.fail(id, failure, delay_ms, moment))
     }
 
@@ -59,6 +60,7 @@ impl Deliveries {
         moment: Moment<'_>,
     ) -> Result<GivenUp, NotInFlight> {
         self.first_in_flight(id, token)?;
+        self.time_is(moment.now);
         self.end_attempt(id, failure, moment.now);
         Ok(self.given_up(id, reason, moment.rules))
     }
@@ -91,12 +93,13 @@ impl Deliveries {
     /// [`NotInFlight::Late`].
     pub fn extend(&mut self, id: DeliveryId, token: u64, ms: u64, now: Timestamp) -> Result<(), NotInFlight> {
         self.in_flight(id, token)?;
+        self.time_is(now);
         let deadline = now.plus_ms(ms.min(ACK_DEADLINE_MS_MAX) as i64);
         if let Some(delivery) = self.unfinished.get_mut(&id)
             && let Phase::InFlight { deadline: before, .. } = &mut delivery.phase
         {
-            self.timers.remove(&(*before, id));
-            self.timers.insert((deadline, id));
+            self.timers.remove(id, *before);
+            self.timers.insert(id, now, deadline);
             *before = deadline;
         }
         Ok(())

@@ -91,6 +91,11 @@ impl Delivery {
         self.unparked_from.or((id.dead_letter > 0).then_some(id.dead_letter))
     }
 
+    /// When the last attempt of those that are kept failed.
+    pub(super) fn failed_at(&self) -> Option<Timestamp> {
+        self.history.last().map(|attempt| attempt.time.plus_ms(attempt.duration_ms as i64))
+    }
+
     /// Whether nothing is lost if it is only remembered where its event is.
     pub(super) fn is_untried(&self) -> bool {
         self.phase == Phase::Ready && self.attempts == 0 && self.unparked_from.is_none()

@@ -23,8 +23,8 @@ impl Deliveries {
     /// What became due: attempts whose deadline is over fail, and retries may be handed out.
     pub fn tick(&mut self, moment: Moment<'_>) -> Vec<(DeliveryId, Outcome)> {
         let mut outcomes = Vec::new();
-        while let Some((due, id)) = self.timers.first().copied().filter(|(due, _)| *due <= moment.now) {
-            self.timers.pop_first();
+        self.time_is(moment.now);
+        while let Some((due, id)) = self.timers.pop(moment.now) {
             let is_first = self.is_first(id);
             match self.unfinished.get_mut(&id).map(|delivery| &mut delivery.phase) {
                 // An earlier event of its run is still being worked on: it never had its turn.
@@ -49,7 +49,7 @@ impl Deliveries {
 
     /// When [`Deliveries::tick`] has something to do next.
     pub fn next_due(&self) -> Option<Timestamp> {
-        self.timers.first().map(|(due, _)| *due)
+        self.timers.next()
     }
 
     pub(super) fn fail(
@@ -71,7 +71,7 @@ impl Deliveries {
         }
         delivery.phase = Phase::Waiting { until };
         let key = delivery.key;
-        self.timers.insert((until, id));
+        self.timers.insert(id, now, until);
         key.into_iter().for_each(|key| self.step_back(key));
         Outcome::Retried(until)
     }
@@ -87,7 +87,7 @@ impl Deliveries {
         self.history_bytes += bytes(&delivery.history);
         delivery.phase = Phase::Ready;
         self.in_flight -= 1;
-        self.timers.remove(&(deadline, id));
+        self.timers.remove(id, deadline);
         self.dirty.insert(id);
         self.take_back_from(id);
     }
@@ -109,7 +109,7 @@ impl Deliveries {
                 delivery.first_attempt = None;
             }
             self.in_flight -= 1;
-            self.timers.remove(&(deadline, id));
+            self.timers.remove(id, deadline);
             self.dirty.insert(id);
         }
     }

@@ -31,6 +31,7 @@ impl Deliveries {
         rules: &Rules,
         token: &mut dyn FnMut() -> u64,
     ) -> HandedOut {
+        self.time_is(now);
         let HandedOut { mut handed, mut expired, mut given_up } = HandedOut::default();
         let limit = limit.min(rules.max_in_flight.saturating_sub(self.in_flight));
         while handed.len() < limit
@@ -57,7 +58,7 @@ impl Deliveries {
                 delivery.first_attempt.get_or_insert(now);
                 delivery.phase = Phase::InFlight { token: token(), since: now, deadline };
                 let key = delivery.key;
-                self.timers.insert((deadline, id));
+                self.timers.insert(id, now, deadline);
                 self.in_flight += 1;
                 self.dirty.insert(id);
                 handed.push(id);

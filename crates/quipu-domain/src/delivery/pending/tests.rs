@@ -1,7 +1,8 @@
 //! Deliveries of one subscription, case by case; any mixture of them is in `property.rs`.
 
 use super::*;
-use crate::delivery::{Backoff, RetryPolicy, Saved, lines};
+use crate::Timestamp;
+use crate::delivery::{Backoff, Failure, RetryPolicy, Saved, lines};
 
 #[test]
 fn what_never_reached_its_consumer_was_no_attempt() {
@@ -291,4 +292,47 @@ fn positions_that_are_read_for_many_keys_at_once_take_no_more_room_than_there_is
     let remembered: usize = deliveries.lines.iter().map(|(_, line)| line.remembered().count()).sum();
     assert!((1..=lines::WAITING_MAX).contains(&remembered), "{remembered} positions are remembered");
     assert_eq!(deliveries.summary().ready, 40 + keys as usize);
+}
+
+#[test]
+fn a_clock_that_is_set_back_puts_nothing_off_by_more_than_it_was_to_wait() {
+    let (hour, minute) = (3_600_000, 60_000);
+    let rules = Rules { ack_deadline_ms: minute, ..rules(9) };
+    let at = |ms: u64| Timestamp::default().plus_ms(ms as i64);
+    let moment = |ms| Moment { rules: &rules, now: at(ms), chance: 0.0 };
+    let mut deliveries = Deliveries::after(0);
+    (1..=3).for_each(|position| deliveries.offer(position, None, None));
+    let [answered, extended, failed] = deliveries.hand_out(3, at(hour), &rules, &mut || 5).handed[..] else { panic!() };
+    deliveries.extend(extended, 5, 2 * minute, at(hour + minute / 2)).unwrap();
+    deliveries.nack(failed, 5, Failure::new("no"), Some(10), moment(hour + minute / 2)).unwrap();
+    let next = |deliveries: &Deliveries| deliveries.next_due().unwrap();
+    // By less than they wait.
+    assert_eq!(deliveries.tick(moment(hour + minute / 2 - 5)), []);
+    assert_eq!(next(&deliveries), at(hour + minute / 2 + 5));
+    deliveries.tick(moment(hour + minute / 2 + 5));
+    assert_eq!(next(&deliveries), at(hour + minute), "what was begun before is not put off");
+    // And to before all that.
+    assert_eq!(deliveries.tick(moment(0)), []);
+    assert_eq!(next(&deliveries), at(minute));
+    let outcomes = deliveries.tick(moment(minute));
+    assert_eq!(outcomes.iter().map(|(id, _)| *id).collect::<Vec<_>>(), [answered]);
+    let error = &deliveries.get(answered).unwrap().history[0].failure.error;
+    assert_eq!(error, "no acknowledgement within 60000 ms");
+    let outcomes = deliveries.tick(moment(2 * minute));
+    assert_eq!(outcomes.iter().map(|(id, _)| *id).collect::<Vec<_>>(), [extended]);
+}
+
+#[test]
+fn a_clock_that_is_set_back_while_nobody_runs_puts_nothing_off_by_more_than_it_was_to_wait() {
+    let rules = rules(9);
+    let at = |ms| Timestamp::default().plus_ms(ms);
+    let mut deliveries = Deliveries::after(0);
+    deliveries.offer(1, None, None);
+    let id = deliveries.hand_out(1, at(3_600_000), &rules, &mut || 5).handed[0];
+    let moment = Moment { rules: &rules, now: at(3_600_000), chance: 0.0 };
+    deliveries.nack(id, 5, Failure::new("no"), None, moment).unwrap();
+    let mut deliveries = Deliveries::restore_from(&deliveries.saved());
+    assert_eq!(deliveries.tick(Moment { now: at(5), ..moment }), []);
+    assert_eq!(deliveries.next_due(), Some(at(1_005)));
+    assert!(deliveries.is_dirty(), "it is written down");
 }
