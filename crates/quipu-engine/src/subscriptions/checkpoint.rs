@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use parking_lot::MutexGuard;
 use quipu_domain::Timestamp;
-use quipu_domain::delivery::{DeliveryId, GivenUp, Phase};
+use quipu_domain::delivery::{Delivery, DeliveryId, GivenUp, Phase};
 use quipu_store::{Fault, Record};
 
 use super::letters::Letters;
@@ -282,6 +282,15 @@ impl Tenant {
             let running = running.filter(|_| letter.copy_of.is_some());
             running.is_some_and(|running| running.inner.lock().deliveries.get(id).is_some())
         };
+        // It did once: the subscription may be gone since, or was moved. One that is being redriven may be parked again by a
+        // crash before that is durable.
+        let parks_key = move |letter: &DeadLetterLine| {
+            let (id, running) = (letter.id, running.filter(|_| letter.parks_key));
+            let holds = |delivery: &Delivery| {
+                delivery.phase == Phase::Parked { dead_letter: id } || delivery.unparked_from == Some(id)
+            };
+            running.is_some_and(|running| running.inner.lock().deliveries.get(letter.parked()).is_some_and(holds))
+        };
         letters
             .oldest(name)
             .map_while(move |letter| {
@@ -291,7 +300,7 @@ impl Tenant {
                 let (is_open, is_needed) = (letter.state == DeadLetterState::Open, is_needed(letter));
                 let is_surplus = surplus > 0 && !is_open && !is_needed;
                 surplus -= u64::from(is_surplus);
-                let is_kept = is_needed || (letter.parks_key && is_open);
+                let is_kept = is_needed || (is_open && is_old(letter) && parks_key(letter));
                 Some((is_surplus || (is_old(letter) && !is_kept)).then_some(letter.id))
             })
             .flatten()

@@ -209,3 +209,32 @@ fn keys_of_data_go_on_in_order_and_together_when_they_are_unparked() {
         assert!(own.len() == 40 && own.is_sorted(), "{subject}: {own:?}");
     }
 }
+
+#[test]
+fn a_dead_letter_that_parks_no_key_any_more_is_kept_no_longer_than_others() {
+    const WEEK_US: i64 = 7 * 24 * 3_600_000_000;
+    let changes: [(&str, fn(&Arc<Tenant>)); 4] = [
+        ("parked still", |_| {}),
+        ("deleted", |tenant| tenant.delete_subscription("s").unwrap()),
+        ("made anew", |tenant| {
+            tenant.delete_subscription("s").unwrap();
+            subscribe(tenant, r#"{"deadletter":{"key":"park"}}"#);
+        }),
+        ("moved", |tenant| tenant.seek_subscription("s", &quipu_domain::StartAt::Now).unwrap()),
+    ];
+    for (what, change) in changes {
+        let (folder, clock) = (TempDir::new().unwrap(), Arc::new(Hands::default()));
+        let tenant = open(folder.path(), &clock);
+        subscribe(&tenant, r#"{"start":"beginning","retry":{"maxattempts":1},"deadletter":{"key":"park"}}"#);
+        publish_rounds(&tenant, 1, 1);
+        nack(&tenant, &tenant.pull("s", 1).unwrap());
+        tenant.checkpoint_deliveries().unwrap();
+        change(&tenant);
+        let kept = [1, 3].map(|weeks| {
+            clock.0.store(weeks * WEEK_US, Ordering::Relaxed);
+            tenant.checkpoint_deliveries().unwrap();
+            tenant.dead_letters(&DeadLetterFilter { with_decided: true, ..Default::default() }, 0, 10).len()
+        });
+        assert_eq!(kept, [1, usize::from(what == "parked still")], "{what}");
+    }
+}
