@@ -158,6 +158,11 @@ pub enum StandstillBody {
         /// How many may be.
         limit: u64,
     },
+    /// Deliveries were given up whose dead letters are not written: nothing is delivered before the log takes them.
+    DeadLettersUnwritten {
+        /// How many there are.
+        count: u64,
+    },
     /// Its endpoint is not called now: it failed, its rate limit holds, or this server cannot push.
     EndpointHeld {
         /// Whether the endpoint is tried.

@@ -160,15 +160,16 @@ fn at_the_endpoint(mut explained: Explained) -> Explained {
     explained
 }
 
-/// What holds the endpoint back comes before what the deliveries wait for. A pause, a definition that is not accepted and
-/// too many dead letters, with which nothing is tried either, come before both; and an endpoint that may not be called for
+/// What holds the endpoint back comes before what the deliveries wait for. A pause, a definition that is not accepted, and
+/// dead letters that are too many or not written, with which nothing is tried either, come before both; and an endpoint that may not be called for
 /// a while holds back nothing where nothing would go.
 fn held_back(mut answer: ExplainAnswer, standing: Option<&Standing>) -> ExplainAnswer {
     let is_pushed = standing.is_some_and(|standing| standing.held.is_none());
     match answer.standstill {
         StandstillBody::Paused { .. }
         | StandstillBody::DefinitionRefused { .. }
-        | StandstillBody::TooManyDeadLetters { .. } => return answer,
+        | StandstillBody::TooManyDeadLetters { .. }
+        | StandstillBody::DeadLettersUnwritten { .. } => return answer,
         StandstillBody::KeyParked { .. } | StandstillBody::NoMatchSince { .. } | StandstillBody::Idle { .. }
             if is_pushed =>
         {
@@ -242,6 +243,7 @@ fn explanation(name: String, explained: Explained) -> ExplainAnswer {
         Standstill::Paused { reason } => StandstillBody::Paused { paused_reason: reason },
         Standstill::DefinitionRefused { reason: why } => StandstillBody::DefinitionRefused { why },
         Standstill::TooManyDeadLetters { open, limit } => StandstillBody::TooManyDeadLetters { open, limit },
+        Standstill::DeadLettersUnwritten { count } => StandstillBody::DeadLettersUnwritten { count: count as u64 },
         Standstill::CatchingUp { events, per_second, eta_s } => {
             StandstillBody::CatchingUp { events, per_second, eta_seconds: eta_s }
         }

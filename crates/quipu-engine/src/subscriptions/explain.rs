@@ -116,6 +116,9 @@ fn standstill(running: &Running, inner: &mut Inner, events: Events, now: Timesta
     if compiled.definition.paused {
         return Standstill::Paused { reason: compiled.definition.paused_reason.clone() };
     }
+    if inner.has_too_much_to_bury() {
+        return Standstill::DeadLettersUnwritten { count: inner.given_up.len() };
+    }
     let is_available = inner.deliveries.is_available(&compiled.rules);
     if is_available && let Some(until) = limited(&compiled, inner, now) {
         return Standstill::RateLimited { until };

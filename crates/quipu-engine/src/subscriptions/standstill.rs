@@ -23,6 +23,11 @@ pub enum Standstill {
         /// How many may be.
         limit: u64,
     },
+    /// Deliveries were given up whose dead letters are not written: nothing is delivered before the log takes them.
+    DeadLettersUnwritten {
+        /// How many there are.
+        count: usize,
+    },
     /// It is behind, and moves: events were done with lately, or consumers ask.
     CatchingUp {
         /// Events that are unfinished or that nobody has looked at; not known while the log would have to be read to
@@ -95,6 +100,11 @@ impl std::fmt::Display for Standstill {
                 f,
                 "{open} of its dead letters {} open, and at most {limit} may be; redrive or discard some, and it goes on.",
                 if *open == 1 { "is" } else { "are" }
+            ),
+            Self::DeadLettersUnwritten { count } => write!(
+                f,
+                "{count} deliveries were given up, and the log has not taken their dead letters yet; nothing more is \
+                 delivered until it does."
             ),
             Self::CatchingUp { events, per_second, eta_s } => catching_up(f, *events, *per_second, *eta_s),
             Self::NobodyAsks { ready, unseen } => nobody_asks(f, *ready as u64, *unseen),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use quipu_domain::delivery::{Failure, Reason};
-use quipu_engine::{Answer, Tenant};
+use quipu_engine::{Answer, Standstill, Tenant};
 
 use crate::support::*;
 
@@ -43,6 +43,10 @@ fn hand_outs_stop_while_too_much_was_given_up_that_is_not_written_and_go_on_when
     let (log, tenant) = with_events(folder.path(), 3_000);
     let given_up = give_up_all(&tenant);
     assert!((GIVEN_UP_MAX..GIVEN_UP_MAX + 300).contains(&given_up), "{given_up}");
+    let explained = tenant.explain_subscription("s").unwrap().standstill;
+    assert_eq!(explained, Standstill::DeadLettersUnwritten { count: given_up });
+    let waits = "the log has not taken their dead letters yet; nothing more is delivered until it does.";
+    assert_eq!(explained.to_string(), format!("{given_up} deliveries were given up, and {waits}"));
     let woken = Arc::new(AtomicU64::new(0));
     let count = Arc::clone(&woken);
     let _guard = tenant.on_available("s", move || _ = count.fetch_add(1, Ordering::Relaxed)).unwrap();
