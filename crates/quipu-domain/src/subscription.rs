@@ -1,6 +1,8 @@
 //! A subscription as its owner describes it: which events, in which order, how fast, how often, and what becomes of those
 //! that fail. The JSON form is public and is what the log keeps.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -240,15 +242,18 @@ impl Default for Subscription {
 /// Something in a subscription that makes no sense.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidSubscription {
-    /// Which member, as a JSON pointer.
-    pub pointer: &'static str,
+    /// Which member, as a JSON pointer; empty for the whole.
+    pub pointer: Cow<'static, str>,
     /// What was expected and what was found.
     pub detail: String,
 }
 
 impl std::fmt::Display for InvalidSubscription {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}: {}", self.pointer, self.detail)
+        if !self.pointer.is_empty() {
+            write!(f, "{}: ", self.pointer)?;
+        }
+        f.write_str(&self.detail)
     }
 }
 
@@ -276,9 +281,13 @@ impl Subscription {
     /// # Errors
     /// The first member that makes no sense.
     pub fn check(&self) -> Result<(), InvalidSubscription> {
-        let within = |pointer, value: u64, range: std::ops::RangeInclusive<u64>| {
+        let within = |pointer: &'static str, value: u64, range: std::ops::RangeInclusive<u64>| {
             let detail = || format!("expected {} to {}, found {value}", range.start(), range.end());
-            if range.contains(&value) { Ok(()) } else { Err(InvalidSubscription { pointer, detail: detail() }) }
+            if range.contains(&value) {
+                Ok(())
+            } else {
+                Err(InvalidSubscription { pointer: pointer.into(), detail: detail() })
+            }
         };
         within("/maxinflight", self.max_in_flight.into(), 1..=IN_FLIGHT_MAX.into())?;
         within("/ackdeadlinems", self.ack_deadline_ms, 1..=ACK_DEADLINE_MS_MAX)?;
@@ -290,13 +299,15 @@ impl Subscription {
         let reason_bytes = self.paused_reason.as_ref().map_or(0, String::len);
         if reason_bytes > REASON_BYTES_MAX {
             let detail = format!("expected at most {REASON_BYTES_MAX} bytes, found {reason_bytes}");
-            return Err(InvalidSubscription { pointer: "/pausedreason", detail });
+            return Err(InvalidSubscription { pointer: "/pausedreason".into(), detail });
         }
         let push_limit = self.push.as_ref().and_then(|push| push.rate_limit);
         if let Some(problem) = push_limit.and_then(|limit| limit.problem()) {
-            return Err(InvalidSubscription { pointer: "/push/ratelimit", detail: problem.to_owned() });
+            return Err(InvalidSubscription { pointer: "/push/ratelimit".into(), detail: problem.to_owned() });
         }
-        let invalid = |pointer, detail: &str| Err(InvalidSubscription { pointer, detail: detail.to_owned() });
+        let invalid = |pointer: &'static str, detail: &str| {
+            Err(InvalidSubscription { pointer: pointer.into(), detail: detail.to_owned() })
+        };
         if !is_key(&self.key) {
             return invalid("/key", "expected subject, another attribute, or a path such as data.customer.id");
         }

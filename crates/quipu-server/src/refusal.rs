@@ -16,7 +16,9 @@ pub(crate) fn refused(refusal: &SubscriptionRefusal) -> Problem {
         SubscriptionRefusal::NotFound { name } => of(Code::SubscriptionNotFound).with("name", clip(name)),
         SubscriptionRefusal::Exists { name } => of(Code::SubscriptionExists).with("name", clip(name)),
         SubscriptionRefusal::InvalidName { .. } => of(Code::InvalidSubscription).with("pointer", "/name"),
-        SubscriptionRefusal::Invalid(invalid) => of(Code::InvalidSubscription).with("pointer", invalid.pointer),
+        SubscriptionRefusal::Invalid(invalid) => {
+            of(Code::InvalidSubscription).with("pointer", invalid.pointer.as_ref())
+        }
         SubscriptionRefusal::InvalidPattern(invalid) => of(Code::InvalidPattern)
             .with("path", invalid.path.as_str())
             .with("expected", invalid.expected.as_str())
@@ -128,7 +130,7 @@ mod tests {
     #[test]
     fn every_refusal_has_its_code_and_members() {
         let name = || "a".to_owned();
-        let invalid = InvalidSubscription { pointer: "/key", detail: "no".into() };
+        let invalid = InvalidSubscription { pointer: "/key".into(), detail: "no".into() };
         let pattern = Pattern::parse(r#"{"a":1}"#).unwrap_err();
         for (refusal, code, member) in [
             (SubscriptionRefusal::NotFound { name: name() }, Code::SubscriptionNotFound, "name"),

@@ -118,19 +118,7 @@ async fn run_seek(app: Arc<App>, request: Request) -> Result<Response, Problem> 
         let (again, skipped) = (count(|counted| counted.again), count(|counted| counted.skipped));
         Ok(SeekAnswer { preview, again, skipped, forgotten: count(|counted| counted.forgotten), position })
     });
-    Ok(json(&sought.await.map_err(in_a_seek)?))
-}
-
-/// The engine names the place in a definition, `/start`, where a seek has `to`.
-fn in_a_seek(mut problem: Problem) -> Problem {
-    let to = |text: &str| text.replacen("/start", "/to", 1);
-    match problem.members.get("pointer").and_then(|pointer| pointer.as_str()).map(to) {
-        Some(pointer) => {
-            problem.detail = to(&problem.detail);
-            problem.with("pointer", pointer)
-        }
-        None => problem,
-    }
+    Ok(json(&sought.await?))
 }
 
 pub(crate) async fn explain(State(app): State<Arc<App>>, request: Request) -> Response {

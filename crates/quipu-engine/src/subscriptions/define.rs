@@ -72,7 +72,7 @@ impl Tenant {
         if self.subscriptions.running.read().len() >= limit {
             return Err(SubscriptionRefusal::TooMany { limit }.into());
         }
-        let scan = self.before(&compiled.definition.start)?;
+        let scan = self.before(&compiled.definition.start, "/start")?;
         let defined =
             Defined { name: name.into(), definition: Some(compiled.definition.as_ref().clone()), scan: Some(scan) };
         self.write_records(&mut changing, vec![defined.record()])?;
@@ -115,7 +115,7 @@ impl Tenant {
                     "expected the same key and ordering while {unfinished} deliveries are unfinished: \
                      let consumers finish them, or seek"
                 );
-                return Err(SubscriptionRefusal::Invalid(InvalidSubscription { pointer: "/key", detail }).into());
+                return Err(SubscriptionRefusal::Invalid(InvalidSubscription { pointer: "/key".into(), detail }).into());
             }
             inner.is_changing = true;
         }

@@ -36,7 +36,7 @@ impl Tenant {
     /// [`SubscriptionRefusal::NotFound`], or why the definition is not accepted any more, if it is not; [`Fault`].
     pub fn preview_seek(&self, name: &str, to: &StartAt) -> Result<SeekPreview, NotDone> {
         let running = self.running(name)?;
-        let target = self.before(to)?;
+        let target = self.before(to, "/to")?;
         let (compiled, backlog) = {
             let inner = running.inner.lock();
             (running.compiled(), inner.deliveries.backlog())
@@ -76,7 +76,7 @@ impl Tenant {
     pub fn seek_subscription(self: &Arc<Self>, name: &str, to: &StartAt) -> Result<(), NotDone> {
         let mut changing = self.subscriptions.changing.lock();
         let running = self.running(name)?;
-        let scan = self.before(to)?;
+        let scan = self.before(to, "/to")?;
         self.write_unsent(&mut changing)?;
         // What was given up until now has its dead letter; what is given up meanwhile gets it with the next progress.
         changing.push(self.progress_of(&running, Places::Kept)?);
@@ -97,29 +97,28 @@ impl Tenant {
         Ok(())
     }
 
-    /// The position before the first event that a start means.
-    pub(super) fn before(&self, start: &StartAt) -> Result<u64, NotDone> {
+    /// The position before the first event that a start means, which is the member of that name of what is asked.
+    pub(super) fn before(&self, start: &StartAt, member: &str) -> Result<u64, NotDone> {
         let newest = self.position();
+        let invalid = |kind: &str, detail: String| {
+            let pointer = format!("{member}/{kind}").into();
+            NotDone::from(SubscriptionRefusal::Invalid(InvalidSubscription { pointer, detail }))
+        };
         Ok(match start {
             StartAt::Beginning => 0,
             StartAt::Now => newest,
             StartAt::Position(position) if *position >= 1 && *position <= newest + 1 => position - 1,
             StartAt::Position(position) => {
                 let detail = format!("expected a position of 1 to {}, found {position}", newest + 1);
-                return Err(
-                    SubscriptionRefusal::Invalid(InvalidSubscription { pointer: "/start/position", detail }).into()
-                );
+                return Err(invalid("position", detail));
             }
             StartAt::Time(text) => {
-                let invalid = |expected: &str| {
-                    let detail = format!("expected {expected}, found {text}");
-                    SubscriptionRefusal::Invalid(InvalidSubscription { pointer: "/start/time", detail })
-                };
+                let invalid = |expected: &str| invalid("time", format!("expected {expected}, found {text}"));
                 let time = Timestamp::parse(text).ok_or_else(|| invalid("a time such as 2026-01-01T00:00:00Z"))?;
                 let before = self.newest_before(time)?;
                 // Events to come would be delivered before their time. A clock that went back hides none that are there.
                 if before == newest && time > self.world.clock.now() {
-                    return Err(invalid("a time that has come").into());
+                    return Err(invalid("a time that has come"));
                 }
                 before
             }

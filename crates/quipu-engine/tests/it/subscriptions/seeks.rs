@@ -61,14 +61,16 @@ fn a_start_in_the_future_is_refused() {
     let time = |ms: i64| StartAt::Time(Timestamp(world.clock.0.load(Ordering::Relaxed)).plus_ms(ms).to_string());
     let create =
         |name: &str, start| world.tenant().create_subscription(name, Subscription { start, ..Subscription::default() });
-    let is_refused = |refused: &NotDone| {
-        let NotDone::Refused(SubscriptionRefusal::Invalid(invalid)) = refused else { return false };
-        invalid.pointer == "/start/time"
+    let refused = |refused: NotDone| match refused {
+        NotDone::Refused(SubscriptionRefusal::Invalid(invalid)) => invalid.pointer,
+        other => panic!("{other}"),
     };
-    assert!(is_refused(&create("s", time(1)).unwrap_err()));
+    assert_eq!(refused(create("s", time(1)).unwrap_err()), "/start/time");
     assert!(create("s", time(0)).unwrap());
-    assert!(is_refused(&world.tenant().preview_seek("s", &time(1)).unwrap_err()));
-    assert!(is_refused(&world.tenant().seek_subscription("s", &time(1)).unwrap_err()));
+    for (to, pointer) in [(time(1), "/to/time"), (StartAt::Position(9), "/to/position")] {
+        assert_eq!(refused(world.tenant().preview_seek("s", &to).unwrap_err()), pointer);
+        assert_eq!(refused(world.tenant().seek_subscription("s", &to).unwrap_err()), pointer);
+    }
     // The same definition again is no mistake, and events may bear times that a clock which went back has not reached.
     let recorded = time(0);
     world.clock.0.fetch_sub(5_000_000, Ordering::Relaxed);
