@@ -10,7 +10,7 @@ use quipu_store::{Fault, Record};
 
 use super::Unsent;
 use super::checkpoint::Places;
-use super::records::Defined;
+use super::records::{Defined, definition_text};
 use super::refusal::{NotDone, SubscriptionRefusal};
 use super::running::{Compiled, Counts, Running, Watcher};
 use crate::tenant::Tenant;
@@ -65,8 +65,13 @@ impl Tenant {
         let mut changing = self.subscriptions.changing.lock();
         if let Ok(existing) = self.running(name) {
             // One that somebody paused is the same still: its consumers make it again whenever they start.
-            let (old, new) = (unpaused(&existing.compiled().definition), unpaused(&compiled.definition));
-            return if old == new { Ok(false) } else { Err(SubscriptionRefusal::Exists { name: name.into() }.into()) };
+            let existing = existing.compiled();
+            let is_same = unpaused(&existing.definition) == unpaused(&compiled.definition);
+            return if is_same && existing.refused.is_none() {
+                Ok(false)
+            } else {
+                Err(SubscriptionRefusal::Exists { name: name.into() }.into())
+            };
         }
         let limit = self.options.subscriptions_max;
         if self.subscriptions.running.read().len() >= limit {
@@ -74,7 +79,7 @@ impl Tenant {
         }
         let scan = self.before(&compiled.definition.start, "/start")?;
         let defined =
-            Defined { name: name.into(), definition: Some(compiled.definition.as_ref().clone()), scan: Some(scan) };
+            Defined { name: name.into(), definition: Some(definition_text(&compiled.definition)), scan: Some(scan) };
         self.write_records(&mut changing, vec![defined.record()])?;
         let running = Running::new(name, compiled, &Saved::after(scan), Counts::default());
         self.subscriptions.define(&running);
@@ -119,7 +124,7 @@ impl Tenant {
             }
             inner.is_changing = true;
         }
-        let definition = Some(compiled.definition.as_ref().clone());
+        let definition = Some(definition_text(&compiled.definition));
         let defined = Defined { name: name.into(), definition, scan: None };
         let written = self.write_records(&mut changing, vec![defined.record()]);
         if written.is_ok() {

@@ -9,6 +9,8 @@ use super::scalar::scalar_at;
 /// Where the key of an event stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum KeyOf {
+    /// A definition that is not understood does not say.
+    Unknown,
     /// Events wait for nobody.
     None,
     /// All wait for each other.
@@ -37,7 +39,7 @@ impl KeyOf {
     /// The key of an event; none if it has none and waits for nobody.
     pub fn of(&self, event: &Event<'_>, hasher: &TermHasher) -> Option<Key> {
         match self {
-            Self::None => None,
+            Self::Unknown | Self::None => None,
             Self::Same => Some(0),
             Self::Subject => event.subject().map(|subject| hasher.stream(subject)),
             Self::Attribute(name) => attribute(event, name).map(|text| hasher.stream(&text)),

@@ -22,6 +22,7 @@ mod running;
 mod scalar;
 mod seek;
 mod standstill;
+mod stored;
 mod watch;
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};

@@ -19,7 +19,8 @@ const FINGERPRINT_BYTES_MAX: usize = 160;
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Defined {
     pub name: String,
-    pub definition: Option<Subscription>,
+    /// As it was written: another version may understand more of it.
+    pub definition: Option<Box<RawValue>>,
     /// Where its deliveries begin, if it is new or was moved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scan: Option<u64>,
@@ -141,7 +142,7 @@ pub struct DeadLetterLine {
 /// One subscription as the log has it.
 #[derive(Clone)]
 pub(crate) struct FoldedSubscription {
-    pub definition: Arc<Subscription>,
+    pub definition: Arc<RawValue>,
     pub saved: Saved,
     pub counts: Counts,
 }
@@ -159,6 +160,11 @@ pub(crate) struct FoldedSubscriptions {
 
 fn json<T: Serialize>(kind: RecordKind, value: &T) -> Record {
     Record::new(kind, serde_json::to_vec(value).expect("it is plain data"))
+}
+
+/// A definition as it is written down.
+pub(crate) fn definition_text(definition: &Subscription) -> Box<RawValue> {
+    serde_json::value::to_raw_value(definition).expect("it is plain data")
 }
 
 impl Defined {
@@ -265,7 +271,7 @@ impl FoldedSubscriptions {
     }
 
     fn define(&mut self, defined: Defined) {
-        let Some(definition) = defined.definition.map(Arc::new) else {
+        let Some(definition) = defined.definition.map(Arc::from) else {
             self.subscriptions.remove(&defined.name);
             return;
         };
@@ -298,13 +304,10 @@ impl FoldedSubscriptions {
     }
 
     pub fn encode(&self) -> Vec<u8> {
-        let subscriptions: Vec<(&str, String, &Saved, Counts)> = self
+        let subscriptions: Vec<(&str, &str, &Saved, Counts)> = self
             .subscriptions
             .iter()
-            .map(|(name, folded)| {
-                let text = serde_json::to_string(folded.definition.as_ref()).expect("it is plain data");
-                (name.as_str(), text, &folded.saved, folded.counts)
-            })
+            .map(|(name, folded)| (name.as_str(), folded.definition.get(), &folded.saved, folded.counts))
             .collect();
         let letters: Vec<&DeadLetterLine> = self.dead_letters.values().map(AsRef::as_ref).collect();
         postcard::to_allocvec(&(subscriptions, letters, self.last_dead_letter)).expect("it is plain data")
@@ -316,7 +319,7 @@ impl FoldedSubscriptions {
             postcard::from_bytes(bytes).ok()?;
         let mut folded = Self { last_dead_letter, ..Self::default() };
         for (name, text, saved, counts) in subscriptions {
-            let definition = Arc::new(serde_json::from_str(&text).ok()?);
+            let definition = Arc::from(RawValue::from_string(text).ok()?);
             folded.subscriptions.insert(name, FoldedSubscription { definition, saved, counts });
         }
         folded.dead_letters = letters.into_iter().map(|line| (line.id, Arc::new(line))).collect();
@@ -348,8 +351,9 @@ mod tests {
         let mut folded = FoldedSubscriptions::default();
         let mut apply = |record: Record| folded.apply(record.kind, &record.body, 7).unwrap();
         let define = |name: &str, definition| Defined { name: name.into(), definition, scan: Some(5) }.record();
-        apply(define("a", Some(Subscription::default())));
-        apply(define("b", Some(Subscription::default())));
+        let definition = || Some(definition_text(&Subscription::default()));
+        apply(define("a", definition()));
+        apply(define("b", definition()));
         apply(define("b", None));
         let id = DeliveryId { position: 6, dead_letter: 0 };
         let progress = Progress { scan: 9, deliveries: vec![(id, None)], waiting: vec![(1 << 100, Some(8))] };
@@ -357,7 +361,7 @@ mod tests {
         apply(progress_record("a", &progress, &counts));
         apply(progress_record("gone", &progress, &counts));
         // What changes a definition, or moves it, does not count anew.
-        apply(Defined { name: "a".into(), definition: Some(Subscription::default()), scan: None }.record());
+        apply(Defined { name: "a".into(), definition: definition(), scan: None }.record());
         let failure = Failure::new("no");
         let letter = DeadLetter {
             id: 3,

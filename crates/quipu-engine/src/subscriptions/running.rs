@@ -8,12 +8,14 @@ use quipu_domain::delivery::{Deliveries, DeliveryId, GivenUp, Key, Phase, Rules,
 use quipu_domain::{Event, Pattern, REASON_BYTES_MAX, Stamp, Subscription, Timestamp};
 use quipu_store::{Record, TermHasher};
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use super::key::{KeyOf, expiry};
 use super::outcome::{Outcome, OutcomeWord, Outcomes};
 use super::pace::Pace;
-use super::records::DeadLetterLine;
+use super::records::{DeadLetterLine, definition_text};
 use super::refusal::SubscriptionRefusal;
+use super::stored::Stored;
 use crate::transform::Transformer;
 
 /// Events that the router has found for a subscription and nobody has asked for yet: 48 bytes each. One whose consumer
@@ -34,11 +36,12 @@ pub(crate) struct Compiled {
     pub refused: Option<Refused>,
 }
 
-/// A stored definition that a rule which became stricter does not accept any more. It is shown as paused, with why.
+/// A stored definition that a rule which became stricter does not accept any more, or that another version understands.
+/// It is shown as paused, with why.
 pub(crate) struct Refused {
     pub refusal: SubscriptionRefusal,
     /// As it was stored: what is written when the subscription is moved.
-    pub stored: Arc<Subscription>,
+    pub text: Arc<RawValue>,
 }
 
 /// An event that matches.
@@ -115,17 +118,23 @@ impl Compiled {
     }
 
     /// A definition that was accepted once. If it is not any more, nothing is delivered until it is changed.
-    pub fn stored(name: &str, stored: &Arc<Subscription>) -> Self {
-        Self::new(name, stored.as_ref().clone()).unwrap_or_else(|refusal| Self::of_refused(refusal, Arc::clone(stored)))
+    pub fn stored(name: &str, text: &Arc<RawValue>) -> Self {
+        let stored = Stored::read(text);
+        let accepted = match stored.unread.first() {
+            Some(invalid) => Err(SubscriptionRefusal::Invalid(invalid.clone())),
+            None => Self::new(name, stored.definition.clone()),
+        };
+        accepted.unwrap_or_else(|refusal| Self::of_refused(refusal, &stored, Arc::clone(text)))
     }
 
-    fn of_refused(refusal: SubscriptionRefusal, stored: Arc<Subscription>) -> Self {
+    fn of_refused(refusal: SubscriptionRefusal, stored: &Stored, text: Arc<RawValue>) -> Self {
         let mut reason = format!("its definition is not accepted any more: {}", refusal.at_its_place());
         reason.truncate(reason.floor_char_boundary(REASON_BYTES_MAX));
-        let definition = Subscription { paused: true, paused_reason: Some(reason), ..stored.as_ref().clone() };
+        let definition = Subscription { paused: true, paused_reason: Some(reason), ..stored.definition.clone() };
         // Unfinished deliveries keep the key that they were taken up with.
-        let (rules, key) = (definition.rules(), KeyOf::new(&definition));
-        let refused = Some(Refused { refusal, stored });
+        let key = if stored.is_key_known() { KeyOf::new(&definition) } else { KeyOf::Unknown };
+        let rules = definition.rules();
+        let refused = Some(Refused { refusal, text });
         Self { definition: Arc::new(definition), pattern: None, transformer: None, rules, key, refused }
     }
 
@@ -135,8 +144,8 @@ impl Compiled {
     }
 
     /// The definition as the log has it or is to have it.
-    pub fn to_store(&self) -> &Arc<Subscription> {
-        self.refused.as_ref().map_or(&self.definition, |refused| &refused.stored)
+    pub fn to_store(&self) -> Box<RawValue> {
+        self.refused.as_ref().map_or_else(|| definition_text(&self.definition), |refused| (*refused.text).to_owned())
     }
 
     pub fn matches(&self, event: &Event<'_>, stamp: &Stamp) -> bool {

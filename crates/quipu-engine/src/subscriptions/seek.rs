@@ -80,7 +80,7 @@ impl Tenant {
         self.write_unsent(&mut changing)?;
         // What was given up until now has its dead letter; what is given up meanwhile gets it with the next progress.
         changing.push(self.progress_of(&running, Places::Kept)?);
-        let definition = Some(running.compiled().to_store().as_ref().clone());
+        let definition = Some(running.compiled().to_store());
         self.write_records(&mut changing, vec![Defined { name: name.into(), definition, scan: Some(scan) }.record()])?;
         {
             let mut inner = running.inner.lock();

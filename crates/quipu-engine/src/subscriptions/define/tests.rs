@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use quipu_domain::{Push, StartAt, Subscription, Transform};
+use quipu_store::RecordKind;
 use tempfile::TempDir;
 
 use super::*;
@@ -24,7 +25,7 @@ fn definition(member: &str) -> Subscription {
 }
 
 fn store(tenant: &Arc<Tenant>, definition: Subscription) {
-    let defined = Defined { name: "s".into(), definition: Some(definition), scan: Some(0) };
+    let defined = Defined { name: "s".into(), definition: Some(definition_text(&definition)), scan: Some(0) };
     tenant.write_records_wait(vec![defined.record()]).unwrap();
 }
 
@@ -96,6 +97,100 @@ fn whichever_member_is_not_accepted_is_named_where_it_says_why() {
         assert!(shown.paused_reason.as_ref().unwrap().contains(&reason));
         assert!(resumed(&tenant).is_some());
     }
+}
+
+/// As a version that knows more, or less, may have stored it.
+fn store_text(tenant: &Arc<Tenant>, definition: &str) {
+    let text = format!(r#"{{"name":"s","definition":{definition},"scan":0}}"#);
+    tenant.write_records_wait(vec![Record::new(RecordKind::Subscription, text.into_bytes())]).unwrap();
+}
+
+#[test]
+fn a_stored_definition_that_is_not_understood_is_kept_paused_says_why_and_disturbs_no_other() {
+    let folder = TempDir::new().unwrap();
+    let stored = r#"{"start":"beginning","pattern":{"type":["t.b"]},"maxinflight":"many","ordering":"none","newer":1}"#;
+    {
+        let tenant = open(&folder);
+        assert!(tenant.create_subscription("other", definition("")).unwrap());
+        store_text(&tenant, stored);
+    }
+    let tenant = open(&folder);
+    publish(&tenant, "t.b", "1").unwrap();
+    assert_eq!(tenant.pull("other", 10).unwrap().len(), 1);
+    let names: Vec<_> = tenant.subscriptions().into_iter().map(|info| info.name).collect();
+    assert_eq!(names, ["other", "s"]);
+    let shown = || tenant.subscription("s").unwrap().definition;
+    assert!(shown().paused && shown().pattern.is_some() && shown().ordering == quipu_domain::Ordering::None);
+    let Standstill::DefinitionRefused { reason } = tenant.explain_subscription("s").unwrap().standstill else {
+        panic!("it is understood")
+    };
+    assert!(reason.starts_with("/maxinflight: ") && reason.contains("\"many\""), "{reason}");
+    assert!(
+        matches!(resumed(&tenant), Some(SubscriptionRefusal::Invalid(invalid)) if invalid.pointer == "/maxinflight")
+    );
+    assert!(tenant.pull("s", 10).unwrap().is_empty());
+    // What a newer version wrote is there for it still, word for word, whatever is done here.
+    tenant.seek_subscription("s", &StartAt::Position(1)).unwrap();
+    tenant.pause_subscription_because("s", "it is gone").unwrap();
+    tenant.checkpoint_deliveries().unwrap();
+    let texts = |tenant: &Tenant| {
+        let again = crate::subscriptions::FoldedSubscriptions::decode(&tenant.decider.lock().subscriptions.encode());
+        again.unwrap().subscriptions.into_iter().map(|(_, one)| one.definition.get().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(texts(&tenant)[1], stored);
+    drop(tenant);
+    let tenant = open(&folder);
+    assert_eq!(texts(&tenant)[1], stored);
+    let accepted = Subscription { max_in_flight: 10, ..definition("") };
+    tenant.update_subscription("s", accepted).unwrap();
+    assert_eq!(tenant.pull("s", 10).unwrap().len(), 1);
+    store_text(&tenant, "[7]");
+    drop(tenant);
+    let tenant = open(&folder);
+    assert!(tenant.subscription("s").unwrap().definition.paused_reason.is_some());
+    tenant.delete_subscription("s").unwrap();
+    drop(tenant);
+    assert_eq!(open(&folder).subscriptions().len(), 1);
+}
+
+#[test]
+fn whatever_is_not_understood_of_a_definition_is_named() {
+    let cases = [
+        (r#"{"ordering":"by-colour"}"#, "/ordering: "),
+        (r#"{"newer":1}"#, "/newer: "),
+        (r#"{"retry":{"maxattempts":3,"newer":1}}"#, "/retry: "),
+        (r#"{"push":7}"#, "/push: "),
+        (r#""none""#, "invalid type: "),
+    ];
+    for (stored, place) in cases {
+        let folder = TempDir::new().unwrap();
+        store_text(&open(&folder), stored);
+        let tenant = open(&folder);
+        let Standstill::DefinitionRefused { reason } = tenant.explain_subscription("s").unwrap().standstill else {
+            panic!("{stored} is understood")
+        };
+        assert!(reason.starts_with(place), "{reason}");
+    }
+}
+
+#[test]
+fn a_key_that_is_not_understood_is_no_other_while_deliveries_are_unfinished() {
+    let folder = TempDir::new().unwrap();
+    {
+        let tenant = open(&folder);
+        assert!(tenant.create_subscription("s", definition("")).unwrap());
+        publish(&tenant, "t.b", "1").unwrap();
+        assert_eq!(tenant.pull("s", 1).unwrap().len(), 1);
+        tenant.checkpoint_deliveries().unwrap();
+        let text = r#"{"name":"s","definition":{"key":["a","b"]}}"#;
+        tenant.write_records_wait(vec![Record::new(RecordKind::Subscription, text.as_bytes().to_vec())]).unwrap();
+    }
+    let tenant = open(&folder);
+    let refused = tenant.update_subscription("s", definition("")).unwrap_err();
+    assert!(matches!(refused, NotDone::Refused(SubscriptionRefusal::Invalid(invalid)) if invalid.pointer == "/key"));
+    tenant.seek_subscription("s", &StartAt::Beginning).unwrap();
+    tenant.update_subscription("s", definition("")).unwrap();
+    assert_eq!(tenant.pull("s", 1).unwrap().len(), 1);
 }
 
 #[test]
