@@ -111,7 +111,8 @@ pub struct SeekAnswer {
     pub preview: bool,
     /// Events that match and come again: the subscription was past them, or somebody was handed them and has not finished.
     /// Past it are also those before its start, behind an earlier seek, and those that an earlier pattern did not want. Null
-    /// if they were not counted.
+    /// if they were not counted, as in the preview of one whose stored definition is not accepted any more: which events match
+    /// is not known before it is changed.
     pub again: Option<u64>,
     /// Events that nobody was handed and that will not come; null if they were not counted.
     pub skipped: Option<u64>,

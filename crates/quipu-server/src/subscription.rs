@@ -109,7 +109,7 @@ async fn run_seek(app: Arc<App>, request: Request) -> Result<Response, Problem> 
     let name = name(&request);
     let SeekRequest { to, preview } = read_body(&app, request, SeekRequest::from_json).await?;
     let sought = ask(&app, move |tenant: &Arc<Tenant>| {
-        let counted = if preview { Some(tenant.preview_seek(&name, &to)?) } else { None };
+        let counted = if preview { tenant.preview_seek(&name, &to)? } else { None };
         if !preview {
             tenant.seek_subscription(&name, &to)?;
         }

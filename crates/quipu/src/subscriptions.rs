@@ -57,11 +57,12 @@ impl Quipu {
         Ok(self.tenant.delete_subscription(name)?)
     }
 
-    /// What a seek would mean: how many events come again, and how many never come.
+    /// What a seek would mean: how many events come again, and how many never come. Nothing while the stored definition is
+    /// not accepted any more: which events match is not known before it is changed.
     ///
     /// # Errors
-    /// There is no subscription of that name; the start makes no sense.
-    pub fn preview_seek(&self, name: &str, to: &StartAt) -> Result<SeekPreview, Error> {
+    /// There is no subscription of that name; the place makes no sense.
+    pub fn preview_seek(&self, name: &str, to: &StartAt) -> Result<Option<SeekPreview>, Error> {
         Ok(self.tenant.preview_seek(name, to)?)
     }
 

@@ -29,19 +29,22 @@ pub struct SeekPreview {
 }
 
 impl Tenant {
-    /// What a seek would mean as things are. Reads all events between the two places, and from the first on that waits
+    /// What a seek would mean as things are; nothing while the definition is not accepted any more: which events match is
+    /// not known before it is changed. Reads all events between the two places, and from the first on that waits
     /// behind a blocked key and is not remembered.
     ///
     /// # Errors
-    /// [`SubscriptionRefusal::NotFound`], or why the definition is not accepted any more, if it is not; [`Fault`].
-    pub fn preview_seek(&self, name: &str, to: &StartAt) -> Result<SeekPreview, NotDone> {
+    /// [`SubscriptionRefusal::NotFound`]; the place makes no sense; [`Fault`].
+    pub fn preview_seek(&self, name: &str, to: &StartAt) -> Result<Option<SeekPreview>, NotDone> {
         let running = self.running(name)?;
         let target = self.before(to, "/to")?;
         let (compiled, backlog) = {
             let inner = running.inner.lock();
             (running.compiled(), inner.deliveries.backlog())
         };
-        compiled.is_accepted()?;
+        if compiled.refused.is_some() {
+            return Ok(None);
+        }
         let (scan, untried) = (backlog.scan, &backlog.untried);
         let mut forgotten = backlog.tried.len() as u64;
         let mut skipped = untried.range(..=target).count() as u64;
@@ -64,7 +67,7 @@ impl Tenant {
         })?;
         // What was found by an earlier pattern is not found again.
         skipped += untried.range(low.max(target) + 1..).count() as u64 - first_time;
-        Ok(SeekPreview { again, skipped, forgotten })
+        Ok(Some(SeekPreview { again, skipped, forgotten }))
     }
 
     /// Goes on with the event at `to`, whatever was done before: unfinished deliveries and parked keys are forgotten, and
@@ -72,7 +75,7 @@ impl Tenant {
     /// decided about.
     ///
     /// # Errors
-    /// [`SubscriptionRefusal::NotFound`].
+    /// As [`Tenant::preview_seek`].
     pub fn seek_subscription(self: &Arc<Self>, name: &str, to: &StartAt) -> Result<(), NotDone> {
         let mut changing = self.subscriptions.changing.lock();
         let running = self.running(name)?;

@@ -13,7 +13,7 @@ use crate::support::*;
 const KEYS: [&str; 5] = ["done", "flight", "wait", "parked", "redriven"];
 
 fn preview(tenant: &Tenant, to: &StartAt) -> (u64, u64, u64) {
-    let SeekPreview { again, skipped, forgotten } = tenant.preview_seek("s", to).unwrap();
+    let SeekPreview { again, skipped, forgotten } = tenant.preview_seek("s", to).unwrap().unwrap();
     (again, skipped, forgotten)
 }
 

@@ -59,6 +59,7 @@ fn a_stored_definition_that_is_not_accepted_any_more_is_kept_paused_and_says_why
     // Neither a pause nor a move makes another definition of it.
     tenant.pause_subscription("s", true).unwrap();
     tenant.pause_subscription_because("s", "it is gone").unwrap();
+    assert_eq!(tenant.preview_seek("s", &StartAt::Beginning).unwrap(), None, "which events match is not known");
     tenant.seek_subscription("s", &StartAt::Beginning).unwrap();
     tenant.checkpoint_deliveries().unwrap();
     drop(tenant);

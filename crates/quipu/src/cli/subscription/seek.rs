@@ -49,11 +49,12 @@ pub fn run(seek: &Seek, client: &Client, out: &mut Out) -> Outcome {
 }
 
 fn sentence(preview: &SeekAnswer) -> String {
-    let count = |number: Option<u64>| number.map_or("an unknown number of".to_owned(), |number| number.to_string());
+    let SeekAnswer { again: Some(again), skipped: Some(skipped), forgotten: Some(forgotten), .. } = preview else {
+        return "which events come again is not known: its stored definition is not accepted any more; change it first"
+            .to_owned();
+    };
     format!(
-        "{} events come again; {} that nobody was handed never come; {} unfinished deliveries are forgotten",
-        count(preview.again),
-        count(preview.skipped),
-        count(preview.forgotten)
+        "{again} events come again; {skipped} that nobody was handed never come; {forgotten} unfinished deliveries are \
+         forgotten"
     )
 }
