@@ -213,7 +213,8 @@ fn keys_of_data_go_on_in_order_and_together_when_they_are_unparked() {
 #[test]
 fn a_dead_letter_that_parks_no_key_any_more_is_kept_no_longer_than_others() {
     const WEEK_US: i64 = 7 * 24 * 3_600_000_000;
-    let changes: [(&str, fn(&Arc<Tenant>)); 4] = [
+    type Change = fn(&Arc<Tenant>);
+    let changes: [(&str, Change); 4] = [
         ("parked still", |_| {}),
         ("deleted", |tenant| tenant.delete_subscription("s").unwrap()),
         ("made anew", |tenant| {

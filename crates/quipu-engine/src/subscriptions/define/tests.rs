@@ -136,7 +136,7 @@ fn a_stored_definition_that_is_not_understood_is_kept_paused_says_why_and_distur
     tenant.checkpoint_deliveries().unwrap();
     let texts = |tenant: &Tenant| {
         let again = crate::subscriptions::FoldedSubscriptions::decode(&tenant.decider.lock().subscriptions.encode());
-        again.unwrap().subscriptions.into_iter().map(|(_, one)| one.definition.get().to_owned()).collect::<Vec<_>>()
+        again.unwrap().subscriptions.into_values().map(|one| one.definition.get().to_owned()).collect::<Vec<_>>()
     };
     assert_eq!(texts(&tenant)[1], stored);
     drop(tenant);
