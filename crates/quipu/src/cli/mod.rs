@@ -5,6 +5,7 @@ mod client;
 mod config;
 mod confirm;
 mod context;
+mod count;
 mod deadletter;
 mod demo;
 mod dev;

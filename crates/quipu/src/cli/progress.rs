@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::count::counted;
+
 /// What is done quicker than this needs no bar.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -66,7 +68,7 @@ impl Progress {
             Unit::Bytes => bytes,
             Unit::Events => events,
         };
-        self.draw(done, format!("{events} events, {rate:.0}/s"));
+        self.draw(done, format!("{}, {rate:.0}/s", counted(events, "event")));
     }
 
     /// So many of all bytes are done, where events are not counted.

@@ -39,6 +39,9 @@ fn many_are_redriven_after_a_preview_and_a_yes() {
 fn some_are_discarded_by_number_and_each_is_accounted_for() {
     let (user, server) = served();
     let ids = given_up(&user, &server, &["--ordering", "none"], 3);
+    let one = ["discard", "--all", "--ids", &ids[0].to_string(), "--reason", "a test"];
+    let said = deadletter(&user, &server, &one).ended(2);
+    assert!(said.stdout.contains("1 dead letter; the first is above"), "{said:?}");
     let list = format!("{},{},99", ids[2], ids[0]);
     let args = ["discard", "--all", "--ids", &list, "--reason", "a test", "--yes"];
     let begun = deadletter(&user, &server, &args).ok();

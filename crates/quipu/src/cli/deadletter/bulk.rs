@@ -7,6 +7,7 @@ use quipu_api::{OperationAnswer, PreviewAnswer, PreviewRequest};
 
 use super::super::client::Client;
 use super::super::confirm::Confirm;
+use super::super::count::counted;
 use super::super::exit::{Exit, Failure, Outcome};
 use super::super::operation::{ended, progress, watch};
 use super::super::output::{Format, Out};
@@ -55,7 +56,7 @@ impl Bulk {
         let preview: PreviewAnswer = client.parse(&client.send("/v1/operations", &body)?)?;
         self.show(&preview, out)?;
         let id = preview.operation.id;
-        let question = format!("{verb} {} dead letters", preview.operation.total);
+        let question = format!("{verb} {}", counted(preview.operation.total, "dead letter"));
         if let Err(failure) = self.confirm.ask(&question) {
             // The preview is forgotten by itself; this is sooner.
             let _ = client.act(&format!("/v1/operations/{id}/cancel"));
@@ -85,8 +86,12 @@ impl Bulk {
         match out.format {
             Format::Table => {
                 out.table(&list::HEADER, &preview.sample.iter().map(list::row).collect::<Vec<_>>())?;
-                let (total, shown) = (preview.operation.total, preview.sample.len());
-                out.line(&format!("{total} dead letters; the first {shown} are above"))?;
+                let total = counted(preview.operation.total, "dead letter");
+                let shown = match preview.sample.len() {
+                    1 => "the first is".to_owned(),
+                    shown => format!("the first {shown} are"),
+                };
+                out.line(&format!("{total}; {shown} above"))?;
             }
             Format::Json | Format::Ndjson if !self.confirm.is_possible() => out.document(preview)?,
             Format::Json | Format::Ndjson => eprintln!("{}", progress(&preview.operation)),

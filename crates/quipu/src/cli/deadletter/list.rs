@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::super::client::Client;
+use super::super::count::counted;
 use super::super::exit::{Exit, Failure, Outcome};
 use super::super::output::{Format, Out, text};
 use super::FilterFlags;
@@ -98,8 +99,8 @@ fn show(page: &DeadLettersPage, out: &mut Out) -> Result<(), Failure> {
             out.table(&HEADER, &page.dead_letters.iter().map(row).collect::<Vec<_>>())?;
             out.flush()?;
             if let Some(cursor) = &page.cursor {
-                let count = page.dead_letters.len();
-                eprintln!("{count} dead letters, more follow: the same command with --cursor {cursor}");
+                let count = counted(page.dead_letters.len() as u64, "dead letter");
+                eprintln!("{count}, more follow: the same command with --cursor {cursor}");
             }
         }
     }

@@ -10,6 +10,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::super::client::{Client, Get, Query};
+use super::super::count::counted;
 use super::super::exit::{Exit, Failure, Outcome};
 use super::super::filter::FilterFlags;
 use super::super::output::{Format, Out, member};
@@ -158,7 +159,8 @@ pub fn rows(page: &Page, out: &mut Out) -> Result<(), Failure> {
     out.table(&HEADER, &events.map(|event| row(&event)).collect::<Vec<_>>())?;
     out.flush()?;
     if let Some(cursor) = &page.cursor {
-        eprintln!("{} events, more follow: the same command with --cursor {cursor}", page.events.len());
+        let count = counted(page.events.len() as u64, "event");
+        eprintln!("{count}, more follow: the same command with --cursor {cursor}");
     }
     Ok(())
 }

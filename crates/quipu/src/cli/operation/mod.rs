@@ -10,6 +10,7 @@ use quipu_api::OperationAnswer;
 
 use super::Global;
 use super::client::{Client, Query};
+use super::count::counted;
 use super::event::client;
 use super::exit::{Exit, Outcome};
 use super::output::{Format, Out};
@@ -69,7 +70,8 @@ fn cancel(id: Id, client: &Client, out: &mut Out) -> Outcome {
     match out.format {
         Format::Table => {
             let OperationAnswer { id, done, total, .. } = client.parse(&text)?;
-            out.line(&format!("operation {id} is cancelled; {done} of {total} dead letters were looked at"))?;
+            let total = counted(total, "dead letter");
+            out.line(&format!("operation {id} is cancelled, having looked at {done} of {total}"))?;
         }
         Format::Json | Format::Ndjson => out.json(&text)?,
     }
