@@ -49,6 +49,11 @@ impl Places {
         Self(Arc::new(Inner { state: Mutex::new(state) }))
     }
 
+    /// Whether this one may have another place now.
+    pub fn may_take(&self, taker: &str) -> bool {
+        self.0.state().may_take(taker)
+    }
+
     /// A place, if this one may have another now.
     pub fn try_take(&self, taker: &str) -> Option<Place> {
         let mut state = self.0.state();

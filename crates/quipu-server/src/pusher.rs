@@ -251,9 +251,8 @@ impl Pushers {
             Some(Lane::Pushing(plans)) => plans.borrow().clone(),
             None => None,
         };
-        let has_secret = !self.shared.secrets.list(name).is_empty();
         let begins = || Standing::held("the server has not begun to");
-        Ok(plan.map_or_else(begins, |plan| Standing::of(&plan, self.shared.tenant.now(), has_secret)))
+        Ok(plan.map_or_else(begins, |plan| Standing::of(&plan, &self.shared)))
     }
 
     fn pushing(&self, name: &str) -> Result<Arc<Subscription>, NotMade> {

@@ -130,8 +130,8 @@ pub(crate) async fn explain(State(app): State<Arc<App>>, request: Request) -> Re
             None => None,
         };
         let mut explained = tenant.explain_subscription(&name)?;
-        if standing.as_ref().is_some_and(|standing| standing.in_hand > 0) {
-            explained = at_the_endpoint(explained);
+        if let Some(standing) = &standing {
+            explained = at_the_endpoint(explained, standing);
         }
         Ok(json(&held_back(explanation(name, explained), standing.as_ref())))
     });
@@ -139,9 +139,11 @@ pub(crate) async fn explain(State(app): State<Arc<App>>, request: Request) -> Re
 }
 
 /// Whoever pushes asks again when one of its webhooks is answered, or when its endpoint may have another on its way: what
-/// is waited for is an answer, unless there were some lately.
-fn at_the_endpoint(mut explained: Explained) -> Explained {
-    if matches!(explained.standstill, Standstill::NobodyAsks { .. } | Standstill::CatchingUp { per_second: None, .. }) {
+/// is waited for is an answer, to its own webhooks or to those of others, unless there were some lately.
+fn at_the_endpoint(mut explained: Explained, standing: &Standing) -> Explained {
+    let is_waiting = standing.in_hand > 0 && (explained.in_flight_count > 0 || standing.is_crowded);
+    let is_left = matches!(explained.standstill, Standstill::NobodyAsks { .. } | Standstill::CatchingUp { .. });
+    if is_left && is_waiting && !explained.is_moving {
         let (deliveries, count) = (explained.in_flight.clone(), explained.in_flight_count);
         explained.standstill = Standstill::WaitingForAcks { deliveries, count };
     }
@@ -264,6 +266,9 @@ fn lag_of(lag: Lag) -> LagBody {
 
 #[cfg(test)]
 mod tests {
+    use quipu_domain::Timestamp;
+    use quipu_domain::delivery::CircuitState;
+
     use super::*;
 
     #[test]
@@ -274,5 +279,30 @@ mod tests {
         let unknown = lag(None, 7, None);
         assert_eq!((unknown.events, unknown.seconds), (None, None));
         assert_eq!(lag(Some(2), 0, None).seconds, None);
+    }
+
+    fn standing(in_hand: usize, is_crowded: bool) -> Standing {
+        let (circuit, limited_until) = (CircuitState::Closed, None);
+        Standing { endpoint: None, circuit, limited_until, in_hand, is_crowded, held: None }
+    }
+
+    #[test]
+    fn an_endpoint_is_waited_for_while_something_is_there_and_nothing_is_answered() {
+        let lag = Lag { events: None, unseen: 100, age_ms: None };
+        let left = Standstill::CatchingUp { events: None, per_second: None, eta_s: None };
+        let said = |in_hand, is_crowded, in_flight_count, is_moving| {
+            let in_flight = (1..=in_flight_count as u64).map(|position| (position, Timestamp(0))).collect();
+            let explained = Explained { standstill: left.clone(), lag, in_flight, in_flight_count, is_moving };
+            at_the_endpoint(explained, &standing(in_hand, is_crowded)).standstill
+        };
+        let waiting = |count: usize| {
+            let deliveries = (1..=count as u64).map(|position| (position, Timestamp(0))).collect();
+            Standstill::WaitingForAcks { deliveries, count }
+        };
+        assert_eq!(said(2, false, 2, false), waiting(2));
+        assert_eq!(said(2, false, 2, true), left, "there are answers, however new they are");
+        assert_eq!(said(1, false, 0, false), left, "it is about to ask the engine");
+        assert_eq!(said(1, true, 0, false), waiting(0));
+        assert_eq!(said(0, true, 0, false), left);
     }
 }

@@ -37,6 +37,8 @@ pub struct Explained {
     pub in_flight: Vec<(u64, Timestamp)>,
     /// How many deliveries are in flight.
     pub in_flight_count: usize,
+    /// Whether an event was done with lately.
+    pub is_moving: bool,
 }
 
 impl Tenant {
@@ -58,10 +60,11 @@ impl Tenant {
             None => standstill(&running, &mut inner, Events { looked_at, unseen, left }, now),
         };
         let (in_flight, in_flight_count) = (in_flight(&inner), inner.deliveries.in_flight_count());
+        let is_moving = inner.pace.is_moving(now);
         drop(inner);
         let age_ms = self.age_ms(oldest, now)?;
         let lag = Lag { events: left.filter(|_| unseen == 0), unseen, age_ms };
-        Ok(Explained { standstill, lag, in_flight, in_flight_count })
+        Ok(Explained { standstill, lag, in_flight, in_flight_count, is_moving })
     }
 
     /// The newest position that was looked at, and the position of the oldest event that is not finished.

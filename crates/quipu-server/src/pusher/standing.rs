@@ -8,6 +8,7 @@ use quipu_domain::delivery::CircuitState;
 use quipu_engine::{Fault, NotDone};
 
 use super::plan::Plan;
+use super::shared::Shared;
 use crate::refusal;
 use crate::webhook::{InvalidSecret, RefusedEndpoint, Secret};
 
@@ -22,13 +23,22 @@ pub struct Standing {
     pub limited_until: Option<Timestamp>,
     /// Deliveries that were taken and are not answered yet.
     pub in_hand: usize,
+    /// Whether as many webhooks are on their way to the endpoint, from whatever subscription, as may be.
+    pub is_crowded: bool,
     /// Why this server does not push it, if it does not: a sentence.
     pub held: Option<String>,
 }
 
 impl Standing {
     fn still(sentence: String) -> Self {
-        Self { endpoint: None, circuit: CircuitState::Closed, limited_until: None, in_hand: 0, held: Some(sentence) }
+        Self {
+            endpoint: None,
+            circuit: CircuitState::Closed,
+            limited_until: None,
+            in_hand: 0,
+            is_crowded: false,
+            held: Some(sentence),
+        }
     }
 
     pub(super) fn held(reason: &str) -> Self {
@@ -39,13 +49,15 @@ impl Standing {
         Self::still(reason.map_or("It is paused; resume it.".into(), |reason| format!("It is paused: {reason}.")))
     }
 
-    pub(super) fn of(plan: &Plan, now: Timestamp, has_secret: bool) -> Self {
+    pub(super) fn of(plan: &Plan, shared: &Shared) -> Self {
+        let has_secret = !shared.secrets.list(&plan.name).is_empty();
         let no_secret = "It is not pushed: it has no secret, and nothing is sent unsigned; make one.";
         Self {
             endpoint: Some(plan.endpoint.to_string()),
             circuit: plan.gate().circuit(),
-            limited_until: plan.gate().limited(now),
+            limited_until: plan.gate().limited(shared.tenant.now()),
             in_hand: plan.in_hand(),
+            is_crowded: !shared.in_hand.may_take(&plan.origin),
             held: (!has_secret).then(|| no_secret.to_owned()),
         }
     }

@@ -267,6 +267,28 @@ async fn webhooks_that_are_answered_catch_up_and_do_not_wait_for_acks() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_endpoint_that_answers_after_a_quiet_while_is_not_waited_for_before_it_falls_silent() {
+    let mut desk = Desk::new().await;
+    let mut replies = vec![Reply::Bytes(answer(200, "", "")); 11];
+    replies.push(Reply::Silence);
+    let receiver = Receiver::start(replies).await;
+    desk.push("s", json!({"ordering":"none"}), &receiver, json!({"timeoutms":30_000})).await;
+    desk.publish("s", 1);
+    desk.platform.acknowledged("s", 1).await;
+    desk.platform.clock.wait_ms(10_000);
+    assert_eq!(desk.explain("s").await["reason"], "idle");
+    desk.publish("s", 100);
+    desk.platform.acknowledged("s", 11).await;
+    eventually(async || (desk.platform.info("s").summary.in_flight == 32).then_some(())).await;
+    let explained = desk.explain("s").await;
+    let found = (&explained["reason"], &explained["events"], &explained["persecond"]);
+    assert_eq!(found, (&json!("catching-up"), &json!(90), &Value::Null), "ten were answered just now: {explained}");
+    desk.platform.clock.wait_ms(5_001);
+    let explained = desk.explain("s").await;
+    assert_eq!((&explained["reason"], &explained["count"]), (&json!("waiting-for-acks"), &json!(32)), "{explained}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_endpoint_that_is_left_alone_holds_nothing_back_where_nothing_waits() {
     let mut desk = Desk::new().await;
     let (slow, failing) = (Receiver::answering(200).await, Receiver::start(failing()).await);
