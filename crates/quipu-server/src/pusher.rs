@@ -189,8 +189,6 @@ impl Pushers {
         let given = self.check(&mut definition)?;
         let is_given = given.is_some();
         let pushes = definition.push.is_some();
-        // Not for clients to say, and it ends with the pause.
-        definition.paused_reason = self.shared.tenant.definition(name)?.paused_reason.clone();
         self.shared.tenant.update_subscription(name, definition)?;
         if !pushes || (!is_given && !self.shared.secrets.list(name).is_empty()) {
             return Ok(None);

@@ -89,17 +89,17 @@ impl Tenant {
         Ok(true)
     }
 
-    /// Changes a subscription; where it is stays. What was handed out by the old definition can still be answered.
+    /// Changes a subscription; where it is stays. What was handed out by the old definition can still be answered. Why it is
+    /// paused is not for the new one to say: that stays as long as the pause does.
     ///
     /// # Errors
     /// [`SubscriptionRefusal::NotFound`], or the definition makes no sense. The key cannot change while deliveries
     /// are unfinished: they keep the one they were taken up with, and events of the new one would overtake them.
-    pub fn update_subscription(self: &Arc<Self>, name: &str, mut definition: Subscription) -> Result<(), NotDone> {
+    pub fn update_subscription(self: &Arc<Self>, name: &str, definition: Subscription) -> Result<(), NotDone> {
         let changing = self.subscriptions.changing.lock();
         let before = self.running(name)?.compiled();
         // That it was not accepted any more is over.
-        let is_over = before.refused.is_some() && before.definition.paused_reason == definition.paused_reason;
-        let paused_reason = definition.paused_reason.take().filter(|_| !is_over);
+        let paused_reason = before.definition.paused_reason.clone().filter(|_| before.refused.is_none());
         self.change(changing, name, Compiled::new(name, Subscription { paused_reason, ..definition })?)
     }
 

@@ -42,6 +42,26 @@ fn a_pause_keeps_its_reason_until_it_ends_even_after_a_restart() {
 }
 
 #[test]
+fn a_change_keeps_the_reason_of_the_pause_and_brings_none() {
+    let world = World::new();
+    world.subscribe("s", "{}");
+    let reason = || world.tenant().subscription("s").unwrap().definition.paused_reason.clone();
+    let update = |text: &str| world.tenant().update_subscription("s", definition_of(text)).unwrap();
+    let claimed = r#"{"paused":true,"pausedreason":"I say so"}"#;
+    update(claimed);
+    assert_eq!(reason(), None, "a reason is not for clients to say");
+    update("{}");
+    world.tenant().pause_subscription_because("s", "it is gone").unwrap();
+    for text in [r#"{"paused":true,"maxinflight":2}"#, claimed] {
+        update(text);
+        assert_eq!(reason().as_deref(), Some("it is gone"));
+    }
+    update("{}");
+    update(r#"{"paused":true}"#);
+    assert_eq!(reason(), None, "it ended with the pause");
+}
+
+#[test]
 fn whoever_follows_definitions_is_told_of_each_change_and_secrets_are_not_kept() {
     let world = World::new();
     let (sender, told) = std::sync::mpsc::channel();
