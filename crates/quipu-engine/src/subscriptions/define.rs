@@ -170,19 +170,30 @@ impl Tenant {
         self.change(changing, name, Compiled::new(name, definition)?)
     }
 
-    /// Holds deliveries back without having been asked to, and keeps why. One that is paused already keeps its reason.
+    /// Holds deliveries back without having been asked to, and keeps why, if the definition is still one that the reason
+    /// is about; that cannot change before the pause is in force. Whether it is. One that is paused already keeps its
+    /// reason.
     ///
     /// # Errors
     /// [`SubscriptionRefusal::NotFound`].
-    pub fn pause_subscription_because(self: &Arc<Self>, name: &str, reason: &str) -> Result<(), NotDone> {
+    pub fn pause_subscription_because(
+        self: &Arc<Self>,
+        name: &str,
+        reason: &str,
+        is_about: impl FnOnce(&Subscription) -> bool,
+    ) -> Result<bool, NotDone> {
         // As above.
         let changing = self.subscriptions.changing.lock();
-        let definition = self.definition(name)?.as_ref().clone();
-        if definition.paused {
-            return Ok(());
+        let definition = self.definition(name)?;
+        if !is_about(&definition) {
+            return Ok(false);
         }
-        let definition = Subscription { paused: true, paused_reason: Some(reason.into()), ..definition };
-        self.change(changing, name, Compiled::new(name, definition)?)
+        if !definition.paused {
+            let reason = Some(reason.into());
+            let definition = Subscription { paused: true, paused_reason: reason, ..definition.as_ref().clone() };
+            self.change(changing, name, Compiled::new(name, definition)?)?;
+        }
+        Ok(true)
     }
 
     /// Deletes a subscription with all that it knows. Its dead letters stay until they are too old. Answers to its deliveries

@@ -19,7 +19,7 @@ fn a_pause_beside_a_change_takes_nothing_of_it_back() {
     std::thread::scope(|scope| {
         let pausing = scope.spawn(|| {
             for _ in 0..300 {
-                tenant.pause_subscription_because("s", "a test").unwrap();
+                tenant.pause_subscription_because("s", "a test", |_| true).unwrap();
                 tenant.pause_subscription("s", false).unwrap();
                 pauses.fetch_add(1, Ordering::Release);
             }

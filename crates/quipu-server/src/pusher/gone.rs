@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use quipu_domain::Subscription;
 use quipu_engine::SubscriptionRefusal;
 
 use super::plan::Plan;
@@ -73,12 +74,9 @@ async fn paused(shared: &Shared, plan: &Plan) -> Result<bool, NotAnswered> {
     let reason =
         format!("{} answered 410, it wants no more webhooks; resume the subscription to try again", plan.endpoint);
     blocking(move || {
-        let definition = tenant.definition(&name)?;
-        let is_still = definition.push.as_ref().is_some_and(|push| push.url == url);
-        if is_still {
-            tenant.pause_subscription_because(&name, &reason)?;
-        }
-        Ok(is_still)
+        // The endpoint that answered: another one has not said anything yet.
+        let is_there = |definition: &Subscription| definition.push.as_ref().is_some_and(|push| push.url == url);
+        Ok(tenant.pause_subscription_because(&name, &reason, is_there)?)
     })
     .await
 }

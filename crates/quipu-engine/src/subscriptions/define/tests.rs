@@ -58,7 +58,7 @@ fn a_stored_definition_that_is_not_accepted_any_more_is_kept_paused_and_says_why
     assert!(tenant.pull("s", 10).unwrap().is_empty());
     // Neither a pause nor a move makes another definition of it.
     tenant.pause_subscription("s", true).unwrap();
-    tenant.pause_subscription_because("s", "it is gone").unwrap();
+    tenant.pause_subscription_because("s", "it is gone", |_| true).unwrap();
     assert_eq!(tenant.preview_seek("s", &StartAt::Beginning).unwrap(), None, "which events match is not known");
     tenant.seek_subscription("s", &StartAt::Beginning).unwrap();
     tenant.checkpoint_deliveries().unwrap();
@@ -192,6 +192,29 @@ fn a_key_that_is_not_understood_is_no_other_while_deliveries_are_unfinished() {
     tenant.seek_subscription("s", &StartAt::Beginning).unwrap();
     tenant.update_subscription("s", definition("")).unwrap();
     assert_eq!(tenant.pull("s", 1).unwrap().len(), 1);
+}
+
+#[test]
+fn a_pause_that_is_about_another_definition_is_none_and_the_definition_stays_while_that_is_asked() {
+    let folder = TempDir::new().unwrap();
+    let tenant = open(&folder);
+    let of = |url: &str| {
+        let push = serde_json::from_str(&format!(r#"{{"url":"{url}"}}"#)).unwrap();
+        Subscription { push: Some(push), ..definition("") }
+    };
+    assert!(tenant.create_subscription("s", of("https://a.example/in")).unwrap());
+    let pause = |url: &'static str| {
+        let is_about = |definition: &Subscription| {
+            assert!(tenant.subscriptions.changing.is_locked(), "nobody changes it between the look and the pause");
+            definition.push.as_ref().is_some_and(|push| push.url == url)
+        };
+        tenant.pause_subscription_because("s", "it is gone", is_about).unwrap()
+    };
+    let is_paused = || tenant.subscription("s").unwrap().definition.paused;
+    // The one that said that it is gone is not called any more.
+    tenant.update_subscription("s", of("https://b.example/in")).unwrap();
+    assert!(!pause("https://a.example/in") && !is_paused());
+    assert!(pause("https://b.example/in") && is_paused());
 }
 
 #[test]

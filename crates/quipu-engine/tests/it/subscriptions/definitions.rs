@@ -28,7 +28,7 @@ fn a_pause_keeps_its_reason_until_it_ends_even_after_a_restart() {
     let mut world = World::new();
     world.subscribe("s", "{}");
     let reason = |world: &World| world.tenant().subscription("s").unwrap().definition.paused_reason.clone();
-    world.tenant().pause_subscription_because("s", "it is gone").unwrap();
+    world.tenant().pause_subscription_because("s", "it is gone", |_| true).unwrap();
     world.tenant().pause_subscription("s", true).unwrap();
     world.crash();
     assert_eq!(reason(&world).as_deref(), Some("it is gone"));
@@ -37,7 +37,7 @@ fn a_pause_keeps_its_reason_until_it_ends_even_after_a_restart() {
     world.tenant().pause_subscription("s", false).unwrap();
     assert_eq!(reason(&world), None);
     world.tenant().pause_subscription("s", true).unwrap();
-    world.tenant().pause_subscription_because("s", "it is gone").unwrap();
+    world.tenant().pause_subscription_because("s", "it is gone", |_| true).unwrap();
     assert_eq!(reason(&world), None, "somebody paused it before");
 }
 
@@ -51,7 +51,7 @@ fn a_change_keeps_the_reason_of_the_pause_and_brings_none() {
     update(claimed);
     assert_eq!(reason(), None, "a reason is not for clients to say");
     update("{}");
-    world.tenant().pause_subscription_because("s", "it is gone").unwrap();
+    world.tenant().pause_subscription_because("s", "it is gone", |_| true).unwrap();
     for text in [r#"{"paused":true,"maxinflight":2}"#, claimed] {
         update(text);
         assert_eq!(reason().as_deref(), Some("it is gone"));
