@@ -20,6 +20,7 @@ pub mod publish;
 mod reference;
 pub mod request;
 pub mod secret;
+mod server_url;
 pub mod state;
 pub mod subscription;
 pub mod trace;
@@ -40,6 +41,7 @@ pub use publish::{LineResult, Place, PublishAnswer, PublishResult, PublishSummar
 pub use reference::reference;
 pub use request::{DeadLettersRequest, EventKey, ReadRequest, StreamRequest, StreamsRequest, TailFrom, TailRequest};
 pub use secret::{EndpointAnswer, RotateAnswer, RotateRequest, SecretsAnswer};
+pub use server_url::{InvalidServerUrl, server_url};
 pub use state::{HealthAnswer, StatsAnswer};
 pub use subscription::{CreateSubscription, SubscriptionAnswer, SubscriptionsAnswer};
 pub use trace::{TraceAnswer, TraceLine};

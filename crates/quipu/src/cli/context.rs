@@ -11,6 +11,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
+use quipu_api::server_url;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -132,19 +133,8 @@ fn find<'c>(contexts: &'c Contexts, name: &str) -> Result<&'c Context, Failure> 
     })
 }
 
-/// The URL without a slash at its end. One that may hold a password or a token is not repeated.
 fn checked(url: &str) -> Result<String, Failure> {
-    if url.contains(['@', '?', '#']) {
-        let message = format!("expected a URL such as {URL_DEFAULT}, without user, password, query and fragment");
-        return Err(Failure::usage(message));
-    }
-    let rest = url.strip_prefix("http://").ok_or_else(|| {
-        Failure::usage(format!("expected a URL such as {URL_DEFAULT} (this version speaks http only), found {url}"))
-    })?;
-    if rest.is_empty() || rest.contains(char::is_whitespace) {
-        return Err(Failure::usage(format!("expected a URL such as {URL_DEFAULT}, found {url}")));
-    }
-    Ok(url.trim_end_matches('/').to_owned())
+    server_url(url).map(str::to_owned).map_err(|invalid| Failure::usage(invalid.to_string()))
 }
 
 /// `$XDG_CONFIG_HOME/quipu/contexts.toml`, or below `~/.config` (XDG Base Directory Specification).
