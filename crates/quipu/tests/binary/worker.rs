@@ -75,6 +75,26 @@ fn each_event_goes_to_the_first_handler_that_fits_and_in_order_per_key() {
 }
 
 #[test]
+fn a_last_handler_for_every_event_leaves_none_without() {
+    let (_folder, quipu) = store();
+    publish(&quipu, "order.placed", 1, "a", r#"{"total":1}"#);
+    publish(&quipu, "stock.moved", 2, "a", r#"{"sku":"x"}"#);
+    quipu.publish(&Event::builder("3", "/shop", "shop.closed").build().unwrap()).unwrap();
+    let rest = Arc::new(AtomicU32::new(0));
+    let counted = Arc::clone(&rest);
+    let every = move |_, _: serde_json::Value| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        async { Ok(()) }
+    };
+    let worker = quipu.worker("billing").on("order.placed", |_, _: Order| async { Ok(()) });
+    let worker = worker.on_pattern(r#"{"type": [{"exists": true}]}"#, every).unwrap();
+    worker.stopper().stop_when_idle();
+    block_on(worker.run()).unwrap();
+    let given_up = quipu.dead_letters(&DeadLetterFilter::default(), 0, 10).len();
+    assert_eq!((rest.load(Ordering::Relaxed), given_up), (2, 0));
+}
+
+#[test]
 fn what_fails_is_tried_again_and_what_can_never_succeed_becomes_a_dead_letter() {
     let (_folder, quipu) = store();
     publish(&quipu, "order.placed", 1, "a", r#"{"total":1}"#);

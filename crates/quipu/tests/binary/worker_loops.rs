@@ -21,13 +21,14 @@ struct Order {
     total: u64,
 }
 
-async fn work(quipu: &Quipu) -> Result<(), quipu::Error> {
-    quipu.create_subscription("billing", Subscription::default())?;
+async fn work(quipu: &Quipu) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let orders: Subscription = serde_json::from_str(r#"{"pattern": {"type": ["order.placed"]}}"#)?;
+    quipu.create_subscription("billing", orders)?;
     let worker = quipu.worker("billing").on("order.placed", |delivery, order: Order| async move {
         println!("charge {} once for {}", order.total, delivery.idempotency_key());
         Ok(())
     });
-    worker.run().await
+    Ok(worker.run().await?)
 }
 
 /// The one example in this language that has these words.
@@ -68,12 +69,17 @@ fn the_rust_worker_of_the_readme_is_this_one_and_works_events_off() {
     let handle = quipu.clone();
     let worker = runtime.spawn(async move { work(&handle).await });
     until("a subscription", || !quipu.subscriptions().is_empty());
-    for (id, data) in [("1", r#"{"total":90}"#), ("2", r#"{"total":"much"}"#), ("3", r#"{"total":91}"#)] {
-        quipu.publish(&Event::builder(id, "/shop", "order.placed").json(data).build().unwrap()).unwrap();
+    for (id, kind, data) in [
+        ("1", "order.placed", r#"{"total":90}"#),
+        ("2", "stock.moved", r#"{"sku":"a"}"#),
+        ("3", "order.placed", r#"{"total":"much"}"#),
+        ("4", "order.placed", r#"{"total":91}"#),
+    ] {
+        quipu.publish(&Event::builder(id, "/shop", kind).json(data).build().unwrap()).unwrap();
     }
-    until("two orders processed and one given up", || {
+    until("two orders processed, one given up, and nothing else taken", || {
         let billing = &quipu.subscriptions()[0];
-        (billing.counts.acknowledged, billing.dead_letters) == (2, 1)
+        (billing.counts.acknowledged, billing.dead_letters, billing.counts.handed_out) == (2, 1, 3)
     });
     assert!(!worker.is_finished(), "it waits for more");
     runtime.shutdown_background();
