@@ -1,6 +1,6 @@
 //! The worker loops of the README. The one in Rust stands here as it stands there; those in Python and TypeScript are
 //! taken from it and run as they are, against the built binary: they work events off in order, say what fails, and
-//! go on when the server was away.
+//! go on when the server was away. What is TypeScript is checked by its compiler as well.
 
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::Receiver;
@@ -178,6 +178,35 @@ fn works_off(language: &str, program: &str, file: &str, error: &str) {
 #[test]
 fn the_python_worker_of_the_readme_works_events_off_in_order_and_says_what_fails() {
     works_off("python", "python3", "worker.py", "KeyError");
+}
+
+/// The one thing of Node.js that it uses and the compiler's own libraries do not know.
+const NODE: &str = "declare const process: { env: Record<string, string | undefined> };";
+const TSCONFIG: &str = r#"{"compilerOptions": {"noEmit": true, "strict": true, "target": "es2022", "module": "node16",
+    "lib": ["es2022", "dom"], "types": []}, "files": ["node.d.ts", "worker.mts"]}"#;
+
+/// What the compiler of TypeScript finds wrong with a worker.
+fn mistakes(code: &str) -> String {
+    let user = User::new();
+    user.write("node.d.ts", NODE);
+    user.write("worker.mts", code);
+    let config = user.write("tsconfig.json", TSCONFIG);
+    let output = Command::new("tsc").args(["--project", &config]).stdin(Stdio::null()).output();
+    let output = output.unwrap_or_else(|error| panic!("expected tsc to check it: {error}"));
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.success(), said.is_empty(), "{output:?}");
+    said
+}
+
+#[test]
+fn the_compiler_finds_nothing_wrong_with_the_typescript_worker_of_the_readme() {
+    let worker = example("typescript", "pull");
+    assert_eq!(mistakes(&worker), "");
+    // It would find something.
+    let misnamed = worker.replacen("token,", "tokens,", 1);
+    assert!(mistakes(&misnamed).contains("Cannot find name 'token'"));
+    let mistyped = worker.replacen("await post(\"pull\",", "await post(1,", 1);
+    assert!(mistakes(&mistyped).contains("not assignable to parameter of type 'string'"));
 }
 
 /// It has no types, so that every node runs it, also those that cannot strip them.
