@@ -132,7 +132,7 @@ fn a_stored_definition_that_is_not_understood_is_kept_paused_says_why_and_distur
     assert!(tenant.pull("s", 10).unwrap().is_empty());
     // What a newer version wrote is there for it still, word for word, whatever is done here.
     tenant.seek_subscription("s", &StartAt::Position(1)).unwrap();
-    tenant.pause_subscription_because("s", "it is gone").unwrap();
+    tenant.pause_subscription_because("s", "it is gone", |_| true).unwrap();
     tenant.checkpoint_deliveries().unwrap();
     let texts = |tenant: &Tenant| {
         let again = crate::subscriptions::FoldedSubscriptions::decode(&tenant.decider.lock().subscriptions.encode());
