@@ -66,7 +66,7 @@ fn one_that_is_cancelled_leaves_the_rest_and_ends_with_1_for_who_watches() {
     let args = ["redrive", "--all", "--rate", "0.0008", "--yes", "-o", "json"];
     let id = deadletter(&user, &server, &args).ok().json()["id"].to_string();
     let said = operation(&user, &server, &["cancel", &id]).ok();
-    assert!(said.stdout.starts_with(&format!("operation {id} is cancelled; ")), "{said:?}");
+    assert!(said.stdout.starts_with(&format!("operation {id} is cancelled, having looked at ")), "{said:?}");
     let watched = operation(&user, &server, &["watch", &id, "-o", "json"]).ended(1);
     assert_eq!(watched.json()["state"], "cancelled");
     let open = deadletter(&user, &server, &["list", "-o", "ndjson"]).ok().lines();
