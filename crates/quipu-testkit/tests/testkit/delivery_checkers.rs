@@ -155,6 +155,28 @@ fn what_comes_twice_is_seen() {
 }
 
 #[test]
+fn what_is_finished_and_written_down_counts_as_before() {
+    let mut ledger = ledger(terms());
+    hand(&mut ledger, 0, &[1]).unwrap();
+    ack(&mut ledger, 0, 1);
+    // That was perhaps forgotten, so it may come again.
+    ledger.restarted();
+    hand(&mut ledger, 1, &[3]).unwrap();
+    ack(&mut ledger, 1, 3);
+    ledger.saved().unwrap();
+    refused(ledger.handed("s", at(2), &[handing(3, 2, 2)]), "not to be");
+    refused(say(&mut ledger, 2, 3, Said::Ack, Ok(())), "Late");
+    refused(ledger.lettered(&letter(1, 3, Reason::AttemptsExhausted, false)), "is finished");
+    refused(hand(&mut ledger, 2, &[1]), "came before");
+    // Another process does not know any more which came first, and with another key nobody asks.
+    ledger.updated("s", Terms { key: KeyChoice::Same, ..terms() });
+    refused(ledger.handed("s", at(2), &[handing(3, 2, 2)]), "not to be");
+    ledger.restarted();
+    hand(&mut ledger, 3, &[1]).unwrap();
+    refused(ledger.handed("s", at(3), &[handing(3, 2, 3)]), "not to be");
+}
+
+#[test]
 fn attempts_that_do_not_count_on_are_seen() {
     let mut ledger = ledger(terms());
     refused(ledger.handed("s", at(0), &[handing(1, 2, 0)]), "as attempt 2");

@@ -166,6 +166,7 @@ impl Book {
             }
             owed.saved();
         }
+        self.settle();
         Ok(())
     }
 

@@ -7,10 +7,12 @@ use quipu_domain::Timestamp;
 use quipu_domain::delivery::{DeliveryId, Reason};
 
 use super::owed::{Owed, State};
+use super::settled::Settled;
 use super::terms::{Fact, Terms};
 use crate::checker::{Verdict, violated};
 
 pub(super) const NAME: &str = "deliveries";
+const NOT_TO_BE: &str = "handed out, and it is not to be";
 /// Hand-outs that the rate is checked over.
 const RATE_WINDOW: usize = 300;
 
@@ -37,7 +39,9 @@ pub(super) struct Book {
     pub terms: Terms,
     /// Events up to here are not owed.
     pub after: u64,
+    /// What is not settled.
     pub owed: BTreeMap<DeliveryId, Owed>,
+    pub settled: Settled,
     handings: Vec<(Timestamp, usize)>,
     pub session: u64,
 }
@@ -48,7 +52,8 @@ pub(super) fn original(position: u64) -> DeliveryId {
 
 impl Book {
     pub fn new(name: &str, terms: Terms, after: u64, session: u64) -> Self {
-        Self { name: name.into(), terms, after, owed: BTreeMap::new(), handings: Vec::new(), session }
+        let (owed, settled) = (BTreeMap::new(), Settled::default());
+        Self { name: name.into(), terms, after, owed, settled, handings: Vec::new(), session }
     }
 
     pub fn wrong(&self, id: DeliveryId, detail: &str) -> Verdict {
@@ -75,19 +80,21 @@ impl Book {
     pub fn updated(&mut self, terms: Terms, log: &[Fact]) {
         let is_rekeyed = terms.key != self.terms.key;
         for fact in log.iter().filter(|fact| fact.position > self.after) {
-            match self.owed.get_mut(&original(fact.position)) {
+            let id = original(fact.position);
+            match self.owed.get_mut(&id) {
                 Some(owed) if !terms.wants(fact) => owed.must = false,
                 Some(_) => {}
-                None if terms.wants(fact) => {
+                None if terms.wants(fact) && !self.settled.has(id) => {
                     let owed =
                         Owed { must: false, state: State::Perhaps, ..Owed::new(terms.key_of(fact), fact.expires) };
-                    self.owed.insert(original(fact.position), owed);
+                    self.owed.insert(id, owed);
                 }
                 None => {}
             }
         }
         if is_rekeyed {
             self.owed.values_mut().for_each(|owed| owed.is_loose = true);
+            self.settled.forget_order();
         }
         self.terms = terms;
         self.handings.clear();
@@ -103,6 +110,14 @@ impl Book {
         self.session = session;
         self.handings.clear();
         self.owed.values_mut().for_each(Owed::restarted);
+        self.settled.forget_order();
+    }
+
+    /// Puts aside what is finished for good.
+    pub fn settle(&mut self) {
+        for (id, owed) in self.owed.extract_if(.., |_, owed| Settled::takes(owed)) {
+            self.settled.take(id, owed, self.session);
+        }
     }
 
     /// A consumer was handed these at once.
@@ -134,7 +149,10 @@ impl Book {
 
     fn hand(&mut self, now: Timestamp, handing: &Handing, before: &[Handing], log: &[Fact]) -> Verdict {
         let id = handing.id;
-        let Some(owed) = self.owed.get(&id) else { return self.wrong(id, "handed out, and nobody is owed it") };
+        let Some(owed) = self.owed.get(&id) else {
+            let is_settled = self.settled.has(id);
+            return self.wrong(id, if is_settled { NOT_TO_BE } else { "handed out, and nobody is owed it" });
+        };
         if log.get(id.position as usize - 1).is_none_or(|fact| fact.id != handing.event) {
             return self.wrong(id, &format!("handed out with the event {}", handing.event));
         }
@@ -142,7 +160,7 @@ impl Book {
             State::Open | State::Perhaps => {}
             State::GivenUp { is_sure: false, .. } => {}
             State::InFlight { .. } if owed.is_loose => {}
-            _ => return self.wrong(id, "handed out, and it is not to be"),
+            _ => return self.wrong(id, NOT_TO_BE),
         }
         if id.dead_letter == 0 && owed.is_expired(now) {
             return self.wrong(id, "handed out after its time");
@@ -174,6 +192,9 @@ impl Book {
     /// Nothing overtakes an earlier event of its key.
     fn check_order(&self, id: DeliveryId, now: Timestamp, before: &[Handing]) -> Verdict {
         let Some(key) = self.owed[&id].key.as_ref().filter(|_| id.dead_letter == 0) else { return Ok(()) };
+        if let Some(newest) = self.settled.newest_of(key).filter(|newest| *newest > id.position) {
+            return self.wrong(id, &format!("position {newest} of its key came before, and is finished"));
+        }
         for (other, owed) in &self.owed {
             if *other == id || other.dead_letter > 0 || owed.is_loose || owed.key.as_ref() != Some(key) {
                 continue;

@@ -4,7 +4,7 @@ use quipu_domain::Timestamp;
 use quipu_domain::delivery::{Attempt, DeliveryId, Reason};
 
 use super::Ledger;
-use super::book::{NAME, original};
+use super::book::{Book, NAME, original};
 use super::owed::{Owed, State, Try};
 use crate::checker::{Verdict, violated};
 
@@ -53,8 +53,8 @@ impl Ledger {
     /// The delivery that became a dead letter: one that was redriven in the order of its key is the same as before.
     fn delivery(&self, letter: &Letter) -> DeliveryId {
         let beside = letter.redriven_from.map(|from| DeliveryId { position: letter.position, dead_letter: from });
-        let is_owed =
-            |id: &DeliveryId| self.books.get(&letter.subscription).is_some_and(|book| book.owed.contains_key(id));
+        let has = |book: &Book, id: DeliveryId| book.owed.contains_key(&id) || book.settled.has(id);
+        let is_owed = |id: &DeliveryId| self.books.get(&letter.subscription).is_some_and(|book| has(book, *id));
         beside.filter(is_owed).unwrap_or(DeliveryId { position: letter.position, dead_letter: 0 })
     }
 
@@ -85,7 +85,11 @@ impl Ledger {
         let session = self.session;
         let mut known = Known { letter: letter.clone(), edited, expected: None, is_decided: false };
         let id = self.delivery(letter);
-        let owed = self.books.get_mut(&letter.subscription).and_then(|book| book.owed.get_mut(&id));
+        let book = self.books.get_mut(&letter.subscription);
+        if book.as_ref().is_some_and(|book| book.settled.has(id)) {
+            return wrong("its delivery is finished");
+        }
+        let owed = book.and_then(|book| book.owed.get_mut(&id));
         let Some(owed) = owed else { return wrong("of a delivery that nobody is owed") };
         match owed.state {
             State::GivenUp { reason, blocks, is_sure } => {

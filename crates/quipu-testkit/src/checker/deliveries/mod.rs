@@ -7,6 +7,7 @@ mod answers;
 mod book;
 mod letters;
 mod owed;
+mod settled;
 mod terms;
 
 use std::collections::BTreeMap;
