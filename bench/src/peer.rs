@@ -1,0 +1,256 @@
+//! What is measured: the systems, each in its settings, and what a workload may ask of one. How a system does it is in the
+//! file of its name; what a workload asks, and when, is not known here.
+
+mod nats;
+mod postgres;
+mod quipu;
+mod rabbitmq;
+mod redis;
+mod umadb;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use futures_util::future::BoxFuture;
+
+use crate::payload::Event;
+use crate::process::LOOK;
+use crate::workload::Workload;
+
+/// What will be there, or why not.
+pub type Answer<'a, T> = BoxFuture<'a, Result<T>>;
+
+/// What an acknowledged append means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Acknowledged {
+    /// It is on disk.
+    Synced,
+    /// It is in the server's memory or the system's cache: a power cut loses it.
+    Unsynced,
+}
+
+/// A system in one of its settings: a row of the tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Setting {
+    /// By which it is named on the command line and in the results.
+    pub name: &'static str,
+    /// By which people name it.
+    pub title: &'static str,
+    /// What an answer means.
+    pub acknowledged: Acknowledged,
+    /// The setting in the words of the system.
+    pub means: &'static str,
+}
+
+use Acknowledged::{Synced, Unsynced};
+
+/// The one that all others are compared with.
+pub const QUIPU: &str = "quipu";
+
+/// All of them, in the order in which they take turns.
+pub const SETTINGS: [Setting; 10] = [
+    Setting {
+        name: QUIPU,
+        title: "Quipu",
+        acknowledged: Synced,
+        means: "as it comes; it has no setting in which an answer means less than on disk. Single appends over WebSocket, \
+                batches and conditions over HTTP",
+    },
+    Setting {
+        name: "quipu-http",
+        title: "Quipu, HTTP",
+        acknowledged: Synced,
+        means: "the same, with single appends as one HTTP request each",
+    },
+    Setting {
+        name: "jetstream-synced",
+        title: "JetStream, synced",
+        acknowledged: Synced,
+        means: "`sync_interval: always`, file storage, one replica",
+    },
+    Setting {
+        name: "jetstream",
+        title: "JetStream, default",
+        acknowledged: Unsynced,
+        means: "as it comes: file storage, synced every two minutes",
+    },
+    Setting {
+        name: "rabbitmq-quorum",
+        title: "RabbitMQ, quorum",
+        acknowledged: Synced,
+        means: "a quorum queue of one node, publisher confirms",
+    },
+    Setting {
+        name: "rabbitmq",
+        title: "RabbitMQ, classic",
+        acknowledged: Unsynced,
+        means: "the default type of queue, durable, messages as the client makes them by default (transient), publisher confirms",
+    },
+    Setting {
+        name: "redis-synced",
+        title: "Redis, synced",
+        acknowledged: Synced,
+        means: "a stream, `appendonly yes`, `appendfsync always`",
+    },
+    Setting {
+        name: "redis",
+        title: "Redis, default",
+        acknowledged: Unsynced,
+        means: "a stream, as it comes: no append-only file, a snapshot now and then",
+    },
+    Setting {
+        name: "postgresql",
+        title: "PostgreSQL",
+        acknowledged: Synced,
+        means: "as it comes, which is its most durable on one node: every append a transaction that is committed, into a table \
+                with a unique stream and version, a unique id and the JSON",
+    },
+    Setting {
+        name: "umadb",
+        title: "UmaDB",
+        acknowledged: Synced,
+        means: "as it comes; it has no other durability. One tag an event, its stream",
+    },
+];
+
+impl Setting {
+    /// Why it cannot do this workload, if it cannot.
+    pub fn lacks(&self, workload: Workload) -> Option<&'static str> {
+        use Workload::{Append, Conditional, Consume, Million};
+        Some(match (self.name, workload) {
+            ("quipu-http", Append) => return None,
+            ("quipu-http", _) => "as Quipu",
+            ("rabbitmq" | "rabbitmq-quorum", Conditional) => "has none: publishing knows no condition",
+            ("postgresql", Consume) => "has none: a table has no consumers that acknowledge",
+            ("umadb", Consume) => "has none: it has subscriptions, and no acknowledgement of an event",
+            // After a million what is synced and what is not takes the same room.
+            ("jetstream" | "rabbitmq" | "redis", Million) => "as its synced setting",
+            _ => return None,
+        })
+    }
+}
+
+/// Where things are, for whoever starts a server.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// The unpacked peers.
+    pub peers: PathBuf,
+    /// The binary `quipu`.
+    pub quipu: PathBuf,
+    /// An empty folder for this one server.
+    pub folder: PathBuf,
+}
+
+impl Place {
+    /// A program, of the unpacked peers or else of the system.
+    pub fn program(&self, path: &str) -> Result<PathBuf> {
+        let candidates = [self.peers.join("root").join(path), Path::new("/").join(path)];
+        let found = candidates.iter().find(|path| path.exists());
+        found
+            .cloned()
+            .with_context(|| format!("expected {path}, found neither of {candidates:?}: run bench/install-peers"))
+    }
+
+    /// The folders of the libraries that were unpacked, for the linker.
+    pub fn libraries(&self) -> String {
+        let root = self.peers.join("root/usr/lib");
+        let triple = format!("{}-linux-gnu", std::env::consts::ARCH);
+        format!("{}:{}", root.join(triple).display(), root.display())
+    }
+}
+
+/// What became of an append on a condition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is there, and is the stream's tail now: its version or position, whichever the system's conditions are about.
+    Appended(u64),
+    /// Somebody else was faster: this is the stream's tail.
+    Conflict(u64),
+}
+
+/// Is told of each event that was delivered: its number, and when.
+pub type Seen = Box<dyn FnMut(u64, Instant) + Send>;
+
+/// A server that runs. Dropping it stops it.
+pub trait Server: Send + Sync {
+    /// The version, as it says itself.
+    fn version(&self) -> &str;
+
+    /// Its processes; those that descend from them are found.
+    fn processes(&self) -> Vec<u32>;
+
+    /// Where its data is.
+    fn data(&self) -> &Path;
+
+    /// A client of its own connection, that has one request on its way at a time.
+    fn client(&self) -> Answer<'_, Arc<dyn Client>>;
+
+    /// A client of one connection with many appends on their way.
+    fn pipe(&self) -> Answer<'_, Arc<dyn Client>> {
+        self.client()
+    }
+
+    /// What a consumer needs before anything is appended.
+    fn prepare_consumer(&self) -> Answer<'_, ()>;
+
+    /// Takes and acknowledges so many events, from the first on; done when the acknowledgements have reached the server.
+    fn consume(&self, count: u64) -> Answer<'_, ()>;
+
+    /// A consumer that is told of each new event as it comes, and acknowledges it if the system has acknowledgements.
+    /// The outer future is done when it listens, the inner one after so many events.
+    fn follow(&self, count: u64, seen: Seen) -> Answer<'_, Answer<'static, ()>>;
+
+    /// Reads so many events from the first on, as fast as it can; the bytes of their JSON. Nothing if the system cannot.
+    fn replay(&self, count: u64) -> Answer<'_, Option<u64>>;
+}
+
+/// A connection that appends.
+pub trait Client: Send + Sync {
+    /// Appends one event; done when the server has acknowledged it.
+    fn append(&self, event: Event) -> Answer<'_, ()>;
+
+    /// Appends several, in the way that the system has for it.
+    fn batch(&self, events: Vec<Event>) -> Answer<'_, ()>;
+
+    /// Appends an event if this is still the tail of its stream, 0 of one that is empty. The event's own version does not count.
+    fn append_at(&self, event: Event, tail: u64) -> Answer<'_, Outcome>;
+}
+
+/// Starts a server and waits until it answers.
+pub async fn start(setting: &Setting, place: Place) -> Result<Arc<dyn Server>> {
+    let is_synced = setting.acknowledged == Synced;
+    Ok(match setting.name {
+        QUIPU => Arc::new(quipu::Quipu::start(place, quipu::Appends::WebSocket).await?),
+        "quipu-http" => Arc::new(quipu::Quipu::start(place, quipu::Appends::Http).await?),
+        "jetstream" | "jetstream-synced" => Arc::new(nats::JetStream::start(place, is_synced).await?),
+        "rabbitmq" | "rabbitmq-quorum" => Arc::new(rabbitmq::RabbitMq::start(place, is_synced).await?),
+        "redis" | "redis-synced" => Arc::new(redis::Redis::start(place, is_synced).await?),
+        "postgresql" => Arc::new(postgres::Postgres::start(place).await?),
+        "umadb" => Arc::new(umadb::Uma::start(place).await?),
+        other => bail!("expected a setting that there is, found {other}"),
+    })
+}
+
+/// One attempt to reach a server that starts takes no longer.
+const ATTEMPT: Duration = Duration::from_secs(3);
+
+/// Tries until it succeeds, for as long as the server runs and half a minute at most.
+async fn until_ready<T, F>(process: &mut crate::process::Process, folder: &Path, attempt: impl Fn() -> F) -> Result<T>
+where
+    F: Future<Output = Result<T>>,
+{
+    let begun = Instant::now();
+    loop {
+        let attempted = tokio::time::timeout(ATTEMPT, attempt()).await;
+        match attempted.unwrap_or_else(|_| Err(anyhow::anyhow!("no answer within {ATTEMPT:?}"))) {
+            Ok(ready) => return Ok(ready),
+            Err(error) if begun.elapsed().as_secs() > 30 => return Err(error.context("the server does not answer")),
+            Err(_) => {
+                process.check(folder)?;
+                tokio::time::sleep(LOOK).await;
+            }
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! NATS JetStream: one stream in files, a subject each stream of events.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use async_nats::HeaderMap;
+use async_nats::jetstream::consumer::{AckPolicy, pull};
+use async_nats::jetstream::context::{Context, PublishErrorKind};
+use async_nats::jetstream::{self, stream};
+use futures_util::StreamExt as _;
+use rustix::process::Signal;
+
+use crate::payload::{Event, number_of};
+use crate::peer::{Answer, Client, Outcome, Place, Seen, Server, until_ready};
+use crate::process::{Process, free_port};
+
+const STREAM: &str = "EVENTS";
+const CONSUMER: &str = "bench";
+/// Messages that a consumer asks for at once.
+const PAGE: usize = 1_000;
+
+/// A running server.
+pub struct JetStream {
+    process: Process,
+    data: PathBuf,
+    address: String,
+    version: String,
+}
+
+impl JetStream {
+    /// Starts one on a free port, with the stream in it.
+    pub async fn start(place: Place, is_synced: bool) -> Result<Self> {
+        let program = place.program("usr/sbin/nats-server")?;
+        let (port, data) = (free_port()?, place.folder.join("data"));
+        let sync = if is_synced { "sync_interval: always\n" } else { "" };
+        let configuration = place.folder.join("nats.conf");
+        let text =
+            format!("host: 127.0.0.1\nport: {port}\njetstream {{\nstore_dir: \"{}\"\n{sync}}}\n", data.display());
+        std::fs::write(&configuration, text)?;
+        let mut command = Command::new(program);
+        command.arg("-c").arg(&configuration).current_dir(&place.folder);
+        let mut process = Process::start(command, &place.folder, Signal::TERM)?;
+        let address = format!("127.0.0.1:{port}");
+        let client =
+            until_ready(&mut process, &place.folder, || async { Ok(async_nats::connect(&address).await?) }).await?;
+        let version = client.server_info().version.clone();
+        let config = stream::Config {
+            name: STREAM.to_owned(),
+            subjects: vec!["order.>".to_owned()],
+            allow_atomic_publish: true,
+            ..stream::Config::default()
+        };
+        jetstream::new(client).create_stream(config).await?;
+        Ok(Self { process, data, address, version })
+    }
+
+    async fn connect(&self) -> Result<Context> {
+        Ok(jetstream::new(async_nats::connect(&self.address).await?))
+    }
+}
+
+/// A durable consumer that acknowledges each message; done when the server says that none is left.
+async fn consume(context: Context, count: u64, mut seen: Option<Seen>) -> Result<()> {
+    let consumer: jetstream::consumer::PullConsumer = context.get_consumer_from_stream(CONSUMER, STREAM).await?;
+    let mut messages = consumer.stream().max_messages_per_batch(PAGE).messages().await?;
+    for _ in 0..count {
+        let message = messages.next().await.context("the server has closed")??;
+        if let Some(seen) = &mut seen {
+            seen(number_of(&message.payload).context("an event with its number")?, Instant::now());
+        }
+        message.ack().await.map_err(|error| anyhow::anyhow!(error))?;
+    }
+    while consumer.get_info().await?.num_ack_pending > 0 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    Ok(())
+}
+
+impl Server for JetStream {
+    fn version(&self) -> &str {
+        &self.version
+    }
+
+    fn processes(&self) -> Vec<u32> {
+        vec![self.process.id()]
+    }
+
+    fn data(&self) -> &Path {
+        &self.data
+    }
+
+    fn client(&self) -> Answer<'_, Arc<dyn Client>> {
+        Box::pin(async move { Ok(Arc::new(Connection(self.connect().await?)) as Arc<dyn Client>) })
+    }
+
+    fn prepare_consumer(&self) -> Answer<'_, ()> {
+        Box::pin(async move {
+            let config = pull::Config {
+                durable_name: Some(CONSUMER.to_owned()),
+                ack_policy: AckPolicy::Explicit,
+                max_ack_pending: 10_000,
+                ..pull::Config::default()
+            };
+            self.connect().await?.create_consumer_on_stream(config, STREAM).await?;
+            Ok(())
+        })
+    }
+
+    fn consume(&self, count: u64) -> Answer<'_, ()> {
+        Box::pin(async move { consume(self.connect().await?, count, None).await })
+    }
+
+    fn follow(&self, count: u64, seen: Seen) -> Answer<'_, Answer<'static, ()>> {
+        Box::pin(async move {
+            let context = self.connect().await?;
+            Ok(Box::pin(consume(context, count, Some(seen))) as Answer<'static, ()>)
+        })
+    }
+
+    fn replay(&self, count: u64) -> Answer<'_, Option<u64>> {
+        Box::pin(async move {
+            let stream = self.connect().await?.get_stream(STREAM).await?;
+            let config = pull::OrderedConfig::default();
+            let mut messages = stream.create_consumer(config).await?.messages().await?;
+            let mut bytes = 0;
+            for _ in 0..count {
+                bytes += messages.next().await.context("the server has closed")??.payload.len() as u64;
+            }
+            Ok(Some(bytes))
+        })
+    }
+}
+
+struct Connection(Context);
+
+fn subject(event: &Event) -> String {
+    format!("order.{}", event.stream)
+}
+
+impl Client for Connection {
+    fn append(&self, event: Event) -> Answer<'_, ()> {
+        Box::pin(async move {
+            self.0.publish(subject(&event), event.data).await?.await?;
+            Ok(())
+        })
+    }
+
+    /// An atomic batch: the message with the commit is answered, those before it are not.
+    fn batch(&self, events: Vec<Event>) -> Answer<'_, ()> {
+        Box::pin(async move {
+            let id = uuid::Uuid::new_v4().to_string();
+            let count = events.len();
+            let client = self.0.client();
+            for (i, event) in events.into_iter().enumerate() {
+                let mut headers = HeaderMap::new();
+                headers.insert("Nats-Batch-Id", id.as_str());
+                headers.insert("Nats-Batch-Sequence", (i + 1).to_string());
+                let subject = subject(&event);
+                if i + 1 < count {
+                    client.publish_with_headers(subject, headers, event.data).await?;
+                } else {
+                    headers.insert("Nats-Batch-Commit", "1");
+                    let stored = self.0.publish_with_headers(subject, headers, event.data).await?.await?;
+                    ensure!(stored.batch_size == Some(count as u64), "expected {count} in the batch, found {stored:?}");
+                }
+            }
+            Ok(())
+        })
+    }
+
+    fn append_at(&self, event: Event, tail: u64) -> Answer<'_, Outcome> {
+        Box::pin(async move {
+            let mut headers = HeaderMap::new();
+            headers.insert("Nats-Expected-Last-Subject-Sequence", tail.to_string());
+            match self.0.publish_with_headers(subject(&event), headers, event.data).await?.await {
+                Ok(stored) => Ok(Outcome::Appended(stored.sequence)),
+                Err(error) if error.kind() == PublishErrorKind::WrongLastSequence => {
+                    // "wrong last sequence: 17": the text is all that says which it is.
+                    let said = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+                    let digits = said.rsplit(|c: char| !c.is_ascii_digit()).find(|part| !part.is_empty());
+                    Ok(Outcome::Conflict(digits.with_context(|| said.clone())?.parse()?))
+                }
+                Err(error) => Err(error.into()),
+            }
+        })
+    }
+}

@@ -1,0 +1,96 @@
+//! WebSockets: a plain one, and one that publishes with many events in flight, written and answered by tasks of their own as
+//! the other systems' client libraries do it.
+
+use anyhow::{Context as _, Result, ensure};
+use futures_util::{SinkExt as _, StreamExt as _};
+use serde::Deserialize;
+use tokio::net::TcpStream;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::sync::oneshot;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, client_async};
+
+/// Events that are written together at most.
+const TOGETHER: usize = 256;
+
+/// A connection.
+pub struct Socket(WebSocketStream<MaybeTlsStream<TcpStream>>);
+
+impl Socket {
+    /// Connects.
+    pub async fn connect(address: &str) -> Result<Self> {
+        let stream = TcpStream::connect(address).await?;
+        stream.set_nodelay(true)?;
+        let mut request = format!("ws://{address}/v1/ws").into_client_request()?;
+        request.headers_mut().insert("sec-websocket-protocol", "cloudevents.json".parse()?);
+        let (socket, _) = client_async(request, MaybeTlsStream::Plain(stream)).await?;
+        Ok(Self(socket))
+    }
+
+    /// Sends a frame.
+    pub async fn send(&mut self, text: String) -> Result<()> {
+        Ok(self.0.send(Message::text(text)).await?)
+    }
+
+    /// The next frame of text.
+    pub async fn next(&mut self) -> Result<Utf8Bytes> {
+        loop {
+            if let Message::Text(text) = self.0.next().await.context("the server has closed")?? {
+                return Ok(text);
+            }
+        }
+    }
+}
+
+/// A connection that publishes. Answers come in the order of the events.
+pub struct Publisher(UnboundedSender<(String, oneshot::Sender<()>)>);
+
+#[derive(Deserialize)]
+struct Acknowledged<'a> {
+    #[serde(borrow)]
+    ack: Status<'a>,
+}
+
+#[derive(Deserialize)]
+struct Status<'a> {
+    status: &'a str,
+}
+
+impl Publisher {
+    /// Connects, and starts the tasks that write and read; they end with the connection.
+    pub async fn connect(address: &str) -> Result<Self> {
+        let (mut sink, mut stream) = Socket::connect(address).await?.0.split();
+        let (events, mut queue) = unbounded_channel::<(String, oneshot::Sender<()>)>();
+        let (sent, mut unanswered) = unbounded_channel();
+        tokio::spawn(async move {
+            let mut together = Vec::with_capacity(TOGETHER);
+            while queue.recv_many(&mut together, TOGETHER).await > 0 {
+                for (text, waits) in together.drain(..) {
+                    sent.send(waits)?;
+                    sink.feed(Message::text(text)).await?;
+                }
+                sink.flush().await?;
+            }
+            Ok::<(), anyhow::Error>(())
+        });
+        tokio::spawn(async move {
+            while let Some(frame) = stream.next().await {
+                let Message::Text(text) = frame? else { continue };
+                let answer: Acknowledged<'_> = serde_json::from_str(&text).with_context(|| text.to_string())?;
+                ensure!(answer.ack.status == "recorded", "{text}");
+                let waits: oneshot::Sender<()> = unanswered.recv().await.context("an event that waits")?;
+                let _ = waits.send(());
+            }
+            Ok(())
+        });
+        Ok(Self(events))
+    }
+
+    /// Publishes an event; done when the server says that it is recorded.
+    pub async fn publish(&self, text: String) -> Result<()> {
+        let (answered, answer) = oneshot::channel();
+        self.0.send((text, answered)).ok().context("the connection has ended")?;
+        answer.await.context("expected the event to be recorded, found the connection ended")
+    }
+}
