@@ -3,11 +3,15 @@
 //! `quipu-bench run` measures and writes the raw results, `quipu-bench report` makes the tables and the chart of them.
 //! `scripts/bench` does both, and installs the peers before.
 
+mod chart;
 mod payload;
 mod peer;
 mod process;
+mod report;
 mod results;
+mod row;
 mod run;
+mod statistics;
 mod workload;
 
 use anyhow::Result;
@@ -24,10 +28,13 @@ struct Arguments {
 enum Operation {
     /// Measures, and writes the raw results to a file
     Run(run::Options),
+    /// Makes the tables and the chart of raw results
+    Report(report::Options),
 }
 
 fn main() -> Result<()> {
     match Arguments::parse().command {
         Operation::Run(options) => run::run(&options),
+        Operation::Report(options) => report::report(&options),
     }
 }

@@ -187,9 +187,9 @@ pub trait Server: Send + Sync {
     /// A client of its own connection, that has one request on its way at a time.
     fn client(&self) -> Answer<'_, Arc<dyn Client>>;
 
-    /// A client of one connection with many appends on their way.
-    fn pipe(&self) -> Answer<'_, Arc<dyn Client>> {
-        self.client()
+    /// A client of one connection with many appends on their way; nothing if a connection has one at a time.
+    fn pipe(&self) -> Answer<'_, Option<Arc<dyn Client>>> {
+        Box::pin(async { self.client().await.map(Some) })
     }
 
     /// What a consumer needs before anything is appended.

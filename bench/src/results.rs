@@ -89,6 +89,11 @@ impl Results {
         figures.collect()
     }
 
+    /// Whether a system was asked to do a workload.
+    pub fn ran(&self, setting: &str, workload: Workload) -> bool {
+        self.cells.iter().any(|cell| cell.setting == setting && cell.workload == workload)
+    }
+
     /// Why a system failed at a workload, if it did in any round.
     pub fn failure(&self, setting: &str, workload: Workload) -> Option<&str> {
         let mut cells = self.cells.iter().filter(|cell| cell.setting == setting && cell.workload == workload);

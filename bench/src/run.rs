@@ -15,7 +15,7 @@ use crate::workload::{Size, WORKLOADS, Workload};
 /// Threads of the clients, for every system alike.
 const CLIENT_THREADS: usize = 2;
 /// A cell that takes longer has failed.
-const PATIENCE: Duration = Duration::from_secs(300);
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// The command line of a run.
 #[derive(Debug, clap::Args)]
@@ -109,9 +109,12 @@ async fn cell(
     let absolute = |path: &Path| path.canonicalize().with_context(|| format!("{}", path.display()));
     let place =
         Place { peers: absolute(&options.peers)?, quipu: absolute(&options.quipu)?, folder: folder.path().to_owned() };
-    let server = start(setting, place).await?;
-    results.versions.insert(setting.name.to_owned(), server.version().to_owned());
-    let figures = tokio::time::timeout(PATIENCE, workload.run(&*server, size)).await;
+    let measured = async {
+        let server = start(setting, place).await?;
+        results.versions.insert(setting.name.to_owned(), server.version().to_owned());
+        workload.run(&*server, size).await
+    };
+    let figures = tokio::time::timeout(PATIENCE, measured).await;
     Ok(Found::Figures(figures.with_context(|| format!("took more than {PATIENCE:?}"))??))
 }
 

@@ -175,6 +175,15 @@ impl Server for Quipu {
         })
     }
 
+    fn pipe(&self) -> Answer<'_, Option<Arc<dyn Client>>> {
+        Box::pin(async {
+            match self.appends {
+                Appends::WebSocket => self.client().await.map(Some),
+                Appends::Http => Ok(None),
+            }
+        })
+    }
+
     fn prepare_consumer(&self) -> Answer<'_, ()> {
         Box::pin(async move {
             let http = Http::connect(&self.address).await?;

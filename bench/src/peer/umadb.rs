@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result};
 use rustix::process::Signal;
+use tokio::sync::RwLock;
 use umadb_client::{AsyncUmaDbClient, UmaDbClient};
 use umadb_dcb::{DcbAppendCondition, DcbError, DcbEvent, DcbEventStoreAsync as _, DcbQuery, DcbQueryItem};
 
@@ -63,7 +64,10 @@ impl Server for Uma {
     }
 
     fn client(&self) -> Answer<'_, Arc<dyn Client>> {
-        Box::pin(async move { Ok(Arc::new(Connection(connect(&self.uri).await?)) as Arc<dyn Client>) })
+        Box::pin(async move {
+            let client = RwLock::new(Arc::new(connect(&self.uri).await?));
+            Ok(Arc::new(Connection { client, uri: self.uri.clone() }) as Arc<dyn Client>)
+        })
     }
 
     fn prepare_consumer(&self) -> Answer<'_, ()> {
@@ -110,7 +114,22 @@ impl Server for Uma {
 }
 
 /// Requests of many tasks go over one connection without waiting for each other.
-struct Connection(AsyncUmaDbClient);
+struct Connection {
+    client: RwLock<Arc<AsyncUmaDbClient>>,
+    uri: String,
+}
+
+impl Connection {
+    async fn client(&self) -> Arc<AsyncUmaDbClient> {
+        Arc::clone(&*self.client.read().await)
+    }
+
+    /// After about a thousand refusals the server ends the connection; whoever goes on needs another.
+    async fn reconnect(&self) -> Result<()> {
+        *self.client.write().await = Arc::new(connect(&self.uri).await?);
+        Ok(())
+    }
+}
 
 fn tag(event: &Event) -> String {
     format!("order:{}", event.stream)
@@ -133,7 +152,7 @@ impl Client for Connection {
 
     fn batch(&self, events: Vec<Event>) -> Answer<'_, ()> {
         Box::pin(async move {
-            self.0.append(events.iter().map(made).collect(), None, None).await?;
+            self.client().await.append(events.iter().map(made).collect(), None, None).await?;
             Ok(())
         })
     }
@@ -143,12 +162,19 @@ impl Client for Connection {
             let query = DcbQuery { items: vec![DcbQueryItem { types: Vec::new(), tags: vec![tag(&event)] }] };
             let after = (tail > 0).then_some(tail);
             let condition = DcbAppendCondition { fail_if_events_match: query.clone(), after };
-            match self.0.append(vec![made(&event)], Some(condition), None).await {
+            let client = self.client().await;
+            match client.append(vec![made(&event)], Some(condition), None).await {
                 Ok(position) => Ok(Outcome::Appended(position)),
                 Err(DcbError::IntegrityError(_)) => {
-                    let mut last = self.0.read(Some(query), None, true, Some(1)).await?;
+                    let mut last = client.read(Some(query), None, true, Some(1)).await?;
                     let found = last.next_batch().await?;
+                    // To its end: a stream that is broken off counts against the connection.
+                    while !last.next_batch().await?.is_empty() {}
                     Ok(Outcome::Conflict(found.first().context("the event that was faster")?.position))
+                }
+                Err(error) if error.to_string().contains("http2 error") => {
+                    self.reconnect().await?;
+                    Ok(Outcome::Conflict(tail))
                 }
                 Err(error) => Err(error.into()),
             }

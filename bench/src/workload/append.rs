@@ -22,8 +22,10 @@ pub async fn run(server: &dyn Server, size: Size) -> Result<Vec<Figure>> {
             let clients = clients(server, count).await?;
             figures.push(cell(format!("append/{bytes}/{count}"), server, clients, &mut first, bytes, size).await?);
         }
-        let clients = vec![server.pipe().await?; IN_FLIGHT];
-        figures.push(cell(format!("append/{bytes}/in-flight"), server, clients, &mut first, bytes, size).await?);
+        if let Some(pipe) = server.pipe().await? {
+            let clients = vec![pipe; IN_FLIGHT];
+            figures.push(cell(format!("append/{bytes}/in-flight"), server, clients, &mut first, bytes, size).await?);
+        }
     }
     Ok(figures)
 }

@@ -33,7 +33,7 @@ pub async fn run(server: &dyn Server, size: Size) -> Result<Vec<Figure>> {
         }
     });
     let consumer = tokio::spawn(server.follow(count, seen).await?);
-    let publisher = server.pipe().await?;
+    let publisher = server.pipe().await?.context("a connection with many appends on their way")?;
     let runtime = Handle::current();
     let paced = tokio::task::spawn_blocking(move || publish(&runtime, &publisher, count, due));
     let mut published = paced.await?;

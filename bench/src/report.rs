@@ -1,0 +1,294 @@
+//! The report: Markdown between two marks of a page, made of the raw results alone. Every cell in which a peer is ahead is
+//! in bold and has a reason: that its answer means less, or what `reasons.toml` says.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+
+use crate::chart::chart;
+use crate::peer::{Acknowledged, QUIPU, SETTINGS, Setting};
+use crate::results::Results;
+use crate::row::{ROWS, Row, about};
+use crate::statistics::{Spread, ratios};
+use crate::workload::{WORKLOADS, Workload};
+
+/// Between these the page is the tool's.
+const MARKS: [&str; 2] = ["<!-- peers: written by scripts/bench -->", "<!-- peers: end -->"];
+
+/// The command line of a report.
+#[derive(Debug, clap::Args)]
+pub struct Options {
+    /// The raw results
+    results: PathBuf,
+    /// Why peers are ahead where they are
+    #[arg(long)]
+    reasons: PathBuf,
+    /// The page with the marks between which the report is written; without it, it is printed
+    #[arg(long, requires = "chart")]
+    page: Option<PathBuf>,
+    /// Where the chart goes
+    #[arg(long)]
+    chart: Option<PathBuf>,
+}
+
+/// Reasons by row, or by workload for all of its rows, and setting, or system for all of its settings.
+type Reasons = BTreeMap<String, BTreeMap<String, String>>;
+
+/// Writes or prints it.
+pub fn report(options: &Options) -> Result<()> {
+    let results = Results::read(&options.results)?;
+    let text = std::fs::read_to_string(&options.reasons).with_context(|| format!("{}", options.reasons.display()))?;
+    let mut report =
+        Report { results: &results, reasons: toml::from_str(&text)?, notes: Vec::new(), missing: Vec::new() };
+    let drawn =
+        options.chart.as_deref().map(|path| std::fs::write(path, chart(&results)).map(|()| path)).transpose()?;
+    let written = report.write(drawn);
+    for missing in &report.missing {
+        eprintln!("no reason yet in {}: {missing}", options.reasons.display());
+    }
+    let Some(page) = &options.page else {
+        print!("{written}");
+        return Ok(());
+    };
+    let old = std::fs::read_to_string(page).with_context(|| format!("{}", page.display()))?;
+    let new =
+        replaced(&old, &written).with_context(|| format!("expected the marks {MARKS:?} in {}", page.display()))?;
+    std::fs::write(page, new).with_context(|| format!("{}", page.display()))
+}
+
+/// A page with another text between the marks; nothing if it has not got them.
+fn replaced(page: &str, text: &str) -> Option<String> {
+    let begin = page.find(MARKS[0])? + MARKS[0].len();
+    let end = begin + page[begin..].find(MARKS[1])?;
+    Some(format!("{}\n\n{}\n{}", &page[..begin], text.trim_end(), &page[end..]))
+}
+
+struct Report<'a> {
+    results: &'a Results,
+    reasons: Reasons,
+    /// The reasons that stand below the table that is being written.
+    notes: Vec<String>,
+    /// The cells without one.
+    missing: Vec<String>,
+}
+
+impl Report<'_> {
+    fn write(&mut self, chart: Option<&Path>) -> String {
+        let mut out = String::new();
+        self.write_head(&mut out);
+        if let Some(name) = chart.and_then(Path::file_name) {
+            let _ = writeln!(out, "![Quipu beside its peers]({})\n", name.display());
+        }
+        for workload in WORKLOADS {
+            self.write_table(&mut out, workload);
+        }
+        out
+    }
+
+    fn write_head(&self, out: &mut String) {
+        let Results { machine, size, rounds, .. } = self.results;
+        let _ = writeln!(
+            out,
+            "{} cores of {}, {} GB, {}. Servers and clients share them. {rounds} rounds in which all take turns at each workload, \
+             each time on a fresh server in an empty folder; a cell counts for {:.1} s. A figure is the median of the rounds. Behind it stands \
+             how many times ahead of Quipu the peer is, the median and the range of the ratios within a round: below 1 Quipu is ahead. \
+             **Bold**: the peer is ahead. Every system gets the same JSON; what it wants beside it (Quipu's envelope, a \
+             subject, a stream and version) comes on top.\n",
+            machine.cores,
+            machine.processor,
+            machine.memory_gb,
+            machine.system,
+            size.window.as_secs_f64(),
+        );
+        let _ = writeln!(out, "| | version | setting | an answer means |\n|---|---|---|---|");
+        for setting in SETTINGS {
+            let Some(version) = self.results.versions.get(setting.name) else { continue };
+            let meaning = match setting.acknowledged {
+                Acknowledged::Synced => "on disk",
+                Acknowledged::Unsynced => "in memory",
+            };
+            let _ = writeln!(out, "| {} | {version} | {} | {meaning} |", setting.title, setting.means);
+        }
+        out.push('\n');
+    }
+
+    fn write_table(&mut self, out: &mut String, workload: Workload) {
+        let ran = |row: &&Row| row.workload == workload && !self.results.values(QUIPU, row.name).is_empty();
+        let rows: Vec<Row> = ROWS.iter().filter(ran).copied().collect();
+        if rows.is_empty() {
+            return;
+        }
+        let (title, text) = about(workload);
+        let heads: Vec<String> = rows.iter().map(|row| format!("{} ({})", row.title, row.unit)).collect();
+        let _ =
+            writeln!(out, "### {title}\n\n{text}\n\n| | {} |\n|---|{}", heads.join(" | "), "---|".repeat(rows.len()));
+        self.notes.clear();
+        for setting in &SETTINGS {
+            if setting.lacks(workload).is_some_and(|why| why.starts_with("as ")) {
+                continue;
+            }
+            let cells: Vec<String> = rows.iter().map(|row| self.cell(setting, row)).collect();
+            let _ = writeln!(out, "| {} | {} |", setting.title, cells.join(" | "));
+        }
+        out.push('\n');
+        for (i, note) in self.notes.iter().enumerate() {
+            let _ = writeln!(out, "{}. {note}", i + 1);
+        }
+        if !self.notes.is_empty() {
+            out.push('\n');
+        }
+    }
+
+    fn cell(&mut self, setting: &Setting, row: &Row) -> String {
+        if let Some(why) = setting.lacks(row.workload) {
+            return why.to_owned();
+        }
+        let values = self.results.values(setting.name, row.name);
+        let Some(spread) = Spread::of(values.values().copied()) else {
+            let why = match (
+                self.results.ran(setting.name, row.workload),
+                self.results.failure(setting.name, row.workload),
+            ) {
+                (false, _) => "not run",
+                (true, None) => "has none",
+                (true, Some(_)) => "failed",
+            };
+            return why.to_owned();
+        };
+        let figure = human(spread.median);
+        if setting.name == QUIPU {
+            return figure;
+        }
+        let Some(lead) = ratios(&values, &self.results.values(QUIPU, row.name), |a, b| row.lead(a, b)) else {
+            return figure;
+        };
+        let text = format!("{figure}, {} ({} to {})", short(lead.median), short(lead.least), short(lead.most));
+        // Quipu by another route is no peer.
+        if lead.median <= 1.0 || setting.name.starts_with(QUIPU) {
+            return text;
+        }
+        let within = if lead.least <= 1.0 { "; not in every round" } else { "" };
+        format!("**{text}** [{}]", self.note(setting, row, within))
+    }
+
+    /// The number of a note below the table that says why this peer is ahead.
+    fn note(&mut self, setting: &Setting, row: &Row, within: &str) -> usize {
+        let reason = self.reason(setting, row).unwrap_or_else(|| {
+            self.missing.push(format!("{} {}", row.name, setting.name));
+            "not found out yet".to_owned()
+        });
+        let note = format!("{}: {reason}{within}.", setting.title);
+        let at = self.notes.iter().position(|known| *known == note).unwrap_or_else(|| {
+            self.notes.push(note);
+            self.notes.len() - 1
+        });
+        at + 1
+    }
+
+    fn reason(&self, setting: &Setting, row: &Row) -> Option<String> {
+        let workload = row.name.split('/').next().unwrap_or_default();
+        let system = setting.name.split('-').next().unwrap_or_default();
+        let written = [row.name, workload].into_iter().find_map(|what| {
+            let of = self.reasons.get(what)?;
+            of.get(setting.name).or_else(|| of.get(system))
+        });
+        let is_write = !matches!(row.workload, Workload::Consume | Workload::Million);
+        let means_less = setting.acknowledged == Acknowledged::Unsynced && is_write;
+        written.cloned().or_else(|| means_less.then(|| "its answer does not mean that the event is on disk".to_owned()))
+    }
+}
+
+/// With three digits or so.
+pub fn human(value: f64) -> String {
+    match value {
+        v if v >= 10_000.0 => format!("{},{:03}", (v / 1e3) as u64, ((v / 100.0).round() as u64 % 10) * 100),
+        v if v >= 100.0 => format!("{v:.0}"),
+        v if v >= 10.0 => format!("{v:.1}"),
+        v => format!("{v:.2}"),
+    }
+}
+
+fn short(ratio: f64) -> String {
+    if ratio >= 10.0 { format!("{ratio:.0}") } else { format!("{ratio:.2}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::results::{Cell, Found};
+    use crate::workload::{Figure, Size};
+
+    const ROW: &str = "append/256/1";
+
+    /// Rounds of one row, by setting.
+    fn results(values: &[(&str, [f64; 3])]) -> Results {
+        let mut results = Results::begin(Size::QUICK, 3);
+        for (setting, rounds) in values {
+            results.versions.insert((*setting).to_owned(), "1".to_owned());
+            for (round, value) in rounds.iter().enumerate() {
+                let figure = Figure { row: ROW.to_owned(), value: *value, beside: BTreeMap::new() };
+                let (setting, found) = ((*setting).to_owned(), Found::Figures(vec![figure]));
+                results.cells.push(Cell { round: round + 1, setting, workload: Workload::Append, found });
+            }
+        }
+        results
+    }
+
+    fn table(results: &Results, reasons: &str) -> (String, Vec<String>) {
+        let reasons = toml::from_str(reasons).expect("reasons");
+        let mut report = Report { results, reasons, notes: Vec::new(), missing: Vec::new() };
+        let mut out = String::new();
+        report.write_table(&mut out, Workload::Append);
+        (out, report.missing)
+    }
+
+    #[test]
+    fn a_peer_that_is_ahead_is_in_bold_with_its_reason() {
+        let results = results(&[("quipu", [100.0, 110.0, 90.0]), ("redis-synced", [200.0, 220.0, 180.0])]);
+        let (text, missing) = table(&results, "[append]\nredis = \"one thread, no envelope\"");
+        assert!(text.contains("| Redis, synced | **200, 2.00 (2.00 to 2.00)** [1] |"), "{text}");
+        assert!(text.contains("1. Redis, synced: one thread, no envelope."), "{text}");
+        assert!(missing.is_empty());
+    }
+
+    #[test]
+    fn a_peer_that_is_ahead_for_no_known_reason_is_reported() {
+        let results = results(&[("quipu", [100.0; 3]), ("umadb", [150.0, 90.0, 160.0])]);
+        let (text, missing) = table(&results, "");
+        assert!(text.contains("UmaDB: not found out yet; not in every round."), "{text}");
+        assert_eq!(missing, ["append/256/1 umadb"]);
+    }
+
+    #[test]
+    fn what_is_ahead_because_its_answer_means_less_says_so() {
+        let results = results(&[("quipu", [100.0; 3]), ("jetstream", [400.0; 3])]);
+        let (text, missing) = table(&results, "");
+        assert!(text.contains("1. JetStream, default: its answer does not mean that the event is on disk."), "{text}");
+        assert!(missing.is_empty());
+    }
+
+    #[test]
+    fn a_peer_that_is_behind_is_not_in_bold() {
+        let results = results(&[("quipu", [100.0; 3]), ("postgresql", [50.0; 3])]);
+        let (text, _) = table(&results, "");
+        assert!(text.contains("| PostgreSQL | 50.0, 0.50 (0.50 to 0.50) |"), "{text}");
+    }
+
+    #[test]
+    fn only_what_is_between_the_marks_is_replaced() {
+        let page = format!("before\n{}\nold\n{}\nbehind\n", MARKS[0], MARKS[1]);
+        let expected = format!("before\n{}\n\nnew\n{}\nbehind\n", MARKS[0], MARKS[1]);
+        assert_eq!(replaced(&page, "new\n"), Some(expected));
+        assert_eq!(replaced("a page without", "new"), None);
+    }
+
+    #[test]
+    fn rates_have_three_digits_and_separators() {
+        assert_eq!(
+            [1_234_567.0, 10_050.0, 999.6, 12.34, 0.123].map(human),
+            ["1,234,600", "10,100", "1000", "12.3", "0.12"]
+        );
+    }
+}
