@@ -10,9 +10,9 @@ mod deadletters;
 mod demo;
 mod events;
 mod failures;
+mod faults;
 #[cfg(all(feature = "postgres", feature = "sqlite"))]
 mod idempotent;
-mod kill_loop;
 mod operations;
 mod patterns;
 mod process;

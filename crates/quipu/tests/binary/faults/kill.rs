@@ -1,0 +1,52 @@
+//! SIGKILL at random moments under load and while it opens, over and over on one folder.
+//!
+//! `QUIPU_KILL_ROUNDS=500 cargo test --release -p quipu --test binary kills -- --nocapture` runs 500 rounds instead of 8,
+//! and prints what they were. A round takes a second in a debug build and adds some thousand events.
+
+use std::time::{Duration, Instant};
+
+use super::ledger::Ledger;
+use super::load::{End, Load};
+use super::rounds;
+use super::server::Serving;
+use crate::process::User;
+
+/// Moments to kill at. They need not be the same the next time; nothing here makes threads run alike twice.
+struct Dice;
+
+impl Dice {
+    fn below(&self, end: u64) -> u64 {
+        let mut bytes = [0; 8];
+        getrandom::fill(&mut bytes).unwrap();
+        u64::from_le_bytes(bytes) % end
+    }
+}
+
+#[test]
+fn what_was_acknowledged_outlives_kills_under_load() {
+    let (rounds, begun) = (rounds("QUIPU_KILL_ROUNDS", 8), Instant::now());
+    let user = User::new();
+    let (mut ledger, mut load) = (Ledger::default(), Load::default());
+    for _ in 0..rounds {
+        if Dice.below(4) == 0 {
+            // In the middle of opening, which a kill must not harm either.
+            let opening = Serving::start(&user, &[]);
+            let _ = opening.lines.recv_timeout(Duration::from_micros(Dice.below(20_000)));
+        }
+        let server = Serving::start(&user, &[]);
+        let address = server.address();
+        ledger.read(&address);
+        let ends = load.run(&address, &mut ledger, |progress| {
+            progress.wait_for(1 + Dice.below(600));
+            progress.wait_up_to(Duration::from_micros(Dice.below(1_000)));
+            drop(server);
+        });
+        assert!(!ends.iter().any(|end| matches!(end, End::Refused(_))), "{ends:?}");
+    }
+    let server = Serving::start(&user, &[]);
+    ledger.read_again(&server.address());
+    drop(server);
+    assert!(ledger.acknowledged() as u64 > rounds, "there was a load");
+    user.run(&["store", "check", &user.path("data")]).ok();
+    println!("{rounds} kills, {} events acknowledged, none lost, {:.0?}", ledger.acknowledged(), begun.elapsed());
+}

@@ -1,0 +1,18 @@
+//! Faults on the real binary: `quipu serve` runs on a real file system, as users run it, under load, and something
+//! happens to it. One file a fault; what all of them share is the load, the ledger of what was acknowledged, and the
+//! server process.
+//!
+//! A machine that cannot do what a fault needs (mount namespaces, open files) fails the test and says what is missing.
+//! Faults that come at random moments are repeated: `QUIPU_KILL_ROUNDS=500` and `QUIPU_DRAIN_ROUNDS=500` do it more
+//! often than the test command has time for. (nextest would end a test that takes so long; `cargo test` does not.)
+
+mod drain;
+mod kill;
+mod ledger;
+mod load;
+mod server;
+
+/// How often to do it: what the variable says, or what the test command has time for.
+fn rounds(variable: &str, default: u64) -> u64 {
+    std::env::var(variable).map_or(default, |rounds| rounds.parse().unwrap())
+}
