@@ -7,9 +7,12 @@
 //! often than the test command has time for. (nextest would end a test that takes so long; `cargo test` does not.)
 
 mod drain;
+mod full_disk;
 mod kill;
 mod ledger;
 mod load;
+mod mounted;
+mod read_only;
 mod server;
 
 /// How often to do it: what the variable says, or what the test command has time for.
