@@ -11,9 +11,12 @@ mod full_disk;
 mod kill;
 mod ledger;
 mod load;
+mod many;
 mod mounted;
 mod read_only;
 mod server;
+mod slow;
+mod stopped;
 
 /// How often to do it: what the variable says, or what the test command has time for.
 fn rounds(variable: &str, default: u64) -> u64 {
