@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -295,14 +295,16 @@ impl Progress<'_> {
         }
     }
 
-    /// Waits until all writers have stopped.
+    /// Waits until all writers have stopped. One that waits for an answer gives up after the deadline.
     pub fn until_the_end(&mut self) {
-        loop {
-            match self.acknowledged.recv_timeout(DEADLINE * 2) {
+        let begun = Instant::now();
+        while begun.elapsed() < 2 * DEADLINE {
+            match self.acknowledged.recv_timeout(DEADLINE) {
                 Ok((sent, places)) => self.ledger.acknowledge(sent, places),
                 Err(RecvTimeoutError::Disconnected) => return,
-                Err(RecvTimeoutError::Timeout) => panic!("expected the writers to stop"),
+                Err(RecvTimeoutError::Timeout) => {}
             }
         }
+        panic!("expected the writers to stop");
     }
 }
