@@ -170,6 +170,10 @@ fn broken(commit: &FramedCommit, tail: &Tail) -> Option<String> {
     if commit.recorded_time < tail.recorded_time && tail.recorded_time != Timestamp(i64::MIN) {
         return Some(format!("commit {}: it was recorded before the commit before it", commit.number));
     }
+    if let Some(record) = commit.rotten_record() {
+        let (number, offset) = (commit.number, record.offset);
+        return Some(format!("commit {number}: the record at {offset} of it is not what its own checksum says"));
+    }
     None
 }
 

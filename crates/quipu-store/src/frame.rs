@@ -78,6 +78,8 @@ pub struct FramedCommit {
 pub struct FramedRecord {
     /// Distance from the frame's first byte.
     pub offset: u32,
+    /// Its checksum as it stands there; see [`FramedCommit::rotten_record`].
+    pub checksum: u32,
     /// What it is.
     pub kind: RecordKind,
     /// See [`Record::stream_version`].
@@ -95,6 +97,17 @@ impl FramedCommit {
             chain.add(record.kind as u8, record.stream_version, blake3::hash(&record.body).as_bytes());
         }
         chain.finish()
+    }
+
+    /// The first record that could not be read alone, through an index: its checksum is not that of what it holds.
+    pub fn rotten_record(&self) -> Option<&FramedRecord> {
+        let seed = head_checksum(self.number, self.recorded_time);
+        let mut head = Vec::new();
+        self.records.iter().find(|record| {
+            head.clear();
+            encode_record_head(&mut head, record.offset, record.kind, record.stream_version, record.body.len());
+            crc32c::crc32c_append(crc32c::crc32c_append(seed, &head), &record.body) != record.checksum
+        })
     }
 
     /// How many of the records are events.
@@ -136,12 +149,17 @@ pub fn encode_mark(out: &mut Vec<u8>, context: FrameContext, durable: u64) {
 fn encode_record(out: &mut Vec<u8>, offset: u32, record: &Record, seed: u32) {
     let start = out.len();
     out.extend_from_slice(&[0; 4]);
-    varint::put(out, u64::from(offset));
-    out.push(record.kind as u8);
-    varint::put(out, record.stream_version);
-    varint::put_bytes(out, &record.body);
+    encode_record_head(out, offset, record.kind, record.stream_version, record.body.len());
+    out.extend_from_slice(&record.body);
     let crc = crc32c::crc32c_append(seed, &out[start + 4..]);
     out[start..start + 4].copy_from_slice(&crc.to_le_bytes());
+}
+
+fn encode_record_head(out: &mut Vec<u8>, offset: u32, kind: RecordKind, stream_version: u64, body_len: usize) {
+    varint::put(out, u64::from(offset));
+    out.push(kind as u8);
+    varint::put(out, stream_version);
+    varint::put(out, body_len as u64);
 }
 
 fn seal(out: &mut [u8], start: usize, context: FrameContext) {
@@ -219,12 +237,12 @@ fn decode_commit(frame: &Bytes, mut reader: Reader<'_>, context: FrameContext) -
     let mut records = Vec::with_capacity(count.min(reader.rest().len() / 8));
     for _ in 0..count {
         let offset = frame.len() - reader.rest().len();
-        // The frame's checksum covers the record's: there is no need to check both.
-        reader.u32()?;
+        // The frame's checksum covers the record's: there is no need to check both for reading.
+        let checksum = reader.u32()?;
         let (kind, stream_version, body) = decode_record(&mut reader, offset)?;
         let body_at = frame.len() - reader.rest().len() - body;
         let body = frame.slice(body_at..body_at + body);
-        records.push(FramedRecord { offset: offset as u32, kind, stream_version, body });
+        records.push(FramedRecord { offset: offset as u32, checksum, kind, stream_version, body });
     }
     if !reader.rest().is_empty() {
         return None;
@@ -307,6 +325,23 @@ mod tests {
         let (mut out, mut offsets) = (Vec::new(), Vec::new());
         encode(&mut out, CONTEXT, &commit(), 6, &mut offsets);
         (Bytes::from(out), offsets)
+    }
+
+    #[test]
+    fn a_record_that_could_not_be_read_alone_is_found_in_a_whole_frame() {
+        let (bytes, offsets) = encoded();
+        let commit = |bytes: Vec<u8>| match decode(&bytes.into(), CONTEXT) {
+            Some((Frame::Commit { commit, .. }, _)) => commit,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(commit(bytes.to_vec()).rotten_record(), None);
+        let mut rotten = bytes.to_vec();
+        rotten[offsets[1] as usize] ^= 1;
+        seal(&mut rotten, 0, CONTEXT);
+        assert_eq!(commit(rotten).rotten_record().map(|record| record.offset), Some(offsets[1]));
+        // Its commit's time is what it was written with.
+        let moved = FramedCommit { recorded_time: Timestamp(5_001), ..commit(bytes.to_vec()) };
+        assert!(moved.rotten_record().is_some());
     }
 
     #[test]

@@ -17,7 +17,7 @@ use crate::varint::Reader;
 
 pub(crate) const HEADER_BYTES: u64 = 88;
 const MAGIC: &[u8; 8] = b"QUIPUSEG";
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 const PARTIAL: &str = ".partial";
 
 #[derive(Clone, Debug, PartialEq, Eq)]

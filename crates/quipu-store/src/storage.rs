@@ -276,11 +276,14 @@ impl Storage for DiskStorage {
             return Ok(());
         }
         for above in fs::canonicalize(&folder)?.ancestors().skip(1) {
-            match fs::File::open(above) {
-                Ok(above) => above.sync_all()?,
-                // Whoever may not even look into it has not made a folder in it.
-                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => break,
-                Err(error) => return Err(error),
+            use io::ErrorKind::{InvalidInput, PermissionDenied, ReadOnlyFilesystem, Unsupported};
+            match fs::File::open(above).and_then(|above| above.sync_all()) {
+                Ok(()) => {}
+                // Nobody has made a folder where they may not look, or in what knows no sync: it was there before.
+                Err(e) if matches!(e.kind(), PermissionDenied | InvalidInput | Unsupported | ReadOnlyFilesystem) => {
+                    break;
+                }
+                Err(e) => return Err(io::Error::new(e.kind(), format!("{}, above it: {e}", above.display()))),
             }
         }
         Ok(())

@@ -64,6 +64,7 @@ impl MemoryLog {
 fn framed(commit: &Commit) -> FramedCommit {
     let records = commit.records.iter().zip(1..).map(|(record, offset)| FramedRecord {
         offset,
+        checksum: 0,
         kind: record.kind,
         stream_version: record.stream_version,
         body: Bytes::copy_from_slice(&record.body),

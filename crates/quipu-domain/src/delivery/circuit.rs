@@ -26,13 +26,15 @@ pub enum CircuitState {
 #[derive(Clone, Copy, Debug)]
 pub struct Circuit {
     state: CircuitState,
+    /// When it was opened, by the clock of now.
+    since: Timestamp,
     failures: u32,
     open_ms: i64,
 }
 
 impl Default for Circuit {
     fn default() -> Self {
-        Self { state: CircuitState::Closed, failures: 0, open_ms: OPEN_MS.0 }
+        Self { state: CircuitState::Closed, since: Timestamp::default(), failures: 0, open_ms: OPEN_MS.0 }
     }
 }
 
@@ -42,8 +44,21 @@ impl Circuit {
         self.state
     }
 
+    /// Takes note of the time before anything is judged by it: a clock that is set back leaves it open for no longer from
+    /// now on than it was to be in all.
+    pub fn time_is(&mut self, now: Timestamp) {
+        let back_us = self.since.0.saturating_sub(now.0);
+        if let CircuitState::Open { until } = &mut self.state
+            && back_us > 0
+        {
+            until.0 = until.0.saturating_sub(back_us);
+            self.since = now;
+        }
+    }
+
     /// Whether a request may go now; asking when the time has come makes it the probe.
     pub fn lets_through(&mut self, now: Timestamp) -> bool {
+        self.time_is(now);
         match self.state {
             CircuitState::Closed => true,
             CircuitState::Probing => false,
@@ -69,14 +84,14 @@ impl Circuit {
         }
         let pause = (is_probe || self.failures >= FAILURES_MAX).then(|| now.plus_ms(self.open_ms));
         if let Some(until) = pause.max(retry_after) {
-            self.state = CircuitState::Open { until };
+            (self.state, self.since) = (CircuitState::Open { until }, now);
         }
     }
 
     /// The probe ended without an outcome: another one may go at once.
     pub fn abandoned(&mut self, now: Timestamp) {
         if self.state == CircuitState::Probing {
-            self.state = CircuitState::Open { until: now };
+            (self.state, self.since) = (CircuitState::Open { until: now }, now);
         }
     }
 }
@@ -120,6 +135,16 @@ mod tests {
         let mut circuit = Circuit::default();
         circuit.failed(at(0), Some(at(1_000)));
         assert_eq!(circuit.state(), CircuitState::Open { until: at(1_000) }, "no longer than it asks");
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_leaves_it_open_for_no_longer_than_it_was_to_be() {
+        let mut circuit = Circuit::default();
+        circuit.failed(at(3_600_000), Some(at(3_660_000)));
+        assert!(!circuit.lets_through(at(10)));
+        assert_eq!(circuit.state(), CircuitState::Open { until: at(60_010) });
+        assert!(!circuit.lets_through(at(60_009)));
+        assert!(circuit.lets_through(at(60_010)));
     }
 
     #[test]

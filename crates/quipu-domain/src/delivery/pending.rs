@@ -123,7 +123,7 @@ impl Deliveries {
                 self.in_flight -= 1;
                 self.timers.remove(id, deadline);
             }
-            Phase::Waiting { until } => self.timers.remove(id, until),
+            Phase::Waiting { until, .. } => self.timers.remove(id, until),
             Phase::Ready => _ = self.available.remove(&id),
             Phase::Parked { .. } => self.parked -= 1,
         }
@@ -142,8 +142,7 @@ impl Deliveries {
             (None, _) => {}
         }
         match delivery.phase {
-            // It waits since its last attempt failed.
-            Phase::Waiting { until } => self.timers.insert(id, delivery.failed_at().unwrap_or_default(), until),
+            Phase::Waiting { since, until } => self.timers.insert(id, since, until),
             Phase::Parked { .. } => self.parked += 1,
             Phase::Ready | Phase::InFlight { .. } => {}
         }

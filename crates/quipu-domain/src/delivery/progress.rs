@@ -23,8 +23,8 @@ pub struct SavedDelivery {
     pub history: Vec<Attempt>,
     /// After this time it is not delivered any more.
     pub expires: Option<Timestamp>,
-    /// When the next attempt is due; none if it is its turn, or its key is parked.
-    pub waits_until: Option<Timestamp>,
+    /// Since when it waits for its next attempt, and when that is due; none if it is its turn, or its key is parked.
+    pub waits: Option<(Timestamp, Timestamp)>,
     /// The dead letter that its key is parked by.
     pub parked_by: Option<u64>,
     /// The dead letter that parked its key, if somebody had it tried again since.
@@ -78,9 +78,9 @@ impl Saved {
 }
 
 fn saved(delivery: &Delivery) -> SavedDelivery {
-    let (waits_until, parked_by) = match delivery.phase {
+    let (waits, parked_by) = match delivery.phase {
         Phase::Ready | Phase::InFlight { .. } => (None, None),
-        Phase::Waiting { until } => (Some(until), None),
+        Phase::Waiting { since, until } => (Some((since, until)), None),
         Phase::Parked { dead_letter } => (None, Some(dead_letter)),
     };
     SavedDelivery {
@@ -89,7 +89,7 @@ fn saved(delivery: &Delivery) -> SavedDelivery {
         first_attempt: delivery.first_attempt,
         history: delivery.history.clone(),
         expires: delivery.expires,
-        waits_until,
+        waits,
         parked_by,
         unparked_from: delivery.unparked_from,
     }
@@ -100,8 +100,8 @@ impl Deliveries {
     pub fn restore_from(saved: &Saved) -> Self {
         let mut deliveries = Self::after(saved.scan);
         for (id, saved) in &saved.deliveries {
-            let phase = match (saved.waits_until, saved.parked_by) {
-                (Some(until), _) => Phase::Waiting { until },
+            let phase = match (saved.waits, saved.parked_by) {
+                (Some((since, until)), _) => Phase::Waiting { since, until },
                 (None, Some(dead_letter)) => Phase::Parked { dead_letter },
                 (None, None) => Phase::Ready,
             };

@@ -227,7 +227,7 @@ impl Driver {
             self.failed(id, outcome);
         }
         for (_, delivery) in self.deliveries.iter() {
-            let (Phase::InFlight { deadline: due, .. } | Phase::Waiting { until: due }) = delivery.phase else {
+            let (Phase::InFlight { deadline: due, .. } | Phase::Waiting { until: due, .. }) = delivery.phase else {
                 continue;
             };
             assert!(due <= self.now.plus_ms(WAIT_MS_MAX), "it waits for longer than it was to wait in all");

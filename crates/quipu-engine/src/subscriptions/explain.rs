@@ -170,7 +170,7 @@ fn catching_up(inner: &Inner, events: Events, parked: u64) -> Standstill {
 /// What deliveries wait for that nobody has.
 fn held(inner: &Inner, count: usize) -> Option<Standstill> {
     let waiting = inner.deliveries.iter().filter_map(|(id, delivery)| match delivery.phase {
-        Phase::Waiting { until } => Some((until, id.position)),
+        Phase::Waiting { until, .. } => Some((until, id.position)),
         _ => None,
     });
     if let Some((until, position)) = waiting.min() {

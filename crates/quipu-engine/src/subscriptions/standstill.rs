@@ -94,7 +94,10 @@ impl std::fmt::Display for Standstill {
             Self::Paused { reason: None } => f.write_str("It is paused; resume it."),
             Self::Paused { reason: Some(reason) } => write!(f, "It is paused: {reason}."),
             Self::DefinitionRefused { reason } => {
-                write!(f, "It is paused, since its definition is not accepted any more; change it: {reason}.")
+                write!(
+                    f,
+                    "It is paused, since its definition is not accepted any more; change it, or go back to the version that wrote it: {reason}."
+                )
             }
             Self::TooManyDeadLetters { open, limit } => write!(
                 f,

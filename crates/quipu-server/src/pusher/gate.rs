@@ -123,6 +123,7 @@ impl Gate {
     /// How many may go now; none of them has gone yet.
     pub fn room(&self, now: Timestamp) -> Room {
         let state = &mut *self.state();
+        state.circuit.time_is(now);
         let most = match state.circuit.state() {
             CircuitState::Closed => usize::MAX,
             CircuitState::Probing => return Room::Probing,

@@ -49,6 +49,8 @@ pub enum Phase {
     },
     /// Its next attempt.
     Waiting {
+        /// Since when, by the clock of now.
+        since: Timestamp,
         /// When that is.
         until: Timestamp,
     },
@@ -89,11 +91,6 @@ impl Delivery {
     /// event says of its time: somebody decided so.
     pub fn redriven_from(&self, id: DeliveryId) -> Option<u64> {
         self.unparked_from.or((id.dead_letter > 0).then_some(id.dead_letter))
-    }
-
-    /// When the last attempt of those that are kept failed.
-    pub(super) fn failed_at(&self) -> Option<Timestamp> {
-        self.history.last().map(|attempt| attempt.time.plus_ms(attempt.duration_ms as i64))
     }
 
     /// Whether nothing is lost if it is only remembered where its event is.

@@ -69,7 +69,7 @@ impl Deliveries {
         if let Some(reason) = rules.retry.gives_up(delivery.attempts, first, until) {
             return Outcome::GivenUp(self.given_up(id, reason, rules));
         }
-        delivery.phase = Phase::Waiting { until };
+        delivery.phase = Phase::Waiting { since: now, until };
         let key = delivery.key;
         self.timers.insert(id, now, until);
         key.into_iter().for_each(|key| self.step_back(key));

@@ -335,4 +335,8 @@ fn a_clock_that_is_set_back_while_nobody_runs_puts_nothing_off_by_more_than_it_w
     assert_eq!(deliveries.tick(Moment { now: at(5), ..moment }), []);
     assert_eq!(deliveries.next_due(), Some(at(1_005)));
     assert!(deliveries.is_dirty(), "it is written down");
+    // Another process finds what was written down: it does not subtract once more what the clock was set back by.
+    let mut deliveries = Deliveries::restore_from(&deliveries.saved());
+    assert_eq!(deliveries.tick(Moment { now: at(6), ..moment }), []);
+    assert_eq!(deliveries.next_due(), Some(at(1_005)));
 }

@@ -65,8 +65,8 @@ impl Deliveries {
                 Some(Phase::InFlight { since, deadline, .. }) => {
                     (*since, *deadline) = (earlier(*since, back_us), earlier(*deadline, back_us));
                 }
-                Some(Phase::Waiting { until }) => {
-                    *until = earlier(*until, back_us);
+                Some(Phase::Waiting { since, until }) => {
+                    (*since, *until) = (earlier(*since, back_us), earlier(*until, back_us));
                     self.dirty.insert(id);
                 }
                 _ => {}

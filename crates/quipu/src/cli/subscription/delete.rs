@@ -6,6 +6,7 @@ use quipu_api::subscription::DeletedAnswer;
 
 use super::super::client::{Client, Query};
 use super::super::confirm::Confirm;
+use super::super::count::doing;
 use super::super::exit::{Exit, Outcome};
 use super::super::output::{Format, Out};
 use super::Named;
@@ -23,10 +24,10 @@ pub fn run(delete: &Delete, client: &Client, out: &mut Out) -> Outcome {
     let there: SubscriptionAnswer = client.parsed(&path, &Query::new())?;
     let sums = there.deliveries;
     eprintln!(
-        "{}: {} unfinished deliveries go with it, {} open dead letters stay",
+        "{}: {} with it, {} until 14 days old",
         there.name,
-        sums.ready + sums.in_flight + sums.waiting + sums.parked,
-        there.dead_letters
+        doing(sums.ready + sums.in_flight + sums.waiting + sums.parked, "unfinished delivery", ["goes", "go"]),
+        doing(there.dead_letters, "open dead letter", ["stays", "stay"])
     );
     delete.confirm.ask(&format!("delete {}", there.name))?;
     let text = client.delete(&path)?;

@@ -27,7 +27,7 @@ pub enum SubscriptionCommand {
     Create(Box<create::Create>),
     /// List subscriptions and how many of their deliveries wait for what
     List,
-    /// Show a subscription: its definition, where it is, and what happened since the server started
+    /// Show a subscription: its definition, where it is, and what happened since it was made
     Show(Named),
     /// Say in one sentence why a subscription is not moving, and how far it is behind
     Explain(Named),

@@ -6,6 +6,7 @@ use quipu_domain::StartAt;
 
 use super::super::client::Client;
 use super::super::confirm::Confirm;
+use super::super::count::doing;
 use super::super::exit::{Exit, Outcome};
 use super::super::output::{Format, Out};
 use super::Named;
@@ -50,11 +51,14 @@ pub fn run(seek: &Seek, client: &Client, out: &mut Out) -> Outcome {
 
 fn sentence(preview: &SeekAnswer) -> String {
     let SeekAnswer { again: Some(again), skipped: Some(skipped), forgotten: Some(forgotten), .. } = preview else {
-        return "which events come again is not known: its stored definition is not accepted any more; change it first"
+        return "which events come again is not known: its stored definition is not accepted any more; change it, or \
+                go back to the version that wrote it"
             .to_owned();
     };
     format!(
-        "{again} events come again; {skipped} that nobody was handed never come; {forgotten} unfinished deliveries are \
-         forgotten"
+        "{} again; {skipped} that nobody was handed never {}; {} forgotten",
+        doing(*again, "event", ["comes", "come"]),
+        if *skipped == 1 { "comes" } else { "come" },
+        doing(*forgotten, "unfinished delivery", ["is", "are"])
     )
 }

@@ -25,7 +25,7 @@ fn pairs(subscription: &SubscriptionAnswer) -> Result<[(&'static str, String); 7
         sums.ready, sums.in_flight, sums.waiting, sums.parked, sums.keys
     );
     let counts = format!(
-        "{} handed out, {} acknowledged, {} failed, {} dead-lettered, {} expired, since the server started",
+        "{} handed out, {} acknowledged, {} failed, {} dead-lettered, {} expired, since it was made",
         counts.handed_out, counts.acknowledged, counts.failed, counts.dead_lettered, counts.expired
     );
     let definition = serde_json::to_string(&subscription.definition);
