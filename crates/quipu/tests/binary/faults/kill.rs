@@ -1,6 +1,6 @@
 //! SIGKILL at random moments under load and while it opens, over and over on one folder.
 //!
-//! `QUIPU_KILL_ROUNDS=500 cargo test --release -p quipu --test binary kills -- --nocapture` runs 500 rounds instead of 8,
+//! `QUIPU_KILL_ROUNDS=500 cargo test --release -p quipu --test binary kills -- --nocapture` runs 500 rounds instead of 6,
 //! and prints what they were. A round takes a second in a debug build and adds some thousand events.
 
 use std::time::{Duration, Instant};
@@ -24,7 +24,7 @@ impl Dice {
 
 #[test]
 fn what_was_acknowledged_outlives_kills_under_load() {
-    let (rounds, begun) = (rounds("QUIPU_KILL_ROUNDS", 8), Instant::now());
+    let (rounds, begun) = (rounds("QUIPU_KILL_ROUNDS", 6), Instant::now());
     let user = User::new();
     let (mut ledger, mut load) = (Ledger::default(), Load::default());
     for _ in 0..rounds {

@@ -17,7 +17,7 @@ const WRITERS: usize = 100;
 /// Between two bytes of a slow writer: less than any pause that ends it.
 const PAUSE: Duration = Duration::from_millis(100);
 
-const READERS: usize = 10;
+const READERS: usize = 6;
 /// What readers do not read: more than what sockets hold (6 MiB at the receiver, 4 MiB at the sender on Linux).
 const EVENTS: usize = 300;
 const EVENT_BYTES: usize = 64 << 10;
