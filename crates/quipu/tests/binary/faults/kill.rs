@@ -11,6 +11,9 @@ use super::rounds;
 use super::server::Serving;
 use crate::process::User;
 
+/// Segments are sealed and indexed every few rounds, so that kills meet that too, and a long log opens fast.
+const SETTINGS: &[&str] = &["segment_bytes=2097152"];
+
 /// Moments to kill at. They need not be the same the next time; nothing here makes threads run alike twice.
 struct Dice;
 
@@ -30,10 +33,10 @@ fn what_was_acknowledged_outlives_kills_under_load() {
     for _ in 0..rounds {
         if Dice.below(4) == 0 {
             // In the middle of opening, which a kill must not harm either.
-            let opening = Serving::start(&user, &[]);
+            let opening = Serving::start(&user, SETTINGS);
             let _ = opening.lines.recv_timeout(Duration::from_micros(Dice.below(20_000)));
         }
-        let server = Serving::start(&user, &[]);
+        let server = Serving::start(&user, SETTINGS);
         let address = server.address();
         ledger.read(&address);
         let ends = load.run(&address, &mut ledger, |progress| {
@@ -43,7 +46,7 @@ fn what_was_acknowledged_outlives_kills_under_load() {
         });
         assert!(!ends.iter().any(|end| matches!(end, End::Refused(_))), "{ends:?}");
     }
-    let server = Serving::start(&user, &[]);
+    let server = Serving::start(&user, SETTINGS);
     ledger.read_again(&server.address());
     drop(server);
     assert!(ledger.acknowledged() as u64 > rounds, "there was a load");
