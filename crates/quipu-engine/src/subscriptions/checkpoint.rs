@@ -256,8 +256,13 @@ impl Tenant {
             let left = EXPIRED_MAX - expired.len();
             expired.extend(self.expired_of(&letters, name, running.get(name), now).take(left));
         }
+        // What is being decided is let go of in memory before that is durable: it stays until it is, or a crash between the two
+        // would leave a key that waits for a dead letter that is gone. Whoever calls has `changing`, so none is done meanwhile.
+        let claimed = self.subscriptions.claimed.lock();
+        let count = expired.len();
+        expired.retain(|id| !claimed.contains(id));
         // There may be more than were taken: they go the next time.
-        due.next_at(if expired.len() == EXPIRED_MAX { now } else { now.plus_ms(RETENTION_MS) });
+        due.next_at(if count == EXPIRED_MAX { now } else { now.plus_ms(RETENTION_MS) });
         expired
     }
 

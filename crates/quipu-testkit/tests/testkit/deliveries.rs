@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use quipu_testkit::{DeliverySimulation, Voice};
 
 /// Seeds that once found something. Append, with a word on what it was.
-const FOUND: [u64; 12] = [
+const FOUND: [u64; 13] = [
     // Two deliveries of one event in one batch, one of them redriven: the second used up its attempt and never came.
     2,
     // The retention of an edited copy's dead letter took the edited event with it before it was delivered.
@@ -27,6 +27,8 @@ const FOUND: [u64; 12] = [
     20_106,
     // Deliveries that were taken up by an old key, and events of a new one beside them.
     1_795_288_790_533_688,
+    // Retention took a dead letter in the crash between its discarding and its key's letting go.
+    300_086,
 ];
 
 fn run(seeds: impl Iterator<Item = u64>) {
