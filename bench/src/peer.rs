@@ -16,7 +16,7 @@ use anyhow::{Context as _, Result, bail};
 use futures_util::future::BoxFuture;
 
 use crate::payload::Event;
-use crate::process::LOOK;
+use crate::process::{LOOK, Running};
 use crate::workload::Workload;
 
 /// What will be there, or why not.
@@ -175,14 +175,8 @@ pub type Seen = Box<dyn FnMut(u64, Instant) + Send>;
 
 /// A server that runs. Dropping it stops it.
 pub trait Server: Send + Sync {
-    /// The version, as it says itself.
-    fn version(&self) -> &str;
-
-    /// Its processes; those that descend from them are found.
-    fn processes(&self) -> Vec<u32>;
-
-    /// Where its data is.
-    fn data(&self) -> &Path;
+    /// What runs, and where its data is.
+    fn running(&self) -> &Running;
 
     /// A client of its own connection, that has one request on its way at a time.
     fn client(&self) -> Answer<'_, Arc<dyn Client>>;

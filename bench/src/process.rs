@@ -6,7 +6,7 @@ use std::fs::File;
 use std::net::TcpListener;
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::process::CommandExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -35,7 +35,7 @@ impl Process {
     }
 
     /// The process that was started; others may descend from it.
-    pub fn id(&self) -> u32 {
+    fn id(&self) -> u32 {
         self.child.id()
     }
 
@@ -60,6 +60,23 @@ impl Drop for Process {
         // What did not end, and what it left behind.
         let _ = kill_process_group(group, Signal::KILL);
         let _ = self.child.wait();
+    }
+}
+
+/// A server that answers. Dropping it stops it.
+pub struct Running {
+    /// The version, as it says itself.
+    pub version: String,
+    /// Where its data is.
+    pub data: PathBuf,
+    /// What was started, in the order of stopping.
+    pub processes: Vec<Process>,
+}
+
+impl Running {
+    /// Its processes; those that descend from them are found.
+    pub fn ids(&self) -> Vec<u32> {
+        self.processes.iter().map(Process::id).collect()
     }
 }
 

@@ -111,7 +111,7 @@ async fn cell(
         Place { peers: absolute(&options.peers)?, quipu: absolute(&options.quipu)?, folder: folder.path().to_owned() };
     let measured = async {
         let server = start(setting, place).await?;
-        results.versions.insert(setting.name.to_owned(), server.version().to_owned());
+        results.versions.insert(setting.name.to_owned(), server.running().version.clone());
         workload.run(&*server, size).await
     };
     let figures = tokio::time::timeout(PATIENCE, measured).await;

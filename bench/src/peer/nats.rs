@@ -1,6 +1,5 @@
 //! NATS JetStream: one stream in files, a subject each stream of events.
 
-use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,7 +14,7 @@ use rustix::process::Signal;
 
 use crate::payload::{Event, number_of};
 use crate::peer::{Answer, Client, Outcome, Place, Seen, Server, until_ready};
-use crate::process::{Process, free_port};
+use crate::process::{Process, Running, free_port};
 
 const STREAM: &str = "EVENTS";
 const CONSUMER: &str = "bench";
@@ -24,10 +23,8 @@ const PAGE: usize = 1_000;
 
 /// A running server.
 pub struct JetStream {
-    process: Process,
-    data: PathBuf,
+    running: Running,
     address: String,
-    version: String,
 }
 
 impl JetStream {
@@ -53,7 +50,8 @@ impl JetStream {
             ..stream::Config::default()
         };
         jetstream::new(client).create_stream(config).await?;
-        Ok(Self { process, data, address, version })
+        let running = Running { version, data, processes: vec![process] };
+        Ok(Self { running, address })
     }
 
     async fn connect(&self) -> Result<Context> {
@@ -79,16 +77,8 @@ async fn consume(context: Context, count: u64, mut seen: Option<Seen>) -> Result
 }
 
 impl Server for JetStream {
-    fn version(&self) -> &str {
-        &self.version
-    }
-
-    fn processes(&self) -> Vec<u32> {
-        vec![self.process.id()]
-    }
-
-    fn data(&self) -> &Path {
-        &self.data
+    fn running(&self) -> &Running {
+        &self.running
     }
 
     fn client(&self) -> Answer<'_, Arc<dyn Client>> {

@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::os::unix::process::CommandExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::pin::pin;
 use std::process::Command;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use tokio_postgres::{AsyncMessage, Config, NoTls, Statement};
 
 use crate::payload::{Event, number_of};
 use crate::peer::{Answer, Client, Outcome, Place, Seen, Server, until_ready};
-use crate::process::{Process, free_port};
+use crate::process::{Process, Running, free_port};
 
 /// Who owns no file. The server refuses to be run by root.
 const NOBODY: u32 = 65_534;
@@ -36,10 +36,8 @@ const INSERT_MANY: &str = "INSERT INTO event (stream, version, id, type, data)
 
 /// A running server.
 pub struct Postgres {
-    process: Process,
-    data: PathBuf,
+    running: Running,
     config: Config,
-    version: String,
 }
 
 /// The folder of the newest version that is there.
@@ -81,7 +79,8 @@ impl Postgres {
         client.batch_execute(SCHEMA).await?;
         let version: String = client.query_one("SHOW server_version", &[]).await?.get(0);
         let version = version.split(' ').next().unwrap_or_default().to_owned();
-        Ok(Self { process, data, config, version })
+        let running = Running { version, data, processes: vec![process] };
+        Ok(Self { running, config })
     }
 }
 
@@ -122,16 +121,8 @@ async fn follow(
 }
 
 impl Server for Postgres {
-    fn version(&self) -> &str {
-        &self.version
-    }
-
-    fn processes(&self) -> Vec<u32> {
-        vec![self.process.id()]
-    }
-
-    fn data(&self) -> &Path {
-        &self.data
+    fn running(&self) -> &Running {
+        &self.running
     }
 
     fn client(&self) -> Answer<'_, Arc<dyn Client>> {

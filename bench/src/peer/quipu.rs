@@ -4,7 +4,6 @@
 mod http;
 mod socket;
 
-use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Instant;
@@ -16,7 +15,7 @@ use serde_json::value::RawValue;
 
 use crate::payload::{Event, number_of};
 use crate::peer::{Answer, Client, Outcome, Place, Seen, Server, until_ready};
-use crate::process::{Process, free_port};
+use crate::process::{Process, Running, free_port};
 
 use http::Http;
 use socket::{Publisher, Socket};
@@ -36,10 +35,8 @@ pub enum Appends {
 
 /// A running server.
 pub struct Quipu {
-    process: Process,
-    folder: PathBuf,
+    running: Running,
     address: String,
-    version: String,
     appends: Appends,
 }
 
@@ -57,7 +54,8 @@ impl Quipu {
             Http::connect(&address).await?.get("/health/ready").await.map(drop)
         })
         .await?;
-        Ok(Self { process, folder: data, address, version, appends })
+        let running = Running { version, data, processes: vec![process] };
+        Ok(Self { running, address, appends })
     }
 }
 
@@ -152,16 +150,8 @@ struct Sums {
 }
 
 impl Server for Quipu {
-    fn version(&self) -> &str {
-        &self.version
-    }
-
-    fn processes(&self) -> Vec<u32> {
-        vec![self.process.id()]
-    }
-
-    fn data(&self) -> &Path {
-        &self.folder
+    fn running(&self) -> &Running {
+        &self.running
     }
 
     fn client(&self) -> Answer<'_, Arc<dyn Client>> {

@@ -1,6 +1,6 @@
 //! RabbitMQ: one queue, a quorum queue or what is declared by default, and publisher confirms.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,7 +18,7 @@ use rustix::process::Signal;
 
 use crate::payload::{Event, number_of};
 use crate::peer::{Answer, Client, Outcome, Place, Seen, Server, until_ready};
-use crate::process::{Process, free_port};
+use crate::process::{Process, Running, free_port};
 
 const QUEUE: &str = "events";
 /// Deliveries that the consumer has at once. A quorum queue allows 2,000 of one consumer on its way by default.
@@ -26,12 +26,8 @@ const PREFETCH: u16 = 2_000;
 
 /// A running server, with the name server that it needs.
 pub struct RabbitMq {
-    process: Process,
-    /// Stopped after the server.
-    names: Process,
-    data: PathBuf,
+    running: Running,
     uri: String,
-    version: String,
 }
 
 /// The folder of the scripts, which has the version in its name, and the version.
@@ -81,7 +77,8 @@ impl RabbitMq {
             arguments.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
         }
         channel.queue_declare(QUEUE.into(), QueueDeclareOptions::durable(), arguments).await?;
-        Ok(Self { process, names, data, uri, version })
+        let running = Running { version, data, processes: vec![process, names] };
+        Ok(Self { running, uri })
     }
 }
 
@@ -139,16 +136,8 @@ async fn acknowledge(channel: &Channel, last: u64, unanswered: &mut u64) -> Resu
 }
 
 impl Server for RabbitMq {
-    fn version(&self) -> &str {
-        &self.version
-    }
-
-    fn processes(&self) -> Vec<u32> {
-        vec![self.process.id(), self.names.id()]
-    }
-
-    fn data(&self) -> &Path {
-        &self.data
+    fn running(&self) -> &Running {
+        &self.running
     }
 
     fn client(&self) -> Answer<'_, Arc<dyn Client>> {

@@ -1,6 +1,5 @@
 //! Redis Streams: one stream, and one stream a subject for conditional appends, whose identifiers are then the versions.
 
-use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Instant;
@@ -12,7 +11,7 @@ use rustix::process::Signal;
 
 use crate::payload::{Event, number_of};
 use crate::peer::{Answer, Client, Outcome, Place, Seen, Server, until_ready};
-use crate::process::{Process, free_port};
+use crate::process::{Process, Running, free_port};
 
 const STREAM: &str = "events";
 const GROUP: &str = "bench";
@@ -21,9 +20,7 @@ const PAGE: usize = 1_000;
 
 /// A running server.
 pub struct Redis {
-    process: Process,
-    data: PathBuf,
-    version: String,
+    running: Running,
     client: redis::Client,
 }
 
@@ -49,7 +46,8 @@ impl Redis {
         .await?;
         let info: String = cmd("INFO").arg("server").query_async(&mut first).await?;
         let version = info.lines().find_map(|line| line.strip_prefix("redis_version:")).unwrap_or("unknown").to_owned();
-        Ok(Self { process, data, version, client })
+        let running = Running { version, data, processes: vec![process] };
+        Ok(Self { running, client })
     }
 
     async fn connect(&self) -> Result<MultiplexedConnection> {
@@ -91,16 +89,8 @@ async fn consume(mut connection: MultiplexedConnection, count: u64, mut seen: Op
 }
 
 impl Server for Redis {
-    fn version(&self) -> &str {
-        &self.version
-    }
-
-    fn processes(&self) -> Vec<u32> {
-        vec![self.process.id()]
-    }
-
-    fn data(&self) -> &Path {
-        &self.data
+    fn running(&self) -> &Running {
+        &self.running
     }
 
     fn client(&self) -> Answer<'_, Arc<dyn Client>> {

@@ -1,6 +1,5 @@
 //! UmaDB: the server in its PyPI package, and the client of its own.
 
-use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Instant;
@@ -13,14 +12,12 @@ use umadb_dcb::{DcbAppendCondition, DcbError, DcbEvent, DcbEventStoreAsync as _,
 
 use crate::payload::{Event, number_of};
 use crate::peer::{Answer, Client, Outcome, Place, Seen, Server, until_ready};
-use crate::process::{Process, free_port};
+use crate::process::{Process, Running, free_port};
 
 /// A running server.
 pub struct Uma {
-    process: Process,
-    data: PathBuf,
+    running: Running,
     uri: String,
-    version: String,
 }
 
 impl Uma {
@@ -42,7 +39,8 @@ impl Uma {
         let mut process = Process::start(command, &place.folder, Signal::TERM)?;
         let uri = format!("http://{address}");
         until_ready(&mut process, &place.folder, || async { Ok(connect(&uri).await?.head().await?) }).await?;
-        Ok(Self { process, data, uri, version })
+        let running = Running { version, data, processes: vec![process] };
+        Ok(Self { running, uri })
     }
 }
 
@@ -51,16 +49,8 @@ async fn connect(uri: &str) -> Result<AsyncUmaDbClient> {
 }
 
 impl Server for Uma {
-    fn version(&self) -> &str {
-        &self.version
-    }
-
-    fn processes(&self) -> Vec<u32> {
-        vec![self.process.id()]
-    }
-
-    fn data(&self) -> &Path {
-        &self.data
+    fn running(&self) -> &Running {
+        &self.running
     }
 
     fn client(&self) -> Answer<'_, Arc<dyn Client>> {

@@ -18,8 +18,8 @@ pub async fn run(server: &dyn Server, size: Size) -> Result<Vec<Figure>> {
     load(server, 0, count, SMALL).await?;
     let loaded = count as f64 / begun.elapsed().as_secs_f64();
     tokio::time::sleep(SETTLE).await;
-    let disk = disk_bytes(server.data()) as f64 / count as f64;
-    let memory = memory_bytes(&server.processes()) as f64 / 1e6;
+    let disk = disk_bytes(&server.running().data) as f64 / count as f64;
+    let memory = memory_bytes(&server.running().ids()) as f64 / 1e6;
     let mut figures = vec![
         Figure::new("million/memory", memory),
         Figure::new("million/disk", disk),

@@ -52,7 +52,7 @@ impl Window {
 
     /// Waits until it is over and all clients are done; events a second, and microseconds of processor time an event.
     pub async fn close(&self, row: String, server: &dyn Server, mut clients: JoinSet<Result<()>>) -> Result<Figure> {
-        let servers = server.processes();
+        let servers = server.running().ids();
         let own = [std::process::id()];
         // The servers descend from this process.
         let spent = || (processor_seconds(&servers), processor_seconds(&own));

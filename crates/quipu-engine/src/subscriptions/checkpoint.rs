@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use parking_lot::MutexGuard;
 use quipu_domain::Timestamp;
-use quipu_domain::delivery::{Delivery, DeliveryId, GivenUp, Phase};
+use quipu_domain::delivery::{DeliveryId, GivenUp, Phase};
 use quipu_store::{Fault, Record};
 
 use super::letters::Letters;
@@ -287,14 +287,10 @@ impl Tenant {
             let running = running.filter(|_| letter.copy_of.is_some());
             running.is_some_and(|running| running.inner.lock().deliveries.get(id).is_some())
         };
-        // It did once: the subscription may be gone since, or was moved. One that is being redriven may be parked again by a
-        // crash before that is durable.
+        // It did once: the subscription may be gone since, or was moved.
         let parks_key = move |letter: &DeadLetterLine| {
-            let (id, running) = (letter.id, running.filter(|_| letter.parks_key));
-            let holds = |delivery: &Delivery| {
-                delivery.phase == Phase::Parked { dead_letter: id } || delivery.unparked_from == Some(id)
-            };
-            running.is_some_and(|running| running.inner.lock().deliveries.get(letter.parked()).is_some_and(holds))
+            let running = running.filter(|_| letter.parks_key);
+            running.is_some_and(|running| running.inner.lock().deliveries.is_parked_by(letter.parked(), letter.id))
         };
         letters
             .oldest(name)

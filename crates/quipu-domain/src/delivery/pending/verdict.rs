@@ -45,7 +45,8 @@ impl Deliveries {
         is_parked
     }
 
-    fn is_parked_by(&self, id: DeliveryId, dead_letter: u64) -> bool {
+    /// Whether this dead letter parks the delivery's key.
+    pub fn is_parked_by(&self, id: DeliveryId, dead_letter: u64) -> bool {
         self.unfinished.get(&id).is_some_and(|delivery| delivery.phase == Phase::Parked { dead_letter })
     }
 
