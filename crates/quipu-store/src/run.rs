@@ -309,8 +309,13 @@ impl Run {
         Ok(Some(u64::from(high) << 32 | u64::from(low)))
     }
 
-    /// Calls `found` with each key of a block and what it says of it.
-    fn read_block(&self, fence: &Fence, mut found: impl FnMut(u64, Positions<'_>)) -> Result<(), Fault> {
+    /// Calls `found` with each key of a block that lies in a range, and what the block says of it.
+    fn read_block(
+        &self,
+        fence: &Fence,
+        keys: &RangeInclusive<u64>,
+        mut found: impl FnMut(u64, Positions<'_>),
+    ) -> Result<(), Fault> {
         let bytes = self.read_checked(u64::from(fence.offset), fence.len as usize)?;
         let mut reader = Reader::new(&bytes);
         let mut key = fence.key;
@@ -318,7 +323,10 @@ impl Run {
         let mut read = || -> Option<()> {
             while !reader.rest().is_empty() {
                 key = key.checked_add(reader.varint()?)?;
-                let count = reader.varint()?;
+                if key > *keys.end() {
+                    break;
+                }
+                let (count, is_wanted) = (reader.varint()?, key >= *keys.start());
                 if count <= INLINE_MAX as u64 {
                     let inline = &mut inline[..count as usize];
                     let mut last = 0u32;
@@ -326,9 +334,14 @@ impl Run {
                         last = last.checked_add(u32::try_from(reader.varint()?).ok()?)?;
                         *position = last;
                     }
-                    found(key, Positions::Inline(inline));
+                    if is_wanted {
+                        found(key, Positions::Inline(inline));
+                    }
                 } else {
-                    found(key, Positions::Bitmap { offset: reader.u32()?, len: reader.u32()? });
+                    let (offset, len) = (reader.u32()?, reader.u32()?);
+                    if is_wanted {
+                        found(key, Positions::Bitmap { offset, len });
+                    }
                 }
             }
             Some(())
@@ -339,8 +352,7 @@ impl Run {
     /// Adds the positions of the keys in a range that a block speaks of.
     fn look_into(&self, fence: &Fence, keys: &RangeInclusive<u64>, all: &mut RoaringBitmap) -> Result<(), Fault> {
         let mut bitmaps = Vec::new();
-        self.read_block(fence, |key, positions| match positions {
-            _ if !keys.contains(&key) => {}
+        self.read_block(fence, keys, |_, positions| match positions {
             Positions::Inline(list) => all.extend(list),
             Positions::Bitmap { offset, len } => bitmaps.push((offset, len)),
         })?;
@@ -375,7 +387,7 @@ impl Run {
     pub fn pairs(&self) -> Result<Vec<u64>, Fault> {
         let mut keys = Vec::with_capacity(self.events.min(self.bytes) as usize);
         for fence in &self.ids {
-            self.read_block(fence, |key, _| keys.push(key))?;
+            self.read_block(fence, &(0..=u64::MAX), |key, _| keys.push(key))?;
         }
         Ok(keys)
     }

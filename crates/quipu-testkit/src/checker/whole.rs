@@ -1,32 +1,45 @@
 //! A commit is whole or absent, also one that nobody was told about.
 
+use std::collections::{BTreeSet, HashMap};
+
+use quipu_domain::Event;
+
 use crate::checker::{Verdict, violated};
-use crate::{Entry, Logged, Operation};
+use crate::{Draft, Entry, Logged, Operation};
+
+/// What tells events apart: source and id.
+type Key<'e> = (&'e str, &'e str);
+
+fn key<'e>(event: &'e Event<'_>) -> Key<'e> {
+    (event.source(), event.id())
+}
 
 /// Of every append the log holds all events, side by side, or none that is only its own.
 pub fn check(history: &[Entry], log: &[Logged]) -> Verdict {
+    // What is looked up by source and id: where the log has it, and how many drafts of all operations were of it.
+    let mut logged: HashMap<Key<'_>, Vec<usize>> = HashMap::new();
+    for (place, each) in log.iter().enumerate() {
+        logged.entry(key(&each.event)).or_default().push(place);
+    }
+    let mut sent: HashMap<Key<'_>, BTreeSet<usize>> = HashMap::new();
+    for (number, entry) in history.iter().enumerate() {
+        for draft in entry.operation.drafts() {
+            sent.entry(key(&draft.event)).or_default().insert(number);
+        }
+    }
     for (number, entry) in history.iter().enumerate() {
         let Operation::Append(proposal) = &entry.operation else { continue };
         let places: Vec<Option<usize>> = proposal
             .events
             .iter()
             .map(|draft| {
-                log.iter().position(|logged| {
-                    logged.event.id() == draft.event.id()
-                        && logged.event.source() == draft.event.source()
-                        && logged.event.same_content(&draft.event)
-                })
+                let places = logged.get(&key(&draft.event))?;
+                places.iter().copied().find(|place| log[*place].event.same_content(&draft.event))
             })
             .collect();
         // An append may repeat events of other operations; those are refused, and say nothing about wholeness.
-        let is_only_here = proposal.events.iter().all(|draft| {
-            let others = history.iter().enumerate().filter(|(other, _)| *other != number);
-            !others.flat_map(|(_, other)| other.operation.drafts()).any(|other| {
-                other.event.id() == draft.event.id()
-                    && other.event.source() == draft.event.source()
-                    && proposal.events.len() > 1
-            })
-        });
+        let is_repeated = |draft: &Draft| sent[&key(&draft.event)].len() > 1;
+        let is_only_here = proposal.events.len() == 1 || !proposal.events.iter().any(is_repeated);
         let present = places.iter().flatten().count();
         let is_together = places.windows(2).all(|pair| match pair {
             [Some(a), Some(b)] => a + 1 == *b,
