@@ -11,25 +11,32 @@ use crate::checker::violated;
 use crate::machine::Step;
 
 const NAME: &str = "rot";
+/// Of a segment in which there is no frame.
+const HEADER_BYTES: u64 = 88;
 
 impl Simulation {
     /// Flips a bit of a sealed segment while nobody runs, looks at what the next process makes of it, and flips it back.
     pub(super) fn rot(&mut self) -> Step {
         let mut segments: Vec<String> = self.machine.disk.files();
         segments.retain(|path| path.ends_with(".seg"));
-        // The last one is still written to.
+        // The last one is still written to: what is broken at its end may never have been acknowledged. That is also so of
+        // the one before, if the making of the next was interrupted before it said what it goes on after.
+        while segments.pop_if(|path| self.len_of(path) <= HEADER_BYTES).is_some() {}
         segments.pop();
         if segments.is_empty() {
             return Ok(());
         }
         let path = self.own_dice.pick(&segments).clone();
-        let len = self.machine.disk.contents(&path).map_or(0, |bytes| bytes.len() as u64);
-        let (offset, bit) = (self.own_dice.below(len.max(1)), self.own_dice.below(8) as u8);
+        let (offset, bit) = (self.own_dice.below(self.len_of(&path).max(1)), self.own_dice.below(8) as u8);
         self.machine.say(|| format!("rot: bit {bit} at {offset} of {path}"));
         self.machine.disk.flip(&path, offset, bit);
         let found = self.look_at_rot(&path);
         self.machine.disk.flip(&path, offset, bit);
         found
+    }
+
+    fn len_of(&self, path: &str) -> u64 {
+        self.machine.disk.contents(path).map_or(0, |bytes| bytes.len() as u64)
     }
 
     fn look_at_rot(&mut self, path: &str) -> Step {
