@@ -3,11 +3,12 @@
 //! The index says which positions may match; the events are read and checked against the filter. The work of one
 //! page is bounded, so a filter that matches next to nothing costs many pages and not one long one.
 
+use std::collections::HashMap;
 use std::ops::RangeInclusive;
 
 use bytes::Bytes;
 use quipu_domain::{Direction, Event, Filter, Stamp, StreamState, Timestamp, write_event};
-use quipu_store::{Fault, RecordKind, Term, body};
+use quipu_store::{Fault, Fetched, RecordKind, Term, body};
 
 use crate::query::expr_of_filter;
 use crate::tenant::Tenant;
@@ -28,6 +29,11 @@ pub struct Recorded {
 }
 
 impl Recorded {
+    fn new(position: u64, event: Fetched) -> Self {
+        let stream_version = (event.stream_version > 0).then_some(event.stream_version);
+        Self { stamp: Stamp { position, stream_version, recorded_time: event.recorded_time }, body: event.body }
+    }
+
     /// The event.
     pub fn event(&self) -> Event<'_> {
         body::decode(&self.body).expect("its checksum was checked when it was read")
@@ -260,15 +266,29 @@ impl Tenant {
 
     fn event_at_any(&self, position: u64) -> Result<Option<Recorded>, Fault> {
         let Some(locator) = self.index.locator(position)? else { return Ok(None) };
-        let event = self.log.fetch(locator, RecordKind::Event)?;
-        let stream_version = (event.stream_version > 0).then_some(event.stream_version);
-        let stamp = Stamp { position, stream_version, recorded_time: event.recorded_time };
-        Ok(Some(Recorded { stamp, body: event.body }))
+        Ok(Some(Recorded::new(position, self.log.fetch(locator, RecordKind::Event)?)))
     }
 
     /// The event at a position; nothing if there is none.
     pub fn event_at(&self, position: u64) -> Result<Option<Recorded>, Fault> {
         if position == 0 || position > self.position() { Ok(None) } else { self.event_at_any(position) }
+    }
+
+    /// The events at positions, by these. Of a large commit no more is read than they are.
+    pub(crate) fn events_at(&self, positions: &[u64]) -> Result<HashMap<u64, Recorded>, Fault> {
+        let mut sorted = positions.to_vec();
+        sorted.sort_unstable();
+        sorted.dedup();
+        sorted.retain(|position| (1..=self.position()).contains(position));
+        let (mut there, mut locators) = (Vec::with_capacity(sorted.len()), Vec::with_capacity(sorted.len()));
+        for position in sorted {
+            if let Some(locator) = self.index.locator(position)? {
+                there.push(position);
+                locators.push(locator);
+            }
+        }
+        let events = self.log.fetch_all(&locators, RecordKind::Event)?;
+        Ok(there.into_iter().zip(events).map(|(position, event)| (position, Recorded::new(position, event))).collect())
     }
 
     /// The newest event with this `source` and `id`.

@@ -26,6 +26,8 @@ use crate::{App, Phase, answer as write, problem, reached};
 
 /// Bytes of events after which the answer to a pull ends: a thousand events of a megabyte are no answer.
 const ANSWER_BYTES: usize = 4 << 20;
+/// What the names in an event's JSON and its handle take, roughly.
+const ENVELOPE_BYTES: usize = 512;
 
 pub(crate) async fn pull(State(app): State<Arc<App>>, request: Request) -> Response {
     problem::answer(run_pull(app, request).await)
@@ -74,7 +76,10 @@ impl Batch {
 
     fn new(tenant: &Arc<Tenant>, name: &Arc<str>, handed: &[Handed]) -> Self {
         let ids = handed.iter().map(|handed| (handed.id, handed.token)).collect();
-        let mut batch = Self { tenant: Arc::clone(tenant), name: Arc::clone(name), handed: ids, json: Vec::new() };
+        // In one piece: growing would copy large ones several times.
+        let room = handed.iter().map(|one| one.recorded.bytes() + ENVELOPE_BYTES).sum();
+        let json = Vec::with_capacity(room);
+        let mut batch = Self { tenant: Arc::clone(tenant), name: Arc::clone(name), handed: ids, json };
         for (index, handed) in handed.iter().enumerate() {
             if index > 0 {
                 batch.json.push(b',');
@@ -90,6 +95,11 @@ impl Batch {
 
     pub(crate) fn len(&self) -> usize {
         self.handed.len()
+    }
+
+    /// How many of its kind fit into so many bytes.
+    pub(crate) fn fitting(&self, bytes: usize) -> usize {
+        bytes * self.len() / self.json.len().max(1)
     }
 
     /// The deliveries between a beginning and an end.

@@ -158,6 +158,7 @@ impl Push {
     async fn run(&self) {
         let mut credits = self.credits.subscribe();
         let (wake, mut watch) = (Arc::new(Notify::new()), None);
+        let mut fitting = BATCH_DELIVERIES;
         loop {
             if *self.credits.borrow() == 0 {
                 // Without credits nobody asks, and the engine is not to think so.
@@ -173,7 +174,7 @@ impl Push {
             }
             // Nothing is handed out while the client has not taken what came before.
             let Ok(permit) = self.out.reserve().await else { return };
-            let limit = (*self.credits.borrow() as usize).min(BATCH_DELIVERIES);
+            let limit = (*self.credits.borrow() as usize).min(fitting);
             let batch = Batch::pull(&self.app, &self.name, limit, BATCH_BYTES).await;
             let number = self.number;
             match batch {
@@ -183,6 +184,8 @@ impl Push {
                 }
                 Ok(batch) => {
                     let taken = batch.len() as u32;
+                    // What is handed out and does not fit is taken back, for nothing. Those that come may be smaller.
+                    fitting = (batch.fitting(BATCH_BYTES) + 8).min(BATCH_DELIVERIES);
                     self.credits.send_modify(|credits| *credits = credits.saturating_sub(taken));
                     permit.send(Pushed { number, batch: Ok(batch) });
                 }

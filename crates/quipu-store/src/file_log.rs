@@ -23,8 +23,10 @@ use crate::storage::{Fault, Storage};
 const RESERVE_BYTES_MIN: u64 = 64 << 10;
 const RESERVE_BYTES_MAX: u64 = 16 << 20;
 /// What is read for one event at first: most events fit, and so does the head of their frame just before.
-const FETCH_BYTES: usize = 1_024;
+const FETCH_BYTES: u64 = 1_024;
 const FETCH_BYTES_BEFORE: u64 = 96;
+/// What records that are fetched together may lie apart.
+const NEAR_BYTES: u64 = 256 << 10;
 
 /// How a log is laid out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -283,35 +285,23 @@ impl Log for FileLog {
 
     fn fetch(&self, locator: Locator, kind: RecordKind) -> Result<Fetched, Fault> {
         let segment = self.segment_of(locator)?;
-        let offset = locator & 0xFFFF_FFFF;
-        let before = FETCH_BYTES_BEFORE.min(offset);
-        let end = segment.end().max(offset);
-        let len = (end - offset).min(FETCH_BYTES as u64) + before;
-        let window = segment.read(offset - before, len as usize)?;
-        let damaged = || segment.damaged(offset, "there is no whole record where an index has one");
-        let bytes = window.get(before as usize..).unwrap_or_default();
-        let record = frame::decode_record_head(bytes).ok_or_else(damaged)?;
-        let record_end = record.body_at + record.body_len;
-        let bytes = if record_end <= bytes.len() {
-            Bytes::copy_from_slice(&bytes[..record_end])
-        } else {
-            Bytes::from(segment.read(offset, record_end)?)
-        };
-        let frame_at = offset.checked_sub(record.back).ok_or_else(damaged)?;
-        let head = match frame_at.checked_sub(offset - before) {
-            Some(in_window) => frame::peek_head(&window[in_window as usize..], segment.header.context()),
-            None => frame::peek_head(&segment.read(frame_at, 128)?, segment.header.context()),
-        };
-        let head = head.ok_or_else(damaged)?;
-        if bytes.len() < record_end || record.kind != kind || !frame::is_record_whole(&bytes, &head) {
-            return Err(damaged());
+        Window::read(&segment, locator, locator)?.record(locator, kind)
+    }
+
+    fn fetch_all(&self, locators: &[Locator], kind: RecordKind) -> Result<Vec<Fetched>, Fault> {
+        let mut all = Vec::with_capacity(locators.len());
+        let mut rest = locators;
+        while let [first, ..] = rest {
+            // The segment is in the high bits: what is near lies in the same one.
+            let near = rest.partition_point(|locator| *locator < first + NEAR_BYTES).max(1);
+            let segment = self.segment_of(*first)?;
+            let window = Window::read(&segment, *first, rest[near - 1])?;
+            for locator in &rest[..near] {
+                all.push(window.record(*locator, kind)?);
+            }
+            rest = &rest[near..];
         }
-        Ok(Fetched {
-            commit: head.number,
-            recorded_time: head.recorded_time,
-            stream_version: record.stream_version,
-            body: bytes.slice(record.body_at..),
-        })
+        Ok(all)
     }
 
     fn commit_of(&self, record: Locator) -> Result<Locator, Fault> {
@@ -364,6 +354,56 @@ impl Log for FileLog {
 
     fn name(&self) -> String {
         self.storage.display(&self.folder)
+    }
+}
+
+/// A stretch of a segment, from a little before one record, where the head of its frame is if that is small, to a little
+/// after where another begins.
+struct Window<'s> {
+    segment: &'s Segment,
+    offset: u64,
+    bytes: Vec<u8>,
+}
+
+impl<'s> Window<'s> {
+    fn read(segment: &'s Segment, first: Locator, last: Locator) -> Result<Self, Fault> {
+        let (first, last) = (first & 0xFFFF_FFFF, last & 0xFFFF_FFFF);
+        let offset = first.saturating_sub(FETCH_BYTES_BEFORE);
+        let end = segment.end().max(first).min(last + FETCH_BYTES);
+        Ok(Self { segment, offset, bytes: segment.read(offset, (end - offset) as usize)? })
+    }
+
+    /// What was read from an offset on, and nothing of what lies before.
+    fn from(&self, offset: u64) -> Option<&[u8]> {
+        self.bytes.get(usize::try_from(offset.checked_sub(self.offset)?).ok()?..)
+    }
+
+    fn record(&self, locator: Locator, kind: RecordKind) -> Result<Fetched, Fault> {
+        let offset = locator & 0xFFFF_FFFF;
+        let damaged = || self.segment.damaged(offset, "there is no whole record where an index has one");
+        let bytes = self.from(offset).unwrap_or_default();
+        let record = frame::decode_record_head(bytes).ok_or_else(damaged)?;
+        let record_end = record.body_at + record.body_len;
+        let bytes = match bytes.get(..record_end) {
+            Some(whole) => Bytes::copy_from_slice(whole),
+            None => Bytes::from(self.segment.read(offset, record_end)?),
+        };
+        let frame_at = offset.checked_sub(record.back).ok_or_else(damaged)?;
+        let context = self.segment.header.context();
+        let head = match self.from(frame_at) {
+            Some(head) => frame::peek_head(head, context),
+            None => frame::peek_head(&self.segment.read(frame_at, FETCH_BYTES_BEFORE as usize)?, context),
+        };
+        let head = head.ok_or_else(damaged)?;
+        if bytes.len() < record_end || record.kind != kind || !frame::is_record_whole(&bytes, &head) {
+            return Err(damaged());
+        }
+        Ok(Fetched {
+            commit: head.number,
+            recorded_time: head.recorded_time,
+            stream_version: record.stream_version,
+            body: bytes.slice(record.body_at..),
+        })
     }
 }
 

@@ -55,6 +55,11 @@ pub trait Log: Send + Sync {
     /// Reads one record, which must be of this kind, that a locator from [`Log::submit`] or [`Log::scan`] names.
     fn fetch(&self, locator: Locator, kind: RecordKind) -> Result<Fetched, Fault>;
 
+    /// As [`Log::fetch`] for each of these, which ascend. A file is read once for those that are near each other.
+    fn fetch_all(&self, locators: &[Locator], kind: RecordKind) -> Result<Vec<Fetched>, Fault> {
+        locators.iter().map(|locator| self.fetch(*locator, kind)).collect()
+    }
+
     /// Where the commit begins that a record is in.
     fn commit_of(&self, record: Locator) -> Result<Locator, Fault>;
 

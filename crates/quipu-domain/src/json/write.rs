@@ -41,7 +41,7 @@ pub fn write_event(out: &mut Vec<u8>, event: &Event<'_>, stamp: Option<&Stamp>) 
 /// JSON that a client sent over several lines goes out on one: raw line breaks can only stand between tokens.
 fn write_json_line(out: &mut Vec<u8>, text: &str) {
     out.extend_from_slice(b",\"data\":");
-    if text.contains(['\n', '\r']) {
+    if memchr::memchr2(b'\n', b'\r', text.as_bytes()).is_some() {
         out.extend(text.bytes().map(|c| if c == b'\n' || c == b'\r' { b' ' } else { c }));
     } else {
         out.extend_from_slice(text.as_bytes());

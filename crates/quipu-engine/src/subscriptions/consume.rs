@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use quipu_domain::delivery::{DeliveryId, Failure, HandedOut, Key, Moment, NotInFlight, Outcome, Phase, Reason};
-use quipu_domain::{Direction, Event, Filter, InvalidEvent, Range, Timestamp, parse_event_text};
+use quipu_domain::{Event, InvalidEvent, Timestamp, parse_event_text};
 use quipu_store::Fault;
 
 use super::key::expiry;
@@ -17,6 +17,8 @@ use crate::transform::{Format, Transformer};
 
 /// How often a pull looks on in the log, so that whoever waits a given time is not kept: about 200,000 events.
 const LOOKS_MAX: usize = 10;
+/// Deliveries whose events are read together: of large events few go out at once, and the rest is not read.
+const READ_TOGETHER: usize = 64;
 
 /// A delivery that a consumer has.
 #[derive(Clone, Debug)]
@@ -51,6 +53,11 @@ impl Handed {
             None => Ok(self.recorded.event()),
             Some(copy) => Ok(parse_event_text(copy.get())?.event),
         }
+    }
+
+    /// Bytes of what is delivered, or more.
+    fn bytes(&self) -> usize {
+        self.recorded.bytes().max(self.edited.as_ref().map_or(0, |copy| copy.get().len()))
     }
 
     /// See [`DeliveryId::idempotency_key`].
@@ -156,12 +163,7 @@ impl Tenant {
                 }
                 continue;
             }
-            let mut handed = self.read_or_give_back(&running, taken)?;
-            let over = handed.split_off(fitting(&handed, bytes));
-            if !over.is_empty() {
-                let over: Vec<_> = over.iter().map(|handed| (handed.id, handed.token)).collect();
-                take_back(&mut running.inner.lock(), &over);
-            }
+            let mut handed = self.read_or_give_back(&running, taken, bytes)?;
             if let Some(transformer) = compiled.transformer.as_ref().filter(|_| !handed.is_empty()) {
                 handed = self.transform(&running, transformer, handed)?;
                 if handed.is_empty() {
@@ -265,19 +267,37 @@ impl Tenant {
         taken.collect()
     }
 
-    /// As [`Tenant::read_handed`]. What nobody gets because the log cannot be read was never attempted.
-    fn read_or_give_back(&self, running: &Running, taken: Vec<Taken>) -> Result<Vec<Handed>, Fault> {
+    /// As [`Tenant::read_handed`], and no more than this many bytes; what is over is given back, and not all of it is read.
+    /// What nobody gets because the log cannot be read was never attempted either.
+    fn read_or_give_back(&self, running: &Running, taken: Vec<Taken>, bytes: usize) -> Result<Vec<Handed>, Fault> {
         let attempts: Vec<_> = taken.iter().map(|taken| (taken.id, taken.token)).collect();
-        self.read_handed(running, taken).inspect_err(|_| take_back(&mut running.inner.lock(), &attempts))
+        let give_back = |over: &[(DeliveryId, u64)]| take_back(&mut running.inner.lock(), over);
+        let (mut handed, mut over) = (Vec::with_capacity(taken.len()), Vec::new());
+        let (mut sum, mut read) = (0usize, 0);
+        for together in taken.chunks(READ_TOGETHER) {
+            if sum > bytes {
+                break;
+            }
+            read += together.len();
+            for one in self.read_handed(running, together).inspect_err(|_| give_back(&attempts))? {
+                sum = sum.saturating_add(one.bytes());
+                if sum <= bytes || handed.is_empty() { handed.push(one) } else { over.push((one.id, one.token)) }
+            }
+        }
+        over.extend(&attempts[read..]);
+        if !over.is_empty() {
+            give_back(&over);
+        }
+        Ok(handed)
     }
 
     /// Reads the events of what was handed out. One that has expired meanwhile is finished instead, unless somebody
     /// decided that it is to be delivered once more.
-    fn read_handed(&self, running: &Running, taken: Vec<Taken>) -> Result<Vec<Handed>, Fault> {
+    fn read_handed(&self, running: &Running, taken: &[Taken]) -> Result<Vec<Handed>, Fault> {
         let events = self.events_at(&taken.iter().map(|taken| taken.id.position).collect::<Vec<_>>())?;
         let now = self.world.clock.now();
         let mut handed = Vec::with_capacity(taken.len());
-        for Taken { id, token, attempt, deadline, key, is_redriven } in taken {
+        for &Taken { id, token, attempt, deadline, key, is_redriven } in taken {
             // A redriven one and the original may come together.
             let Some(recorded) = events.get(&id.position).cloned() else { continue };
             if !is_redriven && expiry(&recorded.event()).is_some_and(|expires| expires <= now) {
@@ -302,31 +322,6 @@ impl Tenant {
             handed.push(Handed { id, token, attempt, deadline, key, recorded, transformed: None, log, edited });
         }
         Ok(handed)
-    }
-
-    /// Events at positions. Neighbours are read together.
-    fn events_at(&self, positions: &[u64]) -> Result<std::collections::HashMap<u64, Recorded>, Fault> {
-        let mut events = std::collections::HashMap::with_capacity(positions.len());
-        let mut sorted = positions.to_vec();
-        sorted.sort_unstable();
-        sorted.dedup();
-        for near in sorted.chunk_by(|a, b| b - a <= 4) {
-            let (first, last) = (near[0], near[near.len() - 1]);
-            if near.len() < 3 {
-                for position in near {
-                    events.extend(self.event_at(*position)?.map(|recorded| (*position, recorded)));
-                }
-                continue;
-            }
-            let filter = Filter { positions: Range { from: Some(first), to: Some(last) }, ..Filter::default() };
-            let mut from = Some(first);
-            while from.is_some() {
-                let page = self.read(&filter, Direction::Forward, from, (last - first + 1) as usize)?;
-                from = page.next;
-                events.extend(page.events.into_iter().map(|recorded| (recorded.stamp.position, recorded)));
-            }
-        }
-        Ok(events)
     }
 
     /// Says what became of deliveries, in order. Each answer stands for itself.
@@ -402,17 +397,6 @@ impl Tenant {
             running.wake();
         }
     }
-}
-
-/// How many fit into so many bytes, at least one.
-fn fitting(handed: &[Handed], bytes: usize) -> usize {
-    let mut sum = 0usize;
-    let fits = |handed: &&Handed| {
-        let edited = handed.edited.as_ref().map_or(0, |event| event.get().len());
-        sum = sum.saturating_add(handed.recorded.bytes().max(edited));
-        sum <= bytes
-    };
-    handed.iter().take_while(fits).count().max(1).min(handed.len())
 }
 
 fn take_back(inner: &mut Inner, handed: &[(DeliveryId, u64)]) {

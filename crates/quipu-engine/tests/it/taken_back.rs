@@ -48,6 +48,40 @@ fn what_reached_nobody_takes_nothing_of_the_rate_limit() {
 }
 
 #[test]
+fn what_is_over_the_bytes_of_a_pull_is_handed_out_by_the_next_in_its_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let tenant = open(folder.path(), small()).unwrap();
+    tenant.create_subscription("s", serde_json::from_str(r#"{"maxinflight":1000}"#).unwrap()).unwrap();
+    // One commit, of which a pull takes a part; small ones first, large ones then, one that is larger than all bytes.
+    let sizes = (0..100).map(|_| 10).chain((0..90).map(|_| 2_000)).chain([20_000, 10]);
+    let events: Vec<_> = sizes
+        .enumerate()
+        .map(|(i, bytes)| {
+            let data = format!("{:?}", "x".repeat(bytes));
+            Event::builder(i.to_string(), "/test", "t").subject((i % 3).to_string()).json(data).build().unwrap()
+        })
+        .collect();
+    publish_all(&tenant, &events);
+    let (mut positions, mut pulls) = (Vec::new(), Vec::new());
+    loop {
+        let handed = tenant.pull_within("s", 256, 10_000).unwrap();
+        if handed.is_empty() {
+            break;
+        }
+        pulls.push(handed.len());
+        assert!(handed.len() == 1 || handed.iter().map(|one| one.recorded.bytes()).sum::<usize>() <= 10_000);
+        positions.extend(handed.iter().map(|one| one.id.position));
+        handed.iter().for_each(|one| answer(&tenant, one, Answer::Ack));
+    }
+    for key in 0..3 {
+        let of_key = positions.iter().filter(|position| *position % 3 == key).copied().collect::<Vec<_>>();
+        assert!(of_key.len() == 64 && of_key.is_sorted(), "{of_key:?}");
+    }
+    assert_eq!(counts(&tenant).handed_out, 192);
+    assert!(pulls.len() < 40, "as many as fit: {pulls:?}");
+}
+
+#[test]
 fn what_was_handed_out_behind_a_failure_counts_when_it_is_handed_out_again() {
     let folder = tempfile::tempdir().unwrap();
     let tenant = with_events(folder.path(), r#"{"retry":{"maxattempts":9},"ackdeadlinems":1000}"#, 3);

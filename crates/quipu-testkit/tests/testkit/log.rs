@@ -3,8 +3,9 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use quipu_domain::Timestamp;
-use quipu_store::{Commit, Fault, FileLog, FileLogOptions, Log, Record, RecordKind};
+use quipu_store::{Commit, Fault, FileLog, FileLogOptions, Locator, Log, Record, RecordKind};
 use quipu_testkit::{Dice, FailedSync, FaultyDisk, Kind, Trigger};
 
 struct Lives {
@@ -37,13 +38,16 @@ impl Lives {
     fn check(&mut self, log: &FileLog) -> Result<(), String> {
         let mut found = 0;
         let mut at = log.seek(1);
+        let mut records = Vec::new();
         loop {
             let chunk = log.scan(at, 700).map_err(|fault| fault.to_string())?;
             if chunk.commits.is_empty() {
                 break;
             }
             at = chunk.next;
-            for (_, commit) in &chunk.commits {
+            for (start, commit) in &chunk.commits {
+                let each = commit.records.iter().map(|record| (start + u64::from(record.offset), record.body.clone()));
+                records.extend(each);
                 let expected = self.commits.get(found).ok_or("more commits than were submitted")?;
                 let is_same = commit.number == expected.number
                     && commit.recorded_time == expected.recorded_time
@@ -55,6 +59,7 @@ impl Lives {
                 found += 1;
             }
         }
+        check_together(log, &records)?;
         if found < self.durable {
             return Err(format!("{} commits are durable, {found} are found", self.durable));
         }
@@ -76,7 +81,10 @@ impl Lives {
             self.time += dice.below(3) as i64;
             let last = self.commits.last();
             let records = (0..dice.between(1, 3))
-                .map(|_| Record::new(RecordKind::Event, vec![7; dice.below(600) as usize]))
+                .map(|_| {
+                    let bytes_max = *dice.pick(&[600, 600, 600, 3_000]);
+                    Record::new(RecordKind::Event, vec![7; dice.below(bytes_max) as usize])
+                })
                 .collect();
             self.commits.push(Commit {
                 number: self.commits.len() as u64 + 1,
@@ -131,6 +139,18 @@ impl Lives {
         }
         Ok(())
     }
+}
+
+/// Records that are fetched together, all of them or some, are what a scan finds.
+fn check_together(log: &FileLog, records: &[(Locator, Bytes)]) -> Result<(), String> {
+    for step in [1, 2, 7] {
+        let (locators, expected): (Vec<_>, Vec<_>) = records.iter().step_by(step).cloned().unzip();
+        let found = log.fetch_all(&locators, RecordKind::Event).map_err(|fault| fault.to_string())?;
+        if !found.iter().map(|fetched| &fetched.body).eq(&expected) {
+            return Err(format!("what is fetched at {locators:?} is not what a scan finds"));
+        }
+    }
+    Ok(())
 }
 
 #[test]
