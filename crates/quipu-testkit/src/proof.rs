@@ -10,15 +10,32 @@ use std::{fs, io};
 /// The file cannot be read or written, or has no such section.
 pub fn record(file: &Path, section: &str, text: &str) -> io::Result<()> {
     let all = fs::read_to_string(file)?;
-    let replaced = replaced(&all, section, text).ok_or_else(|| {
-        let detail = format!("expected <!-- {section} --> and <!-- /{section} --> in {}", file.display());
-        io::Error::new(io::ErrorKind::InvalidData, detail)
-    })?;
-    fs::write(file, replaced)
+    fs::write(file, replaced(&all, section, text).ok_or_else(|| no_section(file, section))?)
+}
+
+/// The text of the section of this name.
+///
+/// # Errors
+/// As [`record`].
+pub fn recorded(file: &Path, section: &str) -> io::Result<String> {
+    let all = fs::read_to_string(file)?;
+    let (begin, end) = marks(section);
+    let text =
+        all.split_once(&begin).and_then(|(_, rest)| rest.split_once(&end)).map(|(text, _)| text.trim().to_owned());
+    text.ok_or_else(|| no_section(file, section))
+}
+
+fn marks(section: &str) -> (String, String) {
+    (format!("<!-- {section} -->"), format!("<!-- /{section} -->"))
+}
+
+fn no_section(file: &Path, section: &str) -> io::Error {
+    let detail = format!("expected <!-- {section} --> and <!-- /{section} --> in {}", file.display());
+    io::Error::new(io::ErrorKind::InvalidData, detail)
 }
 
 fn replaced(all: &str, section: &str, text: &str) -> Option<String> {
-    let (begin, end) = (format!("<!-- {section} -->"), format!("<!-- /{section} -->"));
+    let (begin, end) = marks(section);
     let (before, rest) = all.split_once(&begin)?;
     let (_, after) = rest.split_once(&end)?;
     Some(format!("{before}{begin}\n{}\n{end}{after}", text.trim_end()))

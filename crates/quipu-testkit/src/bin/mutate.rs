@@ -1,7 +1,8 @@
 //! Proves that the checkers can fail: makes each mistake of the mutation list in a copy of the sources, and looks whether
 //! what must catch it does. Before that, all of it must pass on the copy without a mistake.
 //!
-//! `mutate [--only NAME]... [--record FILE]`; `--record` writes the table into that file's section `mutations`.
+//! `mutate [--only NAME]... [--record FILE]`; `--record` writes the table into that file's section `mutations`, after each
+//! mistake; what was not run stays as it was recorded before.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -55,27 +56,53 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Arguments, String> {
 }
 
 fn run(arguments: &Arguments) -> io::Result<ExitCode> {
-    let mut mutations = Mutation::all()?;
-    let is_wanted = |mutation: &Mutation| arguments.only.is_empty() || arguments.only.contains(&mutation.name);
-    mutations.retain(is_wanted);
+    let all = Mutation::all()?;
+    let mut mutations = all.clone();
+    mutations.retain(|mutation| arguments.only.is_empty() || arguments.only.contains(&mutation.name));
     if mutations.is_empty() {
         return Err(io::Error::other(format!("expected a mutation of the list, found {:?}", arguments.only)));
     }
     let tree = Tree::copy()?;
     tree.passes_without(&mutations)?;
-    let mut table = String::from("| The mistake | What caught it | In |\n|---|---|---|\n");
+    let mut table = arguments.record.as_deref().map(Table::recorded).transpose()?;
     let mut survived = 0;
     for (index, mutation) in mutations.iter().enumerate() {
         let outcome = tree.mutate(mutation)?;
         println!("{}/{} {}: {outcome}", index + 1, mutations.len(), mutation.name);
         survived += usize::from(matches!(outcome, Outcome::Survived { .. }));
-        table.push_str(&row(mutation, &outcome));
+        if let Some(table) = &mut table {
+            table.record(mutation, &outcome, &all)?;
+        }
     }
     println!("{} of {} mutations were caught", mutations.len() - survived, mutations.len());
-    if let Some(file) = &arguments.record {
-        proof::record(file, "mutations", &table)?;
-    }
     Ok(if survived == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What is known of each mistake, in the file that it is recorded in.
+struct Table<'f> {
+    file: &'f Path,
+    /// By how they begin.
+    rows: BTreeMap<String, String>,
+}
+
+impl<'f> Table<'f> {
+    const SECTION: &'static str = "mutations";
+
+    fn recorded(file: &'f Path) -> io::Result<Self> {
+        let text = proof::recorded(file, Self::SECTION)?;
+        let begin = |line: &str| Some(format!("|{}|", line.split('|').nth(1)?));
+        let rows = text.lines().filter_map(|line| Some((begin(line)?, format!("{line}\n"))));
+        Ok(Self { file, rows: rows.collect() })
+    }
+
+    fn record(&mut self, mutation: &Mutation, outcome: &Outcome, all: &[Mutation]) -> io::Result<()> {
+        let begin = |mutation: &Mutation| format!("| {} |", mutation.mistake);
+        self.rows.insert(begin(mutation), row(mutation, outcome));
+        let rows: String =
+            all.iter().filter_map(|mutation| self.rows.get(&begin(mutation)).map(String::as_str)).collect();
+        let table = format!("| The mistake | What caught it | In |\n|---|---|---|\n{rows}");
+        proof::record(self.file, Self::SECTION, &table)
+    }
 }
 
 fn row(mutation: &Mutation, outcome: &Outcome) -> String {
