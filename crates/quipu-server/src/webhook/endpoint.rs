@@ -114,7 +114,9 @@ fn is_host(host: &str) -> bool {
         return literal(host).is_some();
     }
     let is_fit = |c: u8| c.is_ascii_alphanumeric() || b"-._".contains(&c);
-    !host.is_empty() && host.len() <= 253 && host.bytes().all(is_fit)
+    // A dot at the end says that the name is whole. With two there would be another origin than the URL's own.
+    let mut labels = host.strip_suffix('.').unwrap_or(host).split('.');
+    host.len() <= 253 && labels.all(|label| !label.is_empty()) && host.bytes().all(is_fit)
 }
 
 impl fmt::Display for Endpoint {
@@ -199,6 +201,10 @@ mod tests {
             ("https://exa%6dple.com/", "a URL"),
             ("https://exam!ple.com/", "a host name"),
             ("https://[fe80::1%25eth0]/", "a host name"),
+            ("https://./", "a host name"),
+            ("https://example.com../", "a host name"),
+            ("https://.example.com/", "a host name"),
+            ("https://example..com/", "a host name"),
             ("https://[::1/", "a URL"),
             ("https://[10.0.0.1]/", "a host name"),
             (&long, "2048 bytes"),
