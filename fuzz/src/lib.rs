@@ -2,6 +2,16 @@
 //! they mean something, write them and read them back. Plain functions, so that the tests of `quipu-testkit` replay
 //! the corpus on a stable compiler.
 
+mod folder;
+mod pattern;
+mod request;
+mod webhook;
+
+pub use folder::{records, run, segment, snapshot};
+pub use pattern::{pattern, transform};
+pub use request::{control, request, socket, subscription};
+pub use webhook::{secrets, webhook};
+
 use bytes::Bytes;
 use quipu_domain::{Data, Event, Timestamp, parse_event, parse_events, write_event};
 use quipu_store::commit::RecordKind;
@@ -115,7 +125,8 @@ pub fn body(bytes: &[u8]) {
 
 /// Every kind of query string: what is read is written, and read the same.
 pub fn query(bytes: &[u8]) {
-    use quipu_api::{ReadRequest, StreamRequest, StreamsRequest, TailRequest};
+    use quipu_api::operation::ItemsRequest;
+    use quipu_api::{DeadLettersRequest, EventKey, ReadRequest, StreamRequest, StreamsRequest, TailRequest};
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     if let Ok(request) = ReadRequest::from_query(text) {
         assert_eq!(ReadRequest::from_query(&request.to_query()).ok().as_ref(), Some(&request));
@@ -132,6 +143,13 @@ pub fn query(bytes: &[u8]) {
     if let Ok(request) = TailRequest::from_query(text) {
         assert_eq!(TailRequest::from_query(&request.to_query()).ok().as_ref(), Some(&request));
     }
+    if let Ok(request) = DeadLettersRequest::from_query(text) {
+        assert_eq!(DeadLettersRequest::from_query(&request.to_query()).ok().as_ref(), Some(&request));
+    }
+    if let Ok(key) = EventKey::from_query(text) {
+        assert_eq!(EventKey::from_query(&key.to_query()).ok().as_ref(), Some(&key));
+    }
+    let _ = ItemsRequest::from_query(text);
 }
 
 /// A cursor, which a client should not make but may.

@@ -10,6 +10,7 @@
 
 use std::collections::BTreeMap;
 
+use quipu_domain::delivery::Deliveries;
 use quipu_domain::{StreamState, Timestamp};
 use quipu_store::{Digest, Locator, Reader, RecordKind, Tail, put, put_bytes};
 
@@ -108,6 +109,23 @@ impl Fold {
         }
         reader.rest().is_empty().then_some(fold)
     }
+}
+
+/// The body of a snapshot, read and written again; for the fuzz targets.
+#[doc(hidden)]
+pub fn read_snapshot(body: &[u8]) -> Option<Vec<u8>> {
+    let fold = Fold::decode(body)?;
+    let saved = fold.subscriptions.subscriptions.values().map(|folded| &folded.saved);
+    saved.for_each(|saved| drop(Deliveries::restore_from(saved)));
+    Some(fold.encode())
+}
+
+/// The body of the snapshot after these system records, without those that cannot be read; for the fuzz targets.
+#[doc(hidden)]
+pub fn fold_records(records: &[(RecordKind, &[u8])]) -> Vec<u8> {
+    let mut fold = Fold::empty();
+    records.iter().for_each(|(kind, body)| _ = fold.apply(*kind, body, 1));
+    fold.encode()
 }
 
 #[cfg(test)]

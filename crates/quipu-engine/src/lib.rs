@@ -30,6 +30,9 @@ pub mod transform;
 
 pub use append::{Append, Appended, NotAppended, Place, Prepared, Published};
 pub use engine::{Engine, is_tenant_name};
+/// What memory makes of records and snapshots; for the fuzz targets.
+#[doc(hidden)]
+pub use fold::{fold_records, read_snapshot};
 pub use follower::Follower;
 pub use operations::{
     Item, ItemOutcome, OPERATION_ITEMS_MAX, OPERATIONS_ITEMS_MAX, OPERATIONS_MAX, OperationInfo, OperationRefusal,

@@ -191,6 +191,13 @@ impl Count {
     }
 }
 
+/// What is held of frames that came in these pieces, bytes, and how many messages of them are whole.
+pub fn count<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> (usize, u64) {
+    let mut count = Count::default();
+    pieces.for_each(|piece| count.read(piece));
+    (count.bytes(), count.messages)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -49,6 +49,9 @@ mod websocket;
 /// Reads an event in binary mode; for the fuzz targets.
 #[doc(hidden)]
 pub use binary::read as read_binary;
+/// Follows frames of a WebSocket; for the fuzz targets.
+#[doc(hidden)]
+pub use frames::count as count_frames;
 pub use origin::PublicHost;
 pub use state::stats_answer;
 

@@ -211,6 +211,12 @@ fn write(all: &All) -> Zeroizing<Vec<u8>> {
     bytes
 }
 
+/// The file of secrets, read and written again; for the fuzz targets.
+#[doc(hidden)]
+pub fn read_again(bytes: &[u8]) -> Option<Vec<u8>> {
+    read(bytes, String::new).ok().map(|all| write(&all).to_vec())
+}
+
 fn read(bytes: &[u8], path: impl Fn() -> String) -> Result<All, Fault> {
     // What the parser would say may hold a part of a secret: only where it stopped is told.
     let damaged = |offset: usize| {

@@ -30,6 +30,9 @@ pub use file_log::{FileLog, FileLogOptions};
 pub use index::{Index, Selection};
 pub use log::{Chunk, Fetched, Locator, Log, LogSize, Tail};
 pub use recovery::TornTail;
+/// For the fuzz targets: a run is reached through its [`Index`].
+#[doc(hidden)]
+pub use run::Run;
 pub use storage::{DiskStorage, Fault, File, OpenMode, Storage};
 pub use terms::{Expr, Term, TermHasher};
 pub use varint::{Reader, put, put_bytes};

@@ -56,4 +56,24 @@ fn no_decoder_panics_and_what_is_read_is_written_again() {
     replay("query", fuzz::query);
     replay("cursor", fuzz::cursor);
     replay("append", fuzz::append);
+    replay("request", fuzz::request);
+    replay("subscription", fuzz::subscription);
+    replay("control", fuzz::control);
+    replay("socket", fuzz::socket);
+    replay("webhook", fuzz::webhook);
+    replay("secrets", fuzz::secrets);
+    replay("segment", fuzz::segment);
+    replay("run", fuzz::run);
+    replay("snapshot", fuzz::snapshot);
+    replay("records", fuzz::records);
+}
+
+#[test]
+fn a_set_of_patterns_answers_as_each_pattern_alone() {
+    replay("pattern", fuzz::pattern);
+}
+
+#[test]
+fn a_transformation_gives_one_outcome_in_the_format_that_it_promised() {
+    replay("transform", fuzz::transform);
 }
