@@ -231,6 +231,12 @@ impl Run {
         if !is_whole || format != FORMAT || fences_at as u64 > footer_at {
             return None;
         }
+        // Held against the file, so that no arithmetic with them overflows.
+        let locators = u64::from(fences_at.checked_sub(locators_at)?);
+        self.first_position.checked_add(self.events)?;
+        if self.events.checked_mul(4)?.checked_add(self.events.div_ceil(LOCATORS_PER_BLOCK) * 4)? != locators {
+            return None;
+        }
         self.locators_at = locators_at;
         let bytes = match self.read(u64::from(fences_at), (footer_at - u64::from(fences_at)) as usize) {
             Ok(bytes) => bytes,
@@ -257,6 +263,9 @@ impl Run {
     }
 
     fn read(&self, offset: u64, len: usize) -> Result<Vec<u8>, Fault> {
+        if offset.saturating_add(len as u64) > self.bytes {
+            return Err(self.damaged(offset));
+        }
         let mut bytes = vec![0; len];
         let read = self.file.read_at(&mut bytes, offset).map_err(|e| Fault::io("read", &self.name, e))?;
         if read == len { Ok(bytes) } else { Err(self.damaged(offset)) }
@@ -360,7 +369,10 @@ impl Run {
             let bytes = self.read_checked(u64::from(offset), len as usize)?;
             *all |= RoaringBitmap::deserialize_from(&bytes[..]).map_err(|_| self.damaged(u64::from(offset)))?;
         }
-        Ok(())
+        match all.max() {
+            Some(last) if u64::from(last) >= self.events => Err(self.damaged(u64::from(fence.offset))),
+            _ => Ok(()),
+        }
     }
 
     fn lookup(&self, fences: &[Fence], keys: RangeInclusive<u64>) -> Result<RoaringBitmap, Fault> {
@@ -457,6 +469,46 @@ mod tests {
             std::fs::write(folder.path().join(&path), flipped).unwrap();
             let noticed = Run::open(&storage, &path).and_then(|run| run.check());
             assert!(matches!(noticed, Err(Fault::Damaged { .. })), "byte {at}: {noticed:?}");
+        }
+    }
+
+    /// The damage that is found in a run of one event after this change of its bytes, all checksums made to fit.
+    fn found_after(change: impl FnOnce(&mut Vec<u8>)) -> Result<Vec<u64>, Fault> {
+        let mut table = Memtable::new(7);
+        table.insert(5, &[1]);
+        table.place(7, [100]);
+        let mut bytes = encode(&table);
+        change(&mut bytes);
+        let footer = bytes.len() - FOOTER_BYTES;
+        for (from, end) in [(0, 3), (footer, footer + FOOTER_BYTES - 12)] {
+            let crc = crc32c::crc32c(&bytes[from..end]);
+            bytes[end..end + 4].copy_from_slice(&crc.to_le_bytes());
+        }
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("a.run"), bytes).unwrap();
+        let run = Run::open(&DiskStorage::new(folder.path()), "a.run")?;
+        run.check()?;
+        run.pairs_in(0..=u64::MAX)
+    }
+
+    /// Found by fuzzing: sums and products of such numbers overflowed.
+    #[test]
+    fn a_run_whose_numbers_do_not_fit_its_file_is_damaged() {
+        assert_eq!(found_after(|_| ()).unwrap(), [7]);
+        let set = |at: usize, number: u64| {
+            move |bytes: &mut Vec<u8>| {
+                let footer = bytes.len() - FOOTER_BYTES;
+                bytes[footer + at..footer + at + 8].copy_from_slice(&number.to_le_bytes());
+            }
+        };
+        let damaged = [
+            ("first position", found_after(set(0, u64::MAX))),
+            ("events", found_after(set(8, u64::MAX))),
+            ("more events than locators", found_after(set(8, 2))),
+            ("a position beyond the events", found_after(|bytes| bytes[2] = 9)),
+        ];
+        for (name, found) in damaged {
+            assert!(matches!(found, Err(Fault::Damaged { .. })), "{name}: {found:?}");
         }
     }
 }
