@@ -30,6 +30,8 @@ impl DeliverySimulation {
         while self.decide_all()? {
             self.drain()?;
         }
+        self.redrive_some()?;
+        self.drain()?;
         self.ledger.ended(self.now()).map_err(|wrong| self.with_explanation(wrong))?;
         self.close()?;
         self.open()?;
