@@ -2,7 +2,7 @@
 //! outside sources. A snapshot is this, written down; it may be deleted.
 //!
 //! ```text
-//! snapshot body = format:u8 (3) number position recorded_time epoch chain:[32]
+//! snapshot body = format:u8 (4) number position recorded_time epoch chain:[32]
 //!                 checkpoints:count (source number)* subscriptions:(length, postcard) operations:(length, postcard)
 //!                 streams:count (hash:[16] version position)*
 //! ```

@@ -97,7 +97,9 @@ impl Index {
             let path = format!("{folder}/{name}");
             let range = run::parse_name(&name).filter(|(first, last)| first <= last);
             match range.map(|range| (range, Run::open(index.storage.as_ref(), &path))) {
-                Some(((first, last), Ok(run))) if (run.first_position(), run.end_position()) == (first, last + 1) => {
+                Some(((first, last), Ok(run)))
+                    if (run.first_position(), Some(run.end_position())) == (first, last.checked_add(1)) =>
+                {
                     if last >= end_position {
                         // A run is written of what is durable only: the log has lost its end.
                         return Err(Fault::Damaged {

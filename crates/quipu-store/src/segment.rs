@@ -1,7 +1,7 @@
 //! One segment file: a header, then frames. A segment is sealed when the next one is made; it is never written again.
 //!
 //! ```text
-//! header = "QUIPUSEG" format:u32 (1) nonce:u64 first_number:u64 first_position:u64 base_time:i64 epoch:u64
+//! header = "QUIPUSEG" format:u32 (2) nonce:u64 first_number:u64 first_position:u64 base_time:i64 epoch:u64
 //!          chain_before:[32] crc:u32              88 bytes, little-endian; CRC32C of everything before it
 //! ```
 

@@ -7,13 +7,17 @@ use std::fmt;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::thread::ScopedJoinHandle;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use quipu_testkit::{DeliverySimulation, Failure, Simulation, Voice, proof};
 
 /// A seed makes and drops what it knows thousands of times: a third of its time, with the C library's allocator.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// How often a long run says how far it is.
+const PROGRESS: Duration = Duration::from_secs(30);
 
 struct Arguments {
     from: u64,
@@ -90,9 +94,19 @@ fn run(arguments: &Arguments) -> ExitCode {
             }
         }
     };
+    let tell = |begin: Instant| {
+        let (done, seconds) = (done.load(Ordering::Relaxed), begin.elapsed().as_secs());
+        eprintln!("{done} of {} seeds in {seconds} s", arguments.seeds);
+    };
     std::thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(work);
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        let mut told = begin;
+        while !workers.iter().all(ScopedJoinHandle::is_finished) {
+            std::thread::sleep(Duration::from_millis(20));
+            if told.elapsed() > PROGRESS {
+                told = Instant::now();
+                tell(begin);
+            }
         }
     });
     let seconds = begin.elapsed().as_secs_f64();
