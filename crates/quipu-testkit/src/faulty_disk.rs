@@ -54,6 +54,7 @@ struct State {
     triggers: [Trigger; 3],
     failed_sync: FailedSync,
     bytes_max: Option<u64>,
+    reserves: bool,
     is_read_only: bool,
     /// A clock that every call moves on, by up to so many milliseconds.
     latency: Option<(Arc<VirtualClock>, i64)>,
@@ -87,6 +88,7 @@ impl FaultyDisk {
             triggers: [Trigger::Never; 3],
             failed_sync: FailedSync::StayDirty,
             bytes_max: None,
+            reserves: true,
             is_read_only: false,
             latency: None,
         };
@@ -147,6 +149,11 @@ impl FaultyDisk {
     /// Limits the sum of all files' lengths. Nothing means no limit.
     pub fn limit_bytes(&self, bytes_max: Option<u64>) {
         self.state.lock().bytes_max = bytes_max;
+    }
+
+    /// From now on no room can be reserved, as on file systems without `fallocate`: a disk is full in the middle of a write.
+    pub fn reserve_nothing(&self) {
+        self.state.lock().reserves = false;
     }
 
     /// Takes back every fault that was asked for and has not come.
@@ -502,6 +509,9 @@ impl File for FaultyFile {
     fn allocate(&self, len: u64) -> io::Result<()> {
         let content = self.content;
         let mut state = self.writable()?;
+        if !state.reserves {
+            return state.look();
+        }
         let growth = len.saturating_sub(state.contents[content].now.len() as u64);
         if growth > state.room() {
             state.look()?;

@@ -169,27 +169,55 @@ fn eventuous_553_what_was_answered_with_success_is_there() {
     }
 }
 
+/// Of writers of one stream that asked at the same time without a condition all were told that all was well, and the
+/// events of those that came second were left out.
+#[test]
+fn eventuous_553_of_writers_of_one_stream_each_finds_its_events() {
+    let tenant = open(&FaultyDisk::new(1)).unwrap();
+    let answers: Vec<mpsc::Receiver<Result<Appended, NotAppended>>> = (0..20)
+        .map(|writer| {
+            let (sender, answer) = mpsc::channel();
+            let events = (0..3).map(|index| event(&format!("{writer}.{index}"), "one"));
+            let events = events.map(|event| tenant.prepare(&event, None).unwrap()).collect();
+            tenant.append(Append { events, ..Append::default() }, move |result| sender.send(result).unwrap());
+            answer
+        })
+        .collect();
+    tenant.decide();
+    tenant.flush();
+    for (writer, answer) in answers.iter().enumerate() {
+        for (index, told) in answer.recv().unwrap().unwrap().events.iter().enumerate() {
+            let found = tenant.event_at(told.position).unwrap().expect("an event where one was said to be");
+            assert_eq!(found.event().id(), format!("{writer}.{index}"));
+        }
+    }
+    assert_eq!((ids(&tenant).len(), tenant.stream("one").unwrap().version), (60, 60));
+}
+
 /// Disintegrate 205: the events were inserted outside the transaction that held the lock and the numbers, so a crash
 /// between the two left events that nothing else knew of.
 #[test]
 fn disintegrate_205_after_a_crash_an_append_is_there_with_all_that_belongs_to_it_or_not_at_all() {
     let probe = FaultyDisk::new(1);
     drop(open(&probe).unwrap());
-    for (call, seed) in (probe.calls()..probe.calls() + 30).flat_map(|call| (0..4).map(move |seed| (call, seed))) {
-        let disk = FaultyDisk::new(1);
+    let calls = probe.calls()..probe.calls() + 30;
+    // A write is torn somewhere: in how many pieces, and where, depends on its length.
+    for (call, seed) in calls.flat_map(|call| (0..24).map(move |seed| (call, seed))) {
+        let disk = FaultyDisk::new(seed);
         let tenant = open(&disk).unwrap();
         disk.crash_at(call);
-        let batch: Vec<String> = (0..8).map(|index| index.to_string()).collect();
+        let size = 1 + seed as usize % 8;
+        let batch: Vec<String> = (0..size).map(|index| index.to_string()).collect();
         let checkpoint = Some(Checkpoint { source: "table".into(), number: 7 });
         let answer = tenant.append_wait(Append { checkpoint, ..append(&tenant, &batch, 0) });
         drop(tenant);
         let tenant = open(&disk.crash_and_recover(seed)).unwrap();
         let found = (ids(&tenant).len(), tenant.checkpoint("table"));
-        let is_whole = found == (8, Some(7));
+        let is_whole = found == (size, Some(7));
         assert!(is_whole || (found == (0, None) && answer.is_err()), "cut at {call}: {found:?} after {answer:?}");
         // Whoever asks again is told the same, or makes it now.
         let again = tenant.append_wait(append(&tenant, &batch, 0)).unwrap();
-        assert_eq!((again.is_duplicate, again.events.len()), (is_whole, 8));
+        assert_eq!((again.is_duplicate, again.events.len()), (is_whole, size));
     }
 }
 
@@ -256,6 +284,9 @@ fn kurrent_3452_after_a_full_disk_it_starts_with_everything_that_was_answered() 
         let disk = FaultyDisk::new(room);
         let tenant = open(&disk).unwrap();
         publish(&tenant, "before", "a").unwrap();
+        if room % 4 < 2 {
+            disk.reserve_nothing();
+        }
         disk.limit_bytes(Some(disk.bytes() + room));
         let answered = (0..10_000).take_while(|id| publish(&tenant, &id.to_string(), "a").is_ok()).count();
         assert!(answered < 10_000, "the disk was never full");
