@@ -199,14 +199,16 @@ fn eventuous_553_of_writers_of_one_stream_each_finds_its_events() {
 #[test]
 fn disintegrate_205_after_a_crash_an_append_is_there_with_all_that_belongs_to_it_or_not_at_all() {
     let probe = FaultyDisk::new(1);
-    drop(open(&probe).unwrap());
-    let calls = probe.calls()..probe.calls() + 30;
-    // A write is torn somewhere: in how many pieces, and where, depends on its length.
-    for (call, seed) in calls.flat_map(|call| (0..24).map(move |seed| (call, seed))) {
+    let tenant = open(&probe).unwrap();
+    let begin = probe.calls();
+    publish(&tenant, "probe", "a").unwrap();
+    // A write is torn anywhere, and what belongs to the events is the least of it.
+    let (calls, seeds) = (begin..probe.calls() + 1, 0..150);
+    for (call, seed) in calls.flat_map(|call| seeds.clone().map(move |seed| (call, seed))) {
         let disk = FaultyDisk::new(seed);
         let tenant = open(&disk).unwrap();
         disk.crash_at(call);
-        let size = 1 + seed as usize % 8;
+        let size = 1 + seed as usize % 3;
         let batch: Vec<String> = (0..size).map(|index| index.to_string()).collect();
         let checkpoint = Some(Checkpoint { source: "table".into(), number: 7 });
         let answer = tenant.append_wait(Append { checkpoint, ..append(&tenant, &batch, 0) });
