@@ -49,6 +49,8 @@ struct State {
     locks: BTreeSet<String>,
     dice: Dice,
     calls: u64,
+    /// Calls that failed because they were meant to.
+    failed: u64,
     crash_at: Option<u64>,
     is_dead: bool,
     triggers: [Trigger; 3],
@@ -83,6 +85,7 @@ impl FaultyDisk {
             locks: BTreeSet::new(),
             dice,
             calls: 0,
+            failed: 0,
             crash_at: None,
             is_dead: false,
             triggers: [Trigger::Never; 3],
@@ -98,6 +101,11 @@ impl FaultyDisk {
     /// How many storage calls there were.
     pub fn calls(&self) -> u64 {
         self.state.lock().calls
+    }
+
+    /// How many of them failed because they were meant to: by an injected error, without power, for want of room.
+    pub fn failed(&self) -> u64 {
+        self.state.lock().failed
     }
 
     /// Cuts the power at the k-th storage call, counted from 1 since the disk was made.
@@ -219,10 +227,12 @@ impl State {
             clock.jump_ms(self.dice.below(*slowest_ms as u64 + 1) as i64);
         }
         if self.is_dead {
+            self.failed += 1;
             return Err(power_cut());
         }
         if self.crash_at.is_some_and(|call| self.calls >= call) {
             self.is_dead = true;
+            self.failed += 1;
             return Ok(Fate::Crashes);
         }
         let Some(kind) = kind else { return Ok(Fate::Succeeds) };
@@ -239,6 +249,7 @@ impl State {
                 fails
             }
         };
+        self.failed += u64::from(fails);
         Ok(if fails { Fate::Fails } else { Fate::Succeeds })
     }
 
@@ -283,6 +294,11 @@ impl State {
         let content = self.contents.len() - 1;
         self.names.link(path, Node::File(content));
         content
+    }
+
+    fn no_room(&mut self) -> io::Error {
+        self.failed += 1;
+        io::ErrorKind::StorageFull.into()
     }
 
     fn bytes(&self) -> u64 {
@@ -471,7 +487,7 @@ impl File for FaultyFile {
         Err(match fate {
             Fate::Crashes => power_cut(),
             Fate::Fails => io_error(),
-            Fate::Succeeds => io::ErrorKind::StorageFull.into(),
+            Fate::Succeeds => state.no_room(),
         })
     }
 
@@ -515,7 +531,7 @@ impl File for FaultyFile {
         let growth = len.saturating_sub(state.contents[content].now.len() as u64);
         if growth > state.room() {
             state.look()?;
-            return Err(io::ErrorKind::StorageFull.into());
+            return Err(state.no_room());
         }
         state.change(|state| state.contents[content].allocate(len as usize))
     }

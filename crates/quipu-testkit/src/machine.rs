@@ -66,6 +66,8 @@ pub(crate) struct Machine {
     pub power_cuts: u64,
     /// Injected errors.
     pub faults: u64,
+    /// Calls that had failed on this disk when the process began.
+    failed_before: u64,
 }
 
 impl Machine {
@@ -85,6 +87,7 @@ impl Machine {
             opens: 0,
             power_cuts: 0,
             faults: 0,
+            failed_before: 0,
         }
     }
 
@@ -103,9 +106,17 @@ impl Machine {
         Arc::clone(self.tenant.as_ref().expect("a tenant is open between two steps"))
     }
 
+    /// Whether the disk failed in this process, as it was asked to.
+    pub fn has_failed(&self) -> bool {
+        self.disk.failed() > self.failed_before
+    }
+
     /// An error is fine where one was injected.
     pub fn tolerate(&self, what: &'static str, fault: &Fault) -> Step {
         self.say(|| format!("{what}: {fault}"));
+        if !self.has_failed() {
+            return Err(violated(what, format!("nothing failed that leads to: {fault}")));
+        }
         checker::simulated(what, fault)
     }
 
@@ -153,6 +164,7 @@ impl Machine {
     }
 
     fn open_tenant(&mut self) -> Result<Arc<Tenant>, Fault> {
+        self.failed_before = self.disk.failed();
         let world = World {
             storage: Arc::new(self.disk.clone()),
             clock: Arc::<VirtualClock>::clone(&self.clock),

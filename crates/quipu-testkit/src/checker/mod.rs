@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use quipu_engine::Fault;
 
 pub mod acknowledged;
+pub mod answered;
 pub mod answers;
 pub mod deliveries;
 pub mod duplicates;
@@ -49,7 +50,8 @@ pub(crate) fn simulated(what: &'static str, fault: &Fault) -> Verdict {
     let is_ours = match fault {
         Fault::Io { source, .. } => source.to_string().starts_with("simulated"),
         Fault::Unindexed { cause } => cause.contains("simulated"),
-        Fault::DiskFull { .. } | Fault::Poisoned { .. } => true,
+        Fault::Poisoned { cause } => cause.contains("simulated") || cause.contains("no room left"),
+        Fault::DiskFull { .. } => true,
         _ => false,
     };
     if is_ours { Ok(()) } else { Err(violated(what, fault.to_string())) }

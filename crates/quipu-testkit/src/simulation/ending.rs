@@ -11,7 +11,6 @@ impl Simulation {
     pub(super) fn finish(&mut self) -> Step {
         self.machine.disk.heal();
         self.close()?;
-        self.collect();
         self.open()?;
         self.check_all()?;
         self.close_for_good()?;

@@ -131,7 +131,7 @@ impl Simulation {
         for _ in 0..steps {
             self.machine.steps += 1;
             self.step()?;
-            self.collect();
+            self.collect()?;
         }
         self.finish()
     }
@@ -190,6 +190,8 @@ impl Simulation {
         if let Some((_, answer)) = self.replies.lock().pop_if(|(at, _)| *at == index) {
             self.machine.say(|| format!("  not taken: {answer:?}"));
             self.history.pop();
+            let is_busy = self.history[self.session..].iter().any(|entry| entry.answer.is_none());
+            checker::answered::check_at_once(&answer, self.machine.has_failed(), is_busy)?;
         } else {
             self.model.apply(&operation);
         }
@@ -197,14 +199,16 @@ impl Simulation {
     }
 
     /// Takes the replies that came.
-    fn collect(&mut self) {
+    fn collect(&mut self) -> Step {
         let replies: Vec<(usize, Answer)> = std::mem::take(&mut self.replies.lock());
         self.now += u64::from(!replies.is_empty());
         for (index, answer) in replies {
             self.machine.say(|| format!("  answer {index}: {answer:?}"));
+            checker::answered::check_answer(&answer, self.machine.has_failed())?;
             self.history[index].answered = Some(self.now);
             self.history[index].answer = Some(answer);
         }
+        Ok(())
     }
 
     fn maintain(&mut self) -> Step {

@@ -47,7 +47,6 @@ impl Simulation {
             1 => self.machine.kill(),
             _ => self.close()?,
         }
-        self.collect();
         if self.own_dice.chance(20) {
             self.machine.tenant = None;
             self.rot()?;
@@ -63,6 +62,8 @@ impl Simulation {
             Ok(()) => self.machine.say(|| "close".into()),
             Err(fault) => self.machine.tolerate("close", &fault)?,
         }
+        self.collect()?;
+        checker::answered::check(&self.history[self.session..])?;
         drop(tenant);
         self.machine.tenant = None;
         for following in &mut self.followers {

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use quipu_domain::{Condition, Event, Filter, Stamp, StreamExpectation, Timestamp, TypeMatch};
 use quipu_engine::{Appended, Options, Place, Published, Tenant, World};
 use quipu_testkit::checker::answers::{Left, settle};
-use quipu_testkit::checker::{acknowledged, duplicates, folder, followers, gapless, indexes, linearizable, whole};
+use quipu_testkit::checker::{
+    acknowledged, answered, duplicates, folder, followers, gapless, indexes, linearizable, whole,
+};
 use quipu_testkit::{
     Answer, Dice, Draft, Entry, FOLDER, FaultyDisk, Logged, Model, Operation, Proposal, SeededRandom, VirtualClock,
 };
@@ -259,4 +261,29 @@ fn a_refusal_needs_a_moment_at_which_its_condition_failed() {
     assert!(linearizable::check(&history(4, 5, 2), &log).is_err());
     let before = contended([(&["b"], version(7), refused(7, 1), 1, 2), (&["a"], version(0), appended(1, &[1]), 3, 6)]);
     assert!(linearizable::check(&before, &log).is_err());
+}
+
+#[test]
+fn an_answer_that_never_comes_is_found() {
+    let (mut history, _) = right();
+    answered::check(&history).unwrap();
+    history[1].answer = None;
+    assert!(answered::check(&history).is_err());
+}
+
+#[test]
+fn an_answer_without_the_fault_that_leads_to_it_is_found() {
+    let known = appended(1, &[1]);
+    let unknown = |why: &str| Answer::Unknown(why.to_owned());
+    let (failed, overloaded) = (unknown("simulated I/O error"), unknown("9 bytes wait to be appended"));
+    answered::check_answer(&known, false).unwrap();
+    answered::check_answer(&failed, true).unwrap();
+    assert!(answered::check_answer(&failed, false).is_err());
+    assert!(answered::check_answer(&unknown("the store is closed"), true).is_err());
+    assert!(answered::check_answer(&overloaded, true).is_err());
+    // At once it can only be that it was not taken.
+    answered::check_at_once(&overloaded, false, true).unwrap();
+    answered::check_at_once(&failed, true, false).unwrap();
+    assert!(answered::check_at_once(&overloaded, false, false).is_err());
+    assert!(answered::check_at_once(&known, true, true).is_err());
 }
