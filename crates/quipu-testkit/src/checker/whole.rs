@@ -23,7 +23,14 @@ pub fn check(history: &[Entry], log: &[Logged]) -> Verdict {
     }
     let mut sent: HashMap<Key<'_>, BTreeSet<usize>> = HashMap::new();
     for (number, entry) in history.iter().enumerate() {
-        for draft in entry.operation.drafts() {
+        let drafts = entry.operation.drafts();
+        // A retry is the same append: it is whole or absent as the first one is.
+        let is_retry = |number: &usize| history[*number].operation == entry.operation;
+        let earlier = drafts.first().and_then(|draft| sent.get(&key(&draft.event)));
+        if earlier.is_some_and(|earlier| earlier.iter().any(is_retry)) {
+            continue;
+        }
+        for draft in drafts {
             sent.entry(key(&draft.event)).or_default().insert(number);
         }
     }

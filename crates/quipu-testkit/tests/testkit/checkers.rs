@@ -264,6 +264,16 @@ fn a_refusal_needs_a_moment_at_which_its_condition_failed() {
 }
 
 #[test]
+fn half_a_commit_that_was_asked_for_again_is_found() {
+    let (mut history, log) = right();
+    history[1].answer = None;
+    history.push(Entry::asked(history[1].operation.clone(), 5));
+    assert!(whole::check(&history, &log[..2]).is_err());
+    whole::check(&history, &log).unwrap();
+    whole::check(&history, &log[..1]).unwrap();
+}
+
+#[test]
 fn an_answer_that_never_comes_is_found() {
     let (mut history, _) = right();
     answered::check(&history).unwrap();
