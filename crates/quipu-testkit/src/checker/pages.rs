@@ -6,7 +6,7 @@ use quipu_domain::{Direction, Filter};
 use quipu_engine::{Recorded, Tenant};
 
 use crate::Logged;
-use crate::checker::{Violation, violated};
+use crate::checker::{Verdict, Violation, violated};
 
 const NAME: &str = "pages";
 
@@ -28,7 +28,7 @@ pub fn read_all(
     direction: Direction,
     limit: usize,
 ) -> Result<Vec<Logged>, Violation> {
-    turn(limit, direction, |from| tenant.read(filter, direction, from, limit))
+    turn(limit, direction, |from, limit| tenant.read(filter, direction, from, limit))
 }
 
 /// A whole stream, in pages of `limit`.
@@ -41,23 +41,23 @@ pub fn read_stream(
     direction: Direction,
     limit: usize,
 ) -> Result<Vec<Logged>, Violation> {
-    turn(limit, direction, |from| tenant.read_stream(subject, direction, from, limit))
+    turn(limit, direction, |from, limit| tenant.read_stream(subject, direction, from, limit))
 }
 
 fn turn(
     limit: usize,
     direction: Direction,
-    read: impl Fn(Option<u64>) -> Result<quipu_engine::Page, quipu_engine::Fault>,
+    read: impl Fn(Option<u64>, usize) -> Result<quipu_engine::Page, quipu_engine::Fault>,
 ) -> Result<Vec<Logged>, Violation> {
     let mut events = Vec::new();
     let mut from = None;
     loop {
-        let page = read(from).map_err(|fault| violated(NAME, format!("a page from {from:?}: {fault}")))?;
+        let page = read(from, limit).map_err(|fault| violated(NAME, format!("a page from {from:?}: {fault}")))?;
         if page.events.len() > limit {
             return Err(violated(NAME, format!("expected at most {limit} events, found {}", page.events.len())));
         }
         events.extend(page.events.iter().map(to_logged));
-        let Some(next) = page.next else { return Ok(events) };
+        let Some(next) = page.next else { break };
         let goes_on = match (from, direction) {
             (None, _) => true,
             (Some(from), Direction::Forward) => next > from,
@@ -68,9 +68,44 @@ fn turn(
         }
         from = Some(next);
     }
+    let at_once = read(None, usize::MAX).map_err(|fault| violated(NAME, format!("all at once: {fault}")))?;
+    same(&events, &at_once.events.iter().map(to_logged).collect::<Vec<_>>(), at_once.next.is_none())?;
+    Ok(events)
+}
+
+/// Reading at once ends early where a page has as many bytes as it may have; it is not `whole` then.
+fn same(pages: &[Logged], at_once: &[Logged], whole: bool) -> Verdict {
+    if pages.starts_with(at_once) && (!whole || pages.len() == at_once.len()) {
+        return Ok(());
+    }
+    let positions = |events: &[Logged]| events.iter().map(|logged| logged.stamp.position).collect::<Vec<_>>();
+    Err(violated(NAME, format!("by pages {:?}, at once {:?}", positions(pages), positions(at_once))))
 }
 
 /// An owned copy.
 pub fn to_logged(recorded: &Recorded) -> Logged {
     Logged { stamp: recorded.stamp, event: recorded.event().into_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use quipu_domain::{Event, Stamp, Timestamp};
+
+    use super::*;
+
+    #[test]
+    fn pages_that_skip_repeat_or_end_early_are_found() {
+        let logged = |position| Logged {
+            stamp: Stamp { position, stream_version: None, recorded_time: Timestamp(1) },
+            event: Event::builder("e", "/s", "t").build().unwrap(),
+        };
+        let [all, skipped, repeated] = [&[1, 2, 3][..], &[1, 3], &[1, 2, 2, 3]]
+            .map(|list: &[u64]| list.iter().copied().map(logged).collect::<Vec<_>>());
+        same(&all, &all, true).unwrap();
+        same(&all, &all[..2], false).unwrap();
+        for wrong in [&skipped, &repeated, &all[..2].to_vec()] {
+            assert!(same(wrong, &all, true).is_err(), "{wrong:?}");
+        }
+        assert!(same(&all, &all[..2], true).is_err());
+    }
 }
