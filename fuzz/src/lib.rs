@@ -14,7 +14,7 @@ pub use webhook::{secrets, webhook};
 
 use bytes::Bytes;
 use quipu_domain::{Data, Event, Timestamp, parse_event, parse_events, write_event};
-use quipu_store::commit::RecordKind;
+use quipu_store::commit::{Commit, Record, RecordKind};
 use quipu_store::frame::{self, Frame, FrameContext};
 
 /// One event as JSON: what is read is written, and means the same.
@@ -83,7 +83,8 @@ pub fn headers(bytes: &[u8]) {
     assert_eq!(write(&again), written);
 }
 
-/// A frame of a segment. The checksum would keep nearly all bytes out, so it is made to fit.
+/// A frame of a segment: what is read is written, and read the same. The checksum would keep nearly all bytes out, so it
+/// is made to fit.
 pub fn frame(bytes: &[u8]) {
     let context = FrameContext { nonce: 7, base_time: Timestamp(0) };
     frame::decode(&Bytes::copy_from_slice(bytes), context);
@@ -93,14 +94,44 @@ pub fn frame(bytes: &[u8]) {
     framed.extend_from_slice(&crc.to_le_bytes());
     framed.extend_from_slice(bytes);
     let len = framed.len();
-    let Some((Frame::Commit { commit, .. }, read)) = frame::decode(&Bytes::from(framed), context) else { return };
+    let Some((decoded, read)) = frame::decode(&Bytes::from(framed), context) else { return };
     assert_eq!(read, len);
-    commit.chain_after();
+    let written = Bytes::from(write_frame(&decoded, context));
+    let (again, _) = frame::decode(&written, context).expect("what is written can be read");
+    assert_eq!(write_frame(&again, context), written);
+    let (Frame::Commit { commit, .. }, Frame::Commit { commit: again, .. }) = (decoded, again) else { return };
+    assert_eq!(commit.chain_after(), again.chain_after());
+    assert!(again.rotten_record().is_none());
     for record in &commit.records {
         if record.kind == RecordKind::Event {
             body(&record.body);
         }
     }
+}
+
+/// The frame as the store writes it, whose numbers are as short as they can be.
+fn write_frame(frame: &Frame, context: FrameContext) -> Vec<u8> {
+    let mut out = Vec::new();
+    match frame {
+        Frame::Mark { durable } => frame::encode_mark(&mut out, context, *durable),
+        Frame::Commit { commit, durable } => {
+            let record = |framed: &frame::FramedRecord| {
+                let mut record = Record::new(framed.kind, framed.body.clone());
+                record.stream_version = framed.stream_version;
+                record
+            };
+            let commit = Commit {
+                number: commit.number,
+                epoch: commit.epoch,
+                recorded_time: commit.recorded_time,
+                first_position: commit.first_position,
+                chain_before: commit.chain_before,
+                records: commit.records.iter().map(record).collect(),
+            };
+            frame::encode(&mut out, context, &commit, *durable, &mut Vec::new());
+        }
+    }
+    out
 }
 
 /// CRC32C (Castagnoli, RFC 3720, appendix B.4) bit by bit: an independent one, so that the store's is checked too.
