@@ -1,7 +1,7 @@
 //! Everything that a process took is answered by the time it has stopped, and nobody is told that the outcome is not known
 //! unless a fault was injected.
 
-use crate::checker::{Verdict, violated};
+use crate::checker::{Verdict, is_injected, violated};
 use crate::{Answer, Entry};
 
 const NAME: &str = "answered";
@@ -32,9 +32,4 @@ pub fn check_at_once(answer: &Answer, has_failed: bool, is_busy: bool) -> Verdic
         Answer::Unknown(_) => check_answer(answer, has_failed),
         _ => Err(violated(NAME, format!("answered before it was durable: {answer:?}"))),
     }
-}
-
-/// Whether the words name what the faulty disk does.
-fn is_injected(why: &str) -> bool {
-    why.contains("simulated") || why.contains("no room left")
 }

@@ -49,12 +49,17 @@ pub(crate) fn caught(run: impl FnOnce() -> Verdict) -> Verdict {
 pub(crate) fn simulated(what: &'static str, fault: &Fault) -> Verdict {
     let is_ours = match fault {
         Fault::Io { source, .. } => source.to_string().starts_with("simulated"),
-        Fault::Unindexed { cause } => cause.contains("simulated"),
-        Fault::Poisoned { cause } => cause.contains("simulated") || cause.contains("no room left"),
+        Fault::Unindexed { cause } => is_injected(cause),
+        Fault::Poisoned { cause } => is_injected(cause),
         Fault::DiskFull { .. } => true,
         _ => false,
     };
     if is_ours { Ok(()) } else { Err(violated(what, fault.to_string())) }
+}
+
+/// Whether the words name what the faulty disk does.
+pub(crate) fn is_injected(why: &str) -> bool {
+    why.contains("simulated") || why.contains("no room left")
 }
 
 pub(crate) fn violated(checker: &'static str, detail: impl Into<String>) -> Violation {

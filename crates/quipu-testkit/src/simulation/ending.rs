@@ -43,6 +43,25 @@ impl Simulation {
         tenant.close().map_err(|fault| violated("close", fault.to_string()))
     }
 
+    /// Damages or deletes some indexes and snapshots, whatever the process before left.
+    pub(super) fn spoil_caches(&mut self) {
+        for path in self.caches() {
+            let len = self.machine.disk.contents(&path).map_or(1, |bytes| bytes.len().max(1) as u64);
+            let (offset, bit) = (self.own_dice.below(len), self.own_dice.below(8) as u8);
+            match self.own_dice.below(3) {
+                0 => {
+                    self.machine.say(|| format!("flipping bit {bit} at {offset} of {path}"));
+                    self.machine.disk.flip(&path, offset, bit);
+                }
+                1 => {
+                    self.machine.say(|| format!("deleting {path}"));
+                    self.machine.disk.delete(&path);
+                }
+                _ => {}
+            }
+        }
+    }
+
     pub(super) fn caches(&self) -> Vec<String> {
         self.machine.disk.files().into_iter().filter(|path| is_cache(path)).collect()
     }

@@ -20,7 +20,7 @@ use crate::checker::{self, Violation, caught, violated};
 use crate::machine::{Failure, Machine, Step, Voice};
 use crate::submit::{prepare, submit};
 use crate::workload::{self, Workload};
-use crate::{Answer, Dice, Entry, Logged, Model, Operation};
+use crate::{Answer, Dice, Entry, Kind, Logged, Model, Operation, Trigger};
 
 pub use self::ending::is_cache;
 
@@ -152,7 +152,7 @@ impl Simulation {
                 self.machine.say(|| format!("flush: {replies}"));
                 Ok(())
             }
-            700..770 => self.maintain(),
+            700..770 => self.unless_failed(Self::maintain),
             770..800 => {
                 self.machine.say(|| "idle".into());
                 self.machine.tenant().idle();
@@ -164,8 +164,8 @@ impl Simulation {
                 self.machine.clock.jump_ms(ms);
                 Ok(())
             }
-            840..880 => self.read(),
-            880..960 => self.follow(),
+            840..880 => self.unless_failed(Self::read),
+            880..960 => self.unless_failed(Self::follow),
             960..982 => self.restart(),
             982..985 => self.backup(),
             _ => {
@@ -209,6 +209,26 @@ impl Simulation {
             self.history[index].answer = Some(answer);
         }
         Ok(())
+    }
+
+    /// Does work in which a read may fail. What then says that the disk failed is right: a damaged index is rebuilt where it
+    /// is met, so writing may fail too.
+    fn unless_failed(&mut self, work: fn(&mut Self) -> Step) -> Step {
+        let before = self.machine.disk.failed();
+        if self.own_dice.chance(10) {
+            let call = self.own_dice.between(1, 10);
+            self.machine.say(|| format!("inject: read {call} of this step fails"));
+            self.machine.disk.fail(Kind::Read, Trigger::At(call));
+        }
+        let outcome = work(self);
+        self.machine.disk.fail(Kind::Read, Trigger::Never);
+        match outcome {
+            Err(violation) if self.machine.disk.failed() > before && checker::is_injected(&violation.detail) => {
+                self.machine.say(|| violation.to_string());
+                Ok(())
+            }
+            outcome => outcome,
+        }
     }
 
     fn maintain(&mut self) -> Step {

@@ -51,6 +51,10 @@ impl Simulation {
             self.machine.tenant = None;
             self.rot()?;
         }
+        if self.own_dice.chance(10) {
+            self.machine.tenant = None;
+            self.spoil_caches();
+        }
         // Sometimes the power fails again while the store recovers.
         self.machine.die_while_opening(25)?;
         self.open()
