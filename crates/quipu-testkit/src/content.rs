@@ -36,6 +36,11 @@ pub enum FailedSync {
     Clean,
 }
 
+impl FailedSync {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::StayDirty, Self::Dropped, Self::Clean];
+}
+
 impl Content {
     /// A file whose bytes are all on the platter.
     pub fn durable(bytes: Vec<u8>) -> Self {

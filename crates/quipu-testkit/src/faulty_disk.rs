@@ -30,6 +30,15 @@ pub enum Kind {
     Write,
     /// [`File::sync`].
     Sync,
+    /// Making, renaming, removing and locking a name, and changing a file's length or room.
+    Change,
+    /// [`Storage::sync_dir`].
+    SyncDir,
+}
+
+impl Kind {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Read, Self::Write, Self::Sync, Self::Change, Self::SyncDir];
 }
 
 /// Which calls of a kind fail.
@@ -53,7 +62,7 @@ struct State {
     failed: u64,
     crash_at: Option<u64>,
     is_dead: bool,
-    triggers: [Trigger; 3],
+    triggers: [Trigger; Kind::ALL.len()],
     failed_sync: FailedSync,
     bytes_max: Option<u64>,
     reserves: bool,
@@ -88,7 +97,7 @@ impl FaultyDisk {
             failed: 0,
             crash_at: None,
             is_dead: false,
-            triggers: [Trigger::Never; 3],
+            triggers: [Trigger::Never; Kind::ALL.len()],
             failed_sync: FailedSync::StayDirty,
             bytes_max: None,
             reserves: true,
@@ -166,7 +175,7 @@ impl FaultyDisk {
 
     /// Takes back every fault that was asked for and has not come.
     pub fn heal(&self) {
-        for kind in [Kind::Read, Kind::Write, Kind::Sync] {
+        for kind in Kind::ALL {
             self.fail(kind, Trigger::Never);
         }
         self.limit_bytes(None);
@@ -253,16 +262,20 @@ impl State {
         Ok(if fails { Fate::Fails } else { Fate::Succeeds })
     }
 
-    /// Runs a call that changes something besides a file's bytes. At a crash it has happened or not.
+    /// Runs a call that changes something besides a file's bytes. At a crash or an error it has happened or not.
     fn change(&mut self, change: impl FnOnce(&mut Self)) -> io::Result<()> {
-        let crashes = self.begin(None)? == Fate::Crashes;
+        let fate = self.begin(Some(Kind::Change))?;
         if self.is_read_only {
             return Err(io::ErrorKind::ReadOnlyFilesystem.into());
         }
-        if !crashes || self.dice.chance(50) {
+        if fate == Fate::Succeeds || self.dice.chance(50) {
             change(self);
         }
-        if crashes { Err(power_cut()) } else { Ok(()) }
+        match fate {
+            Fate::Succeeds => Ok(()),
+            Fate::Crashes => Err(power_cut()),
+            Fate::Fails => Err(io_error()),
+        }
     }
 
     /// Runs a call that changes nothing.
@@ -393,10 +406,16 @@ impl Storage for FaultyDisk {
 
     fn sync_dir(&self, dir: &str) -> io::Result<()> {
         let mut state = self.state.lock();
-        state.look()?;
+        let fate = state.begin(Some(Kind::SyncDir))?;
         state.folder(dir)?;
-        state.names.sync(dir);
-        Ok(())
+        match fate {
+            Fate::Succeeds => {
+                state.names.sync(dir);
+                Ok(())
+            }
+            Fate::Crashes => Err(power_cut()),
+            Fate::Fails => Err(io_error()),
+        }
     }
 
     fn lock(&self, path: &str) -> io::Result<Box<dyn Send + Sync>> {

@@ -8,7 +8,7 @@ use quipu_domain::Timestamp;
 use quipu_engine::{Fault, Options, Tenant, World};
 
 use crate::checker::{self, Violation, violated};
-use crate::{Dice, FaultyDisk, SeededRandom, VirtualClock};
+use crate::{Dice, FailedSync, FaultyDisk, Kind, SeededRandom, Trigger, VirtualClock};
 
 /// The folder of the tenant that is simulated.
 pub const FOLDER: &str = "tenants/main";
@@ -55,6 +55,8 @@ pub(crate) struct Machine {
     pub seed: u64,
     pub voice: Voice,
     pub dice: Dice,
+    /// For what came to the simulations later: the others roll as they did.
+    pub own_dice: Dice,
     pub disk: FaultyDisk,
     pub clock: Arc<VirtualClock>,
     pub options: Options,
@@ -80,6 +82,7 @@ impl Machine {
             voice,
             disk: FaultyDisk::new(dice.roll()),
             dice,
+            own_dice: Self::own_dice(seed),
             clock: Arc::new(VirtualClock::new(BEGIN)),
             options,
             tenant: None,
@@ -89,6 +92,10 @@ impl Machine {
             faults: 0,
             failed_before: 0,
         }
+    }
+
+    pub fn own_dice(seed: u64) -> Dice {
+        Dice::new(!seed)
     }
 
     pub fn say(&self, text: impl FnOnce() -> String) {
@@ -146,6 +153,45 @@ impl Machine {
             self.cut_power();
         }
         Ok(())
+    }
+
+    /// Lets some processes begin, with a chance in percent for one more, on a disk that fails or is full meanwhile. Nobody
+    /// asks them for anything.
+    pub fn fail_while_opening(&mut self, chance: u64) -> Step {
+        self.tenant = None;
+        while self.own_dice.chance(chance) {
+            self.faults += 1;
+            if self.own_dice.chance(25) {
+                let bytes = self.disk.bytes() + self.own_dice.below(2_000);
+                self.say(|| format!("inject: room for {bytes} bytes"));
+                self.disk.limit_bytes(Some(bytes));
+            } else {
+                let (kind, call) = (*self.own_dice.pick(&Kind::ALL), *self.own_dice.pick(&[1, 2, 3, 5, 15]));
+                let outcome = *self.own_dice.pick(&FailedSync::ALL);
+                self.say(|| format!("inject: {kind:?} {call} fails, {outcome:?}"));
+                self.disk.failed_sync(outcome);
+                self.disk.fail(kind, Trigger::At(call));
+            }
+            let opened = self.open_tenant();
+            self.say(|| format!("open, failing: {:?}", opened.as_ref().err().map(ToString::to_string)));
+            if let Err(fault) = &opened {
+                self.tolerate("open", fault)?;
+            }
+            drop(opened);
+            self.disk.heal();
+            if self.own_dice.chance(30) {
+                self.cut_power();
+            }
+        }
+        Ok(())
+    }
+
+    /// Injects an error of a call that changes names or lengths.
+    pub fn fail_a_change(&mut self) {
+        self.faults += 1;
+        let (kind, call) = (*self.own_dice.pick(&[Kind::Change, Kind::SyncDir]), self.own_dice.between(1, 4));
+        self.say(|| format!("inject: {kind:?} {call} fails"));
+        self.disk.fail(kind, Trigger::At(call));
     }
 
     /// Begins a process whose storage works.

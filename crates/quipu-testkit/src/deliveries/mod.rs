@@ -130,6 +130,9 @@ impl DeliverySimulation {
         if self.machine.disk.is_dead() || refuses && self.machine.dice.chance(30) {
             return self.restart();
         }
+        if self.machine.own_dice.chance(1) {
+            self.machine.fail_a_change();
+        }
         match self.machine.dice.below(1_000) {
             0..130 => self.publish(),
             130..420 => self.pull(),

@@ -17,7 +17,7 @@ impl DeliverySimulation {
         let call = self.machine.dice.between(1, 20);
         match self.machine.dice.below(5) {
             0 => {
-                let outcome = *self.machine.dice.pick(&[FailedSync::StayDirty, FailedSync::Dropped, FailedSync::Clean]);
+                let outcome = *self.machine.dice.pick(&FailedSync::ALL);
                 self.machine.say(|| format!("inject: sync {call} fails, {outcome:?}"));
                 self.machine.disk.failed_sync(outcome);
                 self.machine.disk.fail(Kind::Sync, Trigger::At(call));
@@ -53,6 +53,7 @@ impl DeliverySimulation {
         }
         // Sometimes the power fails again while the store recovers.
         self.machine.die_while_opening(20)?;
+        self.machine.fail_while_opening(15)?;
         self.open()
     }
 

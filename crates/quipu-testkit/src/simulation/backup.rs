@@ -16,7 +16,7 @@ const NAME: &str = "backup";
 impl Simulation {
     pub(super) fn backup(&mut self) -> Step {
         let durable = self.machine.tenant().position();
-        let target = FaultyDisk::new(self.own_dice.roll());
+        let target = FaultyDisk::new(self.machine.own_dice.roll());
         self.machine.disk.heal();
         let report = quipu_store::backup(&self.machine.disk, FOLDER, &target, &mut |_, _| {})
             .map_err(|fault| violated(NAME, fault.to_string()))?;
@@ -26,9 +26,9 @@ impl Simulation {
         }
         // Whoever has a backup has it on a disk that may lose its power.
         let world = World {
-            storage: Arc::new(target.crash_and_recover(self.own_dice.roll())),
+            storage: Arc::new(target.crash_and_recover(self.machine.own_dice.roll())),
             clock: Arc::<VirtualClock>::clone(&self.machine.clock),
-            random: Arc::new(SeededRandom::new(self.own_dice.roll())),
+            random: Arc::new(SeededRandom::new(self.machine.own_dice.roll())),
         };
         let copy = Tenant::open(&world, FOLDER, self.machine.options.clone())
             .map_err(|fault| violated(NAME, format!("the copy does not open: {fault}")))?;

@@ -47,8 +47,8 @@ impl Simulation {
     pub(super) fn spoil_caches(&mut self) {
         for path in self.caches() {
             let len = self.machine.disk.contents(&path).map_or(1, |bytes| bytes.len().max(1) as u64);
-            let (offset, bit) = (self.own_dice.below(len), self.own_dice.below(8) as u8);
-            match self.own_dice.below(3) {
+            let (offset, bit) = (self.machine.own_dice.below(len), self.machine.own_dice.below(8) as u8);
+            match self.machine.own_dice.below(3) {
                 0 => {
                     self.machine.say(|| format!("flipping bit {bit} at {offset} of {path}"));
                     self.machine.disk.flip(&path, offset, bit);

@@ -20,7 +20,7 @@ use crate::checker::{self, Violation, caught, violated};
 use crate::machine::{Failure, Machine, Step, Voice};
 use crate::submit::{prepare, submit};
 use crate::workload::{self, Workload};
-use crate::{Answer, Dice, Entry, Kind, Logged, Model, Operation, Trigger};
+use crate::{Answer, Entry, Kind, Logged, Model, Operation, Trigger};
 
 pub use self::ending::is_cache;
 
@@ -50,8 +50,6 @@ pub struct Report {
 /// A run in the making.
 pub struct Simulation {
     machine: Machine,
-    /// For what came to the simulation later: the others roll as they did.
-    own_dice: Dice,
     workload: Workload,
     /// What the log held when the process began, after everything that is settled.
     begin: Model,
@@ -84,7 +82,7 @@ impl Simulation {
 
     fn new(seed: u64, voice: Voice) -> Self {
         // Half of the runs forget pairs after a few events. No age keeps them: the model knows no times.
-        let mut own_dice = Dice::new(!seed);
+        let mut own_dice = Machine::own_dice(seed);
         let window = own_dice.chance(50).then(|| own_dice.between(3, 40));
         let model = Model { window, ..Model::default() };
         let mut machine = Machine::new(seed, voice, |dice| Options {
@@ -97,12 +95,12 @@ impl Simulation {
             threads: 1,
             ..Options::default()
         });
-        let slowest_ms = *own_dice.pick(&[0, 0, 5, 2_000]);
+        machine.own_dice = own_dice;
+        let slowest_ms = *machine.own_dice.pick(&[0, 0, 5, 2_000]);
         if slowest_ms > 0 {
             machine.disk.slow(&machine.clock, slowest_ms);
         }
         Self {
-            own_dice,
             workload: Workload::new(&mut machine.dice),
             machine,
             begin: model.clone(),
@@ -139,6 +137,9 @@ impl Simulation {
     fn step(&mut self) -> Step {
         if self.machine.tenant().refuses_appends().is_some() && self.machine.dice.chance(30) {
             return self.restart();
+        }
+        if self.machine.own_dice.chance(1) {
+            self.machine.fail_a_change();
         }
         match self.machine.dice.below(1_000) {
             0..380 => self.submit(),
@@ -215,8 +216,8 @@ impl Simulation {
     /// is met, so writing may fail too.
     fn unless_failed(&mut self, work: fn(&mut Self) -> Step) -> Step {
         let before = self.machine.disk.failed();
-        if self.own_dice.chance(10) {
-            let call = self.own_dice.between(1, 10);
+        if self.machine.own_dice.chance(10) {
+            let call = self.machine.own_dice.between(1, 10);
             self.machine.say(|| format!("inject: read {call} of this step fails"));
             self.machine.disk.fail(Kind::Read, Trigger::At(call));
         }

@@ -12,7 +12,7 @@ impl Simulation {
         self.machine.disk.heal();
         match self.machine.dice.below(5) {
             0 | 1 => {
-                let outcome = *self.machine.dice.pick(&[FailedSync::StayDirty, FailedSync::Dropped, FailedSync::Clean]);
+                let outcome = *self.machine.dice.pick(&FailedSync::ALL);
                 let call = self.machine.dice.between(1, 3);
                 self.machine.say(|| format!("inject: sync {call} fails, {outcome:?}"));
                 self.machine.disk.failed_sync(outcome);
@@ -47,16 +47,17 @@ impl Simulation {
             1 => self.machine.kill(),
             _ => self.close()?,
         }
-        if self.own_dice.chance(20) {
+        if self.machine.own_dice.chance(20) {
             self.machine.tenant = None;
             self.rot()?;
         }
-        if self.own_dice.chance(10) {
+        if self.machine.own_dice.chance(10) {
             self.machine.tenant = None;
             self.spoil_caches();
         }
         // Sometimes the power fails again while the store recovers.
         self.machine.die_while_opening(25)?;
+        self.machine.fail_while_opening(15)?;
         self.open()
     }
 

@@ -26,8 +26,9 @@ impl Simulation {
         if segments.is_empty() {
             return Ok(());
         }
-        let path = self.own_dice.pick(&segments).clone();
-        let (offset, bit) = (self.own_dice.below(self.len_of(&path).max(1)), self.own_dice.below(8) as u8);
+        let path = self.machine.own_dice.pick(&segments).clone();
+        let (offset, bit) =
+            (self.machine.own_dice.below(self.len_of(&path).max(1)), self.machine.own_dice.below(8) as u8);
         self.machine.say(|| format!("rot: bit {bit} at {offset} of {path}"));
         self.machine.disk.flip(&path, offset, bit);
         let found = self.look_at_rot(&path);

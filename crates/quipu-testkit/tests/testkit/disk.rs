@@ -220,6 +220,41 @@ fn injected_errors_hit_the_calls_that_were_named() {
 }
 
 #[test]
+fn an_injected_error_of_a_name_leaves_it_changed_or_not() {
+    let (mut renamed, mut kept) = (0, 0);
+    for seed in 0..60 {
+        let disk = FaultyDisk::new(seed);
+        let file = prepared(&disk);
+        disk.fail(Kind::Change, Trigger::At(1));
+        assert_eq!(disk.rename("d/f", "d/g").unwrap_err().to_string(), "simulated I/O error");
+        *if read(&disk, "d/g").is_some() { &mut renamed } else { &mut kept } += 1;
+        for change in [&|| file.set_len(9), &|| file.allocate(9), &|| disk.create_dir("e") as _] as [&dyn Fn() -> _; 3]
+        {
+            disk.fail(Kind::Change, Trigger::At(1));
+            assert!(change().is_err());
+        }
+        disk.fail(Kind::Change, Trigger::At(1));
+        assert!(disk.open("d/h", OpenMode::CreateNew).is_err());
+        assert_eq!(disk.failed(), 5);
+    }
+    assert!(renamed > 10 && kept > 10, "{renamed} {kept}");
+}
+
+#[test]
+fn a_failed_sync_of_a_folder_leaves_its_names_to_a_power_cut() {
+    let mut left = BTreeSet::new();
+    for seed in 0..60 {
+        let disk = FaultyDisk::new(seed);
+        prepared(&disk);
+        disk.open("d/g", OpenMode::CreateNew).unwrap();
+        disk.fail(Kind::SyncDir, Trigger::At(1));
+        assert!(disk.sync_dir("d").is_err());
+        left.insert(disk.crash_and_recover(seed).files().len());
+    }
+    assert_eq!(left, BTreeSet::from([1, 2]));
+}
+
+#[test]
 fn a_failed_sync_does_what_was_asked() {
     for (outcome, visible, durable) in [
         (FailedSync::StayDirty, BTreeSet::from([1]), BTreeSet::from([1])),
