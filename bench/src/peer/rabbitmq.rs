@@ -90,9 +90,9 @@ async fn connect(uri: &str) -> Result<(lapin::Connection, Channel)> {
     Ok((connection, channel))
 }
 
-/// A consumer that acknowledges what it has with one frame for all that has come; done when the queue says it is empty.
+/// A consumer that acknowledges what it has with one frame for all that has come; done when the queue has taken all.
 async fn consume(uri: String, count: u64, mut seen: Option<Seen>) -> Result<()> {
-    let (_connection, channel) = connect(&uri).await?;
+    let (connection, channel) = connect(&uri).await?;
     channel.basic_qos(PREFETCH, BasicQosOptions::default()).await?;
     let options = BasicConsumeOptions::default();
     let mut deliveries = channel.basic_consume(QUEUE.into(), "bench".into(), options, FieldTable::default()).await?;
@@ -120,12 +120,27 @@ async fn consume(uri: String, count: u64, mut seen: Option<Seen>) -> Result<()> 
         }
     }
     acknowledge(&channel, last, &mut unanswered).await?;
-    // What was acknowledged is handled in order: an answer to a later request means that it is done.
+    channel.close(200, "done".into()).await?;
+    let channel = connection.create_channel().await?;
+    all_taken(&channel).await
+}
+
+/// Waits until the queue has taken every acknowledgement of the consumers that were.
+///
+/// The count of messages that a declaration answers leaves out those that are delivered and not acknowledged, and overtakes
+/// acknowledgements on their way. A queue learns of the end of a channel behind all that came over it, and in one step forgets
+/// its consumers and counts again what they had not acknowledged: with no consumer, the count is of all that there is.
+async fn all_taken(channel: &Channel) -> Result<()> {
     let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-    while channel.queue_declare(QUEUE.into(), options, FieldTable::default()).await?.message_count() > 0 {
+    loop {
+        let queue = channel.queue_declare(QUEUE.into(), options, FieldTable::default()).await?;
+        if queue.consumer_count() == 0 {
+            let left = queue.message_count();
+            ensure!(left == 0, "expected all acknowledgements to be taken, found {left} messages that came back");
+            return Ok(());
+        }
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    Ok(())
 }
 
 async fn acknowledge(channel: &Channel, last: u64, unanswered: &mut u64) -> Result<()> {
