@@ -1,12 +1,12 @@
 //! The chart: one panel a figure that most readers ask for, one bar a system, drawn as SVG. Ranges are thin lines; what does
-//! not mean on disk is pale.
+//! not mean on disk is pale, the bare disk gray.
 
 use std::fmt::Write as _;
 
-use crate::peer::{Acknowledged, QUIPU, SETTINGS, Setting};
 use crate::report::human;
 use crate::results::Results;
 use crate::row::{Better, ROWS, Row, about};
+use crate::setting::{Acknowledged, Role, SETTINGS, Setting};
 use crate::statistics::Spread;
 
 /// Panels from left to right.
@@ -41,7 +41,7 @@ pub fn chart(results: &Results) -> String {
     for (i, (row, bars)) in panels.iter().enumerate() {
         let (x, y) = (i % COLUMNS * WIDTH, i / COLUMNS * height);
         let _ = writeln!(out, "<g transform=\"translate({x} {y})\">");
-        panel(&mut out, row, bars);
+        panel(&mut out, results, row, bars);
         out.push_str("</g>\n");
     }
     out.push_str("</svg>\n");
@@ -57,7 +57,13 @@ fn bars(results: &Results, row: &Row) -> Vec<(Setting, Spread)> {
     SETTINGS.iter().filter_map(of).collect()
 }
 
-fn panel(out: &mut String, row: &Row, bars: &[(Setting, Spread)]) {
+/// What stands behind a bar.
+fn label(results: &Results, setting: &Setting, row: &Row, median: f64) -> String {
+    let failed = results.failed(setting.name, row.workload).map(|failed| format!(", {failed}"));
+    format!("{}{}", human(median), failed.unwrap_or_default())
+}
+
+fn panel(out: &mut String, results: &Results, row: &Row, bars: &[(Setting, Spread)]) {
     let (title, _) = about(row.workload);
     let better = match row.better {
         Better::More => "more is better",
@@ -68,10 +74,11 @@ fn panel(out: &mut String, row: &Row, bars: &[(Setting, Spread)]) {
     let most = bars.iter().map(|(_, spread)| spread.most).fold(f64::MIN_POSITIVE, f64::max);
     for (i, (setting, spread)) in bars.iter().enumerate() {
         let (y, length) = (HEAD + i * LINE, |value: f64| value / most * BAR);
-        let color = match (setting.name.starts_with(QUIPU), setting.acknowledged) {
-            (true, _) => "#b5532a",
-            (false, Acknowledged::Synced) => "#3d6b8e",
-            (false, Acknowledged::Unsynced) => "#c3d3df",
+        let color = match (setting.role, setting.acknowledged) {
+            (Role::Own, _) => "#b5532a",
+            (Role::Reference, _) => "#8a8a8a",
+            (Role::Peer, Acknowledged::Synced) => "#3d6b8e",
+            (Role::Peer, Acknowledged::Unsynced) => "#c3d3df",
         };
         let (middle, from, to) = (y + 7, length(spread.least), length(spread.most));
         let start = LABEL as f64;
@@ -89,7 +96,7 @@ fn panel(out: &mut String, row: &Row, bars: &[(Setting, Spread)]) {
             start + to,
             start + to.max(1.0) + 6.0,
             y + 11,
-            human(spread.median),
+            label(results, setting, row, spread.median),
         );
     }
 }

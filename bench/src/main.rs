@@ -4,6 +4,7 @@
 //! `scripts/bench` does both, and installs the peers before.
 
 mod chart;
+mod disk;
 mod payload;
 mod peer;
 mod process;
@@ -11,6 +12,7 @@ mod report;
 mod results;
 mod row;
 mod run;
+mod setting;
 mod statistics;
 mod workload;
 

@@ -1,5 +1,5 @@
-//! What is measured: the systems, each in its settings, and what a workload may ask of one. How a system does it is in the
-//! file of its name; what a workload asks, and when, is not known here.
+//! What a workload may ask of a system. How a system does it is in the file of its name; in which settings it runs and what
+//! these mean is in `setting.rs`; what a workload asks, and when, is not known here.
 
 mod nats;
 mod postgres;
@@ -17,120 +17,10 @@ use futures_util::future::BoxFuture;
 
 use crate::payload::Event;
 use crate::process::{LOOK, Running};
-use crate::workload::Workload;
+use crate::setting::{Acknowledged, QUIPU, Setting};
 
 /// What will be there, or why not.
 pub type Answer<'a, T> = BoxFuture<'a, Result<T>>;
-
-/// What an acknowledged append means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Acknowledged {
-    /// It is on disk.
-    Synced,
-    /// It is in the server's memory or the system's cache: a power cut loses it.
-    Unsynced,
-}
-
-/// A system in one of its settings: a row of the tables.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Setting {
-    /// By which it is named on the command line and in the results.
-    pub name: &'static str,
-    /// By which people name it.
-    pub title: &'static str,
-    /// What an answer means.
-    pub acknowledged: Acknowledged,
-    /// The setting in the words of the system.
-    pub means: &'static str,
-}
-
-use Acknowledged::{Synced, Unsynced};
-
-/// The one that all others are compared with.
-pub const QUIPU: &str = "quipu";
-
-/// All of them, in the order in which they take turns.
-pub const SETTINGS: [Setting; 10] = [
-    Setting {
-        name: QUIPU,
-        title: "Quipu",
-        acknowledged: Synced,
-        means: "as it comes; it has no setting in which an answer means less than on disk. Single appends over WebSocket, \
-                batches and conditions over HTTP",
-    },
-    Setting {
-        name: "quipu-http",
-        title: "Quipu, HTTP",
-        acknowledged: Synced,
-        means: "the same, with single appends as one HTTP request each",
-    },
-    Setting {
-        name: "jetstream-synced",
-        title: "JetStream, synced",
-        acknowledged: Synced,
-        means: "`sync_interval: always`, file storage, one replica",
-    },
-    Setting {
-        name: "jetstream",
-        title: "JetStream, default",
-        acknowledged: Unsynced,
-        means: "as it comes: file storage, synced every two minutes",
-    },
-    Setting {
-        name: "rabbitmq-quorum",
-        title: "RabbitMQ, quorum",
-        acknowledged: Synced,
-        means: "a quorum queue of one node, publisher confirms",
-    },
-    Setting {
-        name: "rabbitmq",
-        title: "RabbitMQ, classic",
-        acknowledged: Unsynced,
-        means: "the default type of queue, durable, messages as the client makes them by default (transient), publisher confirms",
-    },
-    Setting {
-        name: "redis-synced",
-        title: "Redis, synced",
-        acknowledged: Synced,
-        means: "a stream, `appendonly yes`, `appendfsync always`",
-    },
-    Setting {
-        name: "redis",
-        title: "Redis, default",
-        acknowledged: Unsynced,
-        means: "a stream, as it comes: no append-only file, a snapshot now and then",
-    },
-    Setting {
-        name: "postgresql",
-        title: "PostgreSQL",
-        acknowledged: Synced,
-        means: "as it comes, which is its most durable on one node: every append a transaction that is committed, into a table \
-                with a unique stream and version, a unique id and the JSON",
-    },
-    Setting {
-        name: "umadb",
-        title: "UmaDB",
-        acknowledged: Synced,
-        means: "as it comes; it has no other durability. One tag an event, its stream",
-    },
-];
-
-impl Setting {
-    /// Why it cannot do this workload, if it cannot.
-    pub fn lacks(&self, workload: Workload) -> Option<&'static str> {
-        use Workload::{Append, Conditional, Consume, Million};
-        Some(match (self.name, workload) {
-            ("quipu-http", Append) => return None,
-            ("quipu-http", _) => "as Quipu",
-            ("rabbitmq" | "rabbitmq-quorum", Conditional) => "has none: publishing knows no condition",
-            ("postgresql", Consume) => "has none: a table has no consumers that acknowledge",
-            ("umadb", Consume) => "has none: it has subscriptions, and no acknowledgement of an event",
-            // After a million what is synced and what is not takes the same room.
-            ("jetstream" | "rabbitmq" | "redis", Million) => "as its synced setting",
-            _ => return None,
-        })
-    }
-}
 
 /// Where things are, for whoever starts a server.
 #[derive(Clone, Debug)]
@@ -214,7 +104,7 @@ pub trait Client: Send + Sync {
 
 /// Starts a server and waits until it answers.
 pub async fn start(setting: &Setting, place: Place) -> Result<Arc<dyn Server>> {
-    let is_synced = setting.acknowledged == Synced;
+    let is_synced = setting.acknowledged == Acknowledged::Synced;
     Ok(match setting.name {
         QUIPU => Arc::new(quipu::Quipu::start(place, quipu::Appends::WebSocket).await?),
         "quipu-http" => Arc::new(quipu::Quipu::start(place, quipu::Appends::Http).await?),
@@ -223,7 +113,7 @@ pub async fn start(setting: &Setting, place: Place) -> Result<Arc<dyn Server>> {
         "redis" | "redis-synced" => Arc::new(redis::Redis::start(place, is_synced).await?),
         "postgresql" => Arc::new(postgres::Postgres::start(place).await?),
         "umadb" => Arc::new(umadb::Uma::start(place).await?),
-        other => bail!("expected a setting that there is, found {other}"),
+        other => bail!("expected a setting with a server, found {other}"),
     })
 }
 

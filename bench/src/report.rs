@@ -1,5 +1,6 @@
 //! The report: Markdown between two marks of a page, made of the raw results alone. Every cell in which a peer is ahead is
-//! in bold and has a reason: that its answer means less, or what `reasons.toml` says.
+//! in bold and has a reason: that its answer means less, or what `reasons.toml` says. Nothing that was run is left out: what failed
+//! says in how many rounds, and what was not run says why.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -8,9 +9,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 
 use crate::chart::chart;
-use crate::peer::{Acknowledged, QUIPU, SETTINGS, Setting};
 use crate::results::Results;
 use crate::row::{ROWS, Row, about};
+use crate::setting::{Acknowledged, Lack, QUIPU, Role, SETTINGS, Setting};
 use crate::statistics::{Spread, ratios};
 use crate::workload::{WORKLOADS, Workload};
 
@@ -94,7 +95,7 @@ impl Report<'_> {
             "{} cores of {}, {} GB, {}. Servers and clients share them. {rounds} rounds in which all take turns at each workload, \
              each time on a fresh server in an empty folder; a cell counts for {:.1} s. A figure is the median of the rounds. Behind it stands \
              how many times ahead of Quipu the peer is, the median and the range of the ratios within a round: below 1 Quipu is ahead. \
-             **Bold**: the peer is ahead. Every system gets the same JSON; what it wants beside it (Quipu's envelope, a \
+             **Bold**: the peer is ahead. *Failed in n of m*: of m rounds, the figure is of the others. Every system gets the same JSON; what it wants beside it (Quipu's envelope, a \
              subject, a stream and version) comes on top.\n",
             machine.cores,
             machine.processor,
@@ -115,24 +116,31 @@ impl Report<'_> {
     }
 
     fn write_table(&mut self, out: &mut String, workload: Workload) {
-        let ran = |row: &&Row| row.workload == workload && !self.results.values(QUIPU, row.name).is_empty();
-        let rows: Vec<Row> = ROWS.iter().filter(ran).copied().collect();
-        if rows.is_empty() {
+        // Whoever failed, and be it Quipu: what was run is shown.
+        if !self.results.cells.iter().any(|cell| cell.workload == workload) {
             return;
         }
+        let rows: Vec<Row> = ROWS.iter().filter(|row| row.workload == workload).copied().collect();
         let (title, text) = about(workload);
         let heads: Vec<String> = rows.iter().map(|row| format!("{} ({})", row.title, row.unit)).collect();
         let _ =
             writeln!(out, "### {title}\n\n{text}\n\n| | {} |\n|---|{}", heads.join(" | "), "---|".repeat(rows.len()));
         self.notes.clear();
         for setting in &SETTINGS {
-            if setting.lacks(workload).is_some_and(|why| why.starts_with("as ")) {
-                continue;
-            }
-            let cells: Vec<String> = rows.iter().map(|row| self.cell(setting, row)).collect();
+            let cells: Vec<String> = match setting.lacks(workload) {
+                // Said once, and not in every column.
+                Some(Lack::SameAs(why) | Lack::Unable(why)) => {
+                    let rest = rows.len() - 1;
+                    std::iter::once(why.to_owned()).chain(std::iter::repeat_n(String::new(), rest)).collect()
+                }
+                None => rows.iter().map(|row| self.cell(setting, row)).collect(),
+            };
             let _ = writeln!(out, "| {} | {} |", setting.title, cells.join(" | "));
         }
         out.push('\n');
+        if workload == Workload::Consume {
+            write_deliveries(out);
+        }
         for (i, note) in self.notes.iter().enumerate() {
             let _ = writeln!(out, "{}. {note}", i + 1);
         }
@@ -142,31 +150,31 @@ impl Report<'_> {
     }
 
     fn cell(&mut self, setting: &Setting, row: &Row) -> String {
-        if let Some(why) = setting.lacks(row.workload) {
-            return why.to_owned();
-        }
         let values = self.results.values(setting.name, row.name);
+        let failed = self.results.failed(setting.name, row.workload);
         let Some(spread) = Spread::of(values.values().copied()) else {
-            let why = match (
-                self.results.ran(setting.name, row.workload),
-                self.results.failure(setting.name, row.workload),
-            ) {
-                (false, _) => "not run",
-                (true, None) => "has none",
-                (true, Some(_)) => "failed",
+            return match (self.results.ran(setting.name, row.workload), &failed) {
+                (0, _) => "not run".to_owned(),
+                (_, None) => "has none".to_owned(),
+                (_, Some(failed)) => failed.clone(),
             };
-            return why.to_owned();
         };
+        let shown = self.measured(setting, row, &values, spread);
+        failed.map_or_else(|| shown.clone(), |failed| format!("{shown}, *{failed}*"))
+    }
+
+    /// A figure, and how far ahead of Quipu it is.
+    fn measured(&mut self, setting: &Setting, row: &Row, values: &BTreeMap<usize, f64>, spread: Spread) -> String {
         let figure = human(spread.median);
         if setting.name == QUIPU {
             return figure;
         }
-        let Some(lead) = ratios(&values, &self.results.values(QUIPU, row.name), |a, b| row.lead(a, b)) else {
+        let Some(lead) = ratios(values, &self.results.values(QUIPU, row.name), |a, b| row.lead(a, b)) else {
             return figure;
         };
         let text = format!("{figure}, {} ({} to {})", short(lead.median), short(lead.least), short(lead.most));
-        // Quipu by another route is no peer.
-        if lead.median <= 1.0 || setting.name.starts_with(QUIPU) {
+        // Quipu by another route is no peer, and a bare disk no system.
+        if lead.median <= 1.0 || setting.role != Role::Peer {
             return text;
         }
         let within = if lead.least <= 1.0 { "; not in every round" } else { "" };
@@ -198,6 +206,15 @@ impl Report<'_> {
         let means_less = setting.acknowledged == Acknowledged::Unsynced && is_write;
         written.cloned().or_else(|| means_less.then(|| "its answer does not mean that the event is on disk".to_owned()))
     }
+}
+
+/// What an acknowledgement is worth: the systems differ in it, and not as they do in appends.
+fn write_deliveries(out: &mut String) {
+    out.push_str("What an acknowledgement of a delivery means, and when it is on disk:\n\n");
+    for setting in SETTINGS.iter().filter(|setting| !setting.delivered.is_empty()) {
+        let _ = writeln!(out, "- {}: {}.", setting.title, setting.delivered);
+    }
+    out.push('\n');
 }
 
 /// With three digits or so, and a comma before each three of a large one.
@@ -244,11 +261,22 @@ mod tests {
         results
     }
 
+    /// A round in which it did not work.
+    fn fail(results: &mut Results, setting: &str, round: usize) {
+        let found = |cell: &&mut Cell| cell.setting == setting && cell.round == round;
+        let cell = results.cells.iter_mut().find(found).expect("a cell of that round");
+        cell.found = Found::Failed("the server has closed".to_owned());
+    }
+
     fn table(results: &Results, reasons: &str) -> (String, Vec<String>) {
+        table_of(results, reasons, Workload::Append)
+    }
+
+    fn table_of(results: &Results, reasons: &str, workload: Workload) -> (String, Vec<String>) {
         let reasons = toml::from_str(reasons).expect("reasons");
         let mut report = Report { results, reasons, notes: Vec::new(), missing: Vec::new() };
         let mut out = String::new();
-        report.write_table(&mut out, Workload::Append);
+        report.write_table(&mut out, workload);
         (out, report.missing)
     }
 
@@ -282,6 +310,62 @@ mod tests {
         let results = results(&[("quipu", [100.0; 3]), ("postgresql", [50.0; 3])]);
         let (text, _) = table(&results, "");
         assert!(text.contains("| PostgreSQL | 50.0, 0.50 (0.50 to 0.50) |"), "{text}");
+    }
+
+    #[test]
+    fn a_cell_that_failed_in_some_rounds_says_in_how_many() {
+        let mut results = results(&[("quipu", [100.0; 3]), ("umadb", [50.0; 3]), ("redis-synced", [200.0; 3])]);
+        fail(&mut results, "umadb", 2);
+        fail(&mut results, "redis-synced", 1);
+        fail(&mut results, "redis-synced", 3);
+        let (text, _) = table(&results, "[append]\nredis = \"one thread\"");
+        assert!(text.contains("| UmaDB | 50.0, 0.50 (0.50 to 0.50), *failed in 1 of 3* |"), "{text}");
+        assert!(text.contains("| Redis, synced | **200, 2.00 (2.00 to 2.00)** [1], *failed in 2 of 3* |"), "{text}");
+    }
+
+    #[test]
+    fn a_table_stays_when_quipu_has_no_figure_of_it() {
+        let mut results = results(&[("quipu", [100.0; 3]), ("umadb", [50.0; 3])]);
+        (1..=3).for_each(|round| fail(&mut results, "quipu", round));
+        let (text, _) = table(&results, "");
+        assert!(text.contains("| Quipu | failed in 3 of 3 |"), "{text}");
+        assert!(text.contains("| UmaDB | 50.0 |"), "{text}");
+    }
+
+    #[test]
+    fn a_workload_that_nobody_was_asked_to_do_has_no_table() {
+        let (text, _) = table_of(&results(&[("quipu", [100.0; 3])]), "", Workload::Million);
+        assert_eq!(text, "");
+    }
+
+    #[test]
+    fn a_bare_disk_that_is_ahead_is_nobodys_lead() {
+        let results = results(&[("quipu", [100.0; 3]), ("disk", [300.0; 3])]);
+        let (text, missing) = table(&results, "");
+        assert!(text.contains("| Bare disk | 300, 3.00 (3.00 to 3.00) |"), "{text}");
+        assert!(missing.is_empty());
+    }
+
+    #[test]
+    fn a_setting_that_was_not_run_because_another_is_the_same_says_so() {
+        let mut results = results(&[("quipu", [100.0; 3])]);
+        results.cells[0].workload = Workload::Million;
+        let (text, _) = table_of(&results, "", Workload::Million);
+        assert!(text.contains("| JetStream, default | as JetStream, synced: the same files"), "{text}");
+        for title in ["Redis, default", "RabbitMQ, classic"] {
+            assert!(text.contains(&format!("| {title} | not run | not run | not run |")), "{text}");
+        }
+    }
+
+    #[test]
+    fn whoever_acknowledges_deliveries_says_what_that_means() {
+        let mut results = results(&[("quipu", [100.0; 3])]);
+        results.cells[0].workload = Workload::Consume;
+        let (text, _) = table_of(&results, "", Workload::Consume);
+        for setting in SETTINGS {
+            let acknowledges = setting.lacks(Workload::Consume).is_none();
+            assert_eq!(text.contains(&format!("- {}: ", setting.title)), acknowledges, "{}: {text}", setting.name);
+        }
     }
 
     #[test]

@@ -89,18 +89,19 @@ impl Results {
         figures.collect()
     }
 
-    /// Whether a system was asked to do a workload.
-    pub fn ran(&self, setting: &str, workload: Workload) -> bool {
-        self.cells.iter().any(|cell| cell.setting == setting && cell.workload == workload)
+    /// In how many rounds a system was asked to do a workload.
+    pub fn ran(&self, setting: &str, workload: Workload) -> usize {
+        self.cells(setting, workload).count()
     }
 
-    /// Why a system failed at a workload, if it did in any round.
-    pub fn failure(&self, setting: &str, workload: Workload) -> Option<&str> {
-        let mut cells = self.cells.iter().filter(|cell| cell.setting == setting && cell.workload == workload);
-        cells.find_map(|cell| match &cell.found {
-            Found::Failed(why) => Some(why.as_str()),
-            Found::Figures(_) => None,
-        })
+    /// In how many of them a system failed at it, in words; nothing if it never did.
+    pub fn failed(&self, setting: &str, workload: Workload) -> Option<String> {
+        let failed = self.cells(setting, workload).filter(|cell| matches!(cell.found, Found::Failed(_))).count();
+        (failed > 0).then(|| format!("failed in {failed} of {}", self.ran(setting, workload)))
+    }
+
+    fn cells(&self, setting: &str, workload: Workload) -> impl Iterator<Item = &Cell> {
+        self.cells.iter().filter(move |cell| cell.setting == setting && cell.workload == workload)
     }
 }
 

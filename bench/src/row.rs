@@ -100,7 +100,8 @@ pub fn about(workload: Workload) -> (&'static str, &'static str) {
             "Consume and acknowledge",
             "Events a second that one durable consumer takes from a backlog (100,000 of 256 B, 20,000 of 4 KB) and acknowledges, \
              until the server has taken the last acknowledgement. Quipu and Redis acknowledge each event, many in one frame; \
-             JetStream each with a message of its own; RabbitMQ all up to one.",
+             JetStream each with a message of its own; RabbitMQ all up to one. What \"on disk\" says of a setting above is about appends: \
+             acknowledgements are on disk at other times, and the figures are not of equal durability.",
         ),
         Workload::Latency => (
             "Publish to delivery",
@@ -110,7 +111,7 @@ pub fn about(workload: Workload) -> (&'static str, &'static str) {
         Workload::Million => (
             "A million events",
             "After 1,000,000 events of 256 B, laid in by 8 clients in batches of 100: memory of the server's processes (what they share \
-             counted once), bytes that all files of its data folder take on disk, divided by the events (what is there of an empty one, write-ahead logs and reserved room included), and events a second when \
+             counted once), bytes that all files of its data folder take on disk, divided by the events (what is there of an empty one, write-ahead logs and reserved room included; Redis by default writes a snapshot now and then, and 0 means that none was due), and events a second when \
              one reader then reads all of them, in order, from the first on.",
         ),
     }

@@ -8,8 +8,10 @@ use anyhow::{Context as _, Result, bail};
 use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::peer::{Place, SETTINGS, Setting, start};
+use crate::disk;
+use crate::peer::{Place, start};
 use crate::results::{Cell, Found, Results};
+use crate::setting::{Role, SETTINGS, Setting};
 use crate::workload::{Size, WORKLOADS, Workload};
 
 /// Threads of the clients, for every system alike.
@@ -109,6 +111,11 @@ async fn cell(
     let absolute = |path: &Path| path.canonicalize().with_context(|| format!("{}", path.display()));
     let place =
         Place { peers: absolute(&options.peers)?, quipu: absolute(&options.quipu)?, folder: folder.path().to_owned() };
+    if setting.role == Role::Reference {
+        results.versions.insert(setting.name.to_owned(), disk::version());
+        let measured = tokio::task::spawn_blocking(move || disk::run(workload, size, &place.folder)).await?;
+        return Ok(Found::Figures(measured?));
+    }
     let measured = async {
         let server = start(setting, place).await?;
         results.versions.insert(setting.name.to_owned(), server.running().version.clone());

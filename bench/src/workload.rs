@@ -25,6 +25,8 @@ pub const SMALL: usize = 256;
 pub const LARGE: usize = 4_096;
 /// Events of a batch.
 pub const BATCH: usize = 100;
+/// Appends on their way of the client that does not wait for each.
+pub const IN_FLIGHT: usize = 64;
 /// Clients that lay events into a server when that is not what is measured.
 const LOADERS: usize = 8;
 
@@ -101,7 +103,8 @@ pub struct Figure {
 }
 
 impl Figure {
-    fn new(row: impl Into<String>, value: f64) -> Self {
+    /// A value with nothing beside it.
+    pub fn new(row: impl Into<String>, value: f64) -> Self {
         Self { row: row.into(), value, beside: BTreeMap::new() }
     }
 

@@ -8,10 +8,9 @@ use tokio::task::JoinSet;
 use crate::payload::Events;
 use crate::peer::{Client, Server};
 use crate::workload::window::Window;
-use crate::workload::{Figure, LARGE, SMALL, Size, clients};
+use crate::workload::{Figure, IN_FLIGHT, LARGE, SMALL, Size, clients};
 
 const CLIENTS: [usize; 3] = [1, 16, 64];
-const IN_FLIGHT: usize = 64;
 
 pub async fn run(server: &dyn Server, size: Size) -> Result<Vec<Figure>> {
     let mut figures = Vec::new();
