@@ -24,9 +24,16 @@ pub struct Ledger {
     versions: HashMap<String, u64>,
     /// Everything up to here was read.
     position: u64,
+    /// Of whom there are events that no load has sent.
+    other: Option<&'static str>,
 }
 
 impl Ledger {
+    /// One of a log in which there are events of another source too. Of these only the place is checked.
+    pub fn beside(source: &'static str) -> Self {
+        Self { other: Some(source), ..Self::default() }
+    }
+
     pub fn acknowledge(&mut self, sent: Sent, places: Vec<Place>) {
         for (index, place) in places.into_iter().enumerate() {
             let id = sent.id(index as u64);
@@ -84,6 +91,7 @@ impl Ledger {
         let mut again = Self {
             unseen: self.acknowledged.keys().cloned().collect(),
             acknowledged: std::mem::take(&mut self.acknowledged),
+            other: self.other,
             ..Self::default()
         };
         again.read(address);
@@ -94,13 +102,16 @@ impl Ledger {
     /// Checks an event that was read; the append that it is of, if it is of one.
     fn find(&mut self, event: &Value) -> Option<Sent> {
         let id = event["id"].as_str().unwrap().to_owned();
-        let (sent, index) = Sent::of_id(&id);
         let (position, version) = (event["position"].as_u64().unwrap(), event["streamversion"].as_u64().unwrap());
         assert_eq!(position, self.position + 1, "a gap before {id}");
         self.position = position;
         let newest = self.versions.entry(event["subject"].as_str().unwrap().to_owned()).or_default();
         assert_eq!(version, *newest + 1, "a gap in the stream of {id}");
         *newest = version;
+        if self.other.is_some_and(|source| event["source"] == source) {
+            return None;
+        }
+        let (sent, index) = Sent::of_id(&id);
         let mut content = event.clone();
         for added in ["position", "streamversion", "recordedtime"] {
             content.as_object_mut().unwrap().remove(added);

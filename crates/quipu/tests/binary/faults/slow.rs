@@ -24,6 +24,7 @@ const EVENT_BYTES: usize = 64 << 10;
 /// Few at once, so that recording them leaves little in memory.
 const BATCH: usize = 10;
 const STREAM: &str = "large/1";
+const SOURCE: &str = "/large";
 /// Most memory for one of them, KiB: a page of 256 KiB is read, one is on its way, and the JSON is made of both. What
 /// sockets do not hold of the events would be more than twice that.
 const READER_KIB_MAX: u64 = 4 << 10;
@@ -85,7 +86,7 @@ fn publish_large(connection: &mut Connection) {
     for first in (0..EVENTS).step_by(BATCH) {
         let event = |id: usize| {
             json!({
-                "specversion": "1.0", "id": id.to_string(), "source": "/large", "type": "large", "subject": STREAM, "data": data,
+                "specversion": "1.0", "id": id.to_string(), "source": SOURCE, "type": "large", "subject": STREAM, "data": data,
             })
         };
         let events: Vec<Value> = (first..first + BATCH).map(event).collect();
@@ -129,7 +130,7 @@ fn readers_that_do_not_read_cost_a_page_each_and_find_everything_when_they_do() 
     let mut readers: Vec<Connection> = (0..READERS).map(tail).collect();
     // Until all sockets are full.
     server.rests();
-    let mut ledger = Ledger::default();
+    let mut ledger = Ledger::beside(SOURCE);
     let ends = Load::default().run(&address, &mut ledger, |progress| progress.wait_for(1_000));
     assert!(ends.iter().all(|end| matches!(end, End::Enough)), "{ends:?}");
     let grown = server.resident_kib().saturating_sub(before);
@@ -137,5 +138,7 @@ fn readers_that_do_not_read_cost_a_page_each_and_find_everything_when_they_do() 
     assert!(grown < READER_KIB_MAX * READERS as u64, "{grown} KiB for {READERS} readers");
     catch_up(&mut readers[READERS / 2], EVENTS as u64);
     drop(readers);
+    ledger.read(&address);
+    assert!(ledger.acknowledged() >= 1_000, "{} were acknowledged", ledger.acknowledged());
     assert_eq!(server.stop(), 0);
 }
