@@ -2,12 +2,16 @@
 //! they mean something, write them and read them back. Plain functions, so that the tests of `quipu-testkit` replay
 //! the corpus on a stable compiler.
 
+mod connection;
 mod folder;
+mod head;
 mod pattern;
 mod request;
 mod webhook;
 
+pub use connection::{ahead, lines};
 pub use folder::{records, run, segment, snapshot};
+pub use head::{headers, negotiation, retry};
 pub use pattern::{pattern, transform};
 pub use request::{control, request, socket, subscription};
 pub use webhook::{secrets, webhook};
@@ -64,6 +68,7 @@ fn on_one_line(event: Event<'_>) -> Event<'_> {
     builder.json(text).build_trusted().into_owned()
 }
 
+<<<<<<< HEAD
 /// An event in binary mode: lines of `name: value`, an empty line, the body.
 pub fn headers(bytes: &[u8]) {
     let end = bytes.windows(2).position(|pair| pair == b"\n\n").unwrap_or(bytes.len());
@@ -85,6 +90,9 @@ pub fn headers(bytes: &[u8]) {
 
 /// A frame of a segment: what is read is written, and read the same. The checksum would keep nearly all bytes out, so it
 /// is made to fit.
+=======
+/// A frame of a segment. The checksum would keep nearly all bytes out, so it is made to fit.
+>>>>>>> 347bf20 (Fuzz lines, what HTTP reads ahead, headers of requests, and Retry-After)
 pub fn frame(bytes: &[u8]) {
     let context = FrameContext { nonce: 7, base_time: Timestamp(0) };
     frame::decode(&Bytes::copy_from_slice(bytes), context);

@@ -5,7 +5,7 @@
 
 /// What was read of one connection, from the view of the next head.
 #[derive(Debug, Default)]
-pub(crate) struct Ahead {
+pub struct Ahead {
     stage: Stage,
     line: Line,
     /// Bytes behind the end of the head that is being read, or behind the request. Too many where several requests
@@ -52,7 +52,7 @@ impl Line {
 
 impl Ahead {
     /// These bytes were read. While a body is read HTTP reads only when it has nothing left.
-    pub(crate) fn read(&mut self, bytes: &[u8]) {
+    pub fn read(&mut self, bytes: &[u8]) {
         match &mut self.stage {
             Stage::Head => self.read_head(bytes),
             Stage::Ended => self.behind += bytes.len(),
@@ -82,16 +82,16 @@ impl Ahead {
         self.behind += bytes.len();
     }
 
-    /// An empty line shows in the last three bytes.
+    /// An empty line shows in the breaks at the end; more breaks than that are what may stand before a head.
     fn skip(&mut self, bytes: &[u8]) {
-        if bytes.len() > 3 {
-            self.line = Line::Text;
-        }
-        self.line = bytes[bytes.len().saturating_sub(3)..].iter().fold(self.line, |line, byte| line.step(*byte));
+        let breaks = bytes.iter().rev().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+        let (text, breaks) = bytes.split_at(bytes.len() - breaks);
+        let line = if text.is_empty() { self.line } else { Line::Text };
+        self.line = breaks.iter().fold(line, |line, byte| line.step(*byte));
     }
 
     /// HTTP has a whole head, with a body of this length if that is known.
-    pub(crate) fn begins(&mut self, length: Option<u64>) {
+    pub fn begins(&mut self, length: Option<u64>) {
         self.stage = match length {
             Some(length) => {
                 let used = self.behind.min(usize::try_from(length).unwrap_or(usize::MAX));
@@ -107,12 +107,12 @@ impl Ahead {
     }
 
     /// Whether the client has sent no more than the whole request. Of one in chunks it is not known.
-    pub(crate) fn has_ended(&self) -> bool {
+    pub fn has_ended(&self) -> bool {
         self.stage == Stage::Body(0) && self.behind == 0
     }
 
     /// HTTP waits for the next head. Says how many bytes of that may be there: none if it is certain that there are none.
-    pub(crate) fn waits(&mut self) -> usize {
+    pub fn waits(&mut self) -> usize {
         // What is behind an empty line would be a whole head, which HTTP would not wait for.
         if self.stage == Stage::Chunks && self.line == Line::Empty {
             self.behind = 0;
@@ -141,6 +141,8 @@ mod tests {
             ("the next head, later", GET.to_owned(), Some(0), "GET", 3),
             ("bare breaks", "GET / HTTP/1.1\n\nGE".to_owned(), Some(0), "", 2),
             ("breaks before", format!("\r\n\r\n{GET}"), Some(0), "", 0),
+            ("breaks behind", format!("{GET}\r\n\r\n\r\n"), Some(0), "", 6),
+            ("breaks behind chunks, at most", format!("{CHUNKED}0\r\n\r\n\r\n\r\n"), None, "", 9),
             ("a body at once", format!("{POST}12345"), Some(5), "", 0),
             ("a body and more", format!("{POST}12345GET"), Some(5), "", 3),
             ("a body in two parts", format!("{POST}12"), Some(5), "345", 0),

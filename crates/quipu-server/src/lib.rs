@@ -46,12 +46,24 @@ mod trace;
 pub mod webhook;
 mod websocket;
 
+/// Counts what HTTP has read ahead; for the fuzz targets.
+#[doc(hidden)]
+pub use ahead::Ahead;
 /// Reads an event in binary mode; for the fuzz targets.
 #[doc(hidden)]
 pub use binary::read as read_binary;
 /// Follows frames of a WebSocket; for the fuzz targets.
 #[doc(hidden)]
 pub use frames::count as count_frames;
+/// Reads `Accept` and `Prefer`; for the fuzz targets.
+#[doc(hidden)]
+pub use media::{accepted, prefers_minimal};
+/// Splits a bulk load into lines; for the fuzz targets.
+#[doc(hidden)]
+pub use ndjson::lines as split_lines;
+/// Reads `Host` and `Origin`; for the fuzz targets.
+#[doc(hidden)]
+pub use origin::Gatekeeper;
 pub use origin::PublicHost;
 pub use state::stats_answer;
 

@@ -94,7 +94,10 @@ fn unsupported(expected: &str, found: &str) -> Problem {
 
 /// The first of the offered media types that the header `Accept` allows (RFC 9110, 12.5.1; preference between several
 /// is ours, `q=0` excludes).
-pub(crate) fn accepted(headers: &HeaderMap, offered: &[&'static str]) -> Result<&'static str, Problem> {
+///
+/// # Errors
+/// `not-acceptable`.
+pub fn accepted(headers: &HeaderMap, offered: &[&'static str]) -> Result<&'static str, Problem> {
     let mut ranges = Vec::new();
     for value in headers.get_all(header::ACCEPT) {
         ranges.extend(value.to_str().unwrap_or_default().split(','));
@@ -120,7 +123,7 @@ pub(crate) fn accepted(headers: &HeaderMap, offered: &[&'static str]) -> Result<
 }
 
 /// Whether `Prefer: return=minimal` is asked for (RFC 7240).
-pub(crate) fn prefers_minimal(headers: &HeaderMap) -> bool {
+pub fn prefers_minimal(headers: &HeaderMap) -> bool {
     let mut preferences =
         headers.get_all("prefer").iter().filter_map(|value| value.to_str().ok()).flat_map(|v| v.split([',', ';']));
     preferences.any(|preference| preference.trim().replace('"', "").eq_ignore_ascii_case("return=minimal"))

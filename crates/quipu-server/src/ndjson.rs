@@ -355,6 +355,25 @@ impl Lines {
     }
 }
 
+/// The lines of a body that comes in these pieces, each with its number; of one over the limit nothing. Pieces give at most so
+/// many lines at once.
+pub fn lines<'a>(
+    pieces: impl Iterator<Item = &'a [u8]>,
+    limit: usize,
+    room: usize,
+) -> Vec<(u64, Result<Vec<u8>, Problem>)> {
+    let mut lines = Lines { carry: Vec::new(), limit, number: 0, is_skipping: false };
+    let mut found = Vec::new();
+    let mut take = |number, line: Result<&[u8], Problem>| found.push((number, line.map(<[u8]>::to_vec)));
+    for mut piece in pieces {
+        while !piece.is_empty() {
+            piece = &piece[lines.split(piece, room, &mut take)..];
+        }
+    }
+    lines.end(&mut take);
+    found
+}
+
 /// Gives a line unless it is blank, and says how many that is.
 fn emit(number: u64, text: &[u8], line: &mut impl FnMut(u64, Result<&[u8], Problem>)) -> usize {
     let text = text.trim_ascii();
@@ -370,16 +389,9 @@ mod tests {
     use super::*;
 
     fn split(pieces: &[&str], limit: usize) -> Vec<(u64, Result<String, String>)> {
-        let mut lines = Lines { carry: Vec::new(), limit, number: 0, is_skipping: false };
-        let mut found = Vec::new();
-        let mut take = |number, line: Result<&[u8], Problem>| {
-            found.push((number, line.map(|line| String::from_utf8_lossy(line).into_owned()).map_err(|p| p.code)));
-        };
-        for piece in pieces {
-            assert_eq!(lines.split(piece.as_bytes(), usize::MAX, &mut take), piece.len());
-        }
-        lines.end(&mut take);
-        found
+        let found = lines(pieces.iter().map(|piece| piece.as_bytes()), limit, usize::MAX);
+        let text = |line: Vec<u8>| String::from_utf8_lossy(&line).into_owned();
+        found.into_iter().map(|(number, line)| (number, line.map(text).map_err(|p| p.code))).collect()
     }
 
     #[test]

@@ -33,7 +33,7 @@ impl FromStr for PublicHost {
 
 /// What a listener asks of every request.
 #[derive(Clone, Debug)]
-pub(crate) struct Gatekeeper {
+pub struct Gatekeeper {
     /// Whether only this machine reaches the listener. Then nobody calls it by a name of another, but for these.
     is_local: bool,
     public: Arc<[PublicHost]>,
@@ -41,7 +41,7 @@ pub(crate) struct Gatekeeper {
 
 impl Gatekeeper {
     /// For a listener at this address.
-    pub(crate) fn of(address: IpAddr, public: &[PublicHost]) -> Self {
+    pub fn of(address: IpAddr, public: &[PublicHost]) -> Self {
         Self { is_local: address.to_canonical().is_loopback(), public: public.into() }
     }
 
@@ -49,7 +49,7 @@ impl Gatekeeper {
     ///
     /// # Errors
     /// `foreign-host`, `foreign-origin`.
-    pub(crate) fn admit<B>(&self, request: &Request<B>) -> Result<(), Problem> {
+    pub fn admit<B>(&self, request: &Request<B>) -> Result<(), Problem> {
         let host = host(request);
         // Browsers always send one; health checks of proxies that speak HTTP/1.0 may not.
         let is_nameless = request.uri().authority().is_none() && !request.headers().contains_key(header::HOST);

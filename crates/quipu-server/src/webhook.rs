@@ -16,6 +16,9 @@ mod trust;
 
 pub use address::{Addresses, RefusedAddress};
 pub use answer::Answer;
+/// Reads `Retry-After`; for the fuzz targets.
+#[doc(hidden)]
+pub use answer::retry_after;
 pub use block::{Block, InvalidBlock};
 pub use endpoint::{Endpoint, InvalidUrl};
 pub use message::Transformed;

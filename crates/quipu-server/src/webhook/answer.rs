@@ -42,7 +42,7 @@ pub enum Answer {
 
 /// When an endpoint that is called at `now` wants to be called again. Nothing if it does not say, or not in a form that
 /// is known.
-pub(super) fn retry_after(status: StatusCode, headers: &HeaderMap, now: Timestamp) -> Option<Timestamp> {
+pub fn retry_after(status: StatusCode, headers: &HeaderMap, now: Timestamp) -> Option<Timestamp> {
     if status != StatusCode::TOO_MANY_REQUESTS && status != StatusCode::SERVICE_UNAVAILABLE {
         return None;
     }

@@ -62,10 +62,18 @@ fn no_decoder_panics_and_what_is_read_is_written_again() {
     replay("socket", fuzz::socket);
     replay("webhook", fuzz::webhook);
     replay("secrets", fuzz::secrets);
+    replay("negotiation", fuzz::negotiation);
+    replay("retry", fuzz::retry);
     replay("segment", fuzz::segment);
     replay("run", fuzz::run);
     replay("snapshot", fuzz::snapshot);
     replay("records", fuzz::records);
+}
+
+#[test]
+fn what_is_read_does_not_depend_on_the_pieces_that_it_comes_in() {
+    replay("lines", fuzz::lines);
+    replay("ahead", fuzz::ahead);
 }
 
 #[test]
