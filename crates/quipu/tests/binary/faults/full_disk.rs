@@ -31,7 +31,7 @@ fn fills_up(load: &mut Load, ledger: &mut Ledger, address: &str, disk: &Mounted)
 #[test]
 fn on_a_full_disk_appends_are_refused_as_such_reads_go_on_and_room_and_a_restart_mend_it() {
     let user = User::new();
-    let disk = Mounted::tmpfs(&user, MIB);
+    let disk = Mounted::any(&user, MIB);
     let (mut ledger, mut load) = (Ledger::default(), Load::default());
     let server = Serving::start_behind(&user, &disk.enter(), SETTINGS);
     let address = server.address();
@@ -59,7 +59,7 @@ fn on_a_full_disk_appends_are_refused_as_such_reads_go_on_and_room_and_a_restart
 #[test]
 fn a_server_that_was_killed_on_a_full_disk_opens_on_it_reads_and_refuses_appends() {
     let user = User::new();
-    let disk = Mounted::tmpfs(&user, MIB);
+    let disk = Mounted::any(&user, MIB);
     let (mut ledger, mut load) = (Ledger::default(), Load::default());
     let server = Serving::start_behind(&user, &disk.enter(), SETTINGS);
     fills_up(&mut load, &mut ledger, &server.address(), &disk);

@@ -1,5 +1,6 @@
-//! A small file system of its own for the folder `data`: a tmpfs in a mount namespace that nobody else sees, which ends with
-//! the test. Root makes the namespace as it is, others inside a namespace of users.
+//! A small file system of its own for the folder `data`, in a mount namespace that nobody else sees and which ends with the
+//! test: an ext4 in a file, on which a sync means something, or, where that cannot be mounted, a tmpfs, on which it means
+//! nothing. Root makes the namespace as it is, others inside a namespace of users.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -9,6 +10,11 @@ use crate::process::{Ran, User, finish};
 /// Mounts `image`, also after it was unmounted.
 pub const MOUNT_EXT4: &str = r#"mount -o loop "$0/../image" "$0""#;
 
+/// Makes `image` and mounts it. All of its room is for anybody: by default some is for root alone.
+fn make_ext4(mib: u64) -> String {
+    format!(r#"cd "$0/.." && truncate -s {mib}m image && mkfs.ext4 -q -m 0 image && {MOUNT_EXT4}"#)
+}
+
 /// Keeps the namespace, and so the mount, until it is dropped.
 pub struct Mounted {
     holder: Child,
@@ -16,15 +22,23 @@ pub struct Mounted {
 }
 
 impl Mounted {
-    /// Mounts a tmpfs of so many MiB.
-    pub fn tmpfs(user: &User, mib: u64) -> Self {
-        Self::mount(user, &format!(r#"mount -t tmpfs -o size={mib}m quipu "$0""#))
+    /// Mounts an ext4 of so many MiB where that is allowed, else a tmpfs, and says on standard error which it is.
+    pub fn any(user: &User, mib: u64) -> Self {
+        let (ext4, tmpfs) = (make_ext4(mib), format!(r#"mount -t tmpfs -o size={mib}m quipu "$0""#));
+        let mounted = Self::mount(user, &format!("({ext4}) || ({tmpfs})"));
+        match mounted.run(r#"stat -f -c %T "$0""#).ok().stdout.trim() {
+            "tmpfs" => eprintln!(
+                "RAN ON TMPFS, where a sync means nothing: this fault runs on ext4 for root, with loop devices and mkfs.ext4"
+            ),
+            _ => eprintln!("ran on ext4, in a file that is mounted"),
+        }
+        mounted
     }
 
     /// Mounts an ext4 of so many MiB from the file `image` beside the folder, which takes root and a loop device.
     pub fn ext4(user: &User, mib: u64) -> Self {
         assert!(is_root(), "this test needs root, to mount a file");
-        Self::mount(user, &format!(r#"cd "$0/.." && truncate -s {mib}m image && mkfs.ext4 -q image && {MOUNT_EXT4}"#))
+        Self::mount(user, &make_ext4(mib))
     }
 
     fn mount(user: &User, mount: &str) -> Self {

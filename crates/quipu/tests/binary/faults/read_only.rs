@@ -46,7 +46,7 @@ fn goes_on(load: &mut Load, ledger: &mut Ledger, server: Serving) {
 #[test]
 fn when_the_folder_becomes_read_only_appends_are_refused_and_reads_go_on_until_a_restart() {
     let user = User::new();
-    let disk = Mounted::tmpfs(&user, 64);
+    let disk = Mounted::any(&user, 64);
     let (mut ledger, mut load) = (Ledger::default(), Load::default());
     let server = Serving::start_behind(&user, &disk.enter(), SETTINGS);
     refuses(&mut load, &mut ledger, &server.address(), |progress| {
