@@ -68,31 +68,8 @@ fn on_one_line(event: Event<'_>) -> Event<'_> {
     builder.json(text).build_trusted().into_owned()
 }
 
-<<<<<<< HEAD
-/// An event in binary mode: lines of `name: value`, an empty line, the body.
-pub fn headers(bytes: &[u8]) {
-    let end = bytes.windows(2).position(|pair| pair == b"\n\n").unwrap_or(bytes.len());
-    let mut headers = http::HeaderMap::new();
-    for line in bytes[..end].split(|byte| *byte == b'\n') {
-        let Some(colon) = line.iter().position(|byte| *byte == b':') else { continue };
-        let name = http::HeaderName::from_bytes(&line[..colon]);
-        let value = http::HeaderValue::from_bytes(line[colon + 1..].trim_ascii());
-        if let (Ok(name), Ok(value)) = (name, value) {
-            headers.append(name, value);
-        }
-    }
-    let body = bytes.get(end + 2..).unwrap_or_default();
-    let Ok(event) = quipu_server::read_binary(&headers, body) else { return };
-    let written = write(&event);
-    let again = parse_event(&written).expect("what is written can be read").event;
-    assert_eq!(write(&again), written);
-}
-
 /// A frame of a segment: what is read is written, and read the same. The checksum would keep nearly all bytes out, so it
 /// is made to fit.
-=======
-/// A frame of a segment. The checksum would keep nearly all bytes out, so it is made to fit.
->>>>>>> 347bf20 (Fuzz lines, what HTTP reads ahead, headers of requests, and Retry-After)
 pub fn frame(bytes: &[u8]) {
     let context = FrameContext { nonce: 7, base_time: Timestamp(0) };
     frame::decode(&Bytes::copy_from_slice(bytes), context);
