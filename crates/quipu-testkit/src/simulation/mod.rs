@@ -49,6 +49,8 @@ pub struct Report {
 
 /// A run in the making.
 pub struct Simulation {
+    /// Whether indexes or snapshots were damaged in this run.
+    has_spoiled: bool,
     machine: Machine,
     workload: Workload,
     /// What the log held when the process began, after everything that is settled.
@@ -110,6 +112,7 @@ impl Simulation {
             replies: Arc::default(),
             now: 0,
             followers: Vec::new(),
+            has_spoiled: false,
             log: Vec::new(),
             operations: 0,
             segments: 0,
