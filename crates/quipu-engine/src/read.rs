@@ -276,10 +276,11 @@ impl Tenant {
 
     /// The events at positions, by these. Of a large commit no more is read than they are.
     pub(crate) fn events_at(&self, positions: &[u64]) -> Result<HashMap<u64, Recorded>, Fault> {
+        let durable = self.position();
         let mut sorted = positions.to_vec();
+        sorted.retain(|position| (1..=durable).contains(position));
         sorted.sort_unstable();
         sorted.dedup();
-        sorted.retain(|position| (1..=self.position()).contains(position));
         let (mut there, mut locators) = (Vec::with_capacity(sorted.len()), Vec::with_capacity(sorted.len()));
         for position in sorted {
             if let Some(locator) = self.index.locator(position)? {

@@ -33,6 +33,9 @@ pub use recovery::TornTail;
 /// For the fuzz targets: a run is reached through its [`Index`].
 #[doc(hidden)]
 pub use run::Run;
+/// For the simulation, which rots what is sealed: a segment of so many bytes has no frame.
+#[doc(hidden)]
+pub use segment::HEADER_BYTES as SEGMENT_HEADER_BYTES;
 pub use storage::{DiskStorage, Fault, File, OpenMode, Storage};
 pub use terms::{Expr, Term, TermHasher};
 pub use varint::{Reader, put, put_bytes};

@@ -15,7 +15,8 @@ use crate::frame::FrameContext;
 use crate::storage::{Fault, File, OpenMode, Storage};
 use crate::varint::Reader;
 
-pub(crate) const HEADER_BYTES: u64 = 88;
+/// Bytes before the first frame.
+pub const HEADER_BYTES: u64 = 88;
 const MAGIC: &[u8; 8] = b"QUIPUSEG";
 const FORMAT: u32 = 2;
 const PARTIAL: &str = ".partial";

@@ -84,6 +84,17 @@ enum Fate {
     Fails,
 }
 
+impl Fate {
+    /// What the call answers.
+    fn answer(self) -> io::Result<()> {
+        match self {
+            Self::Succeeds => Ok(()),
+            Self::Crashes => Err(power_cut()),
+            Self::Fails => Err(io_error()),
+        }
+    }
+}
+
 impl FaultyDisk {
     /// An empty disk without faults.
     pub fn new(seed: u64) -> Self {
@@ -274,19 +285,12 @@ impl State {
         if fate == Fate::Succeeds || self.dice.chance(50) {
             change(self);
         }
-        match fate {
-            Fate::Succeeds => Ok(()),
-            Fate::Crashes => Err(power_cut()),
-            Fate::Fails => Err(io_error()),
-        }
+        fate.answer()
     }
 
     /// Runs a call that changes nothing.
     fn look(&mut self) -> io::Result<()> {
-        match self.begin(None)? {
-            Fate::Crashes => Err(power_cut()),
-            _ => Ok(()),
-        }
+        self.begin(None)?.answer()
     }
 
     fn file(&self, path: &str) -> io::Result<usize> {
@@ -411,14 +415,9 @@ impl Storage for FaultyDisk {
         let mut state = self.state.lock();
         let fate = state.begin(Some(Kind::SyncDir))?;
         state.folder(dir)?;
-        match fate {
-            Fate::Succeeds => {
-                state.names.sync(dir);
-                Ok(())
-            }
-            Fate::Crashes => Err(power_cut()),
-            Fate::Fails => Err(io_error()),
-        }
+        fate.answer()?;
+        state.names.sync(dir);
+        Ok(())
     }
 
     fn lock(&self, path: &str) -> io::Result<Box<dyn Send + Sync>> {

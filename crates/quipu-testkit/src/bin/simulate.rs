@@ -94,10 +94,6 @@ fn run(arguments: &Arguments) -> ExitCode {
             }
         }
     };
-    let tell = |begin: Instant| {
-        let (done, seconds) = (done.load(Ordering::Relaxed), begin.elapsed().as_secs());
-        eprintln!("{done} of {} seeds in {seconds} s", arguments.seeds);
-    };
     std::thread::scope(|scope| {
         let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
         let mut told = begin;
@@ -105,7 +101,8 @@ fn run(arguments: &Arguments) -> ExitCode {
             std::thread::sleep(Duration::from_millis(20));
             if told.elapsed() > PROGRESS {
                 told = Instant::now();
-                tell(begin);
+                let (done, seconds) = (done.load(Ordering::Relaxed), begin.elapsed().as_secs());
+                eprintln!("{done} of {} seeds in {seconds} s", arguments.seeds);
             }
         }
     });

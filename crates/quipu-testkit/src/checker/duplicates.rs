@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::checker::{Verdict, violated};
+use crate::checker::{Verdict, pair, violated};
 use crate::{Entry, Logged};
 
 const NAME: &str = "duplicates";
@@ -13,7 +13,7 @@ pub fn check(history: &[Entry], log: &[Logged], window: Option<u64>) -> Verdict 
     let mut recorded: BTreeMap<(&str, &str), u64> = BTreeMap::new();
     for logged in log {
         let position = logged.stamp.position;
-        let first = recorded.insert((logged.event.source(), logged.event.id()), position);
+        let first = recorded.insert(pair(&logged.event), position);
         if let Some(first) = first.filter(|first| window.is_none_or(|window| first + window >= position)) {
             return Err(violated(
                 NAME,
@@ -28,7 +28,7 @@ pub fn check(history: &[Entry], log: &[Logged], window: Option<u64>) -> Verdict 
     for (number, entry) in history.iter().enumerate() {
         let Some(answer) = &entry.answer else { continue };
         for (draft, told) in entry.operation.drafts().iter().zip(answer.positions()) {
-            let first = recorded.get(&(draft.event.source(), draft.event.id()));
+            let first = recorded.get(&pair(&draft.event));
             if told.is_some() && told.as_ref() != first {
                 return Err(violated(
                     NAME,

@@ -7,7 +7,7 @@ use quipu_domain::{Direction, Filter, TypeMatch, base_type, type_prefixes};
 use quipu_engine::{Fault, Tenant};
 
 use crate::checker::pages::{read_all, read_stream, to_logged};
-use crate::checker::{Verdict, Violation, violated};
+use crate::checker::{Verdict, Violation, pair, violated};
 use crate::model::scan;
 use crate::{Dice, Logged};
 
@@ -91,17 +91,16 @@ fn check_events(tenant: &Arc<Tenant>, log: &[Logged]) -> Verdict {
             return Err(violated(NAME, format!("expected no event at {position}, found {:?}", found.stamp)));
         }
     }
-    let key = |logged: &Logged| (logged.event.source().to_owned(), logged.event.id().to_owned());
     // Later ones replace earlier ones.
-    let newest: HashMap<_, &Logged> = log.iter().map(|logged| (key(logged), logged)).collect();
+    let newest: HashMap<_, &Logged> = log.iter().map(|logged| (pair(&logged.event), logged)).collect();
     for logged in log {
         let position = logged.stamp.position;
         let found = tenant.event_at(position).map_err(failed("event_at"))?.map(|found| to_logged(&found));
         if found.as_ref() != Some(logged) {
             return Err(violated(NAME, format!("event_at({position}): expected {logged:?}, found {found:?}")));
         }
-        let (source, id) = (logged.event.source(), logged.event.id());
-        let newest = newest.get(&key(logged)).copied();
+        let (source, id) = pair(&logged.event);
+        let newest = newest.get(&(source, id)).copied();
         let found = tenant.event_by_id(source, id).map_err(failed("event_by_id"))?.map(|found| to_logged(&found));
         if found.as_ref() != newest {
             return Err(violated(NAME, format!("event_by_id({source}, {id}): expected {newest:?}, found {found:?}")));

@@ -3,6 +3,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use quipu_domain::Event;
 use quipu_engine::Fault;
 
 pub mod acknowledged;
@@ -60,6 +61,11 @@ pub(crate) fn simulated(what: &'static str, fault: &Fault) -> Verdict {
 /// Whether the words name what the faulty disk does.
 pub(crate) fn is_injected(why: &str) -> bool {
     why.contains("simulated") || why.contains("no room left")
+}
+
+/// What names an event: source and id.
+pub(crate) fn pair<'e>(event: &'e Event<'_>) -> (&'e str, &'e str) {
+    (event.source(), event.id())
 }
 
 pub(crate) fn violated(checker: &'static str, detail: impl Into<String>) -> Violation {

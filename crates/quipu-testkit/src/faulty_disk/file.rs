@@ -6,7 +6,7 @@ use std::sync::Arc;
 use parking_lot::{Mutex, MutexGuard};
 use quipu_store::File;
 
-use super::{Fate, Kind, State, io_error, power_cut};
+use super::{Fate, Kind, State};
 
 pub(super) struct FaultyFile {
     pub state: Arc<Mutex<State>>,
@@ -30,11 +30,7 @@ impl FaultyFile {
 impl File for FaultyFile {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         let mut state = self.state.lock();
-        match state.begin(Some(Kind::Read))? {
-            Fate::Succeeds => {}
-            Fate::Crashes => return Err(power_cut()),
-            Fate::Fails => return Err(io_error()),
-        }
+        state.begin(Some(Kind::Read))?.answer()?;
         let bytes = &state.contents[self.content].now;
         let from = usize::try_from(offset).map_or(bytes.len(), |offset| offset.min(bytes.len()));
         let len = buffer.len().min(bytes.len() - from);
@@ -58,11 +54,8 @@ impl File for FaultyFile {
         if len > 0 {
             state.contents[self.content].write(at, &bytes[..len]);
         }
-        Err(match fate {
-            Fate::Crashes => power_cut(),
-            Fate::Fails => io_error(),
-            Fate::Succeeds => state.no_room(),
-        })
+        fate.answer()?;
+        Err(state.no_room())
     }
 
     fn sync(&self) -> io::Result<()> {
@@ -71,17 +64,12 @@ impl File for FaultyFile {
         let State { contents, dice, failed_sync, .. } = &mut *state;
         let content = &mut contents[self.content];
         match fate {
-            Fate::Succeeds => {
-                content.sync();
-                Ok(())
-            }
+            Fate::Succeeds => content.sync(),
             // What it had written already is up to the recovery.
-            Fate::Crashes => Err(power_cut()),
-            Fate::Fails => {
-                content.fail_sync(*failed_sync, dice);
-                Err(io_error())
-            }
+            Fate::Crashes => {}
+            Fate::Fails => content.fail_sync(*failed_sync, dice),
         }
+        fate.answer()
     }
 
     fn len(&self) -> io::Result<u64> {

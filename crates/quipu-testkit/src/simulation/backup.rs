@@ -1,5 +1,5 @@
-//! A backup is taken while the tenant runs, which goes on meanwhile, whatever is in the making. The copy opens, and holds the log as it was at
-//! one commit: no less than what was durable when it began.
+//! A backup is taken while the tenant runs, which goes on meanwhile, whatever is in the making. The copy opens, and holds
+//! the log as it was at one commit: no less than what was durable when it began.
 
 use std::sync::Arc;
 

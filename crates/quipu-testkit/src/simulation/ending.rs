@@ -1,6 +1,7 @@
 //! The end of a run: everything is checked on what is there.
 
 use super::Simulation;
+use super::rot::any_bit;
 use crate::FOLDER;
 use crate::checker::{self, violated};
 use crate::machine::Step;
@@ -19,8 +20,8 @@ impl Simulation {
             self.check_folder()?;
         }
         for path in self.caches() {
-            let len = self.machine.disk.contents(&path).map_or(1, |bytes| bytes.len() as u64);
-            let (offset, bit) = (self.machine.dice.below(len), self.machine.dice.below(8) as u8);
+            let len = self.len_of(&path);
+            let (offset, bit) = any_bit(&mut self.machine.dice, len);
             self.machine.say(|| format!("flipping bit {bit} at {offset} of {path}"));
             self.machine.disk.flip(&path, offset, bit);
         }
@@ -54,8 +55,8 @@ impl Simulation {
     pub(super) fn spoil_caches(&mut self) {
         self.has_spoiled = true;
         for path in self.caches() {
-            let len = self.machine.disk.contents(&path).map_or(1, |bytes| bytes.len().max(1) as u64);
-            let (offset, bit) = (self.machine.own_dice.below(len), self.machine.own_dice.below(8) as u8);
+            let len = self.len_of(&path);
+            let (offset, bit) = any_bit(&mut self.machine.own_dice, len);
             match self.machine.own_dice.below(3) {
                 0 => {
                     self.machine.say(|| format!("flipping bit {bit} at {offset} of {path}"));

@@ -3,16 +3,15 @@
 
 use quipu_domain::Direction;
 use quipu_engine::Fault;
+use quipu_store::SEGMENT_HEADER_BYTES;
 
 use super::Simulation;
-use crate::FOLDER;
 use crate::checker::pages::to_logged;
 use crate::checker::violated;
 use crate::machine::Step;
+use crate::{Dice, FOLDER};
 
 const NAME: &str = "rot";
-/// Of a segment in which there is no frame.
-const HEADER_BYTES: u64 = 88;
 
 impl Simulation {
     /// Flips a bit of a sealed segment while nobody runs, looks at what the next process makes of it, and flips it back.
@@ -21,14 +20,14 @@ impl Simulation {
         segments.retain(|path| path.ends_with(".seg"));
         // The last one is still written to: what is broken at its end may never have been acknowledged. That is also so of
         // the one before, if the making of the next was interrupted before it said what it goes on after.
-        while segments.pop_if(|path| self.len_of(path) <= HEADER_BYTES).is_some() {}
+        while segments.pop_if(|path| self.len_of(path) <= SEGMENT_HEADER_BYTES).is_some() {}
         segments.pop();
         if segments.is_empty() {
             return Ok(());
         }
         let path = self.machine.own_dice.pick(&segments).clone();
-        let (offset, bit) =
-            (self.machine.own_dice.below(self.len_of(&path).max(1)), self.machine.own_dice.below(8) as u8);
+        let len = self.len_of(&path);
+        let (offset, bit) = any_bit(&mut self.machine.own_dice, len);
         self.machine.say(|| format!("rot: bit {bit} at {offset} of {path}"));
         self.machine.disk.flip(&path, offset, bit);
         let found = self.look_at_rot(&path);
@@ -36,7 +35,7 @@ impl Simulation {
         found
     }
 
-    fn len_of(&self, path: &str) -> u64 {
+    pub(super) fn len_of(&self, path: &str) -> u64 {
         self.machine.disk.contents(path).map_or(0, |bytes| bytes.len() as u64)
     }
 
@@ -77,6 +76,11 @@ impl Simulation {
             }
         }
     }
+}
+
+/// A byte of so many, and a bit of it.
+pub(super) fn any_bit(dice: &mut Dice, len: u64) -> (u64, u8) {
+    (dice.below(len.max(1)), dice.below(8) as u8)
 }
 
 /// Whether an error says that this file is damaged.

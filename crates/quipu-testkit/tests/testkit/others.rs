@@ -45,6 +45,19 @@ fn append(tenant: &Tenant, ids: &[String], after: u64) -> Append {
     }
 }
 
+/// Each looks for itself when it asks; nothing is decided before all have asked.
+fn append_together(tenant: &Arc<Tenant>, appends: impl Iterator<Item = Append>) -> Vec<Result<Appended, NotAppended>> {
+    let ask = |append| {
+        let (sender, answer) = mpsc::channel();
+        tenant.append(append, move |result| sender.send(result).unwrap());
+        answer
+    };
+    let answers: Vec<mpsc::Receiver<_>> = appends.map(ask).collect();
+    tenant.decide();
+    tenant.flush();
+    answers.into_iter().map(|answer| answer.recv().unwrap()).collect()
+}
+
 fn ids(tenant: &Tenant) -> BTreeSet<String> {
     let page = tenant.read(&Filter::default(), Direction::Forward, None, 100_000).unwrap();
     page.events.iter().map(|found| found.event().id().to_owned()).collect()
@@ -55,18 +68,8 @@ fn ids(tenant: &Tenant) -> BTreeSet<String> {
 #[test]
 fn marten_4591_of_writers_that_looked_at_the_same_time_one_wins() {
     let tenant = open(&FaultyDisk::new(1)).unwrap();
-    let answers: Vec<mpsc::Receiver<Result<Appended, NotAppended>>> = (0..8)
-        .map(|writer| {
-            let (sender, answer) = mpsc::channel();
-            // Each looks for itself when it asks; nothing is decided before all have asked.
-            let append = append(&tenant, &[format!("w{writer}")], 0);
-            tenant.append(append, move |result| sender.send(result).unwrap());
-            answer
-        })
-        .collect();
-    tenant.decide();
-    tenant.flush();
-    let won = answers.iter().filter(|answer| answer.recv().unwrap().is_ok()).count();
+    let answers = append_together(&tenant, (0..8).map(|writer| append(&tenant, &[format!("w{writer}")], 0)));
+    let won = answers.iter().filter(|answer| answer.is_ok()).count();
     assert_eq!((won, ids(&tenant).len()), (1, 1));
 }
 
@@ -174,19 +177,12 @@ fn eventuous_553_what_was_answered_with_success_is_there() {
 #[test]
 fn eventuous_553_of_writers_of_one_stream_each_finds_its_events() {
     let tenant = open(&FaultyDisk::new(1)).unwrap();
-    let answers: Vec<mpsc::Receiver<Result<Appended, NotAppended>>> = (0..20)
-        .map(|writer| {
-            let (sender, answer) = mpsc::channel();
-            let events = (0..3).map(|index| event(&format!("{writer}.{index}"), "one"));
-            let events = events.map(|event| tenant.prepare(&event, None).unwrap()).collect();
-            tenant.append(Append { events, ..Append::default() }, move |result| sender.send(result).unwrap());
-            answer
-        })
-        .collect();
-    tenant.decide();
-    tenant.flush();
-    for (writer, answer) in answers.iter().enumerate() {
-        for (index, told) in answer.recv().unwrap().unwrap().events.iter().enumerate() {
+    let appends = (0..20).map(|writer| {
+        let events = (0..3).map(|index| event(&format!("{writer}.{index}"), "one"));
+        Append { events: events.map(|event| tenant.prepare(&event, None).unwrap()).collect(), ..Append::default() }
+    });
+    for (writer, answer) in append_together(&tenant, appends).into_iter().enumerate() {
+        for (index, told) in answer.unwrap().events.iter().enumerate() {
             let found = tenant.event_at(told.position).unwrap().expect("an event where one was said to be");
             assert_eq!(found.event().id(), format!("{writer}.{index}"));
         }
