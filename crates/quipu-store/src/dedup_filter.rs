@@ -4,15 +4,18 @@
 //!
 //! Blocked Bloom filters: the bits of a key lie in one cache line (Putze, Sanders, Singler: "Cache-, Hash- and
 //! Space-Efficient Bloom Filters", 2007), one in each of its words. A full one is closed and another begun that has
-//! room for as many keys as all before it, so an append looks at one cache line for each doubling of the window: 5 at
-//! 10 million events, 6 at 30 million. Those that hold nothing in the deduplication window any more are dropped.
+//! room for as many keys as all before it, or eight times as many while they are few. So an append looks at one cache
+//! line for each doubling of the window: about 6 at 10 million events, 8 at 30 million. Those that hold nothing in the
+//! deduplication window any more are dropped.
 
 use std::ops::Range;
 
 /// A cache line of 512 bits.
 type Block = [u64; 8];
-/// Keys in the first filter: the least that a window holds. It takes 3 MiB.
-const KEYS_MIN: usize = 1 << 20;
+/// Keys in the first filter. It takes 48 KiB, which many small tenants have room for.
+const KEYS_MIN: usize = 1 << 14;
+/// Up to this many, 3 MiB, filters grow fast: they are too small to take much room, and each costs a look.
+const KEYS_FEW: usize = 1 << 20;
 /// With 16 bits one of a thousand new keys is a "maybe", and at 30 million events each of those reads 60 files: 0.3 µs
 /// an event. 24 bits take it to a tenth for 1 byte a key.
 const BITS_PER_KEY: usize = 24;
@@ -69,7 +72,8 @@ impl DedupFilter {
     pub fn add(&mut self, positions: Range<u64>, keys: &[u64]) {
         if self.generations.last().is_none_or(|last| last.keys + keys.len() > last.keys_max) {
             let before: usize = self.generations.iter().map(|generation| generation.keys).sum();
-            let keys_max = KEYS_MIN.max(before).max(keys.len());
+            let growth = if before < KEYS_FEW { 8 } else { 1 };
+            let keys_max = KEYS_MIN.max(before * growth).max(keys.len());
             self.generations.push(Generation::new(positions.start, keys_max));
         }
         if let Some(last) = self.generations.last_mut() {
@@ -111,7 +115,7 @@ mod tests {
     #[test]
     fn a_no_is_never_wrong_and_a_maybe_seldom() {
         let mut filter = DedupFilter::default();
-        let count = KEYS_MIN as u64;
+        let count = KEYS_FEW as u64;
         filter.add(1..1 + count, &keys(0..count));
         let known = filter.find(&keys(0..100_000));
         assert!(known.iter().map(|(index, _)| *index).eq(0..100_000));
@@ -122,15 +126,34 @@ mod tests {
     #[test]
     fn a_maybe_says_between_which_positions_newest_first() {
         let mut filter = DedupFilter::default();
-        let run = KEYS_MIN as u64;
-        filter.add(1..1 + run, &vec![7 << 40; KEYS_MIN]);
-        filter.add(1 + run..1 + 2 * run, &vec![8 << 40; KEYS_MIN]);
+        let run = KEYS_FEW as u64;
+        filter.add(1..1 + run, &vec![7 << 40; KEYS_FEW]);
+        filter.add(1 + run..1 + 2 * run, &vec![8 << 40; KEYS_FEW]);
         filter.add(1 + 2 * run..1 + 3 * run, &keys(1..10));
         filter.add(1 + 3 * run..1 + 4 * run, &[7 << 40]);
         let found = filter.find(&[7 << 40, 8 << 40, 9 << 40]);
         assert_eq!(found, [(0, 1 + 2 * run..1 + 4 * run), (1, 1 + run..1 + 2 * run), (0, 1..1 + run)]);
-        let room: Vec<usize> = filter.generations.iter().map(|generation| generation.keys_max / KEYS_MIN).collect();
+        let room: Vec<usize> = filter.generations.iter().map(|generation| generation.keys_max / KEYS_FEW).collect();
         assert_eq!(room, [1, 1, 2], "each has room for as many as all before");
+    }
+
+    #[test]
+    fn few_keys_take_little_memory_and_many_take_few_filters() {
+        let mut filter = DedupFilter::default();
+        let mut grown = Vec::new();
+        for first in (0..3_000_000).step_by(1_000) {
+            filter.add(first + 1..first + 1_001, &keys(first..first + 1_000));
+            grown.push((
+                filter.generations.len(),
+                filter.generations.iter().map(|each| each.blocks.len()).sum::<usize>() * 64,
+            ));
+        }
+        assert_eq!(grown[0], (1, 48 << 10));
+        for (thousands, (filters, bytes)) in grown.iter().enumerate() {
+            let enough = (thousands + 1) * 1_000 * BITS_PER_KEY / 8;
+            assert!(*bytes <= (enough * 9).max(48 << 10), "{bytes} bytes for {thousands},000 keys");
+            assert!(*filters <= 5, "{filters} filters for {thousands},000 keys");
+        }
     }
 
     #[test]
