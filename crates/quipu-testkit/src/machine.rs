@@ -44,7 +44,7 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "seed {} at step {}: {}\nrepeat with: cargo run -p quipu-testkit --bin simulate -- {}--seed {} -v",
+            "seed {} at step {}: {}\nrepeat with: cargo run -p quipu-testkit --bin simulate -- {} --seed {} -v",
             self.seed, self.step, self.violation, self.options, self.seed
         )
     }

@@ -2,6 +2,7 @@
 //! else is left as somebody wrote it.
 
 use std::path::Path;
+use std::process::Command;
 use std::{fs, io};
 
 /// Puts a text in the place of the section of this name.
@@ -11,6 +12,27 @@ use std::{fs, io};
 pub fn record(file: &Path, section: &str, text: &str) -> io::Result<()> {
     let all = fs::read_to_string(file)?;
     fs::write(file, replaced(&all, section, text).ok_or_else(|| no_section(file, section))?)
+}
+
+/// The commit that is checked out in the folder of this process.
+///
+/// # Errors
+/// Something besides that file differs from it, or git does not say.
+pub fn commit(file: &Path) -> io::Result<String> {
+    let git = |arguments: &[&str]| -> io::Result<String> {
+        let output = Command::new("git").args(arguments).output()?;
+        match output.status.success() {
+            true => Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned()),
+            false => Err(io::Error::other(String::from_utf8_lossy(&output.stderr).trim().to_owned())),
+        }
+    };
+    let changed = git(&["status", "--porcelain", "--untracked-files=no"])?;
+    let is_other = |line: &&str| !file.ends_with(line.get(2..).unwrap_or_default().trim());
+    if let Some(first) = changed.lines().find(is_other) {
+        let detail = format!("expected all that was run to be committed, found {first}: commit or stash it first");
+        return Err(io::Error::other(detail));
+    }
+    git(&["rev-parse", "--short", "HEAD"])
 }
 
 /// The text of the section of this name.

@@ -240,8 +240,8 @@ fn kind(catcher: &Catcher) -> (String, u64) {
 fn words(catcher: &Catcher) -> Vec<String> {
     let line = match catcher {
         Catcher::Simulation { deliveries, seeds, .. } => {
-            let kind = if *deliveries { "--deliveries " } else { "" };
-            format!("run -q --profile mutate -p quipu-testkit --bin simulate -- {kind}--from 0 --seeds {seeds}")
+            let kind = if *deliveries { "--deliveries" } else { "--appends" };
+            format!("run -q --profile mutate -p quipu-testkit --bin simulate -- {kind} --from 0 --seeds {seeds}")
         }
         Catcher::Test { package, name } => format!("test --profile mutate -p {package} --tests {name} -- --exact"),
     };

@@ -1,14 +1,15 @@
 //! Runs many seeds on all cores, and says how many and how fast. It stops at the first failure, with the seed.
 //!
-//! `simulate [--deliveries] [--seeds N] [--from N] [--seed N] [--record FILE] [-v]`; with `--deliveries` subscriptions are
-//! simulated and not appends. `--record` writes what a run came to into that file's section `simulation`, or `deliveries`.
+//! `simulate [--appends | --deliveries] [--seeds N] [--from N] [--seed N] [--record FILE] [-v]` simulates appends, then
+//! subscriptions, or only one of both. `--record` writes what a run came to into that file's sections `appends` and
+//! `deliveries`, and wants all that was run to be committed.
 
-use std::fmt;
 use std::path::PathBuf;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::ScopedJoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::{fmt, io};
 
 use quipu_testkit::{DeliverySimulation, Failure, Simulation, Voice, proof};
 
@@ -18,11 +19,19 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// How often a long run says how far it is.
 const PROGRESS: Duration = Duration::from_secs(30);
+const USAGE: &str = "usage: simulate [--appends | --deliveries] [--seeds N] [--from N] [--seed N] [--record FILE] [-v]";
+
+/// What is simulated.
+#[derive(Clone, Copy)]
+enum World {
+    Appends,
+    Deliveries,
+}
 
 struct Arguments {
+    worlds: &'static [World],
     from: u64,
     seeds: u64,
-    of_deliveries: bool,
     record: Option<PathBuf>,
     voice: Voice,
 }
@@ -40,11 +49,15 @@ struct Sums {
 
 fn main() -> ExitCode {
     match parse(std::env::args().skip(1)) {
-        Ok(arguments) => run(&arguments),
+        Ok(arguments) => match run(&arguments) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(message) => {
+                eprintln!("{message}");
+                ExitCode::FAILURE
+            }
+        },
         Err(message) => {
-            eprintln!(
-                "{message}\nusage: simulate [--deliveries] [--seeds N] [--from N] [--seed N] [--record FILE] [-v]"
-            );
+            eprintln!("{message}\n{USAGE}");
             ExitCode::from(2)
         }
     }
@@ -54,7 +67,8 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Arguments, String> {
     // Fresh seeds unless asked otherwise: every run then looks somewhere new.
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let from = now * 1_000_000;
-    let mut arguments = Arguments { from, seeds: 100, of_deliveries: false, record: None, voice: Voice::Quiet };
+    let worlds = &[World::Appends, World::Deliveries];
+    let mut arguments = Arguments { worlds, from, seeds: 100, record: None, voice: Voice::Quiet };
     while let Some(word) = words.next() {
         let mut value = || words.next().ok_or_else(|| format!("expected a value after {word}"));
         let mut number = || {
@@ -66,7 +80,8 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Arguments, String> {
             "--from" => arguments.from = number()?,
             "--seed" => (arguments.from, arguments.seeds) = (number()?, 1),
             "--record" => arguments.record = Some(value()?.into()),
-            "--deliveries" => arguments.of_deliveries = true,
+            "--appends" => arguments.worlds = &[World::Appends],
+            "--deliveries" => arguments.worlds = &[World::Deliveries],
             "-v" => arguments.voice = Voice::Verbose,
             _ => return Err(format!("expected an option, found {word}")),
         }
@@ -74,7 +89,20 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Arguments, String> {
     Ok(arguments)
 }
 
-fn run(arguments: &Arguments) -> ExitCode {
+fn run(arguments: &Arguments) -> io::Result<()> {
+    // Before anything is run: it may take hours.
+    let commit = arguments.record.as_deref().map(proof::commit).transpose()?;
+    for world in arguments.worlds {
+        let summary = simulate(*world, arguments)?;
+        if let (Some(file), Some(commit)) = (&arguments.record, &commit) {
+            proof::record(file, &world.to_string(), &format!("{summary} Commit {commit}."))?;
+        }
+    }
+    Ok(())
+}
+
+/// Runs all seeds. What they came to, or that one failed.
+fn simulate(world: World, arguments: &Arguments) -> io::Result<String> {
     let begin = Instant::now();
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let (next, done, sums) = (AtomicU64::new(0), AtomicU64::new(0), Sums::default());
@@ -85,7 +113,7 @@ fn run(arguments: &Arguments) -> ExitCode {
             if index >= arguments.seeds {
                 return;
             }
-            match one(arguments.from + index, arguments, &sums) {
+            match world.run(arguments.from + index, arguments.voice, &sums) {
                 Ok(()) => _ = done.fetch_add(1, Ordering::Relaxed),
                 Err(failure) => {
                     has_failed.store(true, Ordering::Relaxed);
@@ -102,36 +130,52 @@ fn run(arguments: &Arguments) -> ExitCode {
             if told.elapsed() > PROGRESS {
                 told = Instant::now();
                 let (done, seconds) = (done.load(Ordering::Relaxed), begin.elapsed().as_secs());
-                eprintln!("{done} of {} seeds in {seconds} s", arguments.seeds);
+                eprintln!("{world}: {done} of {} seeds in {seconds} s", arguments.seeds);
             }
         }
     });
-    let seconds = begin.elapsed().as_secs_f64();
-    let done = done.into_inner();
+    let (done, seconds) = (done.into_inner(), begin.elapsed().as_secs_f64());
     let summary = format!(
-        "{done} of {} seeds from {} passed in {seconds:.1} s ({:.1} a second): {sums}",
+        "{world}: {done} of {} seeds from {} passed in {seconds:.1} s ({:.1} a second): {sums}.",
         arguments.seeds,
         arguments.from,
         done as f64 / seconds
     );
     println!("{summary}");
-    if has_failed.into_inner() {
-        return ExitCode::FAILURE;
-    }
-    if let Some(file) = &arguments.record {
-        let section = if arguments.of_deliveries { "deliveries" } else { "simulation" };
-        if let Err(error) = proof::record(file, section, &format!("{summary}. Commit {}.", commit())) {
-            eprintln!("{error}");
-            return ExitCode::FAILURE;
-        }
-    }
-    ExitCode::SUCCESS
+    if has_failed.into_inner() { Err(io::Error::other(format!("{world}: a seed failed"))) } else { Ok(summary) }
 }
 
-/// What was run, as far as git knows it.
-fn commit() -> String {
-    let said = Command::new("git").args(["describe", "--always", "--dirty"]).output();
-    said.map_or_else(|_| "unknown".into(), |output| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+impl fmt::Display for World {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Appends => "appends",
+            Self::Deliveries => "deliveries",
+        })
+    }
+}
+
+impl World {
+    fn run(self, seed: u64, voice: Voice, sums: &Sums) -> Result<(), Failure> {
+        let add = |sum: &AtomicU64, count| _ = sum.fetch_add(count, Ordering::Relaxed);
+        let (opens, power_cuts, faults) = match self {
+            Self::Appends => {
+                let report = Simulation::run(seed, voice)?;
+                add(&sums.operations, report.operations);
+                add(&sums.events, report.events);
+                (report.opens, report.power_cuts, report.faults)
+            }
+            Self::Deliveries => {
+                let report = DeliverySimulation::run(seed, voice)?;
+                add(&sums.deliveries, report.deliveries);
+                add(&sums.events, report.events);
+                (report.opens, report.power_cuts, report.faults)
+            }
+        };
+        add(&sums.opens, opens);
+        add(&sums.power_cuts, power_cuts);
+        add(&sums.faults, faults);
+        Ok(())
+    }
 }
 
 impl fmt::Display for Sums {
@@ -145,24 +189,4 @@ impl fmt::Display for Sums {
              cuts, {faults} injected errors"
         )
     }
-}
-
-fn one(seed: u64, arguments: &Arguments, sums: &Sums) -> Result<(), Failure> {
-    let add = |sum: &AtomicU64, count| _ = sum.fetch_add(count, Ordering::Relaxed);
-    if arguments.of_deliveries {
-        let report = DeliverySimulation::run(seed, arguments.voice)?;
-        add(&sums.events, report.events);
-        add(&sums.deliveries, report.deliveries);
-        add(&sums.opens, report.opens);
-        add(&sums.power_cuts, report.power_cuts);
-        add(&sums.faults, report.faults);
-    } else {
-        let report = Simulation::run(seed, arguments.voice)?;
-        add(&sums.events, report.events);
-        add(&sums.operations, report.operations);
-        add(&sums.opens, report.opens);
-        add(&sums.power_cuts, report.power_cuts);
-        add(&sums.faults, report.faults);
-    }
-    Ok(())
 }

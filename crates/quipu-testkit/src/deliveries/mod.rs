@@ -77,7 +77,7 @@ impl DeliverySimulation {
     pub fn run(seed: u64, voice: Voice) -> Result<DeliveryReport, Failure> {
         let mut simulation = Self::new(seed, voice);
         let outcome = caught(|| simulation.drive());
-        simulation.machine.judged(outcome, "--deliveries ")?;
+        simulation.machine.judged(outcome, "--deliveries")?;
         Ok(simulation.report())
     }
 
