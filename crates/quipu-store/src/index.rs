@@ -177,7 +177,7 @@ impl Index {
         while from < end {
             let table = self.table_of(from, end.min(from + self.run_events as u64))?;
             from = table.end_position();
-            let run = run::write(self.storage.as_ref(), &self.folder, &table)?;
+            let run = run::write_or_hold(self.storage.as_ref(), &self.folder, &table)?;
             self.runs.write().push(Arc::new(run));
         }
         Ok(())
@@ -292,7 +292,7 @@ impl Index {
         // Reading may meet another damaged run and come here again: only the writing is one at a time.
         let table = self.table_of(run.first_position(), run.end_position())?;
         let _one_at_a_time = self.maintenance.lock();
-        let rebuilt = Arc::new(run::write(self.storage.as_ref(), &self.folder, &table)?);
+        let rebuilt = Arc::new(run::write_or_hold(self.storage.as_ref(), &self.folder, &table)?);
         if let Some(old) = self.runs.write().iter_mut().find(|old| old.path() == rebuilt.path()) {
             *old = Arc::clone(&rebuilt);
         }

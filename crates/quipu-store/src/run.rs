@@ -35,7 +35,7 @@ const INLINE_MAX: usize = 16;
 
 /// An open run.
 pub struct Run {
-    file: Arc<dyn File>,
+    source: Source,
     /// For messages.
     name: String,
     /// The path in the storage.
@@ -48,6 +48,12 @@ pub struct Run {
     bytes: u64,
     ids: Vec<Fence>,
     terms: Vec<Fence>,
+}
+
+enum Source {
+    File(Arc<dyn File>),
+    /// The bytes that a file would have.
+    Memory(Vec<u8>),
 }
 
 #[derive(Clone, Copy)]
@@ -63,6 +69,16 @@ pub(crate) fn write(storage: &dyn Storage, folder: &str, table: &Memtable) -> Re
     let path = path(folder, table.first_position(), table.end_position() - 1);
     crate::snapshot::write_whole(storage, folder, &path, &bytes)?;
     Run::open(storage, &path)
+}
+
+/// The run of a memtable, which is only kept in memory if it cannot be written: whoever reads needs no room on the disk.
+/// The next process meets what is there instead of it, and makes it again.
+pub(crate) fn write_or_hold(storage: &dyn Storage, folder: &str, table: &Memtable) -> Result<Run, Fault> {
+    write(storage, folder, table).or_else(|_| {
+        let (bytes, path) = (encode(table), path(folder, table.first_position(), table.end_position() - 1));
+        let len = bytes.len() as u64;
+        Run::of(Source::Memory(bytes), storage.display(&path), &path, len)
+    })
 }
 
 fn path(folder: &str, first: u64, last: u64) -> String {
@@ -203,8 +219,12 @@ impl Run {
         let name = storage.display(path);
         let file = storage.open(path, OpenMode::Read).map_err(|e| Fault::io("open", &name, e))?;
         let bytes = file.len().map_err(|e| Fault::io("read the length of", &name, e))?;
+        Self::of(Source::File(file), name, path, bytes)
+    }
+
+    fn of(source: Source, name: String, path: &str, bytes: u64) -> Result<Self, Fault> {
         let mut run = Self {
-            file,
+            source,
             name,
             path: path.to_owned(),
             first_position: 0,
@@ -266,9 +286,14 @@ impl Run {
         if offset.saturating_add(len as u64) > self.bytes {
             return Err(self.damaged(offset));
         }
-        let mut bytes = vec![0; len];
-        let read = self.file.read_at(&mut bytes, offset).map_err(|e| Fault::io("read", &self.name, e))?;
-        if read == len { Ok(bytes) } else { Err(self.damaged(offset)) }
+        match &self.source {
+            Source::File(file) => {
+                let mut bytes = vec![0; len];
+                let read = file.read_at(&mut bytes, offset).map_err(|e| Fault::io("read", &self.name, e))?;
+                if read == len { Ok(bytes) } else { Err(self.damaged(offset)) }
+            }
+            Source::Memory(all) => Ok(all[offset as usize..offset as usize + len].to_vec()),
+        }
     }
 
     /// Reads bytes that end in their checksum.

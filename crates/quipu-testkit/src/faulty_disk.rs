@@ -63,6 +63,8 @@ struct State {
     calls: u64,
     /// Calls that failed because they were meant to.
     failed: u64,
+    /// Those of them that read, or had no power.
+    failed_reads: u64,
     crash_at: Option<u64>,
     is_dead: bool,
     triggers: [Trigger; Kind::ALL.len()],
@@ -109,6 +111,7 @@ impl FaultyDisk {
             dice,
             calls: 0,
             failed: 0,
+            failed_reads: 0,
             crash_at: None,
             is_dead: false,
             triggers: [Trigger::Never; Kind::ALL.len()],
@@ -129,6 +132,11 @@ impl FaultyDisk {
     /// How many of them failed because they were meant to: by an injected error, without power, for want of room.
     pub fn failed(&self) -> u64 {
         self.state.lock().failed
+    }
+
+    /// How many of those that failed were to read a file, or without power.
+    pub fn failed_reads(&self) -> u64 {
+        self.state.lock().failed_reads
     }
 
     /// Cuts the power at the k-th storage call, counted from 1 since the disk was made.
@@ -243,19 +251,26 @@ impl FaultyDisk {
 }
 
 impl State {
-    /// Counts a call and says what becomes of it.
+    /// Counts a call, and says what becomes of it.
     fn begin(&mut self, kind: Option<Kind>) -> io::Result<Fate> {
+        let fate = self.fate(kind);
+        if !matches!(fate, Ok(Fate::Succeeds)) {
+            self.failed += 1;
+            self.failed_reads += u64::from(kind == Some(Kind::Read) || self.is_dead);
+        }
+        fate
+    }
+
+    fn fate(&mut self, kind: Option<Kind>) -> io::Result<Fate> {
         self.calls += 1;
         if let Some((clock, slowest_ms)) = &self.latency {
             clock.jump_ms(self.dice.below(*slowest_ms as u64 + 1) as i64);
         }
         if self.is_dead {
-            self.failed += 1;
             return Err(power_cut());
         }
         if self.crash_at.is_some_and(|call| self.calls >= call) {
             self.is_dead = true;
-            self.failed += 1;
             return Ok(Fate::Crashes);
         }
         let Some(kind) = kind else { return Ok(Fate::Succeeds) };
@@ -272,7 +287,6 @@ impl State {
                 fails
             }
         };
-        self.failed += u64::from(fails);
         Ok(if fails { Fate::Fails } else { Fate::Succeeds })
     }
 

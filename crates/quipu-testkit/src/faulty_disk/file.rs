@@ -69,6 +69,10 @@ impl File for FaultyFile {
             Fate::Crashes => {}
             Fate::Fails => content.fail_sync(*failed_sync, dice),
         }
+        // As over NFS, or where blocks are given out late: only the sync finds that there is no room.
+        if fate == Fate::Fails && state.calls.is_multiple_of(4) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         fate.answer()
     }
 

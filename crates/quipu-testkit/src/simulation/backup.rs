@@ -54,7 +54,7 @@ impl Simulation {
                 0..20 => self.submit()?,
                 20..30 => _ = self.machine.tenant().decide(),
                 30..35 => _ = self.machine.tenant().flush(),
-                35..39 => self.unless_failed(Self::maintain)?,
+                35..39 => self.unless_failed(FaultyDisk::failed, Self::maintain)?,
                 _ => self.inject(),
             }
             self.collect()?;

@@ -113,3 +113,35 @@ fn a_read_only_folder_is_named_when_it_is_opened() {
     disk.set_read_only(false);
     assert_eq!(readable(&open(&disk).unwrap()), 1);
 }
+
+#[test]
+fn a_damaged_index_is_read_around_on_a_disk_that_takes_nothing() {
+    let disk = FaultyDisk::new(1);
+    let tenant = open(&disk).unwrap();
+    for i in 0..100 {
+        publish(&tenant, &i.to_string()).unwrap();
+        while tenant.maintain().unwrap() {}
+    }
+    let runs: Vec<String> = disk.files().into_iter().filter(|path| path.ends_with(".run")).collect();
+    assert_eq!(runs.len(), 3);
+    let look_up = |tenant: &Tenant| {
+        for i in 0..100 {
+            let found = tenant.event_by_id("/s", &i.to_string()).unwrap();
+            assert_eq!(found.map(|event| event.stamp.position), Some(i + 1));
+            assert!(tenant.event_at(i + 1).unwrap().is_some());
+        }
+        let read = tenant.read_stream("s", Direction::Forward, None, 1_000).unwrap();
+        assert_eq!(read.events.len(), 100);
+    };
+    disk.set_read_only(true);
+    runs.iter().for_each(|path| assert!(disk.flip(path, 20, 3)));
+    look_up(&tenant);
+    // Nothing of it was kept: the next process meets the damage again, and mends it.
+    disk.set_read_only(false);
+    drop(tenant);
+    let damaged: Vec<_> = runs.iter().map(|path| disk.contents(path)).collect();
+    look_up(&open(&disk).unwrap());
+    for (path, damaged) in runs.iter().zip(damaged) {
+        assert_ne!(disk.contents(path), damaged, "{path}");
+    }
+}
