@@ -9,8 +9,8 @@ use rustix::process::Signal;
 
 use super::ledger::Ledger;
 use super::load::{Connection, End, Load, Sent};
-use super::rounds;
 use super::server::Serving;
+use super::{rounds, tell};
 use crate::process::User;
 
 /// Requests that have begun when the signal comes, and end after it.
@@ -64,5 +64,7 @@ fn a_server_that_drains_answers_what_it_has_taken_in_and_records_nothing_else() 
     assert_eq!(server.stop(), 0);
     assert!(ledger.unanswered().is_empty());
     user.run(&["store", "check", &user.path("data")]).ok();
-    println!("{rounds} drains, {} events acknowledged, none lost, {:.0?}", ledger.acknowledged(), began.elapsed());
+    let outcome =
+        format!("{rounds} drains, {} events acknowledged, none lost, {:.0?}", ledger.acknowledged(), began.elapsed());
+    tell("drains", &outcome);
 }

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use super::ledger::Ledger;
 use super::load::{End, Load};
-use super::rounds;
 use super::server::Serving;
+use super::{rounds, tell};
 use crate::process::User;
 
 /// Segments are sealed and indexed every few rounds, so that kills meet that too, and a long log opens fast.
@@ -51,5 +51,7 @@ fn what_was_acknowledged_outlives_kills_under_load() {
     drop(server);
     assert!(ledger.acknowledged() as u64 > rounds, "there was a load");
     user.run(&["store", "check", &user.path("data")]).ok();
-    println!("{rounds} kills, {} events acknowledged, none lost, {:.0?}", ledger.acknowledged(), begun.elapsed());
+    let outcome =
+        format!("{rounds} kills, {} events acknowledged, none lost, {:.0?}", ledger.acknowledged(), begun.elapsed());
+    tell("kills", &outcome);
 }
