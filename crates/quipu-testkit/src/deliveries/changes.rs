@@ -69,7 +69,8 @@ impl DeliverySimulation {
             }
             _ => {
                 let at = self.machine.dice.below(newest.max(1)) as usize;
-                let time = self.ledger.log().get(at).map_or(crate::machine::BEGIN, |fact| fact.recorded);
+                let time =
+                    self.ledger.log().get(at).map_or(crate::machine::BEGIN.min(self.now()), |fact| fact.recorded);
                 let before = self.ledger.log().iter().filter(|fact| fact.recorded < time).count() as u64;
                 (StartAt::Time(time.to_string()), before)
             }

@@ -133,6 +133,9 @@ impl DeliverySimulation {
         if self.machine.own_dice.chance(1) {
             self.machine.fail_a_change();
         }
+        if self.machine.own_dice.chance(1) {
+            self.set_back();
+        }
         match self.machine.dice.below(1_000) {
             0..130 => self.publish(),
             130..420 => self.pull(),
@@ -199,6 +202,14 @@ impl DeliverySimulation {
             self.checkpoint()?;
         }
         Ok(())
+    }
+
+    /// Sets the clock back. Nobody is told: the engine sees it when it looks at the time for its next reason.
+    fn set_back(&mut self) {
+        let ms = *self.machine.own_dice.pick(&[1, 500, 5_000, 86_400_000]);
+        self.machine.say(|| format!("the clock is set back by {ms} ms"));
+        self.ledger.set_back(self.now(), ms);
+        self.machine.clock.jump_ms(-ms);
     }
 
     fn deliver(&mut self) -> Step {

@@ -28,6 +28,10 @@ impl DeliverySimulation {
             Ok(handed) => handed,
             Err(NotDone::Failed(fault)) => {
                 // What was too late for another attempt was given up all the same.
+                if self.ledger.is_set_back(name) {
+                    // Whether it looked at the time before it failed is not told: now it has.
+                    self.deliver()?;
+                }
                 self.ledger.handed(name, self.now(), &[])?;
                 return self.machine.tolerate("pull", &fault).map(|()| 0);
             }

@@ -282,3 +282,39 @@ fn an_edited_copy_that_is_lost_or_comes_elsewhere_is_seen() {
     refused(ledger.ended_but_parked(at(0)), "never finished");
     ledger.handed("s", at(0), &[copy(Some("{}"))]).unwrap();
 }
+
+#[test]
+fn by_a_clock_that_was_set_back_leases_and_pauses_are_as_long_as_before() {
+    let begun = || {
+        let mut ledger = ledger(Terms { rate: Some((10, 2)), ..terms() });
+        hand(&mut ledger, 10_000, &[1, 2]).unwrap();
+        say(&mut ledger, 10_000, 1, nack(), Ok(())).unwrap();
+        ledger.set_back(at(10_050), 10_050);
+        // Of the pause 50 ms have passed; the lease lasts for a second from now on.
+        ledger.ticked(at(0));
+        ledger
+    };
+    refused(begun().handed("s", at(49), &[handing(1, 2, 49)]), "before its pause is over");
+    begun().handed("s", at(50), &[handing(1, 2, 50)]).unwrap();
+    refused(begun().handed("s", at(50), &[handing(1, 2, 50), handing(3, 1, 50)]), "expected at most 3");
+    let (mut in_time, mut late) = (begun(), begun());
+    in_time.ticked(at(999));
+    ack(&mut in_time, 999, 2);
+    late.ticked(at(1_000));
+    refused(say(&mut late, 1_000, 2, Said::Ack, Ok(())), "expected Err(Late)");
+}
+
+#[test]
+fn what_was_over_before_the_clock_was_set_back_may_have_ended_and_need_not() {
+    let terms = Terms { key: KeyChoice::Nothing, ..terms() };
+    let mut ledger = ledger(terms);
+    hand(&mut ledger, 0, &[1, 2, 3]).unwrap();
+    [1, 2, 3].into_iter().for_each(|position| ack(&mut ledger, 0, position));
+    hand(&mut ledger, 0, &[4]).unwrap();
+    ack(&mut ledger, 0, 4);
+    refused(ledger.ended(at(0)), "never finished");
+    ledger.set_back(at(5_000), 5_000);
+    ledger.ended(at(0)).unwrap();
+    hand(&mut ledger, 0, &[5]).unwrap();
+    refused(ledger.ended(at(6_000)), "never finished");
+}

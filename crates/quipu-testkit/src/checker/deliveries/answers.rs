@@ -55,6 +55,9 @@ impl Book {
         if answer.taken.is_err() {
             return Ok(());
         }
+        if answer.said != Said::Ack {
+            self.time_is(now);
+        }
         match &answer.said {
             Said::Ack => {
                 let session = self.session;
@@ -63,8 +66,9 @@ impl Book {
             }
             Said::Nack(error, delay_ms) => self.fail(id, error, *delay_ms, now),
             Said::Extend(ms) => {
-                if let Some(State::InFlight { deadline, .. }) = self.owed.get_mut(&id).map(|owed| &mut owed.state) {
-                    *deadline = now.plus_ms(*ms as i64);
+                let state = self.owed.get_mut(&id).map(|owed| &mut owed.state);
+                if let Some(State::InFlight { asked, deadline, .. }) = state {
+                    (*asked, *deadline) = (now, now.plus_ms(*ms as i64));
                 }
             }
             Said::GiveUp(error) => {
@@ -88,6 +92,7 @@ impl Book {
 
     /// The engine looked at the time: attempts whose deadline is over have failed.
     pub fn ticked(&mut self, now: Timestamp) {
+        self.time_is(now);
         let due = |(id, owed): (&DeliveryId, &super::owed::Owed)| match owed.state {
             State::InFlight { since, deadline, .. } if deadline <= now => Some((deadline, *id, since)),
             _ => None,
@@ -113,14 +118,15 @@ impl Book {
 
     fn fail(&mut self, id: DeliveryId, error: &str, delay_ms: Option<u64>, now: Timestamp) {
         self.end_attempt(id, error, now);
-        let terms = self.terms.clone();
+        let (terms, steady) = (self.terms.clone(), self.steady(now));
         let owed = self.owed.get_mut(&id).expect("it was in flight");
         let attempts = owed.attempts.1;
         let (earliest, latest) = owed.first.unwrap_or((now, now));
         // The next attempt comes between these two.
-        let soonest = now.plus_ms(delay_ms.unwrap_or_else(|| terms.pause_ms_min(attempts)) as i64);
+        let pause_ms = delay_ms.unwrap_or_else(|| terms.pause_ms_min(attempts)) as i64;
+        let soonest = now.plus_ms(pause_ms);
         let last = now.plus_ms(delay_ms.unwrap_or_else(|| terms.pause_ms_max()) as i64);
-        owed.not_before = Some(soonest);
+        owed.not_before = Some(steady.plus_ms(pause_ms));
         owed.promised = attempts + 1;
         if attempts >= terms.max_attempts {
             self.give_up(id, Reason::AttemptsExhausted, true);

@@ -42,8 +42,13 @@ pub(super) struct Book {
     /// What is not settled.
     pub owed: BTreeMap<DeliveryId, Owed>,
     pub settled: Settled,
-    handings: Vec<(Timestamp, usize)>,
+    /// In steady time.
+    pub handings: Vec<(Timestamp, usize)>,
     pub session: u64,
+    /// By how many microseconds the clock was set back so far.
+    pub back_us: i64,
+    /// Whether it was since this subscription looked at the time.
+    pub is_set_back: bool,
 }
 
 pub(super) fn original(position: u64) -> DeliveryId {
@@ -53,7 +58,8 @@ pub(super) fn original(position: u64) -> DeliveryId {
 impl Book {
     pub fn new(name: &str, terms: Terms, after: u64, session: u64) -> Self {
         let (owed, settled) = (BTreeMap::new(), Settled::default());
-        Self { name: name.into(), terms, after, owed, settled, handings: Vec::new(), session }
+        let (handings, back_us, is_set_back) = (Vec::new(), 0, false);
+        Self { name: name.into(), terms, after, owed, settled, handings, session, back_us, is_set_back }
     }
 
     pub fn wrong(&self, id: DeliveryId, detail: &str) -> Verdict {
@@ -102,7 +108,8 @@ impl Book {
 
     /// It goes on after that position, whatever was done before.
     pub fn sought(&mut self, after: u64, log: &[Fact]) {
-        *self = Self::new(&self.name, self.terms.clone(), after, self.session);
+        let begun = Self::new(&self.name, self.terms.clone(), after, self.session);
+        *self = Self { back_us: self.back_us, ..begun };
         log.iter().for_each(|fact| self.published(fact));
     }
 
@@ -125,6 +132,7 @@ impl Book {
         if self.terms.is_paused && !batch.is_empty() {
             return Err(violated(NAME, format!("{}: it is paused, and handed out {batch:?}", self.name)));
         }
+        self.time_is(now);
         self.too_late(now);
         for (at, handing) in batch.iter().enumerate() {
             self.hand(now, handing, &batch[..at], log)?;
@@ -162,11 +170,11 @@ impl Book {
             State::InFlight { .. } if owed.is_loose => {}
             _ => return self.wrong(id, NOT_TO_BE),
         }
-        if id.dead_letter == 0 && owed.is_expired(now) {
+        if id.dead_letter == 0 && owed.has_passed(now) {
             return self.wrong(id, "handed out after its time");
         }
         if !owed.is_loose {
-            if owed.not_before.is_some_and(|earliest| now < earliest) {
+            if owed.not_before.is_some_and(|earliest| self.steady(now) < earliest) {
                 return self.wrong(id, &format!("handed out before its pause is over, at {}", now.0));
             }
             if owed.attempts.0 > 0 && owed.first.is_some_and(|(_, latest)| self.terms.is_too_late(latest, now)) {
@@ -185,7 +193,7 @@ impl Book {
         }
         let owed = self.owed.get_mut(&id).expect("it was found above");
         owed.begin(handing.attempt, now);
-        owed.state = State::InFlight { token: handing.token, since: now, deadline: handing.deadline };
+        owed.state = State::InFlight { token: handing.token, since: now, asked: now, deadline: handing.deadline };
         Ok(())
     }
 
@@ -223,6 +231,7 @@ impl Book {
 
     fn check_rate(&mut self, now: Timestamp, count: usize) -> Verdict {
         let Some((per_second, burst)) = self.terms.rate else { return Ok(()) };
+        let now = self.steady(now);
         self.handings.push((now, count));
         if self.handings.len() > RATE_WINDOW {
             self.handings.remove(0);

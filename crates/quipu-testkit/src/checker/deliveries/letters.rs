@@ -47,6 +47,15 @@ pub(super) struct Known {
     /// What it has to tell: the fewest and the most attempts, and those that failed.
     expected: Option<((u32, u32), Vec<Try>)>,
     is_decided: bool,
+    /// The latest that the clock showed since, before it was set back.
+    latest: Timestamp,
+}
+
+impl Known {
+    /// The clock is set back from there.
+    pub fn set_back(&mut self, now: Timestamp) {
+        self.latest = self.latest.max(now);
+    }
 }
 
 impl Ledger {
@@ -83,7 +92,8 @@ impl Ledger {
         let edited = letter.redriven_from.and_then(|from| self.edited_for(&letter.subscription, from));
         let edited = edited.map(str::to_owned);
         let session = self.session;
-        let mut known = Known { letter: letter.clone(), edited, expected: None, is_decided: false };
+        let (latest, is_decided) = (letter.time, false);
+        let mut known = Known { letter: letter.clone(), edited, expected: None, is_decided, latest };
         let id = self.delivery(letter);
         let book = self.books.get_mut(&letter.subscription);
         if book.as_ref().is_some_and(|book| book.settled.has(id)) {
@@ -172,7 +182,8 @@ impl Ledger {
         self.release(&letter);
         self.owe_again(&letter.subscription, letter.position, copy);
         let letter = Letter { number: copy, copy_of: Some(number), parks_key: false, ..letter };
-        let known = Known { letter, edited: Some(text.to_owned()), expected: None, is_decided: true };
+        let latest = letter.time;
+        let known = Known { letter, edited: Some(text.to_owned()), expected: None, is_decided: true, latest };
         self.letters.insert(copy, known);
         Ok(())
     }
@@ -193,7 +204,7 @@ impl Ledger {
     /// It was not, or a key waits for it.
     pub fn forgotten(&mut self, number: u64, now: Timestamp, retention_ms: u64) -> Verdict {
         let Some(known) = self.letters.get_mut(&number) else { return Ok(()) };
-        if known.letter.time.plus_ms(retention_ms as i64) > now {
+        if known.letter.time.plus_ms(retention_ms as i64) > now.max(known.latest) {
             return Err(violated(NAME, format!("dead letter {number} is gone before its time: {:?}", known.letter)));
         }
         known.is_decided = true;

@@ -7,6 +7,7 @@ mod answers;
 mod book;
 mod letters;
 mod owed;
+mod set_back;
 mod settled;
 mod terms;
 
@@ -32,6 +33,8 @@ pub struct Ledger {
     letters: BTreeMap<u64, Known>,
     /// Processes so far.
     session: u64,
+    /// By how many microseconds the clock was set back so far.
+    back_us: i64,
 }
 
 impl Ledger {
@@ -48,7 +51,7 @@ impl Ledger {
 
     /// A subscription was made; it owes what comes after a position.
     pub fn defined(&mut self, name: &str, terms: Terms, after: u64) {
-        let mut book = Book::new(name, terms, after, self.session);
+        let mut book = Book { back_us: self.back_us, ..Book::new(name, terms, after, self.session) };
         self.log.iter().for_each(|fact| book.published(fact));
         self.books.insert(name.to_owned(), book);
     }
@@ -112,6 +115,18 @@ impl Ledger {
     pub fn answered(&mut self, name: &str, now: Timestamp, answer: &Answered) -> Verdict {
         let missing = || violated(NAME, format!("{name} took an answer, and does not exist"));
         self.books.get_mut(name).ok_or_else(missing)?.answered(now, answer)
+    }
+
+    /// The clock is set back by so many milliseconds, from what it shows now.
+    pub fn set_back(&mut self, now: Timestamp, ms: i64) {
+        self.back_us += ms * 1_000;
+        self.books.values_mut().for_each(|book| book.set_back(now, self.back_us));
+        self.letters.values_mut().for_each(|known| known.set_back(now));
+    }
+
+    /// Whether the clock was set back since a subscription looked at the time.
+    pub fn is_set_back(&self, name: &str) -> bool {
+        self.books.get(name).is_some_and(|book| book.is_set_back)
     }
 
     /// The engine was made to look at the time.

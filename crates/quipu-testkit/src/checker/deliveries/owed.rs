@@ -9,8 +9,8 @@ use quipu_domain::delivery::Reason;
 pub(super) enum State {
     /// It is to be handed out.
     Open,
-    /// A consumer has it.
-    InFlight { token: u64, since: Timestamp, deadline: Timestamp },
+    /// A consumer has it, and was given the time until the deadline when it asked.
+    InFlight { token: u64, since: Timestamp, asked: Timestamp, deadline: Timestamp },
     /// It was given up, and its dead letter is to come. Unsure: perhaps it was, perhaps it is tried again.
     GivenUp { reason: Reason, blocks: bool, is_sure: bool },
     /// Its key waits for somebody to decide about the dead letter.
@@ -38,6 +38,8 @@ pub(super) struct Try {
 pub(super) struct Owed {
     pub key: Option<String>,
     pub expires: Option<Timestamp>,
+    /// Its time was over before the clock was set back: it may have ended then.
+    pub was_over: bool,
     /// It has to be finished in the end.
     pub must: bool,
     /// Its key was changed while it was underway: nothing is asked of its order, nor of its attempts.
@@ -51,6 +53,7 @@ pub(super) struct Owed {
     pub first: Option<(Timestamp, Timestamp)>,
     /// The first attempt may have been forgotten.
     pub is_first_unsure: bool,
+    /// In steady time.
     pub not_before: Option<Timestamp>,
     /// The attempt that was promised, whatever the terms say by now.
     pub promised: u32,
@@ -64,6 +67,7 @@ impl Owed {
         Self {
             key,
             expires,
+            was_over: false,
             must: true,
             is_loose: false,
             state: State::Open,
@@ -91,7 +95,12 @@ impl Owed {
 
     /// Whether its time is over, so that it ends without being delivered.
     pub fn is_expired(&self, now: Timestamp) -> bool {
-        self.expires.is_some_and(|expires| expires <= now) && !self.is_in_flight()
+        (self.was_over || self.has_passed(now)) && !self.is_in_flight()
+    }
+
+    /// Whether its time is over by the clock of now.
+    pub fn has_passed(&self, now: Timestamp) -> bool {
+        self.expires.is_some_and(|expires| expires <= now)
     }
 
     /// Whether later events of its key have to wait.
@@ -119,7 +128,7 @@ impl Owed {
         if self.first.is_none() || (self.attempts == (0, 0) && !self.is_first_unsure) {
             self.first = Some((now, now));
         } else if self.is_first_unsure {
-            self.first = self.first.map(|(earliest, _)| (earliest, now));
+            self.first = self.first.map(|(earliest, latest)| (earliest.min(now), latest.max(now)));
         }
         self.is_first_unsure = false;
         self.set_attempts(attempt);
@@ -141,7 +150,7 @@ impl Owed {
         self.tries.clear();
         self.restarts = 0;
         // A redrive is a decision, whatever the event says of its time.
-        self.expires = None;
+        (self.expires, self.was_over) = (None, false);
     }
 
     /// Everything so far is written down.
