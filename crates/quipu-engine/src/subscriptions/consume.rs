@@ -273,13 +273,13 @@ impl Tenant {
         let attempts: Vec<_> = taken.iter().map(|taken| (taken.id, taken.token)).collect();
         let give_back = |over: &[(DeliveryId, u64)]| take_back(&mut running.inner.lock(), over);
         let (mut handed, mut over) = (Vec::with_capacity(taken.len()), Vec::new());
-        let (mut sum, mut read) = (0usize, 0);
+        let (mut sum, mut read, mut cut) = (0usize, 0, HashSet::new());
         for together in taken.chunks(READ_TOGETHER) {
             if sum > bytes {
                 break;
             }
             read += together.len();
-            for one in self.read_handed(running, together).inspect_err(|_| give_back(&attempts))? {
+            for one in self.read_handed(running, together, &mut cut).inspect_err(|_| give_back(&attempts))? {
                 sum = sum.saturating_add(one.bytes());
                 if sum <= bytes || handed.is_empty() { handed.push(one) } else { over.push((one.id, one.token)) }
             }
@@ -292,26 +292,34 @@ impl Tenant {
     }
 
     /// Reads the events of what was handed out. One that has expired meanwhile is finished instead, unless somebody
-    /// decided that it is to be delivered once more.
-    fn read_handed(&self, running: &Running, taken: &[Taken]) -> Result<Vec<Handed>, Fault> {
+    /// decided that it is to be delivered once more. Behind others of its key it cuts their run, which has to be in `cut` then.
+    fn read_handed(&self, running: &Running, taken: &[Taken], cut: &mut HashSet<Key>) -> Result<Vec<Handed>, Fault> {
         let events = self.events_at(&taken.iter().map(|taken| taken.id.position).collect::<Vec<_>>())?;
         let now = self.world.clock.now();
         let mut handed = Vec::with_capacity(taken.len());
         for &Taken { id, token, attempt, deadline, key, is_redriven } in taken {
             // A redriven one and the original may come together.
             let Some(recorded) = events.get(&id.position).cloned() else { continue };
-            if !is_redriven && expiry(&recorded.event()).is_some_and(|expires| expires <= now) {
+            if key.is_some_and(|key| cut.contains(&key)) {
+                continue;
+            }
+            let expires = expiry(&recorded.event()).filter(|expires| !is_redriven && *expires <= now);
+            if let Some(expires) = expires {
                 let mut inner = running.inner.lock();
                 let in_flight = inner.deliveries.in_flight_count();
                 if inner.deliveries.get(id).is_none() {
                     // It was forgotten by a seek meanwhile.
                     continue;
                 }
-                inner.deliveries.expire(id);
+                let has_ended = inner.deliveries.expire(id, expires);
                 let unused = inner.uncount(in_flight);
                 inner.bucket.put_back(unused);
-                inner.counts.expired += 1;
-                inner.note(OutcomeWord::Expired, id, attempt, None, now);
+                if has_ended {
+                    inner.counts.expired += 1;
+                    inner.note(OutcomeWord::Expired, id, attempt, None, now);
+                } else {
+                    cut.extend(key);
+                }
                 continue;
             }
             let edited = match id.dead_letter {

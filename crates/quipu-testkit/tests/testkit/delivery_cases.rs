@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use quipu_domain::delivery::{Failure, Reason};
-use quipu_domain::{Event, Subscription, Timestamp};
-use quipu_engine::{Answer, DeadLetterFilter, Handed, NotDone, Options, SubscriptionRefusal, Tenant, World};
+use quipu_domain::{Event, Subscription, Timestamp, Value};
+use quipu_engine::{Answer, Clock, DeadLetterFilter, Handed, NotDone, Options, SubscriptionRefusal, Tenant, World};
 use quipu_testkit::{FOLDER, FaultyDisk, Kind, SeededRandom, Trigger, VirtualClock};
 
 struct Case {
@@ -43,8 +43,16 @@ impl Case {
     }
 
     fn publish(&mut self, subject: &'static str) {
+        self.publish_for(subject, None);
+    }
+
+    /// Publishes an event whose time is over after so many milliseconds.
+    fn publish_for(&mut self, subject: &'static str, ms: Option<i64>) {
         self.next_id += 1;
-        let event = Event::builder(self.next_id.to_string(), "/s", "a.b").subject(subject);
+        let mut event = Event::builder(self.next_id.to_string(), "/s", "a.b").subject(subject);
+        if let Some(ms) = ms {
+            event = event.attribute("expirytime", Value::Text(self.clock.now().plus_ms(ms).to_string().into()));
+        }
         let event = event.json(format!(r#"{{"n":{}}}"#, self.next_id)).build().unwrap();
         let prepared = self.tenant().prepare(&event, None).unwrap();
         self.tenant().publish_wait(vec![prepared]).unwrap();
@@ -240,4 +248,33 @@ fn one_event_comes_for_each_of_its_deliveries() {
     case.checkpoint();
     case.tenant().redrive(1, Some("s")).unwrap();
     assert_eq!(case.drain("s"), [1, 1]);
+}
+
+#[test]
+fn an_event_that_expires_behind_others_of_its_key_expires_once() {
+    // Expired before it is looked at; expired when it is read, from where it waited in the log.
+    for waits in [false, true] {
+        let mut case = Case::new();
+        case.create("s", r#"{"start":"beginning","deadletter":{"key":"park"}}"#);
+        let parked = |case: &Case, letter| {
+            case.give_up("s", &case.pull("s")[0]);
+            case.checkpoint();
+            assert_eq!(case.letters(), [(letter, true)]);
+        };
+        case.publish("a");
+        if waits {
+            parked(&case, 1);
+        }
+        ["a", "a"].into_iter().for_each(|subject| case.publish(subject));
+        case.publish_for("a", Some(50));
+        case.publish("a");
+        case.wait_ms(50);
+        if waits {
+            case.tenant().discard(1, "no").unwrap();
+        }
+        parked(&case, 1 + u64::from(waits));
+        case.tenant().discard(1 + u64::from(waits), "no").unwrap();
+        assert_eq!(case.drain("s"), if waits { vec![3, 5] } else { vec![2, 3, 5] }, "{waits}");
+        assert_eq!(case.tenant().subscription("s").unwrap().counts.expired, 1, "{waits}");
+    }
 }

@@ -41,8 +41,12 @@ impl Deliveries {
             while let Some(id) = next.filter(|_| handed.len() < limit) {
                 let delivery = self.unfinished.get_mut(&id).expect("what is available is unfinished");
                 if delivery.expires.is_some_and(|expires| expires <= now) {
-                    expired.push(id);
                     let key = delivery.key;
+                    if !self.is_first(id) {
+                        // As in `expire`.
+                        break;
+                    }
+                    expired.push(id);
                     self.remove(id);
                     next = self.next_after(key);
                     continue;
