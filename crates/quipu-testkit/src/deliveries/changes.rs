@@ -158,7 +158,7 @@ impl DeliverySimulation {
         match outcome {
             Ok(()) => {
                 self.look_at_letters()?;
-                self.ledger.sought(name, after)?;
+                self.ledger.sought(name, after, self.figures(name)?)?;
             }
             Err(NotDone::Failed(fault)) => {
                 self.end_process("seek", &fault)?;
@@ -166,7 +166,7 @@ impl DeliverySimulation {
                 let found = found.map_err(|refused| violated("seek", format!("{name}: {refused}")))?;
                 // If it looks as if it was moved, it makes no difference whether it was.
                 if found.scan == after && found.summary == Summary::default() {
-                    self.ledger.sought(name, after)?;
+                    self.ledger.sought(name, after, self.figures(name)?)?;
                 }
             }
             Err(refused) => return Err(violated("seek", format!("{name}: {refused}"))),

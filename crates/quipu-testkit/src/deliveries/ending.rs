@@ -3,8 +3,11 @@
 
 use std::sync::atomic::Ordering;
 
+use quipu_domain::delivery::Summary;
+use quipu_engine::Counts;
+
 use super::{DeliverySimulation, Step};
-use crate::checker::deliveries::Said;
+use crate::checker::deliveries::{Figures, Said};
 use crate::checker::{Violation, violated};
 
 /// Turns without anything to do after which nothing will come any more: more than the longest pause and deadline.
@@ -33,8 +36,10 @@ impl DeliverySimulation {
         self.redrive_some()?;
         self.drain()?;
         self.ledger.ended(self.now()).map_err(|wrong| self.with_explanation(wrong))?;
+        self.account()?;
         self.close()?;
         self.open()?;
+        self.account()?;
         // What was acknowledged does not come again.
         let before = self.deliveries;
         for name in self.ledger.names() {
@@ -44,6 +49,22 @@ impl DeliverySimulation {
             0 => self.close(),
             again => Err(violated("deliveries", format!("{again} came again after everything was finished"))),
         }
+    }
+
+    /// What every subscription says of itself is what happened, and durable.
+    fn account(&self) -> Step {
+        let accounted = |name: &String| self.ledger.accounted(name, &self.figures(name)?);
+        self.ledger.names().iter().try_for_each(accounted)
+    }
+
+    /// What a subscription says of itself.
+    pub(super) fn figures(&self, name: &str) -> Result<Figures, Violation> {
+        let found = self.machine.tenant().subscription(name);
+        let found = found.map_err(|refused| violated("subscription", format!("{name}: {refused}")))?;
+        let Summary { ready, in_flight, waiting, parked, .. } = found.summary;
+        let Counts { acknowledged, dead_lettered, expired, .. } = found.counts;
+        let unfinished = (ready + in_flight + waiting + parked) as u64;
+        Ok(Figures { acknowledged, dead_lettered, expired, unfinished })
     }
 
     /// Every worker that has something answers, and asks again when it is told to.

@@ -4,7 +4,7 @@ use quipu_domain::Timestamp;
 use quipu_domain::delivery::{Attempt, DeliveryId, Failure, NotInFlight, Reason};
 use quipu_testkit::checker::Verdict;
 use quipu_testkit::checker::deliveries::{
-    Answered, Choice, Fact, Handing, KeyChoice, Ledger, Letter, Pause, Said, Story, Terms,
+    Answered, Choice, Fact, Figures, Handing, KeyChoice, Ledger, Letter, Pause, Said, Story, Terms,
 };
 
 fn at(ms: i64) -> Timestamp {
@@ -317,4 +317,35 @@ fn what_was_over_before_the_clock_was_set_back_may_have_ended_and_need_not() {
     ledger.ended(at(0)).unwrap();
     hand(&mut ledger, 0, &[5]).unwrap();
     refused(ledger.ended(at(6_000)), "never finished");
+}
+
+#[test]
+fn figures_that_are_not_what_happened_are_seen() {
+    let mut ledger = ledger(Terms { max_attempts: 1, ..terms() });
+    hand(&mut ledger, 0, &[1, 3, 2]).unwrap();
+    [1, 3].into_iter().for_each(|position| ack(&mut ledger, 1, position));
+    say(&mut ledger, 1, 2, nack(), Ok(())).unwrap();
+    ledger.lettered(&letter(1, 2, Reason::AttemptsExhausted, false)).unwrap();
+    hand(&mut ledger, 2, &[4]).unwrap();
+    ack(&mut ledger, 2, 4);
+    ledger.saved().unwrap();
+    ledger.ended(at(6_000)).unwrap();
+    let right = Figures { acknowledged: 3, dead_lettered: 1, expired: 1, unfinished: 0 };
+    ledger.accounted("s", &right).unwrap();
+    let wrong = [
+        Figures { acknowledged: 4, ..right },
+        Figures { acknowledged: 2, ..right },
+        Figures { dead_lettered: 0, ..right },
+        Figures { expired: 0, ..right },
+        Figures { expired: 2, ..right },
+        Figures { unfinished: 1, ..right },
+        // As many in all.
+        Figures { acknowledged: 4, dead_lettered: 0, ..right },
+        Figures { acknowledged: 2, expired: 2, ..right },
+    ];
+    wrong.iter().for_each(|figures| refused(ledger.accounted("s", figures), "expected Count"));
+    // What it said before it was moved is not said of what comes after.
+    ledger.sought("s", 5, right).unwrap();
+    ledger.accounted("s", &right).unwrap();
+    refused(ledger.accounted("s", &Figures { acknowledged: 4, ..right }), "expected Count");
 }

@@ -62,7 +62,7 @@ impl Book {
             Said::Ack => {
                 let session = self.session;
                 let owed = self.owed.get_mut(&id).expect("it is in flight");
-                owed.state = State::Done { session, is_durable: false };
+                owed.state = State::Done { session, is_durable: false, is_acknowledged: true };
             }
             Said::Nack(error, delay_ms) => self.fail(id, error, *delay_ms, now),
             Said::Extend(ms) => {

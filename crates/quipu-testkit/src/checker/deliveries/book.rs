@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use quipu_domain::Timestamp;
 use quipu_domain::delivery::{DeliveryId, Reason};
 
+use super::accounted::Figures;
 use super::owed::{Owed, State};
 use super::settled::Settled;
 use super::terms::{Fact, Terms};
@@ -42,6 +43,10 @@ pub(super) struct Book {
     /// What is not settled.
     pub owed: BTreeMap<DeliveryId, Owed>,
     pub settled: Settled,
+    /// What the subscription said of itself when this began.
+    pub before: Figures,
+    /// Dead letters.
+    pub letters: u64,
     /// In steady time.
     pub handings: Vec<(Timestamp, usize)>,
     pub session: u64,
@@ -58,8 +63,9 @@ pub(super) fn original(position: u64) -> DeliveryId {
 impl Book {
     pub fn new(name: &str, terms: Terms, after: u64, session: u64) -> Self {
         let (owed, settled) = (BTreeMap::new(), Settled::default());
-        let (handings, back_us, is_set_back) = (Vec::new(), 0, false);
-        Self { name: name.into(), terms, after, owed, settled, handings, session, back_us, is_set_back }
+        let (before, letters) = (Figures::default(), 0);
+        let (name, handings, back_us, is_set_back) = (name.into(), Vec::new(), 0, false);
+        Self { name, terms, after, owed, settled, before, letters, handings, session, back_us, is_set_back }
     }
 
     pub fn wrong(&self, id: DeliveryId, detail: &str) -> Verdict {

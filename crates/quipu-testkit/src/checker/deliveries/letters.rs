@@ -117,9 +117,10 @@ impl Ledger {
         }
         owed.state = match letter.parks_key {
             true => State::Parked { letter: letter.number },
-            false => State::Done { session, is_durable: true },
+            false => State::Done { session, is_durable: true, is_acknowledged: false },
         };
         self.letters.insert(letter.number, known);
+        self.books.get_mut(&letter.subscription).into_iter().for_each(|book| book.letters += 1);
         Ok(())
     }
 
@@ -233,7 +234,7 @@ impl Ledger {
         let id = self.delivery(letter);
         let own = self.books.get_mut(&letter.subscription).and_then(|book| book.owed.get_mut(&id));
         if let Some(owed) = own.filter(|owed| owed.state == State::Parked { letter: letter.number }) {
-            owed.state = State::Done { session, is_durable: true };
+            owed.state = State::Done { session, is_durable: true, is_acknowledged: false };
         }
     }
 

@@ -3,6 +3,7 @@
 //! A [`Ledger`] is told what happened, step by step, and says the first thing that must not have. What the process did
 //! since its last checkpoint may be forgotten at a restart: the ledger then takes either for right, and no more.
 
+mod accounted;
 mod answers;
 mod book;
 mod letters;
@@ -15,6 +16,7 @@ use std::collections::BTreeMap;
 
 use quipu_domain::Timestamp;
 
+pub use accounted::Figures;
 pub use answers::{Answered, Said};
 pub use book::Handing;
 pub use letters::{Letter, Story};
@@ -71,14 +73,15 @@ impl Ledger {
         self.books.remove(name).map_or(Ok(()), |mut book| book.saved())
     }
 
-    /// It was moved: it owes what comes after a position, and nothing else.
+    /// It was moved: it owes what comes after a position, and nothing else. What it says of itself now it did before.
     ///
     /// # Errors
     /// Something that was given up has no dead letter.
-    pub fn sought(&mut self, name: &str, after: u64) -> Verdict {
+    pub fn sought(&mut self, name: &str, after: u64, figures: Figures) -> Verdict {
         let Some(book) = self.books.get_mut(name) else { return Ok(()) };
         book.saved()?;
         book.sought(after, &self.log);
+        book.before = figures;
         Ok(())
     }
 
@@ -162,6 +165,14 @@ impl Ledger {
     /// Something is not finished.
     pub fn ended(&self, now: Timestamp) -> Verdict {
         self.books.values().try_for_each(|book| book.ended(now, false))
+    }
+
+    /// Nothing more will happen, and this is what a subscription says of itself.
+    ///
+    /// # Errors
+    /// It is not what happened.
+    pub fn accounted(&self, name: &str, figures: &Figures) -> Verdict {
+        self.books.get(name).map_or(Ok(()), |book| book.accounted(figures))
     }
 
     /// What is not finished, in words.

@@ -15,8 +15,8 @@ pub(super) enum State {
     GivenUp { reason: Reason, blocks: bool, is_sure: bool },
     /// Its key waits for somebody to decide about the dead letter.
     Parked { letter: u64 },
-    /// It is finished, in that process.
-    Done { session: u64, is_durable: bool },
+    /// It is finished, in that process: acknowledged, or it has its dead letter.
+    Done { session: u64, is_durable: bool, is_acknowledged: bool },
     /// It was finished, and that was perhaps forgotten.
     Perhaps,
 }

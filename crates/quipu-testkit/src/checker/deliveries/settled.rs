@@ -10,6 +10,8 @@ use super::owed::{Owed, State};
 #[derive(Debug, Default)]
 pub(super) struct Settled {
     ids: BTreeSet<DeliveryId>,
+    /// How many of them were acknowledged.
+    pub acknowledged: u64,
     /// The newest position of each key that this process finished: nothing before it may come any more.
     newest: BTreeMap<String, u64>,
 }
@@ -23,6 +25,7 @@ impl Settled {
     /// Takes one, in this session of the process.
     pub fn take(&mut self, id: DeliveryId, owed: Owed, now: u64) {
         self.ids.insert(id);
+        self.acknowledged += u64::from(matches!(owed.state, State::Done { is_acknowledged: true, .. }));
         if let (State::Done { session, .. }, Some(key), 0) = (owed.state, owed.key, id.dead_letter)
             && session == now
         {
