@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 
 use crate::chart::chart;
 use crate::results::Results;
@@ -53,6 +53,11 @@ pub fn report(options: &Options) -> Result<()> {
         print!("{written}");
         return Ok(());
     };
+    ensure!(
+        !results.commit.ends_with("-dirty"),
+        "expected figures of what is committed, found those of {}: commit it, and run them again",
+        results.commit
+    );
     let old = std::fs::read_to_string(page).with_context(|| format!("{}", page.display()))?;
     let new =
         replaced(&old, &written).with_context(|| format!("expected the marks {MARKS:?} in {}", page.display()))?;
@@ -89,10 +94,10 @@ impl Report<'_> {
     }
 
     fn write_head(&self, out: &mut String) {
-        let Results { machine, size, rounds, .. } = self.results;
+        let Results { machine, size, rounds, commit, .. } = self.results;
         let _ = writeln!(
             out,
-            "{} cores of {}, {} GB, {}. Servers and clients share them. {rounds} rounds in which all take turns at each workload, \
+            "{} cores of {}, {} GB, {}. Servers and clients share them. Quipu is of commit {commit}. {rounds} rounds in which all take turns at each workload, \
              each time on a fresh server in an empty folder; a cell counts for {:.1} s. A figure is the median of the rounds. Behind it stands \
              how many times ahead of Quipu the peer is, the median and the range of the ratios within a round: below 1 Quipu is ahead. \
              **Bold**: the peer is ahead. *Failed in n of m*: of m rounds, the figure is of the others. Every system gets the same JSON; what it wants beside it (Quipu's envelope, a \
@@ -249,7 +254,7 @@ mod tests {
 
     /// Rounds of one row, by setting.
     fn results(values: &[(&str, [f64; 3])]) -> Results {
-        let mut results = Results::begin(Size::QUICK, 3);
+        let mut results = Results::begin(Size::QUICK, 3, "abc1234");
         for (setting, rounds) in values {
             results.versions.insert((*setting).to_owned(), "1".to_owned());
             for (round, value) in rounds.iter().enumerate() {

@@ -18,6 +18,8 @@ pub struct Results {
     pub size: Size,
     /// How often.
     pub rounds: usize,
+    /// What Quipu was built from, as `git describe` says it.
+    pub commit: String,
     /// Version by setting.
     pub versions: BTreeMap<String, String>,
     /// In the order in which they ran.
@@ -62,8 +64,9 @@ pub enum Found {
 
 impl Results {
     /// Of a run that begins on this machine.
-    pub fn begin(size: Size, rounds: usize) -> Self {
-        Self { machine: Machine::here(), size, rounds, versions: BTreeMap::new(), cells: Vec::new() }
+    pub fn begin(size: Size, rounds: usize, commit: &str) -> Self {
+        let commit = commit.to_owned();
+        Self { machine: Machine::here(), size, rounds, commit, versions: BTreeMap::new(), cells: Vec::new() }
     }
 
     /// From a file.

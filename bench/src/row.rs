@@ -86,8 +86,8 @@ pub fn about(workload: Workload) -> (&'static str, &'static str) {
         Workload::Batch => (
             "Batches of 100",
             "Acknowledged events a second; a client waits for the answer to each batch. Redis: MULTI; \
-             PostgreSQL: one statement; UmaDB: one append; RabbitMQ and JetStream: 100 are published and all confirmations awaited. \
-             Quipu: each event stands for itself.",
+             PostgreSQL: one statement; UmaDB: one append; Quipu: one append, all or nothing; RabbitMQ and \
+             JetStream have no such thing: 100 are published and all confirmations awaited.",
         ),
         Workload::Conditional => (
             "Conditional appends with contention",

@@ -25,6 +25,9 @@ pub struct Options {
     /// The binary quipu
     #[arg(long)]
     quipu: PathBuf,
+    /// What it was built from, as `git describe --always --dirty` says it
+    #[arg(long)]
+    commit: String,
     /// The folder that bench/install-peers has unpacked the peers into
     #[arg(long)]
     peers: PathBuf,
@@ -78,7 +81,7 @@ async fn asked_to_stop() {
 }
 
 async fn rounds(options: &Options, size: Size) -> Result<()> {
-    let mut results = Results::begin(size, options.rounds);
+    let mut results = Results::begin(size, options.rounds, &options.commit);
     let begun = Instant::now();
     for round in 1..=options.rounds {
         for workload in WORKLOADS {

@@ -134,7 +134,8 @@ pub const SETTINGS: [Setting; 11] = [
         role: Peer,
         acknowledged: Synced,
         means: "as it comes, which is its most durable on one node: every append a transaction that is committed, into a table \
-                with a unique stream and version, a unique id and the JSON",
+                with a unique stream and version, a unique id and the JSON. A connection works at one append after the other, also with \
+                64 on their way",
         delivered: "",
     },
     Setting {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use async_nats::HeaderMap;
-use async_nats::jetstream::consumer::{AckPolicy, pull};
+use async_nats::jetstream::consumer::{AckPolicy, PullConsumer, pull};
 use async_nats::jetstream::context::{Context, PublishErrorKind};
 use async_nats::jetstream::{self, stream};
 use futures_util::StreamExt as _;
@@ -59,10 +59,19 @@ impl JetStream {
     }
 }
 
-/// A durable consumer that acknowledges each message; done when the server says that none is left.
-async fn consume(context: Context, count: u64, mut seen: Option<Seen>) -> Result<()> {
-    let consumer: jetstream::consumer::PullConsumer = context.get_consumer_from_stream(CONSUMER, STREAM).await?;
-    let mut messages = consumer.stream().max_messages_per_batch(PAGE).messages().await?;
+/// The durable consumer, and its messages.
+async fn listen(context: Context) -> Result<(PullConsumer, pull::Stream)> {
+    let consumer: PullConsumer = context.get_consumer_from_stream(CONSUMER, STREAM).await?;
+    let messages = consumer.stream().max_messages_per_batch(PAGE).messages().await?;
+    Ok((consumer, messages))
+}
+
+/// Acknowledges each message; done when the server says that none is left.
+async fn consume(
+    (consumer, mut messages): (PullConsumer, pull::Stream),
+    count: u64,
+    mut seen: Option<Seen>,
+) -> Result<()> {
     for _ in 0..count {
         let message = messages.next().await.context("the server has closed")??;
         if let Some(seen) = &mut seen {
@@ -99,13 +108,13 @@ impl Server for JetStream {
     }
 
     fn consume(&self, count: u64) -> Answer<'_, ()> {
-        Box::pin(async move { consume(self.connect().await?, count, None).await })
+        Box::pin(async move { consume(listen(self.connect().await?).await?, count, None).await })
     }
 
     fn follow(&self, count: u64, seen: Seen) -> Answer<'_, Answer<'static, ()>> {
         Box::pin(async move {
-            let context = self.connect().await?;
-            Ok(Box::pin(consume(context, count, Some(seen))) as Answer<'static, ()>)
+            let listening = listen(self.connect().await?).await?;
+            Ok(Box::pin(consume(listening, count, Some(seen))) as Answer<'static, ()>)
         })
     }
 

@@ -254,14 +254,14 @@ impl Client for Connection {
     fn batch(&self, events: Vec<Event>) -> Answer<'_, ()> {
         Box::pin(async move {
             let mut text = String::with_capacity(events.iter().map(|event| event.data.len() + 160).sum());
+            text.push_str("{\"events\":");
             for (i, event) in events.iter().enumerate() {
                 text.push(if i == 0 { '[' } else { ',' });
                 write_event(&mut text, event);
             }
-            text.push(']');
-            let (_, answer) = self.http.post("/v1/events", "application/cloudevents-batch+json", text).await?;
-            let expected = format!("{{\"recorded\":{},", events.len());
-            ensure!(answer.starts_with(expected.as_bytes()), "{}", String::from_utf8_lossy(&answer));
+            text.push_str("]}");
+            let (status, answer) = self.http.post("/v1/append", "application/json", text).await?;
+            ensure!(status == 200, "{}", String::from_utf8_lossy(&answer));
             Ok(())
         })
     }

@@ -13,7 +13,7 @@ use lapin::options::{
 };
 
 use lapin::types::{AMQPValue, FieldTable};
-use lapin::{BasicProperties, Channel, Confirmation, ConnectionProperties, PublisherConfirm};
+use lapin::{BasicProperties, Channel, Confirmation, ConnectionProperties, Consumer, PublisherConfirm};
 use rustix::process::Signal;
 
 use crate::payload::{Event, number_of};
@@ -90,12 +90,24 @@ async fn connect(uri: &str) -> Result<(lapin::Connection, Channel)> {
     Ok((connection, channel))
 }
 
-/// A consumer that acknowledges what it has with one frame for all that has come; done when the queue has taken all.
-async fn consume(uri: String, count: u64, mut seen: Option<Seen>) -> Result<()> {
-    let (connection, channel) = connect(&uri).await?;
+/// A consumer that the queue knows of.
+struct Listening {
+    connection: lapin::Connection,
+    channel: Channel,
+    deliveries: Consumer,
+}
+
+async fn listen(uri: &str) -> Result<Listening> {
+    let (connection, channel) = connect(uri).await?;
     channel.basic_qos(PREFETCH, BasicQosOptions::default()).await?;
     let options = BasicConsumeOptions::default();
-    let mut deliveries = channel.basic_consume(QUEUE.into(), "bench".into(), options, FieldTable::default()).await?;
+    let deliveries = channel.basic_consume(QUEUE.into(), "bench".into(), options, FieldTable::default()).await?;
+    Ok(Listening { connection, channel, deliveries })
+}
+
+/// Acknowledges what it has with one frame for all that has come; done when the queue has taken all.
+async fn consume(listening: Listening, count: u64, mut seen: Option<Seen>) -> Result<()> {
+    let Listening { connection, channel, mut deliveries } = listening;
     let mut unanswered = 0;
     let mut left = count;
     let mut last = 0;
@@ -167,12 +179,14 @@ impl Server for RabbitMq {
     }
 
     fn consume(&self, count: u64) -> Answer<'_, ()> {
-        Box::pin(consume(self.uri.clone(), count, None))
+        Box::pin(async move { consume(listen(&self.uri).await?, count, None).await })
     }
 
     fn follow(&self, count: u64, seen: Seen) -> Answer<'_, Answer<'static, ()>> {
-        let consumer = consume(self.uri.clone(), count, Some(seen));
-        Box::pin(async move { Ok(Box::pin(consumer) as Answer<'static, ()>) })
+        Box::pin(async move {
+            let listening = listen(&self.uri).await?;
+            Ok(Box::pin(consume(listening, count, Some(seen))) as Answer<'static, ()>)
+        })
     }
 
     fn replay(&self, _: u64) -> Answer<'_, Option<u64>> {

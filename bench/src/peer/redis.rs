@@ -59,16 +59,18 @@ impl Redis {
 /// What XRANGE and XREADGROUP give of an entry: its identifier, and names and values.
 type Entry = (String, Vec<Vec<u8>>);
 
-/// A consumer of a group, that acknowledges each page of entries by one command.
+type Page = Option<Vec<(String, Vec<Entry>)>>;
+
+/// A consumer of a group, that acknowledges each page of entries by one command and asks for the next with it.
 async fn consume(mut connection: MultiplexedConnection, count: u64, mut seen: Option<Seen>) -> Result<()> {
+    let mut ask = cmd("XREADGROUP");
+    ask.arg("GROUP").arg(GROUP).arg("one").arg("COUNT").arg(PAGE).arg("BLOCK").arg(1_000);
+    ask.arg("STREAMS").arg(STREAM).arg(">");
+    let mut page: Page = ask.query_async(&mut connection).await?;
     let mut left = count;
-    while left > 0 {
-        let mut ask = cmd("XREADGROUP");
-        ask.arg("GROUP").arg(GROUP).arg("one").arg("COUNT").arg(PAGE).arg("BLOCK").arg(1_000);
-        let streams: Option<Vec<(String, Vec<Entry>)>> =
-            ask.arg("STREAMS").arg(STREAM).arg(">").query_async(&mut connection).await?;
+    loop {
         let now = Instant::now();
-        let entries = streams.into_iter().flatten().flat_map(|(_, entries)| entries);
+        let entries = page.into_iter().flatten().flat_map(|(_, entries)| entries);
         let mut acknowledge = cmd("XACK");
         acknowledge.arg(STREAM).arg(GROUP);
         let mut taken = 0;
@@ -79,13 +81,18 @@ async fn consume(mut connection: MultiplexedConnection, count: u64, mut seen: Op
             acknowledge.arg(id);
             taken += 1;
         }
-        if taken > 0 {
-            let done: u64 = acknowledge.query_async(&mut connection).await?;
-            ensure!(done == taken, "expected {taken} acknowledgements to be taken, found {done}");
-            left -= taken;
+        left -= taken;
+        let done: u64;
+        (done, page) = match (taken, left) {
+            (0, _) => (0, ask.query_async(&mut connection).await?),
+            (_, 0) => (acknowledge.query_async(&mut connection).await?, None),
+            _ => pipe().add_command(acknowledge).add_command(ask.clone()).query_async(&mut connection).await?,
+        };
+        ensure!(done == taken, "expected {taken} acknowledgements to be taken, found {done}");
+        if left == 0 {
+            return Ok(());
         }
     }
-    Ok(())
 }
 
 impl Server for Redis {
