@@ -49,7 +49,8 @@ impl Prepared {
         }
     }
 
-    pub(crate) fn bytes(&self) -> usize {
+    /// What it takes in memory until it is recorded, about.
+    pub fn bytes(&self) -> usize {
         self.record.body.len() + 128
     }
 

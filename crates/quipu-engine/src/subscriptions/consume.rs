@@ -307,11 +307,10 @@ impl Tenant {
             if let Some(expires) = expires {
                 let mut inner = running.inner.lock();
                 let in_flight = inner.deliveries.in_flight_count();
-                if inner.deliveries.get(id).is_none() {
-                    // It was forgotten by a seek meanwhile.
+                let Ok(has_ended) = inner.deliveries.expire(id, token, expires) else {
+                    // Its time to be acknowledged was over, or it was forgotten by a seek, while it was read.
                     continue;
-                }
-                let has_ended = inner.deliveries.expire(id, expires);
+                };
                 let unused = inner.uncount(in_flight);
                 inner.bucket.put_back(unused);
                 if has_ended {

@@ -85,7 +85,11 @@ impl Deliveries {
     /// The event's time is over, as was found when it was read. Whether that ends it: behind others of its key it is taken
     /// back until it is its turn, with what was handed out behind it. If it ended before them and they had to wait, it would
     /// be found once more in the log.
-    pub fn expire(&mut self, id: DeliveryId, expires: Timestamp) -> bool {
+    ///
+    /// # Errors
+    /// The attempt with that token is over meanwhile, and what became of the delivery is decided.
+    pub fn expire(&mut self, id: DeliveryId, token: u64, expires: Timestamp) -> Result<bool, NotInFlight> {
+        self.in_flight(id, token)?;
         let is_first = self.is_first(id);
         if is_first {
             self.remove(id);
@@ -93,7 +97,7 @@ impl Deliveries {
             self.take_back_from(id);
             self.unfinished.get_mut(&id).into_iter().for_each(|delivery| delivery.expires = Some(expires));
         }
-        is_first
+        Ok(is_first)
     }
 
     /// Moves the deadline of an attempt to `ms` from now, at most an hour.

@@ -23,6 +23,19 @@ fn what_never_reached_its_consumer_was_no_attempt() {
     assert!(handed.iter().all(|id| deliveries.get(*id).is_some_and(|delivery| delivery.attempts == 1)));
 }
 
+#[test]
+fn what_was_given_up_while_its_event_was_read_does_not_expire_as_well() {
+    let mut deliveries = Deliveries::after(0);
+    deliveries.offer(1, Some(7), None);
+    let handed = deliveries.hand_out(9, Timestamp(0), &rules(1), &mut || 5).handed;
+    let over = Timestamp(60_000_000_000);
+    let given_up = deliveries.tick(Moment { rules: &rules(1), now: over, chance: 0.0 });
+    assert!(matches!(given_up[..], [(id, Outcome::GivenUp(_))] if id == handed[0]));
+    let parked = deliveries.summary();
+    assert_eq!(deliveries.expire(handed[0], 5, over), Err(NotInFlight::Late));
+    assert_eq!(deliveries.summary(), parked);
+}
+
 fn rules(max_attempts: u32) -> Rules {
     let retry =
         RetryPolicy { max_attempts, backoff: Backoff::Delays { delays_ms: vec![1_000] }, ..RetryPolicy::default() };
