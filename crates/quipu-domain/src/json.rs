@@ -115,6 +115,16 @@ mod tests {
     }
 
     #[test]
+    fn brackets_beside_each_other_and_in_strings_are_no_levels() {
+        let of = |data: &str| format!(r#"{{"specversion":"1.0","id":"1","source":"/s","type":"t","data":{data}}}"#);
+        let siblings = vec![r#"{"a\"]}":["[[{{","\\",[]]}"#; JSON_DEPTH_MAX].join(",");
+        assert!(parse_event(of(&format!("[{siblings}]")).as_bytes()).is_ok());
+        let deep = format!("{}{}", "[".repeat(JSON_DEPTH_MAX), "]".repeat(JSON_DEPTH_MAX));
+        assert!(parse_event(of(&format!("[{siblings},{deep}]")).as_bytes()).is_err());
+        assert!(parse_event(of(&format!("[{siblings},{}]", &deep[1..deep.len() - 1])).as_bytes()).is_ok());
+    }
+
+    #[test]
     fn data_that_is_nested_too_deep_is_refused() {
         let nested = |levels: usize| {
             let data = format!("{}\"[[[\\\"[\"{}", "[".repeat(levels), "]".repeat(levels));
