@@ -1,7 +1,7 @@
 //! The loop under many threads.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Barrier};
 
 use quipu_domain::{Condition, Direction, Filter, StreamExpectation};
 use quipu_engine::{Append, Fault, NotAppended, Options, Published};
@@ -39,28 +39,35 @@ fn many_appenders_get_each_position_once() {
 
 #[test]
 fn of_writers_that_expect_the_same_version_one_wins() {
+    const WRITERS: usize = 8;
+    const VERSIONS: u64 = 40;
     let folder = tempfile::tempdir().unwrap();
     let engine = engine(folder.path(), small());
     let tenant = engine.tenant("default").unwrap();
-    let wins = AtomicU64::new(0);
-    std::thread::scope(|scope| {
-        for writer in 0..8 {
-            let (tenant, wins) = (&tenant, &wins);
-            scope.spawn(move || {
-                for version in 0..40 {
-                    let expected = StreamExpectation::Version(version);
-                    let conditions = vec![Condition::Stream { stream: "s".into(), expected }];
-                    let events = [event(&format!("{writer}-{version}"), "s")];
-                    match tenant.append_wait(Append { conditions, ..append_of(tenant, &events) }) {
-                        Ok(_) => _ = wins.fetch_add(1, Ordering::Relaxed),
-                        Err(NotAppended::Refused(_)) => {}
-                        Err(NotAppended::Fault(fault)) => panic!("{fault}"),
-                    }
-                }
-            });
-        }
+    // All of them expect the same version at the same time.
+    let together = Barrier::new(WRITERS);
+    let answers: Vec<Vec<_>> = std::thread::scope(|scope| {
+        let write = |writer| {
+            let (tenant, together) = (&tenant, &together);
+            let append = move |version| {
+                let expected = StreamExpectation::Version(version);
+                let conditions = vec![Condition::Stream { stream: "s".into(), expected }];
+                let append = append_of(tenant, &[event(&format!("{writer}-{version}"), "s")]);
+                together.wait();
+                tenant.append_wait(Append { conditions, ..append })
+            };
+            scope.spawn(move || (0..VERSIONS).map(append).collect())
+        };
+        let writers: Vec<_> = (0..WRITERS).map(write).collect();
+        writers.into_iter().map(|writer| writer.join().unwrap()).collect()
     });
-    assert_eq!(tenant.stream("s").unwrap().version, wins.load(Ordering::Relaxed));
+    for version in 0..VERSIONS {
+        let of_version = || answers.iter().map(|of_writer| &of_writer[version as usize]);
+        assert_eq!(of_version().filter(|answer| answer.is_ok()).count(), 1, "winners that expected version {version}");
+        let refused = |answer: &&Result<_, _>| matches!(answer, Err(NotAppended::Refused(_)));
+        assert_eq!(of_version().filter(refused).count(), WRITERS - 1, "{:?}", of_version().collect::<Vec<_>>());
+    }
+    assert_eq!(tenant.stream("s").unwrap().version, VERSIONS);
 }
 
 #[test]
