@@ -27,6 +27,12 @@ fn mixed(i: u64) -> Event<'static> {
     if i.is_multiple_of(8) {
         builder = builder.attribute("priority", Value::Text("high".into()));
     }
+    if i.is_multiple_of(5) {
+        builder = builder.causation_id(format!("id{}", i % 4));
+    }
+    if !i.is_multiple_of(6) {
+        builder = builder.attribute("organizationid", Value::Text(format!("o{}", i % 2).into()));
+    }
     builder.build().unwrap()
 }
 
@@ -65,23 +71,25 @@ fn filters() -> impl Strategy<Value = Filter> {
     let time = proptest::option::of(0i64..140);
     (
         (types, list(&["stream/1", "stream/2", "x"]), list(&["/source0", "/source1"]), list(&["k:1", "m:2", "k:9"])),
-        (list(&["c0", "c3"]), list(&["u1"]), list(&["high", "low"])),
+        (list(&["c0", "c3"]), list(&["id0", "id3", "id5"])),
+        (list(&["u1"]), list(&["o0", "o1", "o2"]), list(&["high", "low"])),
         (position.clone(), position, time.clone(), time),
     )
-        .prop_map(|((types, subjects, sources, tags), (correlation_ids, user_ids, priorities), ranges)| Filter {
+        .prop_map(|((types, subjects, sources, tags), (correlation_ids, causation_ids), of_whom, ranges)| Filter {
             types: types.iter().map(|t| TypeMatch::parse(t)).collect(),
             subjects,
             sources,
             tags,
             correlation_ids,
-            user_ids,
-            priorities,
+            causation_ids,
+            user_ids: of_whom.0,
+            organization_ids: of_whom.1,
+            priorities: of_whom.2,
             positions: Range { from: ranges.0, to: ranges.1 },
             time: Range {
                 from: ranges.2.map(|s| Timestamp(s * 1_000_000)),
                 to: ranges.3.map(|s| Timestamp(s * 1_000_000)),
             },
-            ..Filter::default()
         })
 }
 
