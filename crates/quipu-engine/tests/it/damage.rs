@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use quipu_domain::{Direction, Filter};
 use quipu_engine::{Fault, Published, Tenant};
@@ -38,6 +39,12 @@ fn flip(path: &Path, at: usize) {
     let mut bytes = fs::read(path).unwrap();
     bytes[at] ^= 4;
     fs::write(path, bytes).unwrap();
+}
+
+/// Some files, of which there are some.
+fn remove(files: Vec<PathBuf>) {
+    assert!(!files.is_empty());
+    files.iter().for_each(|path| fs::remove_file(path).unwrap());
 }
 
 fn count(tenant: &Tenant) -> usize {
@@ -138,8 +145,10 @@ fn a_missing_segment_is_named() {
 fn missing_and_damaged_caches_are_rebuilt() {
     let folder = tempfile::tempdir().unwrap();
     fill(folder.path(), 120);
-    let damage: [fn(&Path); 4] = [
-        |folder| files(folder, "run").iter().for_each(|path| fs::remove_file(path).unwrap()),
+    let damage: [fn(&Path); 6] = [
+        |folder| remove(files(folder, "run")),
+        |folder| remove(files(folder, "snapshot")),
+        |folder| remove([files(folder, "run"), files(folder, "snapshot")].concat()),
         |folder| fs::remove_file(&files(folder, "run")[1]).unwrap(),
         |folder| files(folder, "run").iter().for_each(|path| flip(path, 20)),
         |folder| files(folder, "snapshot").iter().for_each(|path| flip(path, 9)),
@@ -152,6 +161,38 @@ fn missing_and_damaged_caches_are_rebuilt() {
         assert!(matches!(publish(&tenant, &event("7", "s")), Published::Duplicate(place) if place.position == 8));
         tenant.close().unwrap();
     }
+}
+
+#[test]
+fn caches_that_are_deleted_while_open_are_not_missed_then_and_made_again_at_the_next_start() {
+    let folder = tempfile::tempdir().unwrap();
+    fill(folder.path(), 120);
+    let mut tenant = open(folder.path(), small()).unwrap();
+    let is_whole = |tenant: &Arc<Tenant>, events: u64| {
+        let subject = Filter { subjects: vec!["s".into()], ..Filter::default() };
+        let page = tenant.read(&subject, Direction::Forward, None, 10_000).unwrap();
+        assert_eq!((page.events.len(), count(tenant)), (events as usize, events as usize));
+        assert_eq!(tenant.stream("s").unwrap().version, events);
+        for i in 0..events {
+            let again = publish(tenant, &event(&i.to_string(), "s"));
+            assert!(matches!(again, Published::Duplicate(place) if place.position == i + 1));
+        }
+    };
+    // Again and again, between events that fill new runs and snapshots.
+    for events in (120..300).step_by(30) {
+        remove([files(folder.path(), "run"), files(folder.path(), "snapshot")].concat());
+        is_whole(&tenant, events);
+        for i in events..events + 30 {
+            publish(&tenant, &event(&i.to_string(), "s"));
+            while tenant.maintain().unwrap() {}
+        }
+    }
+    remove([files(folder.path(), "run"), files(folder.path(), "snapshot")].concat());
+    tenant.close().unwrap();
+    drop(tenant);
+    tenant = open(folder.path(), small()).unwrap();
+    is_whole(&tenant, 300);
+    assert!(files(folder.path(), "run").len() >= 10, "they are made again");
 }
 
 #[test]
