@@ -15,7 +15,7 @@ pub struct Place {
 }
 
 /// What must be in the store, and what was found in it so far.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Ledger {
     acknowledged: HashMap<String, Place>,
     /// Those of the acknowledged that were not looked for yet.

@@ -295,6 +295,17 @@ impl Progress<'_> {
         }
     }
 
+    /// Takes the acknowledgements that are there; how many.
+    pub fn catch_up(&mut self) -> usize {
+        let there = self.acknowledged.try_iter();
+        there.map(|(sent, places)| self.ledger.acknowledge(sent, places)).count()
+    }
+
+    /// What was acknowledged so far.
+    pub fn ledger(&self) -> &Ledger {
+        self.ledger
+    }
+
     /// Waits until all writers have stopped. One that waits for an answer gives up after the deadline.
     pub fn until_the_end(&mut self) {
         let begun = Instant::now();

@@ -7,6 +7,7 @@
 //! often than the test command has time for. (nextest would end a test that takes so long; `cargo test` does not.) With
 //! `QUIPU_RECORD=1` what they came to is written into `docs/proof.md`, if all that was run is committed.
 
+mod backup;
 mod drain;
 mod full_disk;
 mod kill;
