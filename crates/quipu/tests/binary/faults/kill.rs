@@ -30,14 +30,20 @@ fn what_was_acknowledged_outlives_kills_under_load() {
     let (rounds, begun) = (rounds("QUIPU_KILL_ROUNDS", 6), Instant::now());
     let user = User::new();
     let (mut ledger, mut load) = (Ledger::default(), Load::default());
+    let (mut opening_took, mut while_opening) = (Duration::ZERO, 0);
     for _ in 0..rounds {
-        if Dice.below(4) == 0 {
-            // In the middle of opening, which a kill must not harm either.
-            let opening = Serving::start(&user, SETTINGS);
-            let _ = opening.lines.recv_timeout(Duration::from_micros(Dice.below(20_000)));
-        }
+        // In the middle of opening, which a kill must not harm either: up to the time that the last opening took.
         let server = Serving::start(&user, SETTINGS);
+        server.opens();
+        let moment = Duration::from_micros(Dice.below(1 + opening_took.as_micros() as u64));
+        while_opening += u64::from(server.lines.recv_timeout(moment).is_err());
+        drop(server);
+
+        let server = Serving::start(&user, SETTINGS);
+        server.opens();
+        let opens = Instant::now();
         let address = server.address();
+        opening_took = opens.elapsed();
         ledger.read(&address);
         let ends = load.run(&address, &mut ledger, |progress| {
             progress.wait_for(1 + Dice.below(600));
@@ -50,8 +56,11 @@ fn what_was_acknowledged_outlives_kills_under_load() {
     ledger.read_again(&server.address());
     drop(server);
     assert!(ledger.acknowledged() as u64 > rounds, "there was a load");
+    assert!(while_opening > 0, "of {rounds} kills in the middle of opening all came behind it");
     user.run(&["store", "check", &user.path("data")]).ok();
-    let outcome =
-        format!("{rounds} kills, {} events acknowledged, none lost, {:.0?}", ledger.acknowledged(), begun.elapsed());
+    let (acknowledged, took) = (ledger.acknowledged(), begun.elapsed());
+    let outcome = format!(
+        "{rounds} kills under load and {while_opening} while it opened, {acknowledged} events acknowledged, none lost, {took:.0?}"
+    );
     tell("kills", &outcome);
 }

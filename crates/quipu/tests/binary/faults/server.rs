@@ -50,6 +50,18 @@ impl Serving {
         }
     }
 
+    /// Waits until it has a segment of the log open: it began to open the folder.
+    pub fn opens(&self) {
+        let (begun, descriptors) = (Instant::now(), format!("/proc/{}/fd", self.child.id()));
+        let is_segment = |file: std::path::PathBuf| file.extension().is_some_and(|kind| kind == "seg");
+        // A file may be closed again before it is looked at.
+        let files =
+            || std::fs::read_dir(&descriptors).unwrap().filter_map(|file| file.unwrap().path().read_link().ok());
+        while !files().any(is_segment) {
+            assert!(begun.elapsed() < DEADLINE, "expected the server to open a segment");
+        }
+    }
+
     pub fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
