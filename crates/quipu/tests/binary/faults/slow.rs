@@ -1,5 +1,5 @@
 //! Slow clients: some send a byte now and then, in the head of a request or in its body, and are cut off; some follow the
-//! log and do not read, and are waited for at the cost of a page each. Others are served meanwhile.
+//! log and do not read, and are waited for at the cost of a few pages each, at most 4 MiB. Others are served meanwhile.
 
 use std::io::{BufRead as _, ErrorKind};
 use std::time::{Duration, Instant};
@@ -25,8 +25,9 @@ const EVENT_BYTES: usize = 64 << 10;
 const BATCH: usize = 10;
 const STREAM: &str = "large/1";
 const SOURCE: &str = "/large";
-/// Most memory for one of them, KiB: a page of 256 KiB is read, one is on its way, and the JSON is made of both. What
-/// sockets do not hold of the events would be more than twice that.
+/// Most memory for one of them, KiB. A page is 256 KiB: one is read, one is on its way, and the JSON is made of both,
+/// which is 1 MiB; 1.3 MiB were measured. Memory of a process is not exact to the page, so three times that is allowed. What
+/// sockets do not hold of the events, at least 8.75 MiB, is more than twice what is allowed: who kept all of it would be seen.
 const READER_KIB_MAX: u64 = 4 << 10;
 
 /// Sends a byte to each now and then until the server has cut all of them off. Their answers; nothing of those that were
@@ -123,7 +124,7 @@ fn tail(address: &str) -> Connection {
 }
 
 #[test]
-fn readers_that_do_not_read_cost_a_page_each_and_find_everything_when_they_do() {
+fn readers_that_do_not_read_cost_a_few_pages_each_and_find_everything_when_they_do() {
     let user = User::new();
     let server = Serving::start(&user, &[]);
     let address = server.address();
@@ -143,8 +144,9 @@ fn readers_that_do_not_read_cost_a_page_each_and_find_everything_when_they_do() 
     let grown = work(READERS, 1_000).saturating_sub(before);
     println!("{READERS} readers more that do not read, {grown} KiB more in memory");
     assert!(grown < READER_KIB_MAX * READERS as u64, "{grown} KiB for {READERS} readers");
-    catch_up(&mut readers[READERS / 2], EVENTS as u64);
-    drop(readers);
+    for reader in &mut readers {
+        catch_up(reader, EVENTS as u64);
+    }
     ledger.read(&address);
     assert!(ledger.acknowledged() >= 2_000, "{} were acknowledged", ledger.acknowledged());
     assert_eq!(server.stop(), 0);
