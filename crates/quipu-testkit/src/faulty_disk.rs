@@ -18,6 +18,11 @@ use crate::content::{Content, FailedSync};
 use crate::names::{Names, Node, parent};
 use crate::{Dice, VirtualClock};
 
+/// What a call says whose error was asked for.
+pub(crate) const IO_ERROR: &str = "simulated I/O error";
+/// What a call says that has no power.
+pub(crate) const POWER_CUT: &str = "simulated power cut";
+
 /// The disk. Clones are handles on the same one.
 #[derive(Clone)]
 pub struct FaultyDisk {
@@ -346,11 +351,11 @@ impl State {
 }
 
 fn power_cut() -> io::Error {
-    io::Error::other("simulated power cut")
+    io::Error::other(POWER_CUT)
 }
 
 fn io_error() -> io::Error {
-    io::Error::other("simulated I/O error")
+    io::Error::other(IO_ERROR)
 }
 
 impl fmt::Debug for FaultyDisk {
@@ -454,7 +459,7 @@ impl Storage for FaultyDisk {
     }
 
     fn display(&self, path: &str) -> String {
-        format!("/simulated/{path}")
+        format!("/disk/{path}")
     }
 }
 

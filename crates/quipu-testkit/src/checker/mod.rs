@@ -6,6 +6,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use quipu_domain::Event;
 use quipu_engine::Fault;
 
+use crate::faulty_disk::{IO_ERROR, POWER_CUT};
+
 pub mod acknowledged;
 pub mod answered;
 pub mod answers;
@@ -49,7 +51,7 @@ pub(crate) fn caught(run: impl FnOnce() -> Verdict) -> Verdict {
 /// Whether a fault is one that the simulation made, and not a finding.
 pub(crate) fn simulated(what: &'static str, fault: &Fault) -> Verdict {
     let is_ours = match fault {
-        Fault::Io { source, .. } => source.to_string().starts_with("simulated"),
+        Fault::Io { source, .. } => is_injected(&source.to_string()),
         Fault::Unindexed { cause } => is_injected(cause),
         Fault::Poisoned { cause } => is_injected(cause),
         Fault::DiskFull { .. } => true,
@@ -58,9 +60,9 @@ pub(crate) fn simulated(what: &'static str, fault: &Fault) -> Verdict {
     if is_ours { Ok(()) } else { Err(violated(what, fault.to_string())) }
 }
 
-/// Whether the words name what the faulty disk does.
+/// Whether the words name what the faulty disk does: its errors, not the files that they are about.
 pub(crate) fn is_injected(why: &str) -> bool {
-    why.contains("simulated") || why.contains("no room left")
+    [IO_ERROR, POWER_CUT, "no room left on the disk"].iter().any(|ours| why.contains(ours))
 }
 
 /// What names an event: source and id.

@@ -4,7 +4,8 @@
 use std::sync::Arc;
 
 use quipu_domain::{Condition, Event, Filter, Stamp, StreamExpectation, Timestamp, TypeMatch};
-use quipu_engine::{Appended, Options, Place, Published, Tenant, World};
+use quipu_engine::{Appended, Fault, Options, Place, Published, Tenant, World};
+use quipu_store::Storage;
 use quipu_testkit::checker::answers::{Left, settle};
 use quipu_testkit::checker::{
     acknowledged, answered, duplicates, folder, followers, gapless, indexes, linearizable, whole,
@@ -296,4 +297,19 @@ fn an_answer_without_the_fault_that_leads_to_it_is_found() {
     answered::check_at_once(&failed, true, false).unwrap();
     assert!(answered::check_at_once(&overloaded, false, false).is_err());
     assert!(answered::check_at_once(&known, true, true).is_err());
+}
+
+#[test]
+fn damage_is_not_excused_by_the_name_of_the_file_it_is_in() {
+    let path = FaultyDisk::new(1).display(&format!("{FOLDER}/segments/1.seg"));
+    let damaged = Fault::Damaged { path: path.clone(), offset: 120, detail: "a checksum does not fit".into() };
+    let poisoned = Fault::Poisoned { cause: damaged.to_string() };
+    let unindexed = Fault::Unindexed { cause: damaged.to_string() };
+    let ours = Fault::io("sync", path.clone(), std::io::Error::other("simulated I/O error"));
+    for fault in [damaged, poisoned, unindexed] {
+        assert!(answered::check_answer(&Answer::Unknown(fault.to_string()), true).is_err(), "{fault}");
+    }
+    for fault in [ours, Fault::DiskFull { path }] {
+        answered::check_answer(&Answer::Unknown(fault.to_string()), true).unwrap();
+    }
 }
