@@ -194,6 +194,13 @@ impl Machine {
         self.disk.fail(kind, Trigger::At(call));
     }
 
+    /// Cuts the power some calls ahead, whatever is under way then.
+    pub fn cut_power_soon(&mut self) {
+        let call = *self.own_dice.pick(&[1, 2, 3, 5, 8, 15, 30, 100]);
+        self.say(|| format!("inject: a power cut at call {call}"));
+        self.disk.crash_at(self.disk.calls() + call);
+    }
+
     /// Begins a process whose storage works.
     pub fn open(&mut self) -> Result<Arc<Tenant>, Violation> {
         self.disk.heal();

@@ -47,14 +47,15 @@ impl Simulation {
     }
 
     /// What the tenant does between two pieces of a backup. Errors that are injected into it are of writing, which the
-    /// backup does elsewhere.
+    /// backup does elsewhere, but for a power cut, which ends both.
     fn go_on(&mut self) -> Step {
         for _ in 0..self.machine.own_dice.below(5) {
             match self.machine.own_dice.below(40) {
                 0..20 => self.submit()?,
                 20..30 => _ = self.machine.tenant().decide(),
                 30..35 => _ = self.machine.tenant().flush(),
-                35..39 => self.unless_failed(FaultyDisk::failed, Self::maintain)?,
+                35..38 => self.unless_failed(FaultyDisk::failed, Self::maintain)?,
+                38 => self.machine.cut_power_soon(),
                 _ => self.inject(),
             }
             self.collect()?;

@@ -138,11 +138,14 @@ impl Simulation {
     }
 
     fn step(&mut self) -> Step {
-        if self.machine.tenant().refuses_appends().is_some() && self.machine.dice.chance(30) {
+        let refuses = self.machine.tenant().refuses_appends().is_some();
+        if self.machine.disk.is_dead() || refuses && self.machine.dice.chance(30) {
             return self.restart();
         }
-        if self.machine.own_dice.chance(1) {
-            self.machine.fail_a_change();
+        match self.machine.own_dice.below(100) {
+            0 => self.machine.fail_a_change(),
+            1 => self.machine.cut_power_soon(),
+            _ => {}
         }
         match self.machine.dice.below(1_000) {
             0..380 => self.submit(),
@@ -172,7 +175,7 @@ impl Simulation {
             840..880 => self.unless_failed(FaultyDisk::failed_reads, Self::read),
             880..960 => self.unless_failed(FaultyDisk::failed_reads, Self::follow),
             960..982 => self.restart(),
-            982..985 => self.backup(),
+            982..985 => self.unless_cut(Self::backup),
             _ => {
                 self.inject();
                 Ok(())
@@ -228,6 +231,17 @@ impl Simulation {
         self.machine.disk.fail(Kind::Read, Trigger::Never);
         match outcome {
             Err(violation) if failed(&self.machine.disk) > before && checker::is_injected(&violation.detail) => {
+                self.machine.say(|| violation.to_string());
+                Ok(())
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// Does work in which no read fails unless the power is cut.
+    fn unless_cut(&mut self, work: fn(&mut Self) -> Step) -> Step {
+        match work(self) {
+            Err(violation) if self.machine.disk.is_dead() && checker::is_injected(&violation.detail) => {
                 self.machine.say(|| violation.to_string());
                 Ok(())
             }

@@ -43,9 +43,9 @@ impl Simulation {
     /// Ends the process in one way or another, and starts the next one.
     pub(super) fn restart(&mut self) -> Step {
         match self.machine.dice.below(3) {
-            0 => self.machine.cut_power(),
-            1 => self.machine.kill(),
-            _ => self.close()?,
+            1 if !self.machine.disk.is_dead() => self.machine.kill(),
+            2 if !self.machine.disk.is_dead() => self.close()?,
+            _ => self.machine.cut_power(),
         }
         if self.machine.own_dice.chance(20) {
             self.machine.tenant = None;
@@ -75,7 +75,7 @@ impl Simulation {
             following.follower = None;
         }
         self.machine.disk.heal();
-        if self.machine.dice.chance(50) {
+        if self.machine.dice.chance(50) || self.machine.disk.is_dead() {
             self.machine.cut_power();
         }
         Ok(())
