@@ -19,6 +19,7 @@ pub mod gapless;
 pub mod indexes;
 pub mod linearizable;
 pub mod pages;
+pub mod read;
 pub mod whole;
 
 /// What a checker found wrong.

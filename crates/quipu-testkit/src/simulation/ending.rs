@@ -77,7 +77,6 @@ impl Simulation {
 
     pub(super) fn check_all(&mut self) -> Step {
         let tenant = self.machine.tenant();
-        checker::duplicates::check(&self.history, &self.log, self.model.window)?;
         checker::indexes::check(&tenant, &self.log, &mut self.machine.dice)?;
         for following in &mut self.followers {
             while following.position < tenant.position() {

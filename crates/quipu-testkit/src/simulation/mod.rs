@@ -16,7 +16,7 @@ use quipu_engine::{Options, Tenant};
 
 use self::following::Following;
 use crate::checker::pages::read_log;
-use crate::checker::{self, Violation, caught, violated};
+use crate::checker::{self, Violation, caught};
 use crate::machine::{Failure, Machine, Step, Voice};
 use crate::submit::{prepare, submit};
 use crate::workload::{self, Workload};
@@ -264,12 +264,7 @@ impl Simulation {
         let tenant = self.machine.tenant();
         let log = self.whole_log(&tenant)?;
         self.machine.say(|| format!("read: {} events", log.len()));
-        if log.len() < self.log.len() || log[..self.log.len()] != self.log {
-            return Err(violated("read", format!("{} events were read, now others are", self.log.len())));
-        }
-        if log.len() as u64 != tenant.position() {
-            return Err(violated("read", format!("{} events below position {}", log.len(), tenant.position())));
-        }
+        checker::read::check(&self.log, &log, tenant.position())?;
         let filter = workload::filter(&mut self.machine.dice, log.len() as u64);
         checker::indexes::check_filter(&tenant, &log, &filter, &mut self.machine.dice)?;
         self.log = log;

@@ -99,6 +99,7 @@ impl Simulation {
         }
         checker::acknowledged::check(&self.history, &log)?;
         checker::whole::check(&self.history, &log)?;
+        checker::duplicates::check(&self.history, &log, self.model.window)?;
         checker::linearizable::check(&self.history, &log)?;
         let left = Left { log: &log, commits };
         self.model = settle(&self.begin, &mut self.history[self.session..], left)?;

@@ -8,7 +8,7 @@ use quipu_engine::{Appended, Fault, Options, Place, Published, Tenant, World};
 use quipu_store::Storage;
 use quipu_testkit::checker::answers::{Left, settle};
 use quipu_testkit::checker::{
-    acknowledged, answered, duplicates, folder, followers, gapless, indexes, linearizable, whole,
+    acknowledged, answered, duplicates, folder, followers, gapless, indexes, linearizable, read, whole,
 };
 use quipu_testkit::{
     Answer, Dice, Draft, Entry, FOLDER, FaultyDisk, Logged, Model, Operation, Proposal, SeededRandom, VirtualClock,
@@ -262,6 +262,21 @@ fn a_refusal_needs_a_moment_at_which_its_condition_failed() {
     assert!(linearizable::check(&history(4, 5, 2), &log).is_err());
     let before = contended([(&["b"], version(7), refused(7, 1), 1, 2), (&["a"], version(0), appended(1, &[1]), 3, 6)]);
     assert!(linearizable::check(&before, &log).is_err());
+}
+
+#[test]
+fn a_log_that_changes_under_its_reader_is_found() {
+    let (_, log) = right();
+    read::check(&log[..2], &log, 3).unwrap();
+    read::check(&[], &[], 0).unwrap();
+    // An event that was read is gone, and one that was read is another one now.
+    assert!(read::check(&log, &log[..2], 2).is_err());
+    let mut other = log.clone();
+    other[0].event = event("x");
+    assert!(read::check(&log[..2], &other, 3).is_err());
+    // It ends before the newest event, or behind it.
+    assert!(read::check(&log[..2], &log, 4).is_err());
+    assert!(read::check(&log[..2], &log, 2).is_err());
 }
 
 #[test]
