@@ -219,6 +219,43 @@ fn disintegrate_205_after_a_crash_an_append_is_there_with_all_that_belongs_to_it
     }
 }
 
+/// The same with threads, each of which decides and writes what it finds waiting: what one has decided is in the log before
+/// another decides.
+#[test]
+fn disintegrate_205_of_writers_at_one_time_each_has_a_commit_of_its_own() {
+    const WRITERS: u64 = 8;
+    const APPENDS: u64 = 50;
+    let disk = FaultyDisk::new(1);
+    let tenant = open(&disk).unwrap();
+    thread::scope(|scope| {
+        for writer in 0..WRITERS {
+            let tenant = &tenant;
+            scope.spawn(move || {
+                for number in 1..=APPENDS {
+                    let events = (0..3).map(|index| event(&format!("{writer}.{number}.{index}"), "one"));
+                    let events: Vec<_> = events.map(|event| tenant.prepare(&event, None).unwrap()).collect();
+                    let checkpoint = Some(Checkpoint { source: writer.to_string(), number });
+                    let append = Append { events, checkpoint, ..Append::default() };
+                    let places = tenant.append_wait(append).unwrap().events;
+                    for (index, place) in (0..).zip(&places) {
+                        assert_eq!(place.position, places[0].position + index, "{places:?}");
+                        assert_eq!(place.stream_version, Some(place.position), "{places:?}");
+                        let found =
+                            tenant.event_at(place.position).unwrap().expect("an event where one was said to be");
+                        assert_eq!(found.event().id(), format!("{writer}.{number}.{index}"));
+                    }
+                }
+            });
+        }
+    });
+    drop(tenant);
+    let tenant = open(&disk.crash_and_recover(1)).unwrap();
+    assert_eq!(ids(&tenant).len() as u64, WRITERS * APPENDS * 3);
+    for writer in 0..WRITERS {
+        assert_eq!(tenant.checkpoint(&writer.to_string()), Some(APPENDS));
+    }
+}
+
 /// KurrentDB 1392 and 3449: after a restart a persistent subscription stood at its checkpoint, with events behind it and
 /// consumers connected, until somebody replayed its parked messages.
 #[test]
