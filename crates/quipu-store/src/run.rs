@@ -65,24 +65,32 @@ struct Fence {
 
 /// Writes the run of a memtable and opens it. The file is durable before this returns.
 pub(crate) fn write(storage: &dyn Storage, folder: &str, table: &Memtable) -> Result<Run, Fault> {
-    let bytes = encode(table);
-    let path = path(folder, table.first_position(), table.end_position() - 1);
-    crate::snapshot::write_whole(storage, folder, &path, &bytes)?;
-    Run::open(storage, &path)
+    write_bytes(storage, folder, &path(folder, table), &encode(table))
 }
 
-/// The run of a memtable, which is only kept in memory if it cannot be written: whoever reads needs no room on the disk.
-/// The next process meets what is there instead of it, and makes it again.
+/// The run of a memtable, which is only kept in memory if the disk does not take it: whoever reads needs no room on the disk.
+/// What the disk took and gives back otherwise is a fault.
+///
+/// A run that is held stays in memory until the process ends, about 32 bytes for each of its events, and is not written
+/// later, when the disk takes it again. The next process meets what is there instead of it, and makes it again.
 pub(crate) fn write_or_hold(storage: &dyn Storage, folder: &str, table: &Memtable) -> Result<Run, Fault> {
-    write(storage, folder, table).or_else(|_| {
-        let (bytes, path) = (encode(table), path(folder, table.first_position(), table.end_position() - 1));
-        let len = bytes.len() as u64;
-        Run::of(Source::Memory(bytes), storage.display(&path), &path, len)
-    })
+    let (path, bytes) = (path(folder, table), encode(table));
+    match write_bytes(storage, folder, &path, &bytes) {
+        Err(Fault::Io { .. } | Fault::DiskFull { .. }) => {
+            let len = bytes.len() as u64;
+            Run::of(Source::Memory(bytes), storage.display(&path), &path, len)
+        }
+        written => written,
+    }
 }
 
-fn path(folder: &str, first: u64, last: u64) -> String {
-    format!("{folder}/{first:016}-{last:016}.run")
+fn write_bytes(storage: &dyn Storage, folder: &str, path: &str, bytes: &[u8]) -> Result<Run, Fault> {
+    crate::snapshot::write_whole(storage, folder, path, bytes)?;
+    Run::open(storage, path)
+}
+
+fn path(folder: &str, table: &Memtable) -> String {
+    format!("{folder}/{:016}-{:016}.run", table.first_position(), table.end_position() - 1)
 }
 
 /// First and last position that a file of this name covers.
