@@ -49,8 +49,7 @@ impl Prepared {
         }
     }
 
-    /// What it takes in memory until it is recorded, about.
-    pub fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         self.record.body.len() + 128
     }
 

@@ -1,4 +1,4 @@
-//! Events of many connections, few of each, handed to the engine together. An event a message would cost a change of
+//! Single events of many connections, handed to the engine together. An event a message would cost a change of
 //! threads, a commit and a wake-up each: with 64 connections that is more than parsing, deciding and writing it.
 //!
 //! Nobody waits for company: while the engine is at one group, the next comes together by itself.
@@ -7,8 +7,11 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use quipu_api::Problem;
 use quipu_engine::{Fault, Prepared, Published, Tenant};
 use tokio::sync::{mpsc, oneshot};
+
+use crate::problem;
 
 /// Most events in a group, and bytes of them: what the engine takes in one turn without making the first wait long.
 const GROUP_EVENTS: usize = 1_024;
@@ -18,24 +21,23 @@ const GROUPS_IN_FLIGHT: usize = 2;
 /// Bytes that may wait here. More is refused as overload, as the engine's own mailbox does it.
 const WAITING_BYTES_MAX: usize = 64 << 20;
 
-pub(crate) type Reply = Result<Vec<Published>, Fault>;
+type Reply = Result<Vec<Published>, Fault>;
 
-/// The way to the engine for few events.
+/// The way to the engine for single events.
 pub(crate) struct Gather {
-    entrance: mpsc::UnboundedSender<Few>,
+    entrance: mpsc::UnboundedSender<Single>,
     waiting: Arc<AtomicUsize>,
 }
 
-/// Events of one connection.
-struct Few {
-    events: Vec<Prepared>,
+struct Single {
+    event: Prepared,
     bytes: usize,
-    answer: oneshot::Sender<Reply>,
+    answer: oneshot::Sender<Result<Published, Fault>>,
 }
 
-/// Events that are at the engine, and who waits for how many of them.
+/// Events that are at the engine, and who waits for them.
 struct Group {
-    answers: Vec<(oneshot::Sender<Reply>, usize)>,
+    answers: Vec<oneshot::Sender<Result<Published, Fault>>>,
     bytes: usize,
     reply: oneshot::Receiver<Reply>,
 }
@@ -43,30 +45,32 @@ struct Group {
 impl Gather {
     /// Starts the task that gathers; it ends when this is dropped and everything is answered.
     pub(crate) fn start(tenant: Arc<Tenant>) -> Self {
-        let (entrance, arriving) = mpsc::unbounded_channel();
+        let (entrance, singles) = mpsc::unbounded_channel();
         let waiting = Arc::new(AtomicUsize::new(0));
-        tokio::spawn(run(tenant, arriving, Arc::clone(&waiting)));
+        tokio::spawn(run(tenant, singles, Arc::clone(&waiting)));
         Self { entrance, waiting }
     }
 
-    /// Publishes events, behind those that came before them. A fault that the engine meets in a group is the answer to all
-    /// of it: what was recorded of it is found by repeating.
-    pub(crate) fn publish(&self, events: Vec<Prepared>) -> oneshot::Receiver<Reply> {
-        let (answer, reply) = oneshot::channel();
-        let bytes = events.iter().map(Prepared::bytes).sum();
+    /// Publishes one event; `bytes` is what it costs to keep it until then. A fault that the engine meets in a group
+    /// is the answer to all of it: what was recorded of it is found by repeating.
+    pub(crate) async fn publish(&self, event: Prepared, bytes: usize) -> Result<Published, Problem> {
         let waiting = self.waiting.fetch_add(bytes, Ordering::Relaxed);
         if waiting > 0 && waiting + bytes > WAITING_BYTES_MAX {
             self.waiting.fetch_sub(bytes, Ordering::Relaxed);
-            let _ = answer.send(Err(Fault::Overloaded { waiting, limit: WAITING_BYTES_MAX }));
-            return reply;
+            return Err(problem::fault(&Fault::Overloaded { waiting, limit: WAITING_BYTES_MAX }));
         }
-        // If the task is gone, so is the answer, and that is what is found where it is waited for.
-        let _ = self.entrance.send(Few { events, bytes, answer });
-        reply
+        let (answer, answered) = oneshot::channel();
+        if self.entrance.send(Single { event, bytes, answer }).is_err() {
+            return Err(problem::no_answer());
+        }
+        match answered.await {
+            Ok(published) => published.map_err(|fault| problem::fault(&fault)),
+            Err(_) => Err(problem::no_answer()),
+        }
     }
 }
 
-async fn run(tenant: Arc<Tenant>, mut arriving: mpsc::UnboundedReceiver<Few>, waiting: Arc<AtomicUsize>) {
+async fn run(tenant: Arc<Tenant>, mut singles: mpsc::UnboundedReceiver<Single>, waiting: Arc<AtomicUsize>) {
     let mut groups: VecDeque<Group> = VecDeque::new();
     let mut is_open = true;
     while is_open || !groups.is_empty() {
@@ -77,11 +81,11 @@ async fn run(tenant: Arc<Tenant>, mut arriving: mpsc::UnboundedReceiver<Few>, wa
                 waiting.fetch_sub(group.bytes, Ordering::Relaxed);
                 group.answer(reply);
             }
-            few = arriving.recv(), if is_open && groups.len() < GROUPS_IN_FLIGHT => match few {
-                Some(few) => {
+            single = singles.recv(), if is_open && groups.len() < GROUPS_IN_FLIGHT => match single {
+                Some(single) => {
                     // Other connections that this thread has to look after may have an event too.
                     tokio::task::yield_now().await;
-                    groups.push_back(send(&tenant, few, &mut arriving));
+                    groups.push_back(send(&tenant, single, &mut singles));
                 }
                 None => is_open = false,
             },
@@ -89,15 +93,15 @@ async fn run(tenant: Arc<Tenant>, mut arriving: mpsc::UnboundedReceiver<Few>, wa
     }
 }
 
-/// Hands events and those that wait behind them to the engine.
-fn send(tenant: &Arc<Tenant>, first: Few, arriving: &mut mpsc::UnboundedReceiver<Few>) -> Group {
+/// Hands an event and those that wait behind it to the engine.
+fn send(tenant: &Arc<Tenant>, first: Single, singles: &mut mpsc::UnboundedReceiver<Single>) -> Group {
     let (mut events, mut answers, mut bytes) = (Vec::new(), Vec::new(), 0);
     let mut next = Some(first);
-    while let Some(mut few) = next {
-        answers.push((few.answer, few.events.len()));
-        events.append(&mut few.events);
-        bytes += few.bytes;
-        next = if events.len() < GROUP_EVENTS && bytes < GROUP_BYTES { arriving.try_recv().ok() } else { None };
+    while let Some(single) = next {
+        events.push(single.event);
+        answers.push(single.answer);
+        bytes += single.bytes;
+        next = if events.len() < GROUP_EVENTS && bytes < GROUP_BYTES { singles.try_recv().ok() } else { None };
     }
     let (sender, reply) = oneshot::channel();
     tenant.publish(events, move |published| {
@@ -120,12 +124,9 @@ impl Group {
     fn answer(self, reply: Option<Reply>) {
         match reply {
             Some(Ok(published)) => {
-                let mut published = published.into_iter();
-                for (answer, count) in self.answers {
-                    let _ = answer.send(Ok(published.by_ref().take(count).collect()));
-                }
+                self.answers.into_iter().zip(published).for_each(|(answer, published)| _ = answer.send(Ok(published)));
             }
-            Some(Err(fault)) => self.answers.into_iter().for_each(|(answer, _)| _ = answer.send(Err(fault.clone()))),
+            Some(Err(fault)) => self.answers.into_iter().for_each(|answer| _ = answer.send(Err(fault.clone()))),
             None => {}
         }
     }

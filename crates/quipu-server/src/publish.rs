@@ -7,12 +7,11 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use quipu_api::{Code, Problem};
 use quipu_domain::{Event, Incoming, InvalidEvent, parse_batch, parse_event};
-use quipu_engine::{Prepared, Published};
+use quipu_engine::{Fault, Prepared, Published};
 use tokio::sync::oneshot;
 
 use crate::answer::Outcome;
 use crate::body::Whole;
-use crate::gather::Reply;
 use crate::media::{self, Mode};
 use crate::memory::Held;
 use crate::{App, answer, binary, body, ndjson, problem};
@@ -25,6 +24,7 @@ const BATCH_EVENTS: usize = 4_096;
 
 /// An event that is ready for the engine, or why it is not.
 pub(crate) type Entry = Result<Prepared, Box<Problem>>;
+type Reply = Result<Vec<Published>, Fault>;
 
 pub(crate) async fn publish(State(app): State<Arc<App>>, request: Request) -> Response {
     problem::answer(run(app, request).await)
@@ -59,7 +59,7 @@ async fn run(app: Arc<App>, request: Request) -> Result<Response, Problem> {
         }
         _ => parse(&app, whole, App::prepare).await?,
     };
-    one(&app, prepared).await
+    one(&app, prepared, bytes).await
 }
 
 /// Parses a body here if it is small, else on a thread where it holds up nobody. Gives back its share of the memory, to
@@ -86,12 +86,10 @@ fn is_array(json: &[u8]) -> bool {
 }
 
 /// A single event that is refused is answered with its problem and status.
-async fn one(app: &App, prepared: Prepared) -> Result<Response, Problem> {
-    let mut waiting = app.send_few(vec![Ok(prepared)]);
-    let reply = waiting.wait().await?;
-    match waiting.finish(Ok(reply)).pop() {
-        Some(Outcome::Refused(problem)) => Err(*problem),
-        outcomes => Ok(answer::json(answer::published(outcomes.as_slice()))),
+async fn one(app: &App, prepared: Prepared, bytes: usize) -> Result<Response, Problem> {
+    match Outcome::from(app.gather.publish(prepared, bytes).await?) {
+        Outcome::Refused(problem) => Err(*problem),
+        outcome => Ok(answer::json(answer::published(&[outcome]))),
     }
 }
 
@@ -153,34 +151,8 @@ impl App {
         Ok(texts.into_iter().map(|text| self.prepare(text.get().as_bytes()).map_err(Box::new)).collect())
     }
 
-    /// Hands many events to the engine, in order; `guard` is dropped as soon as the engine is done with them.
+    /// Hands events to the engine, in order; `guard` is dropped as soon as the engine is done with them.
     pub(crate) fn send(&self, entries: Vec<Entry>, guard: impl Send + 'static) -> Waiting {
-        Waiting::begin(entries, |prepared| {
-            let (sender, reply) = oneshot::channel();
-            self.tenant.publish(prepared, move |published| {
-                drop(guard);
-                // The receiver is gone if the client is; the events are recorded all the same.
-                let _ = sender.send(published);
-            });
-            reply
-        })
-    }
-
-    /// Hands few events to the engine together with those of others, in the order in which this is called.
-    pub(crate) fn send_few(&self, entries: Vec<Entry>) -> Waiting {
-        Waiting::begin(entries, |prepared| self.gather.publish(prepared))
-    }
-}
-
-/// Events that were handed to the engine.
-pub(crate) struct Waiting {
-    /// For each event why it was refused before it came to the engine, or nothing.
-    refused: Vec<Option<Box<Problem>>>,
-    reply: Option<oneshot::Receiver<Reply>>,
-}
-
-impl Waiting {
-    fn begin(entries: Vec<Entry>, hand: impl FnOnce(Vec<Prepared>) -> oneshot::Receiver<Reply>) -> Self {
         let mut refused = Vec::with_capacity(entries.len());
         let mut prepared = Vec::with_capacity(entries.len());
         for entry in entries {
@@ -192,10 +164,27 @@ impl Waiting {
                 Err(problem) => refused.push(Some(problem)),
             }
         }
-        let reply = (!prepared.is_empty()).then(|| hand(prepared));
-        Self { refused, reply }
+        if prepared.is_empty() {
+            return Waiting { refused, reply: None };
+        }
+        let (sender, reply) = oneshot::channel();
+        self.tenant.publish(prepared, move |published| {
+            drop(guard);
+            // The receiver is gone if the client is; the events are recorded all the same.
+            let _ = sender.send(published);
+        });
+        Waiting { refused, reply: Some(reply) }
     }
+}
 
+/// Events that were handed to the engine.
+pub(crate) struct Waiting {
+    /// For each event why it was refused before it came to the engine, or nothing.
+    refused: Vec<Option<Box<Problem>>>,
+    reply: Option<oneshot::Receiver<Reply>>,
+}
+
+impl Waiting {
     /// How many events these are.
     pub(crate) fn len(&self) -> usize {
         self.refused.len()

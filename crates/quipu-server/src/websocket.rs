@@ -283,7 +283,7 @@ impl Session {
             return;
         }
         self.in_flight += draft.ends.len();
-        let waiting = self.app.send_few(draft.entries);
+        let waiting = self.app.send(draft.entries, ());
         self.groups.push_back(Group { waiting, heads: draft.heads, ends: draft.ends });
     }
 
