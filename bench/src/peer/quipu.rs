@@ -12,6 +12,7 @@ use anyhow::{Context as _, Result, ensure};
 use rustix::process::Signal;
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use tokio::sync::Mutex;
 
 use crate::payload::{Event, number_of};
 use crate::peer::{Answer, Client, Outcome, Place, Seen, Server, until_ready};
@@ -156,19 +157,20 @@ impl Server for Quipu {
 
     fn client(&self) -> Answer<'_, Arc<dyn Client>> {
         Box::pin(async move {
-            let http = Http::connect(&self.address).await?;
-            let socket = match self.appends {
-                Appends::WebSocket => Some(Publisher::connect(&self.address).await?),
-                Appends::Http => None,
+            let single = match self.appends {
+                Appends::WebSocket => Single::OneByOne(Box::new(Mutex::new(Socket::connect(&self.address).await?))),
+                Appends::Http => Single::Http,
             };
-            Ok(Arc::new(Connection { http, socket }) as Arc<dyn Client>)
+            self.connect(single).await
         })
     }
 
     fn pipe(&self) -> Answer<'_, Option<Arc<dyn Client>>> {
         Box::pin(async {
             match self.appends {
-                Appends::WebSocket => self.client().await.map(Some),
+                Appends::WebSocket => {
+                    self.connect(Single::Pipe(Publisher::connect(&self.address).await?)).await.map(Some)
+                }
                 Appends::Http => Ok(None),
             }
         })
@@ -213,6 +215,10 @@ impl Server for Quipu {
 }
 
 impl Quipu {
+    async fn connect(&self, single: Single) -> Result<Arc<dyn Client>> {
+        Ok(Arc::new(Connection { http: Http::connect(&self.address).await?, single }))
+    }
+
     async fn consumer(&self) -> Result<Socket> {
         let mut socket = Socket::connect(&self.address).await?;
         socket.send(format!("{{\"consume\":{{\"subscription\":\"{SUBSCRIPTION}\",\"credits\":{CREDITS}}}}}")).await?;
@@ -222,9 +228,16 @@ impl Quipu {
     }
 }
 
+/// By which way single events go.
+enum Single {
+    Http,
+    OneByOne(Box<Mutex<Socket>>),
+    Pipe(Publisher),
+}
+
 struct Connection {
     http: Http,
-    socket: Option<Publisher>,
+    single: Single,
 }
 
 #[derive(Deserialize)]
@@ -241,9 +254,10 @@ impl Client for Connection {
     fn append(&self, event: Event) -> Answer<'_, ()> {
         let mut text = String::with_capacity(event.data.len() + 160);
         write_event(&mut text, &event);
-        match &self.socket {
-            Some(socket) => Box::pin(socket.publish(text)),
-            None => Box::pin(async move {
+        match &self.single {
+            Single::OneByOne(socket) => Box::pin(async move { socket.lock().await.publish(text).await }),
+            Single::Pipe(publisher) => Box::pin(publisher.publish(text)),
+            Single::Http => Box::pin(async move {
                 let (_, answer) = self.http.post("/v1/events", "application/cloudevents+json", text).await?;
                 ensure!(answer.starts_with(b"{\"recorded\":1,"), "{}", String::from_utf8_lossy(&answer));
                 Ok(())
