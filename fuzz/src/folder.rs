@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use quipu_domain::Timestamp;
-use quipu_store::{Expr, FileLog, FileLogOptions, Log, OpenMode, RecordKind, Run, Storage};
+use quipu_store::{Expr, FileLog, FileLogOptions, Log, OpenMode, RecordKind, Run, Storage, TornTail};
 use quipu_testkit::FaultyDisk;
 
 use super::crc32c;
@@ -20,8 +20,50 @@ fn disk_with(folder: &str, path: &str, bytes: &[u8]) -> Arc<FaultyDisk> {
     Arc::new(disk)
 }
 
-/// A segment of these payloads, each behind two bytes of length: a log that opens, opens again with the same end.
+/// A segment of these payloads, each behind two bytes of length: a log that opens, opens again with the same end, and
+/// a check of it says beforehand what opening makes of it.
 pub fn segment(bytes: &[u8]) {
+    let disk = disk_with("t/log", "t/log/00000001.seg", &framed(bytes));
+    let open = || FileLog::open(disk.clone(), "t/log", FileLogOptions { segment_bytes: 1 << 20 }, Timestamp(0), || 8);
+    let check = || quipu_store::check(disk.as_ref(), "t", &mut |_, _| {}).expect("the disk is not faulty");
+    let report = check();
+    assert_eq!(report.segments, 1);
+    let (log, torn) = match open() {
+        Ok(opened) => opened,
+        Err(fault) => {
+            assert!(!report.problems.is_empty(), "found sound, and does not open: {fault}");
+            return;
+        }
+    };
+    let found = |problem: &&String| !LEFT_BY_OPENING.iter().any(|left| problem.contains(left));
+    assert_eq!(report.problems.iter().find(found), None, "found damaged, and opens");
+    if !report.problems.is_empty() {
+        return;
+    }
+    let place = |torn: TornTail| (torn.path, torn.offset, torn.bytes);
+    assert_eq!(report.torn.map(place), torn.map(place));
+    let tail = log.tail_at_opening();
+    assert_eq!((report.commits, report.events, report.chain), (tail.number, tail.next_position - 1, tail.chain));
+    let mut next = log.seek(1);
+    while let Ok(chunk) = log.scan(next, 1 << 16) {
+        let is_end = chunk.commits.is_empty();
+        next = chunk.next;
+        if is_end {
+            break;
+        }
+    }
+    drop(log);
+    let again = check();
+    assert_eq!((again.problems.len(), again.torn, again.chain), (0, None, tail.chain));
+    let (again, torn) = open().expect("a log that opened opens again");
+    assert_eq!((again.tail_at_opening(), torn.is_none()), (tail, true));
+}
+
+/// What a check looks for and the opening of a log does not: that is found when the commit is read, or a tenant is opened.
+const LEFT_BY_OPENING: [&str; 3] = ["what its own checksum says", "the hash chain is broken", "it was recorded before"];
+
+/// The first segment of a log, with these payloads in frames whose checksums fit.
+fn framed(bytes: &[u8]) -> Vec<u8> {
     let mut segment = [b"QUIPUSEG", &2u32.to_le_bytes()[..], &NONCE.to_le_bytes()].concat();
     [1u64, 1, 0, 1].iter().for_each(|part| segment.extend_from_slice(&part.to_le_bytes()));
     segment.extend_from_slice(&[0; 32]);
@@ -35,22 +77,7 @@ pub fn segment(bytes: &[u8]) {
         segment.extend_from_slice(payload);
         rest = behind;
     }
-    let disk = disk_with("log", "log/00000001.seg", &segment);
-    let open = || FileLog::open(disk.clone(), "log", FileLogOptions { segment_bytes: 1 << 20 }, Timestamp(0), || 8);
-    let _ = quipu_store::check(disk.as_ref(), "log", &mut |_, _| {});
-    let Ok((log, _)) = open() else { return };
-    let tail = log.tail_at_opening();
-    let mut next = log.seek(1);
-    while let Ok(chunk) = log.scan(next, 1 << 16) {
-        let is_end = chunk.commits.is_empty();
-        next = chunk.next;
-        if is_end {
-            break;
-        }
-    }
-    drop(log);
-    let (again, torn) = open().expect("a log that opened opens again");
-    assert_eq!((again.tail_at_opening(), torn.is_none()), (tail, true));
+    segment
 }
 
 /// An index run: every question is answered or refused as damage, with no more memory than the file has.

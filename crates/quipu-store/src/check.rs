@@ -111,9 +111,20 @@ fn check_segment(
     let mut events = 0;
     let mut commits = 0;
     let mut problem = None;
+    // The last commit that a frame says is durable.
+    let mut durable = 0;
     let end = recovery::walk(segment, |frame, offset| {
         progress(offset);
-        let Frame::Commit { commit, .. } = frame else { return true };
+        let commit = match frame {
+            Frame::Mark { durable: vouched } => {
+                durable = vouched;
+                return true;
+            }
+            Frame::Commit { commit, durable: vouched } => {
+                durable = vouched;
+                commit
+            }
+        };
         problem = broken(&commit, &tail).map(|found| format!("{}: at byte {offset}: {found}", segment.name));
         if problem.is_some() {
             return false;
@@ -127,9 +138,10 @@ fn check_segment(
     report.commits += commits;
     report.bytes += end;
     let waste = recovery::waste_bytes(segment, end, segment.end())?;
+    let is_lost = durable > tail.number;
     match problem {
         Some(problem) => report.problems.push(problem),
-        None if waste > 0 && is_last => match recovery::acknowledged_after(segment, waste)? {
+        None if (waste > 0 || is_lost) && is_last => match recovery::acknowledged_after(segment, waste)? {
             Some(last) => report.problems.push(format!(
                 "{}: at byte {end}: commits {} to {last}, from position {} on, were acknowledged and cannot be read",
                 segment.name,
@@ -154,12 +166,8 @@ fn check_segment(
 
 /// What does not fit, if a commit does not continue the log.
 fn broken(commit: &FramedCommit, tail: &Tail) -> Option<String> {
-    if commit.number != tail.number + 1 {
-        return Some(format!("expected commit {}, found {}", tail.number + 1, commit.number));
-    }
-    if commit.first_position != tail.next_position {
-        let (expected, found) = (tail.next_position, commit.first_position);
-        return Some(format!("commit {}: expected position {expected}, found {found}", commit.number));
+    if let Some(misplaced) = recovery::misplaced(commit, tail) {
+        return Some(misplaced);
     }
     if commit.chain_before != tail.chain {
         return Some(format!(

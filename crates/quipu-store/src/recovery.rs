@@ -10,7 +10,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use quipu_domain::Timestamp;
 
-use crate::frame::{self, Frame};
+use crate::frame::{self, Frame, FramedCommit};
 use crate::log::Tail;
 use crate::segment::{self, HEADER_BYTES, Segment, SegmentHeader};
 use crate::storage::{Fault, OpenMode, Storage, sync_above};
@@ -154,13 +154,26 @@ pub(crate) fn tail_of_header(header: &SegmentHeader) -> Tail {
     }
 }
 
-/// Follows whole frames that continue each other from the segment's start to where they end.
+/// Where a commit says that it is, if that is not behind `tail`.
+pub(crate) fn misplaced(commit: &FramedCommit, tail: &Tail) -> Option<String> {
+    let (number, position) = (commit.number, commit.first_position);
+    match (tail.number + 1, tail.next_position) {
+        (expected, _) if number != expected => Some(format!("expected commit {expected}, found {number}")),
+        (_, expected) if position != expected => {
+            Some(format!("commit {number}: expected position {expected}, found {position}"))
+        }
+        _ => None,
+    }
+}
+
+/// Follows whole frames that continue each other from the segment's start to where they end. A whole frame that does not
+/// is damage: no crash leaves one, and nobody knows that it was never acknowledged.
 pub(crate) fn find_end(segment: &Segment) -> Result<End, Fault> {
     let mut end =
         End { offset: HEADER_BYTES, tail: tail_of_header(&segment.header), is_marked: true, durable: 0, doubt: 0 };
     // Where frames begin that were not yet said to be durable, with the commit before each.
     let mut starts: VecDeque<(u64, u64)> = VecDeque::new();
-    let mut last = None;
+    let (mut last, mut stray) = (None, None);
     end.offset = walk(segment, |frame, start| {
         starts.push_back((end.tail.number, start));
         match frame {
@@ -169,7 +182,8 @@ pub(crate) fn find_end(segment: &Segment) -> Result<End, Fault> {
                 end.is_marked = true;
             }
             Frame::Commit { commit, durable } => {
-                if commit.number != end.tail.number + 1 || commit.first_position != end.tail.next_position {
+                stray = misplaced(&commit, &end.tail);
+                if stray.is_some() {
                     return false;
                 }
                 end.tail.number = commit.number;
@@ -186,6 +200,9 @@ pub(crate) fn find_end(segment: &Segment) -> Result<End, Fault> {
         }
         true
     })?;
+    if let Some(detail) = stray {
+        return Err(segment.damaged(end.offset, detail));
+    }
     end.doubt = match starts.front() {
         // Not even the header is known to be.
         Some((_, HEADER_BYTES)) => 0,

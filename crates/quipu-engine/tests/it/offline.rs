@@ -82,6 +82,66 @@ fn a_last_segment_without_its_header_is_a_torn_tail() {
     assert_eq!((report.events, report.torn.map(|torn| torn.offset)), (120, Some(0)));
 }
 
+/// What a frame of a commit has behind its head, docs/formats/segment.md.
+const COMMIT: u8 = 1;
+
+/// The frames of a segment, without its header of 88 bytes and the zeros of reserved room.
+fn frames(segment: &[u8]) -> Vec<Vec<u8>> {
+    let (mut frames, mut rest) = (Vec::new(), &segment[88..]);
+    while let Some(length) = rest.first_chunk().map(|length| u32::from_le_bytes(*length) as usize).filter(|n| *n > 0) {
+        let (frame, behind) = rest.split_at(8 + length);
+        frames.push(frame.to_vec());
+        rest = behind;
+    }
+    frames
+}
+
+/// Changes the frames of a log of one segment. Checking, opening and copying must all name it, and change nothing.
+fn is_damage(change: impl FnOnce(&mut Vec<Vec<u8>>), named: &str) {
+    let (folder, copy) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let tenant = open(folder.path(), small()).unwrap();
+    (0..5).for_each(|i| _ = publish(&tenant, &event(&i.to_string(), "s")));
+    tenant.close().unwrap();
+    drop(tenant);
+    fs::remove_dir_all(folder.path().join("t/snapshots")).ok();
+    let path = segment(folder.path(), 1);
+    let bytes = fs::read(&path).unwrap();
+    let mut frames = frames(&bytes);
+    change(&mut frames);
+    let changed = [bytes[..88].to_vec(), frames.concat()].concat();
+    fs::write(&path, &changed).unwrap();
+    let problems = check_folder(folder.path()).problems;
+    assert!(problems.iter().any(|problem| problem.contains(named)), "{problems:?}");
+    let fault = open(folder.path(), small()).map(drop).unwrap_err().to_string();
+    assert!(fault.contains(named), "{fault}");
+    assert_eq!(fs::read(&path).unwrap(), changed);
+    let copied = backup(&DiskStorage::new(folder.path()), "t", &DiskStorage::new(copy.path()), &mut |_, _| {});
+    let is_named = match &copied {
+        Ok(report) => report.check.problems.iter().any(|problem| problem.contains(named)),
+        Err(fault) => fault.to_string().contains(named),
+    };
+    assert!(is_named, "{copied:?}");
+}
+
+/// It was written whole: whatever wrote it there, nobody knows that it was never acknowledged.
+#[test]
+fn a_whole_frame_that_does_not_continue_the_log_is_damage_and_no_torn_tail() {
+    let repeat = |frames: &mut Vec<Vec<u8>>| {
+        let last = frames.iter().rfind(|frame| frame[8] == COMMIT).unwrap().clone();
+        frames.push(last);
+    };
+    is_damage(repeat, "expected commit 7, found 6");
+}
+
+#[test]
+fn a_last_commit_that_is_gone_before_the_mark_that_vouches_for_it_is_missed() {
+    let forget = |frames: &mut Vec<Vec<u8>>| {
+        let last = frames.iter().rposition(|frame| frame[8] == COMMIT).unwrap();
+        frames.remove(last);
+    };
+    is_damage(forget, "commits 6 to 6, from position 5 on, were acknowledged and cannot be read");
+}
+
 #[test]
 fn a_segment_of_another_log_breaks_the_chain() {
     let (folder, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
