@@ -1,15 +1,38 @@
 //! Replays the corpus of the fuzz targets, and a few thousand mutations of it, on a stable compiler.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use quipu_testkit::Dice;
 
 #[path = "../../../../fuzz/src/lib.rs"]
 mod fuzz;
 
+/// A fuzz target: its name, and what it does.
+type Target = (&'static str, fn(&[u8]));
+
+macro_rules! targets {
+    ($($name:ident)*) => { &[$((stringify!($name), fuzz::$name)),*] };
+}
+
+const DECODERS: &[Target] = targets![
+    envelope events headers frame body query cursor append request subscription control socket webhook secrets negotiation
+    retry segment run snapshot records
+];
+const IN_PIECES: &[Target] = targets![lines ahead];
+const PATTERNS: &[Target] = targets![pattern];
+const TRANSFORMATIONS: &[Target] = targets![transform];
+
+fn fuzz_folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz")
+}
+
+fn replay_all(targets: &[Target]) {
+    targets.iter().for_each(|(target, run)| replay(target, *run));
+}
+
 fn replay(target: &str, run: fn(&[u8])) {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus").join(target);
+    let folder = fuzz_folder().join("corpus").join(target);
     let mut inputs: Vec<Vec<u8>> =
         fs::read_dir(folder).unwrap().map(|entry| fs::read(entry.unwrap().path()).unwrap()).collect();
     inputs.sort();
@@ -47,41 +70,39 @@ fn mutated(input: &[u8], dice: &mut Dice) -> Vec<u8> {
 }
 
 #[test]
+fn every_fuzz_target_is_replayed() {
+    let entries = fs::read_dir(fuzz_folder().join("fuzz_targets")).unwrap();
+    let mut files: Vec<String> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    files.sort();
+    let mut replayed: Vec<&str> =
+        [DECODERS, IN_PIECES, PATTERNS, TRANSFORMATIONS].concat().into_iter().map(|(target, _)| target).collect();
+    replayed.sort_unstable();
+    assert_eq!(files, replayed.iter().map(|target| format!("{target}.rs")).collect::<Vec<_>>());
+
+    let manifest = fs::read_to_string(fuzz_folder().join("Cargo.toml")).unwrap();
+    for target in replayed {
+        let program = fs::read_to_string(fuzz_folder().join(format!("fuzz_targets/{target}.rs"))).unwrap();
+        assert!(program.contains(&format!("quipu_fuzz::{target}(bytes)")), "{target}: {program}");
+        assert!(manifest.contains(&format!("path = \"fuzz_targets/{target}.rs\"")), "{target} is not built");
+    }
+}
+
+#[test]
 fn no_decoder_panics_and_what_is_read_is_written_again() {
-    replay("envelope", fuzz::envelope);
-    replay("events", fuzz::events);
-    replay("headers", fuzz::headers);
-    replay("frame", fuzz::frame);
-    replay("body", fuzz::body);
-    replay("query", fuzz::query);
-    replay("cursor", fuzz::cursor);
-    replay("append", fuzz::append);
-    replay("request", fuzz::request);
-    replay("subscription", fuzz::subscription);
-    replay("control", fuzz::control);
-    replay("socket", fuzz::socket);
-    replay("webhook", fuzz::webhook);
-    replay("secrets", fuzz::secrets);
-    replay("negotiation", fuzz::negotiation);
-    replay("retry", fuzz::retry);
-    replay("segment", fuzz::segment);
-    replay("run", fuzz::run);
-    replay("snapshot", fuzz::snapshot);
-    replay("records", fuzz::records);
+    replay_all(DECODERS);
 }
 
 #[test]
 fn what_is_read_does_not_depend_on_the_pieces_that_it_comes_in() {
-    replay("lines", fuzz::lines);
-    replay("ahead", fuzz::ahead);
+    replay_all(IN_PIECES);
 }
 
 #[test]
 fn a_set_of_patterns_answers_as_each_pattern_alone() {
-    replay("pattern", fuzz::pattern);
+    replay_all(PATTERNS);
 }
 
 #[test]
 fn a_transformation_gives_one_outcome_in_the_format_that_it_promised() {
-    replay("transform", fuzz::transform);
+    replay_all(TRANSFORMATIONS);
 }
