@@ -106,13 +106,31 @@ async fn a_tail_without_from_shows_only_what_comes() {
 #[tokio::test]
 async fn a_tail_resumes_without_gap_or_repeat() {
     let host = Host::start().await;
-    publish(&host, 1..=9).await;
-    let mut tail = Tail::open(&host, "/v1/tail?from=start", "last-event-id: 4\r\n").await;
-    assert_eq!(tail.message().await.0, 5);
-    let mut tail = Tail::open(&host, "/v1/tail?lastEventId=4", "").await;
-    assert_eq!(tail.message().await.0, 5);
-    let mut tail = Tail::open(&host, "/v1/tail?from=4", "").await;
-    assert_eq!(tail.message().await.0, 4);
+    publish(&host, 1..=900).await;
+    let mut newest = 900;
+    // How a client says what it has seen: as an `EventSource` does, as one that cannot set headers, by the next position.
+    let ways: [fn(u64) -> (String, String); 3] = [
+        |seen| ("/v1/tail?from=start".into(), format!("last-event-id: {seen}\r\n")),
+        |seen| (format!("/v1/tail?lastEventId={seen}"), String::new()),
+        |seen| (format!("/v1/tail?from={}", seen + 1), String::new()),
+    ];
+    for resume in ways {
+        let mut seen = 4;
+        // Cut off after the first message, in the middle of what was there, at its end, and among what comes.
+        for cut in [5, 300, newest, newest + 50, newest + 200] {
+            let (target, headers) = resume(seen);
+            let mut tail = Tail::open(&host, &target, &headers).await;
+            if cut > newest {
+                publish(&host, newest + 1..=newest + 100).await;
+                newest += 100;
+            }
+            for n in seen + 1..=cut {
+                assert_eq!(tail.message().await, (n, n.to_string()), "{target} {headers}");
+            }
+            assert_eq!(tail.last_id, cut.to_string());
+            seen = cut;
+        }
+    }
 }
 
 #[tokio::test]
