@@ -4,6 +4,7 @@
 
 mod architecture;
 mod checkers;
+mod claims;
 mod corpus;
 mod crash_matrix;
 mod deliveries;
