@@ -20,7 +20,7 @@ use super::output::Out;
 pub enum EventCommand {
     /// Publish events from a file, standard input or flags; each stands for itself
     Publish(Box<publish::Publish>),
-    /// List events, by any mix of attributes
+    /// List events, by any mix of filters
     List(Box<list::List>),
     /// Show one event
     Get(Which),
