@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use quipu_domain::delivery::Summary;
 use quipu_engine::Counts;
 
+use super::workers::Most;
 use super::{DeliverySimulation, Step};
 use crate::checker::deliveries::{Figures, Said};
 use crate::checker::{Violation, violated};
@@ -43,7 +44,7 @@ impl DeliverySimulation {
         // What was acknowledged does not come again.
         let before = self.deliveries;
         for name in self.ledger.names() {
-            while self.pull_from(&name, 100)? > 0 {}
+            while self.pull_from(&name, Most::events(100))? > 0 {}
         }
         match self.deliveries - before {
             0 => self.close(),
@@ -91,7 +92,7 @@ impl DeliverySimulation {
 
     /// Asks until nothing comes.
     fn consume(&mut self, name: &str) -> Step {
-        while self.pull_from(name, 100)? > 0 {
+        while self.pull_from(name, Most::events(100))? > 0 {
             let held = self.held.remove(name).unwrap_or_default();
             self.send(name, held.into_iter().map(|(id, token)| (id, token, Said::Ack)).collect())?;
         }

@@ -65,6 +65,8 @@ pub struct DeliverySimulation {
     next_id: u64,
     /// Most events in one publish.
     publish_max: u64,
+    /// Whether workers give back what they have not tried, and ask for so many bytes at most.
+    gives_back: bool,
     deliveries: u64,
     dead_letters: u64,
 }
@@ -91,6 +93,8 @@ impl DeliverySimulation {
         });
         Self {
             publish_max: *machine.dice.pick(&[3, 10, 40]),
+            // Half of the runs, which the next roll decides without being rolled: the others stay what they were.
+            gives_back: machine.own_dice.clone().chance(50),
             machine,
             ledger: Ledger::default(),
             held: BTreeMap::new(),

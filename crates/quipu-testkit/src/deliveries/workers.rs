@@ -10,6 +10,20 @@ use crate::checker::violated;
 /// Tokens of the past that are remembered.
 const OLD_MAX: usize = 60;
 
+/// What a worker asks for at most.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Most {
+    events: usize,
+    bytes: usize,
+}
+
+impl Most {
+    /// So many, however large they are.
+    pub fn events(events: usize) -> Self {
+        Self { events, bytes: usize::MAX }
+    }
+}
+
 impl DeliverySimulation {
     fn any_name(&mut self) -> Option<String> {
         let names = self.ledger.names();
@@ -18,13 +32,16 @@ impl DeliverySimulation {
 
     pub(super) fn pull(&mut self) -> Step {
         let Some(name) = self.any_name() else { return Ok(()) };
-        let limit = *self.machine.dice.pick(&[1, 2, 5, 20, 100]);
-        self.pull_from(&name, limit).map(|_| ())
+        let mut most = Most::events(*self.machine.dice.pick(&[1, 2, 5, 20, 100]));
+        if self.gives_back && self.machine.own_dice.chance(30) {
+            most.bytes = *self.machine.own_dice.pick(&[1, 100, 300, 2_000]);
+        }
+        self.pull_from(&name, most).map(|_| ())
     }
 
     /// How many came.
-    pub(super) fn pull_from(&mut self, name: &str, limit: usize) -> Result<usize, crate::checker::Violation> {
-        let handed = match self.machine.tenant().pull(name, limit) {
+    pub(super) fn pull_from(&mut self, name: &str, most: Most) -> Result<usize, crate::checker::Violation> {
+        let handed = match self.machine.tenant().pull_within(name, most.events, most.bytes) {
             Ok(handed) => handed,
             Err(NotDone::Failed(fault)) => {
                 // What was too late for another attempt was given up all the same.
@@ -50,9 +67,11 @@ impl DeliverySimulation {
             .collect();
         let brief = |one: &Handing| (one.id.position, one.id.dead_letter, one.attempt);
         self.machine
-            .say(|| format!("{name}: {limit} asked, handed out {:?}", batch.iter().map(brief).collect::<Vec<_>>()));
-        if batch.len() > limit {
-            return Err(violated("pull", format!("{name}: {} handed out, asked for {limit}", batch.len())));
+            .say(|| format!("{name}: {most:?} asked, handed out {:?}", batch.iter().map(brief).collect::<Vec<_>>()));
+        let bytes: usize = handed.iter().map(|one| one.recorded.bytes()).sum();
+        if batch.len() > most.events || batch.len() > 1 && bytes > most.bytes {
+            let found = format!("{} of {bytes} bytes handed out, asked for {most:?}", batch.len());
+            return Err(violated("pull", format!("{name}: {found}")));
         }
         self.deliveries += batch.len() as u64;
         let now = self.now();
@@ -100,7 +119,10 @@ impl DeliverySimulation {
             _ => 1,
         };
         if !self.machine.dice.chance(bad) {
-            return Said::Ack;
+            return match self.gives_back && self.machine.own_dice.chance(3) {
+                true => Said::Release,
+                false => Said::Ack,
+            };
         }
         let error = format!("error {}", self.machine.dice.below(1_000_000));
         match self.machine.dice.below(10) {
@@ -157,6 +179,7 @@ fn answer_of(said: &Said) -> Answer {
         Said::Ack => Answer::Ack,
         Said::Nack(error, delay_ms) => Answer::Nack { failure: Failure::new(error.clone()), delay_ms: *delay_ms },
         Said::Extend(ms) => Answer::Extend { ms: *ms },
+        Said::Release => Answer::Release,
         Said::GiveUp(error) => {
             Answer::GiveUp { failure: Failure::new(error.clone()), reason: Reason::GivenUpByConsumer }
         }

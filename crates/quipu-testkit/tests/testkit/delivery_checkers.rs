@@ -98,6 +98,26 @@ fn a_right_history_passes() {
 }
 
 #[test]
+fn what_is_given_back_was_no_attempt() {
+    let mut given_back = ledger(Terms { rate: Some((1, 3)), ..terms() });
+    hand(&mut given_back, 0, &[1, 3, 5]).unwrap();
+    // Out of turn, and with what is behind it: the first stays where it is.
+    say(&mut given_back, 1, 3, Said::Release, Ok(())).unwrap();
+    say(&mut given_back, 1, 5, Said::Ack, Err(NotInFlight::Late)).unwrap();
+    refused(hand(&mut given_back, 1, &[3]), "overtakes position 1");
+    ack(&mut given_back, 1, 1);
+    // At once, as the first attempt, and none of it counts against the rate.
+    hand(&mut given_back, 1, &[3, 5]).unwrap();
+    refused(hand(&mut given_back, 1, &[2]), "expected at most");
+    let mut counted = ledger(terms());
+    hand(&mut counted, 0, &[1]).unwrap();
+    say(&mut counted, 1, 1, Said::Release, Ok(())).unwrap();
+    refused(counted.handed("s", at(1), &[handing(1, 2, 1)]), "as attempt 2");
+    let mut late = ledger(terms());
+    refused(say(&mut late, 1, 1, Said::Release, Ok(())), "expected Err(Late)");
+}
+
+#[test]
 fn what_is_skipped_is_seen() {
     let mut ledger = ledger(terms());
     hand(&mut ledger, 0, &[1, 3, 2]).unwrap();

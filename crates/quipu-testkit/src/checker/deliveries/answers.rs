@@ -16,6 +16,8 @@ pub enum Said {
     Nack(String, Option<u64>),
     /// It needs that many milliseconds from now on.
     Extend(u64),
+    /// It goes back without having been tried.
+    Release,
     /// It will never succeed.
     GiveUp(String),
 }
@@ -55,7 +57,7 @@ impl Book {
         if answer.taken.is_err() {
             return Ok(());
         }
-        if answer.said != Said::Ack {
+        if !matches!(answer.said, Said::Ack | Said::Release) {
             self.time_is(now);
         }
         match &answer.said {
@@ -71,6 +73,7 @@ impl Book {
                     (*asked, *deadline) = (now, now.plus_ms(*ms as i64));
                 }
             }
+            Said::Release => self.release(id, now),
             Said::GiveUp(error) => {
                 self.end_attempt(id, error, now);
                 self.give_up(id, Reason::GivenUpByConsumer, true);
@@ -84,9 +87,25 @@ impl Book {
             return Err(NotInFlight::Late);
         }
         let first = self.first_of_run(answer.id);
-        match matches!(answer.said, Said::Extend(_)) || first == answer.id {
+        match matches!(answer.said, Said::Extend(_) | Said::Release) || first == answer.id {
             true => Ok(()),
             false => Err(NotInFlight::OutOfOrder { first: first.position }),
+        }
+    }
+
+    /// It was no attempt, and neither was what was handed out behind it in its run.
+    fn release(&mut self, id: DeliveryId, now: Timestamp) {
+        let in_flight = |book: &Self| book.owed.values().filter(|owed| owed.is_in_flight()).count();
+        let before = in_flight(self);
+        let owed = self.owed.get_mut(&id).expect("it was in flight");
+        owed.take_back();
+        if owed.is_loose {
+            // What was behind it by the key that it had is not known.
+            self.handings.clear();
+        } else {
+            self.take_back_after(id);
+            let count = before - in_flight(self);
+            self.handings.push((self.steady(now), -(count as i64)));
         }
     }
 

@@ -47,8 +47,8 @@ pub(super) struct Book {
     pub before: Figures,
     /// Dead letters.
     pub letters: u64,
-    /// In steady time.
-    pub handings: Vec<(Timestamp, usize)>,
+    /// How many were handed out, or went back unused if that is below zero. In steady time.
+    pub handings: Vec<(Timestamp, i64)>,
     pub session: u64,
     /// By how many microseconds the clock was set back so far.
     pub back_us: i64,
@@ -238,7 +238,7 @@ impl Book {
     fn check_rate(&mut self, now: Timestamp, count: usize) -> Verdict {
         let Some((per_second, burst)) = self.terms.rate else { return Ok(()) };
         let now = self.steady(now);
-        self.handings.push((now, count));
+        self.handings.push((now, count as i64));
         if self.handings.len() > RATE_WINDOW {
             self.handings.remove(0);
         }
