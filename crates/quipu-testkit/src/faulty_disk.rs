@@ -77,6 +77,7 @@ struct State {
     bytes_max: Option<u64>,
     reserves: bool,
     is_read_only: bool,
+    spoiled: Option<&'static str>,
     /// A clock that every call moves on, by up to so many milliseconds.
     latency: Option<(Arc<VirtualClock>, i64)>,
 }
@@ -124,6 +125,7 @@ impl FaultyDisk {
             bytes_max: None,
             reserves: true,
             is_read_only: false,
+            spoiled: None,
             latency: None,
         };
         Self { state: Arc::new(Mutex::new(state)) }
@@ -222,6 +224,11 @@ impl FaultyDisk {
     /// Makes the disk read-only, or writable again.
     pub fn set_read_only(&self, is_read_only: bool) {
         self.state.lock().is_read_only = is_read_only;
+    }
+
+    /// Spoils every file that is renamed to a name with this ending, though the call succeeds. Nothing means none.
+    pub fn spoil_renamed(&self, ending: Option<&'static str>) {
+        self.state.lock().spoiled = ending;
     }
 
     /// Flips one bit of a file, as it is on the platter and in the cache. False if there is no such byte.
@@ -421,7 +428,12 @@ impl Storage for FaultyDisk {
         let mut state = self.state.lock();
         let content = state.file(from)?;
         state.folder(parent(to))?;
-        state.change(|state| state.names.rename(from, to, Node::File(content)))
+        state.change(|state| state.names.rename(from, to, Node::File(content)))?;
+        if state.spoiled.is_some_and(|ending| to.ends_with(ending)) {
+            let content = &mut state.contents[content];
+            content.flip(content.now.len() - 1, 0);
+        }
+        Ok(())
     }
 
     fn remove(&self, path: &str) -> io::Result<()> {

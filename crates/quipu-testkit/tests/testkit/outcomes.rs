@@ -1,13 +1,11 @@
 //! What a failing disk means to whoever appends: each fault has one outcome, and a message that names the file and what
 //! to do. The simulation meets these faults in every mixture; here each stands alone.
 
-use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use quipu_domain::{Direction, Event, Filter, Timestamp};
 use quipu_engine::{Fault, Options, Published, Tenant, World};
-use quipu_store::{File, OpenMode, Storage};
+use quipu_store::Storage;
 use quipu_testkit::{FailedSync, FaultyDisk, Kind, SeededRandom, Trigger, VirtualClock};
 
 fn open(disk: &FaultyDisk) -> Result<Arc<Tenant>, Fault> {
@@ -15,10 +13,7 @@ fn open(disk: &FaultyDisk) -> Result<Arc<Tenant>, Fault> {
 }
 
 fn open_with(disk: &FaultyDisk, run_events: usize) -> Result<Arc<Tenant>, Fault> {
-    open_on(Arc::new(disk.clone()), run_events)
-}
-
-fn open_on(storage: Arc<dyn Storage>, run_events: usize) -> Result<Arc<Tenant>, Fault> {
+    let storage: Arc<dyn Storage> = Arc::new(disk.clone());
     let options = Options { segment_bytes: 16 << 10, run_events, ..Options::default() };
     let clock = Arc::new(VirtualClock::new(Timestamp(1)));
     Tenant::open(&World { storage, clock, random: Arc::new(SeededRandom::new(1)) }, "t", options)
@@ -151,68 +146,20 @@ fn a_damaged_index_is_read_around_on_a_disk_that_takes_nothing() {
     }
 }
 
-/// A disk that takes every index run, and from some time on gives it back with another bit.
-#[derive(Debug)]
-struct Lying {
-    disk: FaultyDisk,
-    lies: AtomicBool,
-}
-
-impl Storage for Lying {
-    fn open(&self, path: &str, mode: OpenMode) -> io::Result<Arc<dyn File>> {
-        self.disk.open(path, mode)
-    }
-
-    fn list(&self, dir: &str) -> io::Result<Vec<String>> {
-        self.disk.list(dir)
-    }
-
-    fn create_dir(&self, dir: &str) -> io::Result<()> {
-        self.disk.create_dir(dir)
-    }
-
-    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        self.disk.rename(from, to)?;
-        if to.ends_with(".run") && self.lies.load(Ordering::Relaxed) {
-            let len = self.disk.contents(to).unwrap().len() as u64;
-            assert!(self.disk.flip(to, len - 1, 0));
-        }
-        Ok(())
-    }
-
-    fn remove(&self, path: &str) -> io::Result<()> {
-        self.disk.remove(path)
-    }
-
-    fn sync_dir(&self, dir: &str) -> io::Result<()> {
-        self.disk.sync_dir(dir)
-    }
-
-    fn lock(&self, path: &str) -> io::Result<Box<dyn Send + Sync>> {
-        self.disk.lock(path)
-    }
-
-    fn display(&self, path: &str) -> String {
-        self.disk.display(path)
-    }
-}
-
 #[test]
 fn a_disk_that_gives_back_another_index_than_it_took_is_named() {
     let disk = FaultyDisk::new(1);
-    let lying = Arc::new(Lying { disk: disk.clone(), lies: AtomicBool::new(false) });
-    let storage: Arc<dyn Storage> = Arc::<Lying>::clone(&lying);
-    let tenant = open_on(storage, 30).unwrap();
+    let tenant = open(&disk).unwrap();
     for i in 0..40 {
         publish(&tenant, &i.to_string()).unwrap();
         while tenant.maintain().unwrap() {}
     }
     let run = disk.files().into_iter().find(|path| path.ends_with(".run")).unwrap();
     assert!(disk.flip(&run, 20, 3));
-    lying.lies.store(true, Ordering::Relaxed);
+    disk.spoil_renamed(Some(".run"));
     // It took it: to go on with what memory holds would hide that nothing on it can be trusted.
     let fault = tenant.event_by_id("/s", "1").unwrap_err();
     assert!(matches!(&fault, Fault::Damaged { path, .. } if *path == disk.display(&run)), "{fault}");
-    lying.lies.store(false, Ordering::Relaxed);
+    disk.spoil_renamed(None);
     assert!(tenant.event_by_id("/s", "1").unwrap().is_some());
 }
