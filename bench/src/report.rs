@@ -101,7 +101,8 @@ impl Report<'_> {
              each time on a fresh server in an empty folder; a cell counts for {:.1} s. A figure is the median of the rounds. Behind it stands \
              how many times ahead of Quipu the peer is, the median and the range of the ratios within a round: below 1 Quipu is ahead. \
              **Bold**: the peer is ahead. *Failed in n of m*: of m rounds, the figure is of the others. Every system gets the same JSON; what it wants beside it (Quipu's envelope, a \
-             subject, a stream and version) comes on top.\n",
+             subject, a stream and version) comes on top. Each is driven by the client library that Rust programs use for it, with its own tasks and \
+             threads; Quipu has none yet, and is driven by a plain WebSocket or HTTP library, which costs its client less.\n",
             machine.cores,
             machine.processor,
             machine.memory_gb,
@@ -175,7 +176,8 @@ impl Report<'_> {
             return figure;
         }
         let Some(lead) = ratios(values, &self.results.values(QUIPU, row.name), |a, b| row.lead(a, b)) else {
-            return figure;
+            // Whoever did what Quipu could not is ahead of it.
+            return if setting.role == Role::Peer { format!("**{figure}**") } else { figure };
         };
         let text = format!("{figure}, {} ({} to {})", short(lead.median), short(lead.least), short(lead.most));
         // Quipu by another route is no peer, and a bare disk no system.
@@ -334,7 +336,7 @@ mod tests {
         (1..=3).for_each(|round| fail(&mut results, "quipu", round));
         let (text, _) = table(&results, "");
         assert!(text.contains("| Quipu | failed in 3 of 3 |"), "{text}");
-        assert!(text.contains("| UmaDB | 50.0 |"), "{text}");
+        assert!(text.contains("| UmaDB | **50.0** |"), "{text}");
     }
 
     #[test]

@@ -111,7 +111,7 @@ pub fn about(workload: Workload) -> (&'static str, &'static str) {
         Workload::Million => (
             "A million events",
             "After 1,000,000 events of 256 B, laid in by 8 clients in batches of 100: memory of the server's processes (what they share \
-             counted once), bytes that all files of its data folder take on disk, divided by the events (what is there of an empty one, write-ahead logs and reserved room included; Redis by default writes a snapshot now and then, and 0 means that none was due), and events a second when \
+             counted once; files that they map count, files that they read do not; UmaDB's with the Python that starts it), bytes that all files of its data folder take on disk, divided by the events (what is there of an empty one, write-ahead logs and reserved room included; Redis by default writes a snapshot now and then, and 0 means that none was due), and events a second when \
              one reader then reads all of them, in order, from the first on.",
         ),
     }

@@ -1,10 +1,11 @@
 //! A run: rounds in which all systems take turns at each workload, every time on a fresh server in an empty folder. Which
-//! system begins moves on with the round, so that none always comes after the same other one.
+//! system begins moves on with the round, and every second round goes backwards, so that none always comes after the same
+//! other one. What one left to be written is on the disk before the next begins.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -14,7 +15,7 @@ use crate::results::{Cell, Found, Results};
 use crate::setting::{Role, SETTINGS, Setting};
 use crate::workload::{Size, WORKLOADS, Workload};
 
-/// Threads of the clients, for every system alike.
+/// Threads of the clients' runtime, for every system alike. Some libraries start threads of their own beside it.
 const CLIENT_THREADS: usize = 2;
 /// A cell that takes longer has failed.
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -85,8 +86,7 @@ async fn rounds(options: &Options, size: Size) -> Result<()> {
     let begun = Instant::now();
     for round in 1..=options.rounds {
         for workload in WORKLOADS {
-            let turns = (0..SETTINGS.len()).map(|i| &SETTINGS[(i + round - 1) % SETTINGS.len()]);
-            for setting in turns.filter(|s| options.includes(s, workload) && s.lacks(workload).is_none()) {
+            for setting in turns(round).filter(|s| options.includes(s, workload) && s.lacks(workload).is_none()) {
                 let found = match cell(options, setting, workload, size, &mut results).await {
                     Ok(figures) => figures,
                     Err(error) => Found::Failed(format!("{error:#}")),
@@ -103,6 +103,12 @@ async fn rounds(options: &Options, size: Size) -> Result<()> {
     Ok(())
 }
 
+/// The order of a round, which counts from 1.
+fn turns(round: usize) -> impl Iterator<Item = &'static Setting> {
+    let len = SETTINGS.len();
+    (0..len).map(move |i| if round % 2 == 1 { i } else { len - 1 - i }).map(move |i| &SETTINGS[(i + round - 1) % len])
+}
+
 async fn cell(
     options: &Options,
     setting: &Setting,
@@ -110,6 +116,9 @@ async fn cell(
     size: Size,
     results: &mut Results,
 ) -> Result<Found> {
+    // Writing back what the last cell left would cost this one, and least where it was nothing.
+    let flushed = tokio::process::Command::new("sync").status().await.context("sync")?;
+    ensure!(flushed.success(), "sync failed: {flushed}");
     let folder = tempfile::Builder::new().prefix("quipu-bench-").tempdir_in(&options.folder)?;
     let absolute = |path: &Path| path.canonicalize().with_context(|| format!("{}", path.display()));
     let place =
@@ -139,6 +148,23 @@ fn say(round: usize, setting: &Setting, workload: Workload, found: &Found, begun
                 eprint!(" {name}={:.*}", usize::from(figure.value < 100.0) * 2, figure.value);
             }
             eprintln!();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_round_has_all_and_five_rounds_put_each_behind_several_others() {
+        let rounds: Vec<Vec<&str>> = (1..=5).map(|round| turns(round).map(|setting| setting.name).collect()).collect();
+        for name in SETTINGS.map(|setting| setting.name) {
+            let before = rounds.iter().filter_map(|round| {
+                let at = round.iter().position(|other| *other == name).expect("all have a turn");
+                at.checked_sub(1).map(|at| round[at])
+            });
+            assert!(before.collect::<std::collections::BTreeSet<_>>().len() > 1, "{name}: {rounds:?}");
         }
     }
 }
