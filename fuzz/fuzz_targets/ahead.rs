@@ -1,2 +1,4 @@
 #![no_main]
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| quipu_fuzz::ahead(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    quipu_fuzz::ahead(bytes);
+});

@@ -1,4 +1,7 @@
-//! What comes over a connection in whatever pieces: lines of a bulk load, and requests of which HTTP reads too much at once.
+//! What comes over a connection in whatever pieces: lines of a bulk load, requests of which HTTP reads too much at once, and
+//! server-sent events.
+
+use std::io::BufReader;
 
 use quipu_server::{Ahead, split_lines};
 
@@ -6,7 +9,7 @@ use quipu_server::{Ahead, split_lines};
 const PIECES: [usize; 5] = [1, 2, 3, 7, usize::MAX];
 
 /// A bulk load: in whatever pieces, and with whatever room for lines at once, it has the lines that the text has.
-pub fn lines(bytes: &[u8]) {
+pub fn lines(bytes: &[u8]) -> bool {
     for limit in [8, 1 << 20] {
         let expected = lines_of(bytes, limit);
         for size in PIECES {
@@ -17,6 +20,7 @@ pub fn lines(bytes: &[u8]) {
             }
         }
     }
+    lines_of(bytes, 1 << 20).iter().any(|(_, line)| line.is_some())
 }
 
 /// The same at once: a line over the limit is there without its text, a blank one is not there.
@@ -29,7 +33,7 @@ fn lines_of(bytes: &[u8], limit: usize) -> Vec<(u64, Option<Vec<u8>>)> {
 /// Requests, one behind the other: when HTTP waits for a head, no more of it is there than was counted, but for
 /// what one read brought: a client that sends the end of a body as if it were a head has so much for nothing. Of a client
 /// that waits for each answer, and says how long its bodies are, it is known that nothing is.
-pub fn ahead(bytes: &[u8]) {
+pub fn ahead(bytes: &[u8]) -> bool {
     let mut alone = Vec::new();
     let mut rest = bytes;
     while let Some(end) = request_end(rest) {
@@ -40,6 +44,23 @@ pub fn ahead(bytes: &[u8]) {
         Wire::new(bytes.chunks(size)).follow(false);
         Wire::new(alone.iter().flat_map(|request| request.chunks(size))).follow(true);
     }
+    !alone.is_empty()
+}
+
+/// Server-sent events, as the command line reads those of `GET /v1/tail`: the same messages and ids in whatever pieces.
+pub fn messages(bytes: &[u8]) -> bool {
+    let read = |size: usize| {
+        let (mut reader, mut last_id, mut found) = (BufReader::with_capacity(size, bytes), None, Vec::new());
+        while let Ok(Some(data)) = super::sse::next(&mut reader, &mut last_id) {
+            found.push((last_id.clone(), data));
+        }
+        (found, last_id)
+    };
+    let (found, last_id) = read(bytes.len() + 1);
+    for size in [1, 2, 3, 7] {
+        assert_eq!(read(size), (found.clone(), last_id.clone()), "pieces of {size}");
+    }
+    !found.is_empty()
 }
 
 /// HTTP as far as it concerns what it reads, and what it has read and not used.

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use quipu_domain::Timestamp;
-use quipu_store::{Expr, FileLog, FileLogOptions, Log, OpenMode, RecordKind, Run, Storage, TornTail};
+use quipu_store::{Expr, FileLog, FileLogOptions, Log, OpenMode, Record, RecordKind, Run, Storage, TornTail};
 use quipu_testkit::FaultyDisk;
 
 use super::crc32c;
@@ -22,7 +22,7 @@ fn disk_with(folder: &str, path: &str, bytes: &[u8]) -> Arc<FaultyDisk> {
 
 /// A segment of these payloads, each behind two bytes of length: a log that opens, opens again with the same end, and
 /// a check of it says beforehand what opening makes of it.
-pub fn segment(bytes: &[u8]) {
+pub fn segment(bytes: &[u8]) -> bool {
     let disk = disk_with("t/log", "t/log/00000001.seg", &framed(bytes));
     let open = || FileLog::open(disk.clone(), "t/log", FileLogOptions { segment_bytes: 1 << 20 }, Timestamp(0), || 8);
     let check = || quipu_store::check(disk.as_ref(), "t", &mut |_, _| {}).expect("the disk is not faulty");
@@ -32,13 +32,13 @@ pub fn segment(bytes: &[u8]) {
         Ok(opened) => opened,
         Err(fault) => {
             assert!(!report.problems.is_empty(), "found sound, and does not open: {fault}");
-            return;
+            return false;
         }
     };
     let found = |problem: &&String| !LEFT_BY_OPENING.iter().any(|left| problem.contains(left));
     assert_eq!(report.problems.iter().find(found), None, "found damaged, and opens");
     if !report.problems.is_empty() {
-        return;
+        return false;
     }
     let place = |torn: TornTail| (torn.path, torn.offset, torn.bytes);
     assert_eq!(report.torn.map(place), torn.map(place));
@@ -57,6 +57,7 @@ pub fn segment(bytes: &[u8]) {
     assert_eq!((again.problems.len(), again.torn, again.chain), (0, None, tail.chain));
     let (again, torn) = open().expect("a log that opened opens again");
     assert_eq!((again.tail_at_opening(), torn.is_none()), (tail, true));
+    tail.number > 0
 }
 
 /// What a check looks for and the opening of a log does not: that is found when the commit is read, or a tenant is opened.
@@ -81,13 +82,13 @@ fn framed(bytes: &[u8]) -> Vec<u8> {
 }
 
 /// An index run: every question is answered or refused as damage, with no more memory than the file has.
-pub fn run(bytes: &[u8]) {
+pub fn run(bytes: &[u8]) -> bool {
     let disk = disk_with("index", "index/a.run", &sealed(bytes));
-    let Ok(run) = Run::open(disk.as_ref(), "index/a.run") else { return };
-    let _ = run.check();
+    let Ok(run) = Run::open(disk.as_ref(), "index/a.run") else { return false };
     let _ = (run.pairs(), run.pairs_in(0..=u64::MAX), run.end_position());
     let _ = (run.locator(run.first_position()), run.locator(run.end_position().saturating_sub(1)));
     let _ = run.select(&Expr::Or(vec![Expr::Has(1), Expr::And(vec![Expr::Has(2), Expr::All])]));
+    run.check().is_ok()
 }
 
 /// The bytes with the checksums that a run of their shape has.
@@ -120,27 +121,34 @@ fn seal(bytes: &mut [u8], from: usize, end: usize) {
 }
 
 /// The body of a snapshot: what is read is written, and read the same.
-pub fn snapshot(bytes: &[u8]) {
-    let Some(written) = quipu_engine::read_snapshot(bytes) else { return };
+pub fn snapshot(bytes: &[u8]) -> bool {
+    let Some(written) = quipu_engine::read_snapshot(bytes) else { return false };
     assert_eq!(quipu_engine::read_snapshot(&written), Some(written));
+    true
 }
 
-/// System records, each a byte of kind, two of length and a body: what memory keeps of them survives a snapshot.
-pub fn records(bytes: &[u8]) {
-    const KINDS: [RecordKind; 5] = [
+/// System records, each a byte of kind, two of length and a body: what memory keeps of them survives a snapshot, and a
+/// checkpoint of an outside source is written as it was read.
+pub fn records(bytes: &[u8]) -> bool {
+    const KINDS: [RecordKind; 6] = [
         RecordKind::Subscription,
         RecordKind::Progress,
         RecordKind::DeadLetter,
         RecordKind::DeadLetterOutcome,
         RecordKind::Operation,
+        RecordKind::Checkpoint,
     ];
     let (mut records, mut rest) = (Vec::new(), bytes);
     while let Some((head, behind)) = rest.split_at_checked(3) {
         let length = usize::from(u16::from_le_bytes([head[1], head[2]])).min(behind.len());
         let (body, behind) = behind.split_at(length);
+        if let Some((source, number)) = Record::read_checkpoint(body) {
+            assert_eq!(Record::read_checkpoint(&Record::checkpoint(source, number).body), Some((source, number)));
+        }
         records.push((KINDS[usize::from(head[0]) % KINDS.len()], body));
         rest = behind;
     }
     let written = quipu_engine::fold_records(&records);
-    assert_eq!(quipu_engine::read_snapshot(&written), Some(written));
+    assert_eq!(quipu_engine::read_snapshot(&written).as_ref(), Some(&written));
+    written != quipu_engine::fold_records(&[])
 }

@@ -3,12 +3,12 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use http::header::{ACCEPT, HOST, ORIGIN, RETRY_AFTER};
+use http::header::{ACCEPT, CONTENT_TYPE, HOST, ORIGIN, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, uri::Authority};
 use quipu_api::{MEDIA_JSON, MEDIA_LINES};
 use quipu_domain::{Timestamp, parse_event};
 use quipu_server::webhook::retry_after;
-use quipu_server::{Gatekeeper, PublicHost, accepted, prefers_minimal, read_binary};
+use quipu_server::{Gatekeeper, PublicHost, accepted, content_mode, prefers_minimal, read_binary};
 
 const DAY_US: i64 = 24 * 60 * 60 * 1_000_000;
 const PUBLIC: &str = "quipu.example";
@@ -28,24 +28,30 @@ fn header_map(bytes: &[u8]) -> HeaderMap {
 }
 
 /// An event in binary mode: lines of headers, an empty line, the body.
-pub fn headers(bytes: &[u8]) {
+pub fn headers(bytes: &[u8]) -> bool {
     let end = bytes.windows(2).position(|pair| pair == b"\n\n").unwrap_or(bytes.len());
     let body = bytes.get(end + 2..).unwrap_or_default();
     let headers = header_map(&bytes[..end]);
-    let Ok(event) = read_binary(&headers, body) else { return };
+    let Ok(event) = read_binary(&headers, body) else { return false };
     let written = super::write(&event);
     let again = parse_event(&written).expect("what is written can be read").event;
     assert_eq!(super::write(&again), written);
+    true
 }
 
-/// `Accept`, `Prefer`, `Host` and `Origin` of a request: one header or several mean the same, and nobody is admitted whom a
-/// parser of URIs takes for a stranger.
-pub fn negotiation(bytes: &[u8]) {
+/// `Accept`, `Prefer`, `Content-Type`, `Host` and `Origin` of a request: one header or several mean the same, two content
+/// types mean nothing, and nobody is admitted whom a parser of URIs takes for a stranger.
+pub fn negotiation(bytes: &[u8]) -> bool {
     let mut headers = header_map(bytes);
     is_answered(&headers);
     is_admitted(&headers);
+    let mode = content_mode(&headers);
+    let has_type = headers.contains_key(CONTENT_TYPE);
+    headers.append(CONTENT_TYPE, HeaderValue::from_static(MEDIA_JSON));
+    assert_eq!(content_mode(&headers).is_ok(), !has_type);
     headers.append(ACCEPT, HeaderValue::from_static("*/*"));
     assert!(accepted(&headers, &[MEDIA_JSON]).is_ok(), "everything will do");
+    mode.is_ok()
 }
 
 fn is_answered(headers: &HeaderMap) {
@@ -96,9 +102,10 @@ fn is_known(host: &str) -> bool {
 }
 
 /// `Retry-After` of an endpoint: not before now, and within a day.
-pub fn retry(bytes: &[u8]) {
-    let Ok(value) = HeaderValue::from_bytes(bytes) else { return };
+pub fn retry(bytes: &[u8]) -> bool {
+    let Ok(value) = HeaderValue::from_bytes(bytes) else { return false };
     let headers = HeaderMap::from_iter([(RETRY_AFTER, value)]);
+    let mut means = false;
     for now in [0, 784_111_740_000_000, 4_102_444_800_000_000].map(Timestamp) {
         let when = |status| retry_after(status, &headers, now);
         let found = when(StatusCode::TOO_MANY_REQUESTS);
@@ -110,5 +117,7 @@ pub fn retry(bytes: &[u8]) {
             let seconds = digits.iter().fold(0_i64, |sum, digit| (sum * 10 + i64::from(digit - b'0')).min(DAY_US));
             assert_eq!(found.map(|at| at.0 - now.0), Some((seconds * 1_000_000).min(DAY_US)));
         }
+        means |= found.is_some();
     }
+    means
 }

@@ -5,14 +5,15 @@ use quipu_engine::transform::{Format, Transformer};
 use serde::de::IgnoredAny;
 
 /// Patterns, one a line, then an empty line and an event: a set says of each what it says alone, also after others left.
-pub fn pattern(bytes: &[u8]) {
-    let Some((definitions, event)) = parts(bytes) else { return };
+pub fn pattern(bytes: &[u8]) -> bool {
+    let Some((definitions, event)) = parts(bytes) else { return false };
     let patterns: Vec<Pattern> = definitions.lines().take(8).filter_map(|line| Pattern::parse(line).ok()).collect();
     let mut set = PatternSet::new();
     patterns.iter().enumerate().for_each(|(number, pattern)| set.insert(number, pattern.clone()));
     holds_as_alone(&set, &patterns, event);
     (0..patterns.len()).step_by(2).for_each(|number| _ = set.remove(&number));
     holds_as_alone(&set, &patterns, event);
+    !patterns.is_empty()
 }
 
 fn holds_as_alone(set: &PatternSet<usize>, patterns: &[Pattern], event: &str) {
@@ -32,16 +33,17 @@ fn holds_as_alone(set: &PatternSet<usize>, patterns: &[Pattern], event: &str) {
 }
 
 /// A transformation as JSON, an empty line and an event: the same outcome each time, and of the format that was promised.
-pub fn transform(bytes: &[u8]) {
-    let Some((definition, event)) = parts(bytes) else { return };
-    let Ok(transform) = serde_json::from_str::<Transform>(definition) else { return };
-    let Ok(transformer) = Transformer::compile(&transform, "a-subscription") else { return };
+pub fn transform(bytes: &[u8]) -> bool {
+    let Some((definition, event)) = parts(bytes) else { return false };
+    let Ok(transform) = serde_json::from_str::<Transform>(definition) else { return false };
+    let Ok(transformer) = Transformer::compile(&transform, "a-subscription") else { return false };
     let outcome = transformer.apply(event.as_bytes());
     assert_eq!(transformer.apply(event.as_bytes()), outcome);
-    let Ok(outcome) = outcome else { return };
+    let Ok(outcome) = outcome else { return false };
     assert!(std::str::from_utf8(&outcome).is_ok());
     let is_json = serde_json::from_slice::<IgnoredAny>(&outcome).is_ok();
     assert!(is_json || transformer.format() == Format::Text);
+    true
 }
 
 fn parts(bytes: &[u8]) -> Option<(&str, &str)> {

@@ -4,39 +4,50 @@
 use quipu_api::deadletter::{DiscardRequest, RedriveRequest};
 use quipu_api::frame::{Command, ControlFrame};
 use quipu_api::subscription::{SeekRequest, read_definition};
-use quipu_api::{AnswersRequest, CreateSubscription, PreviewRequest, Problem, PullRequest, RotateRequest, TailRequest};
+use quipu_api::{
+    AnswersRequest, CreateSubscription, PatternTestRequest, PreviewRequest, Problem, PullRequest, RotateRequest, TailRequest,
+};
 use serde::Serialize;
 
-/// The bodies of requests that change something but append nothing; and a problem document, which clients read.
-pub fn request(bytes: &[u8]) {
-    reads_again(bytes, AnswersRequest::from_json);
-    reads_again(bytes, PullRequest::from_json);
-    reads_again(bytes, SeekRequest::from_json);
-    reads_again(bytes, PreviewRequest::from_json);
-    reads_again(bytes, RedriveRequest::from_json);
-    reads_again(bytes, DiscardRequest::from_json);
-    reads_again(bytes, |bytes| serde_json::from_slice::<Problem>(bytes));
-    let _ = serde_json::from_slice::<RotateRequest>(bytes);
+/// The bodies of requests that change something but append nothing; of one that asks; and a problem document, which
+/// clients read.
+pub fn request(bytes: &[u8]) -> bool {
+    let asks_about_pattern = serde_json::from_slice::<PatternTestRequest<'_>>(bytes).is_ok();
+    let rotates = serde_json::from_slice::<RotateRequest>(bytes).is_ok();
+    let read_again = [
+        reads_again(bytes, AnswersRequest::from_json),
+        reads_again(bytes, PullRequest::from_json),
+        reads_again(bytes, SeekRequest::from_json),
+        reads_again(bytes, PreviewRequest::from_json),
+        reads_again(bytes, RedriveRequest::from_json),
+        reads_again(bytes, DiscardRequest::from_json),
+        reads_again(bytes, |bytes| serde_json::from_slice::<Problem>(bytes)),
+    ];
+    asks_about_pattern || rotates || read_again.contains(&true)
 }
 
 /// A definition of a subscription: what is shown of it can be sent again.
-pub fn subscription(bytes: &[u8]) {
+pub fn subscription(bytes: &[u8]) -> bool {
     reads_again(bytes, read_definition);
-    let Ok(create) = CreateSubscription::from_json(bytes) else { return };
+    let Ok(create) = CreateSubscription::from_json(bytes) else { return false };
     reads_again(&json(&create), CreateSubscription::from_json);
-    if create.definition.check().is_ok() {
-        let _ = create.definition.rules();
+    if create.definition.check().is_err() {
+        return false;
     }
+    let _ = create.definition.rules();
+    true
 }
 
 /// What a client asks for over a WebSocket.
-pub fn control(bytes: &[u8]) {
+pub fn control(bytes: &[u8]) -> bool {
     reads_again(bytes, |bytes| serde_json::from_slice::<ControlFrame>(bytes));
-    let Ok(frame) = serde_json::from_slice::<ControlFrame>(bytes) else { return };
-    let Ok(Command::Subscribe(members)) = frame.command() else { return };
-    let Ok(pairs) = quipu_api::filter_from_json(&members) else { return };
-    let Ok(request) = TailRequest::from_pairs(pairs) else { return };
+    let Ok(frame) = serde_json::from_slice::<ControlFrame>(bytes) else { return false };
+    let Ok(command) = frame.command() else { return false };
+    let Command::Subscribe(members) = command else { return true };
+    let Ok(pairs) = quipu_api::filter_from_json(&members) else { return false };
+    let Ok(request) = TailRequest::from_pairs(pairs) else { return false };
     assert_eq!(TailRequest::from_query(&request.to_query()).ok().as_ref(), Some(&request));
+    true
 }
 
 fn json(value: &impl Serialize) -> Vec<u8> {
@@ -44,18 +55,20 @@ fn json(value: &impl Serialize) -> Vec<u8> {
 }
 
 /// What is read is written, and read the same.
-fn reads_again<T: Serialize, E: std::fmt::Debug>(bytes: &[u8], read: impl Fn(&[u8]) -> Result<T, E>) {
-    let Ok(value) = read(bytes) else { return };
+fn reads_again<T: Serialize, E: std::fmt::Debug>(bytes: &[u8], read: impl Fn(&[u8]) -> Result<T, E>) -> bool {
+    let Ok(value) = read(bytes) else { return false };
     let written = json(&value);
     assert_eq!(json(&read(&written).expect("what is written can be read")), written);
+    true
 }
 
 /// The bytes of a WebSocket: in whatever pieces they come, as many of them are held as a parser of the whole says.
-pub fn socket(bytes: &[u8]) {
+pub fn socket(bytes: &[u8]) -> bool {
     let whole = quipu_server::count_frames(std::iter::once(bytes));
     assert_eq!(quipu_server::count_frames(bytes.chunks(1)), whole);
     assert_eq!(quipu_server::count_frames(bytes.chunks(5)), whole);
     assert_eq!(held(bytes), whole);
+    whole.1 > 0
 }
 
 /// The same read off RFC 6455, section 5.2: the bytes that are held, and how many messages were whole.

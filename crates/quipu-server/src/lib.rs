@@ -55,9 +55,9 @@ pub use binary::read as read_binary;
 /// Follows frames of a WebSocket; for the fuzz targets.
 #[doc(hidden)]
 pub use frames::count as count_frames;
-/// Reads `Accept` and `Prefer`; for the fuzz targets.
+/// Reads `Accept`, `Content-Type` and `Prefer`; for the fuzz targets.
 #[doc(hidden)]
-pub use media::{accepted, prefers_minimal};
+pub use media::{accepted, mode as content_mode, prefers_minimal};
 /// Splits a bulk load into lines; for the fuzz targets.
 #[doc(hidden)]
 pub use ndjson::lines as split_lines;

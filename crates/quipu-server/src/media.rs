@@ -5,7 +5,7 @@ use quipu_api::{Code, MEDIA_BATCH, MEDIA_EVENT, MEDIA_LINES, Problem};
 
 /// What the body of a publish is, as CloudEvents HTTP binding 1.0.2, section 3, tells them apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Mode {
+pub enum Mode {
     /// One event.
     Structured,
     /// An array of events.
@@ -22,7 +22,7 @@ const EXPECTED: &str = "application/cloudevents+json, application/cloudevents-ba
      application/json, or a ce-specversion header with any type";
 
 /// The mode of a publish. The `cloudevents` types go first, then headers of the binary mode, then the other types.
-pub(crate) fn mode(headers: &HeaderMap) -> Result<Mode, Problem> {
+pub fn mode(headers: &HeaderMap) -> Result<Mode, Problem> {
     let content_type = content_type(headers)?;
     let essence = essence(content_type);
     if essence == MEDIA_EVENT {
