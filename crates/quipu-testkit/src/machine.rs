@@ -1,6 +1,8 @@
 //! The machine that a simulation runs on: a faulty disk, virtual time, dice, and the process on it, which is a tenant.
 //! It says how a process ends and begins; what it is asked for meanwhile is its simulation's business.
 
+mod caches;
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -9,6 +11,9 @@ use quipu_engine::{Fault, Options, Tenant, World};
 
 use crate::checker::{self, Violation, violated};
 use crate::{Dice, FailedSync, FaultyDisk, Kind, SeededRandom, Trigger, VirtualClock};
+
+pub use caches::is_cache;
+pub(crate) use caches::any_bit;
 
 /// The folder of the tenant that is simulated.
 pub const FOLDER: &str = "tenants/main";

@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use quipu_domain::delivery::DeliveryId;
 use quipu_domain::{Event, Timestamp, Value};
-use quipu_engine::{CHECKPOINT_MS, Clock, NotDone, Options, WatchGuard};
+use quipu_engine::{CHECKPOINT_MS, Clock, NotDone, Options, Published, WatchGuard};
 
 use crate::checker::deliveries::Ledger;
 use crate::checker::{caught, violated};
@@ -168,10 +168,22 @@ impl DeliverySimulation {
         let prepared = prepared.map_err(|invalid| violated("prepare", invalid.to_string()))?;
         let outcome = tenant.publish_wait(prepared);
         self.machine.say(|| format!("publish {count}: {:?}", outcome.as_ref().map(Vec::len)));
-        if let Err(fault) = outcome {
-            self.machine.tolerate("publish", &fault)?;
+        self.look_at_log()?;
+        match outcome {
+            Ok(published) => events.iter().zip(published).try_for_each(|(event, published)| self.is_there(event, published)),
+            Err(fault) => self.machine.tolerate("publish", &fault),
         }
-        self.look_at_log()
+    }
+
+    /// What was acknowledged is in the log, where the answer says; the ledger looks for it there from then on.
+    fn is_there(&self, event: &Event<'_>, published: Published) -> Step {
+        let at = |position: u64| self.ledger.log().get(usize::try_from(position).ok()?.checked_sub(1)?);
+        match published {
+            Published::Recorded(place) if at(place.position).is_some_and(|fact| fact.id == event.id()) => Ok(()),
+            // The log could not be read again: the power was cut meanwhile.
+            Published::Recorded(_) if self.machine.disk.is_dead() => Ok(()),
+            other => Err(violated("acknowledged", format!("expected {} in the log, found {other:?}", event.id()))),
+        }
     }
 
     fn event(&mut self) -> Event<'static> {

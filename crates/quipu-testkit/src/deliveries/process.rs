@@ -51,6 +51,10 @@ impl DeliverySimulation {
             2 if !self.machine.disk.is_dead() => self.close()?,
             _ => self.machine.cut_power(),
         }
+        if self.machine.own_dice.chance(10) {
+            self.machine.tenant = None;
+            self.machine.spoil_caches();
+        }
         // Sometimes the power fails again while the store recovers.
         self.machine.die_while_opening(20)?;
         self.machine.fail_while_opening(15)?;
@@ -81,6 +85,7 @@ impl DeliverySimulation {
         }
         self.ledger.restarted();
         self.look_at_log()?;
+        self.look_at_log_again()?;
         self.look_at_letters()?;
         self.look_for_lost_letters()?;
         self.woken.clear();
@@ -103,6 +108,28 @@ impl DeliverySimulation {
                 Err(fault) if self.machine.disk.is_dead() => return self.machine.tolerate("read", &fault),
                 Err(fault) => return Err(violated("read", fault.to_string())),
             }
+        }
+        Ok(())
+    }
+
+    /// What was read before a restart is there after it, in the same place.
+    fn look_at_log_again(&mut self) -> Step {
+        let (known, position) = (self.ledger.log(), self.machine.tenant().position());
+        if position < known.len() as u64 {
+            return Err(violated("open", format!("{} events were read before, now there are {position}", known.len())));
+        }
+        let mut from = Some(1);
+        while let Some(position) = from {
+            let page =
+                self.without_faults(|tenant| tenant.read(&Filter::default(), Direction::Forward, Some(position), 500));
+            let page = page.map_err(|fault| violated("read", fault.to_string()))?;
+            for (one, expected) in page.events.iter().zip(&known[position as usize - 1..]) {
+                let found = Fact::of(&one.event(), &one.stamp);
+                if found != *expected {
+                    return Err(violated("open", format!("expected {expected:?}, found {found:?}")));
+                }
+            }
+            from = page.next;
         }
         Ok(())
     }

@@ -1,10 +1,9 @@
 //! The end of a run: everything is checked on what is there.
 
 use super::Simulation;
-use super::rot::any_bit;
 use crate::FOLDER;
 use crate::checker::{self, violated};
-use crate::machine::Step;
+use crate::machine::{Step, any_bit};
 
 impl Simulation {
     /// Stops cleanly, and checks everything on what is there: with indexes and snapshots, with damaged ones, and
@@ -19,8 +18,8 @@ impl Simulation {
         if !self.has_spoiled {
             self.check_folder()?;
         }
-        for path in self.caches() {
-            let len = self.len_of(&path);
+        for path in self.machine.caches() {
+            let len = self.machine.len_of(&path);
             let (offset, bit) = any_bit(&mut self.machine.dice, len);
             self.machine.say(|| format!("flipping bit {bit} at {offset} of {path}"));
             self.machine.disk.flip(&path, offset, bit);
@@ -30,7 +29,7 @@ impl Simulation {
         self.segments = self.machine.tenant().stats().map_or(0, |stats| stats.segments);
         self.close_for_good()?;
         self.machine.say(|| "deleting indexes and snapshots".into());
-        self.caches().iter().for_each(|path| self.machine.disk.delete(path));
+        self.machine.caches().iter().for_each(|path| self.machine.disk.delete(path));
         self.open()?;
         self.check_all()?;
         self.close_for_good()?;
@@ -51,30 +50,6 @@ impl Simulation {
         tenant.close().map_err(|fault| violated("close", fault.to_string()))
     }
 
-    /// Damages or deletes some indexes and snapshots, whatever the process before left.
-    pub(super) fn spoil_caches(&mut self) {
-        self.has_spoiled = true;
-        for path in self.caches() {
-            let len = self.len_of(&path);
-            let (offset, bit) = any_bit(&mut self.machine.own_dice, len);
-            match self.machine.own_dice.below(3) {
-                0 => {
-                    self.machine.say(|| format!("flipping bit {bit} at {offset} of {path}"));
-                    self.machine.disk.flip(&path, offset, bit);
-                }
-                1 => {
-                    self.machine.say(|| format!("deleting {path}"));
-                    self.machine.disk.delete(&path);
-                }
-                _ => {}
-            }
-        }
-    }
-
-    pub(super) fn caches(&self) -> Vec<String> {
-        self.machine.disk.files().into_iter().filter(|path| is_cache(path)).collect()
-    }
-
     pub(super) fn check_all(&mut self) -> Step {
         let tenant = self.machine.tenant();
         checker::indexes::check(&tenant, &self.log, &mut self.machine.dice)?;
@@ -86,9 +61,4 @@ impl Simulation {
         }
         Ok(())
     }
-}
-
-/// Whether the file may be deleted at any time: an index or a snapshot.
-pub fn is_cache(path: &str) -> bool {
-    path.ends_with(".run") || path.ends_with(".snapshot")
 }

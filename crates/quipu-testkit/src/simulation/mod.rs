@@ -22,7 +22,6 @@ use crate::submit::{prepare, submit};
 use crate::workload::{self, Workload};
 use crate::{Answer, Entry, FaultyDisk, Kind, Logged, Model, Operation, Trigger};
 
-pub use self::ending::is_cache;
 
 /// What a run did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

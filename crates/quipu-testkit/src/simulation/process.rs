@@ -53,7 +53,8 @@ impl Simulation {
         }
         if self.machine.own_dice.chance(10) {
             self.machine.tenant = None;
-            self.spoil_caches();
+            self.has_spoiled = true;
+            self.machine.spoil_caches();
         }
         // Sometimes the power fails again while the store recovers.
         self.machine.die_while_opening(25)?;

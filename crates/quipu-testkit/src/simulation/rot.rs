@@ -8,8 +8,8 @@ use quipu_store::SEGMENT_HEADER_BYTES;
 use super::Simulation;
 use crate::checker::pages::to_logged;
 use crate::checker::violated;
-use crate::machine::Step;
-use crate::{Dice, FOLDER};
+use crate::FOLDER;
+use crate::machine::{Step, any_bit};
 
 const NAME: &str = "rot";
 
@@ -20,23 +20,19 @@ impl Simulation {
         segments.retain(|path| path.ends_with(".seg"));
         // The last one is still written to: what is broken at its end may never have been acknowledged. That is also so of
         // the one before, if the making of the next was interrupted before it said what it goes on after.
-        while segments.pop_if(|path| self.len_of(path) <= SEGMENT_HEADER_BYTES).is_some() {}
+        while segments.pop_if(|path| self.machine.len_of(path) <= SEGMENT_HEADER_BYTES).is_some() {}
         segments.pop();
         if segments.is_empty() {
             return Ok(());
         }
         let path = self.machine.own_dice.pick(&segments).clone();
-        let len = self.len_of(&path);
+        let len = self.machine.len_of(&path);
         let (offset, bit) = any_bit(&mut self.machine.own_dice, len);
         self.machine.say(|| format!("rot: bit {bit} at {offset} of {path}"));
         self.machine.disk.flip(&path, offset, bit);
         let found = self.look_at_rot(&path);
         self.machine.disk.flip(&path, offset, bit);
         found
-    }
-
-    pub(super) fn len_of(&self, path: &str) -> u64 {
-        self.machine.disk.contents(path).map_or(0, |bytes| bytes.len() as u64)
     }
 
     fn look_at_rot(&mut self, path: &str) -> Step {
@@ -76,11 +72,6 @@ impl Simulation {
             }
         }
     }
-}
-
-/// A byte of so many, and a bit of it.
-pub(super) fn any_bit(dice: &mut Dice, len: u64) -> (u64, u8) {
-    (dice.below(len.max(1)), dice.below(8) as u8)
 }
 
 /// Whether an error says that this file is damaged.
