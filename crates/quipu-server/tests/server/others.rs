@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use quipu_domain::Event;
+use serde_json::{Value, json};
 
 use crate::host::Host;
 
@@ -28,11 +29,12 @@ async fn marten_5300_a_page_has_every_event_up_to_the_position_that_it_names() {
     };
     let mut client = host.client().await;
     let mut position = 0;
-    let mut pages = 0;
-    while pages < 300 || position < 300 {
+    let (mut pages, mut last_pages) = (0, 0);
+    while pages < 300 || last_pages < 100 || position < 300 {
         let page = client.get(&format!("/v1/events?positionfrom={}&limit=1000", position + 1)).await.json();
         let seen = page["events"].as_array().unwrap().len() as u64;
         if page["cursor"].is_null() {
+            last_pages += 1;
             let named = page["position"].as_u64().unwrap();
             assert!(position + seen >= named, "{seen} events behind {position}, and it names {named}");
         }
@@ -41,4 +43,48 @@ async fn marten_5300_a_page_has_every_event_up_to_the_position_that_it_names() {
     }
     is_done.store(true, Ordering::Relaxed);
     writer.join().unwrap();
+}
+
+/// The same as its users met it: of clients that look whether a seat is free, and take it on the condition that nothing came
+/// behind the position that they were told, one gets it.
+#[tokio::test(flavor = "multi_thread")]
+async fn marten_5300_of_clients_that_saw_a_free_seat_one_takes_it() {
+    let host = Host::start().await;
+    let mut racers = Vec::new();
+    for _ in 0..16 {
+        racers.push(host.client().await);
+    }
+    let mut refused = 0;
+    for seat in 0..100 {
+        let races = racers.drain(..).enumerate().map(|(racer, mut client)| {
+            tokio::spawn(async move {
+                // They look for as long as it takes the first one to have its seat, so that some look just then.
+                let mut page = Value::Null;
+                for _ in 0..=racer {
+                    page = client.get(&format!("/v1/events?tag=seat:{seat}")).await.json();
+                }
+                let is_free = page["events"].as_array().unwrap().is_empty();
+                let append = json!({
+                    "events": [{"specversion": "1.0", "id": format!("{seat}.{racer}"), "source": "/s", "type": "seat.taken",
+                        "subject": format!("guest/{racer}"), "tags": format!("seat:{seat}")}],
+                    "conditions": [{"after": page["position"], "query": {"items": [{"tags": [format!("seat:{seat}")]}]}}],
+                });
+                let status = match is_free {
+                    true => client.post("/v1/append", "application/json", &append.to_string()).await.status,
+                    false => 0,
+                };
+                (client, status)
+            })
+        });
+        let mut taken = 0;
+        for race in races.collect::<Vec<_>>() {
+            let (client, status) = race.await.unwrap();
+            racers.push(client);
+            assert!([0, 200, 409].contains(&status), "{status}");
+            taken += u32::from(status == 200);
+            refused += u32::from(status == 409);
+        }
+        assert_eq!(taken, 1, "seat {seat}");
+    }
+    assert!(refused > 0, "nobody met anybody");
 }
