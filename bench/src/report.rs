@@ -358,7 +358,7 @@ mod tests {
         let mut results = results(&[("quipu", [100.0; 3])]);
         results.cells[0].workload = Workload::Million;
         let (text, _) = table_of(&results, "", Workload::Million);
-        assert!(text.contains("| JetStream, default | as JetStream, synced: the same files"), "{text}");
+        assert!(text.contains("| JetStream, synced | as JetStream: the same files"), "{text}");
         for title in ["Redis, default", "RabbitMQ, classic"] {
             assert!(text.contains(&format!("| {title} | not run | not run | not run |")), "{text}");
         }
