@@ -34,6 +34,7 @@ impl Tenant {
             examined += self.read_keys(compiled, inner, reads)?;
         }
         let has_reads = inner.deliveries.has_reads();
+        let mut chunk = 0;
         while inner.deliveries.has_room(&compiled.rules) {
             // Read first: what was routed up to here is in the queue by now.
             let routed_to = self.subscriptions.routed_to.load(Ordering::Acquire);
@@ -55,7 +56,10 @@ impl Tenant {
                 return Ok(true);
             }
             let from = Some(inner.deliveries.scan() + 1);
-            let page = self.read_to(&Filter::default(), Direction::Forward, from, CHUNK, durable)?;
+            // No more than may be offered, or the rest is read again by the next one who asks; but of a pattern that wants
+            // few of them, more each time.
+            chunk = (chunk * 4).clamp(inner.deliveries.room(&compiled.rules).min(CHUNK), CHUNK);
+            let page = self.read_to(&Filter::default(), Direction::Forward, from, chunk, durable)?;
             examined += page.events.len().max(1);
             for recorded in &page.events {
                 if !inner.deliveries.has_room(&compiled.rules) {

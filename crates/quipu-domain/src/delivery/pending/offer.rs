@@ -20,12 +20,20 @@ const UNFINISHED_MAX: usize = if cfg!(test) { 40 } else { IN_FLIGHT_MAX as usize
 impl Deliveries {
     /// Whether another event may be offered. What cannot be offered waits in the log.
     pub fn has_room(&self, rules: &Rules) -> bool {
+        self.room(rules) > 0
+    }
+
+    /// How many events may be offered before that has to be asked again. There may be room for more then: what waits behind
+    /// others of its key takes none.
+    pub fn room(&self, rules: &Rules) -> usize {
         let is_stopped = rules.is_strict
             && self.lines.iter().any(|(_, line)| line.order.len() >= RUN_MAX || line.waits_from().is_some());
         // A parked key has one delivery.
         let (unfinished, keys) = (self.unfinished.len() - self.parked, self.lines.len() - self.parked);
-        let has_room = unfinished < rules.max_in_flight + WAITING_MAX && keys < KEYS_MAX;
-        !is_stopped && has_room && self.parked < PARKED_MAX
+        if is_stopped || keys >= KEYS_MAX || self.parked >= PARKED_MAX {
+            return 0;
+        }
+        (rules.max_in_flight + WAITING_MAX).saturating_sub(unfinished)
     }
 
     /// Takes note of the next event that matches.
