@@ -50,7 +50,8 @@ impl Recorded {
     }
 }
 
-/// Some events, and where to go on.
+/// Some events, and where to go on. Whoever decides by them what to append asks for the tenant's position before it reads: a
+/// condition on a position that was asked for afterwards would let through what nobody has seen.
 #[derive(Clone, Debug, Default)]
 pub struct Page {
     /// The events, in the direction of reading.
