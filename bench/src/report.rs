@@ -177,7 +177,9 @@ impl Report<'_> {
         }
         let Some(lead) = ratios(values, &self.results.values(QUIPU, row.name), |a, b| row.lead(a, b)) else {
             // Whoever did what Quipu could not is ahead of it.
-            return if setting.role == Role::Peer { format!("**{figure}**") } else { figure };
+            let has_failed =
+                self.results.values(QUIPU, row.name).is_empty() && self.results.failed(QUIPU, row.workload).is_some();
+            return if has_failed && setting.role == Role::Peer { format!("**{figure}**") } else { figure };
         };
         let text = format!("{figure}, {} ({} to {})", short(lead.median), short(lead.least), short(lead.most));
         // Quipu by another route is no peer, and a bare disk no system.

@@ -106,7 +106,8 @@ async fn rounds(options: &Options, size: Size) -> Result<()> {
 /// The order of a round, which counts from 1.
 fn turns(round: usize) -> impl Iterator<Item = &'static Setting> {
     let len = SETTINGS.len();
-    (0..len).map(move |i| if round % 2 == 1 { i } else { len - 1 - i }).map(move |i| &SETTINGS[(i + round - 1) % len])
+    let step = if round % 2 == 1 { 1 } else { len - 1 };
+    (0..len).map(move |i| &SETTINGS[(round - 1 + i * step) % len])
 }
 
 async fn cell(
@@ -159,6 +160,8 @@ mod tests {
     #[test]
     fn every_round_has_all_and_five_rounds_put_each_behind_several_others() {
         let rounds: Vec<Vec<&str>> = (1..=5).map(|round| turns(round).map(|setting| setting.name).collect()).collect();
+        let first: std::collections::BTreeSet<_> = rounds.iter().map(|round| round[0]).collect();
+        assert_eq!(first.len(), rounds.len(), "{rounds:?}");
         for name in SETTINGS.map(|setting| setting.name) {
             let before = rounds.iter().filter_map(|round| {
                 let at = round.iter().position(|other| *other == name).expect("all have a turn");

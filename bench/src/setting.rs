@@ -170,9 +170,9 @@ impl Setting {
             ("postgresql", Consume) => Unable("has none: a table has no consumers that acknowledge"),
             ("umadb", Consume) => Unable("has none: it has subscriptions, and no acknowledgement of an event"),
             // The others store in another way by default: Redis without its append-only file, RabbitMQ in another type of queue.
-            ("jetstream-synced", Million) => {
-                SameAs("as JetStream: the same files and the same index, synced at other times, and a million syncs to lay in")
-            }
+            ("jetstream-synced", Million) => SameAs(
+                "as JetStream: the same files and the same index, synced at other times, and a million syncs to lay in",
+            ),
             (DISK, Append | Batch) => return None,
             (DISK, _) => Unable("is a file: it is asked for appends only"),
             _ => return None,

@@ -5,7 +5,8 @@ use quipu_api::deadletter::{DiscardRequest, RedriveRequest};
 use quipu_api::frame::{Command, ControlFrame};
 use quipu_api::subscription::{SeekRequest, read_definition};
 use quipu_api::{
-    AnswersRequest, CreateSubscription, PatternTestRequest, PreviewRequest, Problem, PullRequest, RotateRequest, TailRequest,
+    AnswersRequest, CreateSubscription, PatternTestRequest, PreviewRequest, Problem, PullRequest, RotateRequest,
+    TailRequest,
 };
 use serde::Serialize;
 

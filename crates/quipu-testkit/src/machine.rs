@@ -12,8 +12,8 @@ use quipu_engine::{Fault, Options, Tenant, World};
 use crate::checker::{self, Violation, violated};
 use crate::{Dice, FailedSync, FaultyDisk, Kind, SeededRandom, Trigger, VirtualClock};
 
-pub use caches::is_cache;
 pub(crate) use caches::any_bit;
+pub use caches::is_cache;
 
 /// The folder of the tenant that is simulated.
 pub const FOLDER: &str = "tenants/main";

@@ -63,6 +63,8 @@ pub struct DeliverySimulation {
     /// The newest dead letter that was looked at.
     last_letter: u64,
     next_id: u64,
+    /// Where events were acknowledged that were not read since.
+    unseen: Vec<(u64, String)>,
     /// Most events in one publish.
     publish_max: u64,
     /// Whether workers give back what they have not tried, and ask for so many bytes at most.
@@ -103,6 +105,7 @@ impl DeliverySimulation {
             retention_ms: BTreeMap::new(),
             last_letter: 0,
             next_id: 0,
+            unseen: Vec::new(),
             deliveries: 0,
             dead_letters: 0,
         }
@@ -170,19 +173,33 @@ impl DeliverySimulation {
         self.machine.say(|| format!("publish {count}: {:?}", outcome.as_ref().map(Vec::len)));
         self.look_at_log()?;
         match outcome {
-            Ok(published) => events.iter().zip(published).try_for_each(|(event, published)| self.is_there(event, published)),
+            Ok(published) => self.acknowledged(&events, &published),
             Err(fault) => self.machine.tolerate("publish", &fault),
         }
     }
 
-    /// What was acknowledged is in the log, where the answer says; the ledger looks for it there from then on.
-    fn is_there(&self, event: &Event<'_>, published: Published) -> Step {
-        let at = |position: u64| self.ledger.log().get(usize::try_from(position).ok()?.checked_sub(1)?);
-        match published {
-            Published::Recorded(place) if at(place.position).is_some_and(|fact| fact.id == event.id()) => Ok(()),
-            // The log could not be read again: the power was cut meanwhile.
-            Published::Recorded(_) if self.machine.disk.is_dead() => Ok(()),
-            other => Err(violated("acknowledged", format!("expected {} in the log, found {other:?}", event.id()))),
+    /// What was acknowledged is in the log, where the answer says.
+    fn acknowledged(&mut self, events: &[Event<'_>], published: &[Published]) -> Step {
+        if published.len() != events.len() {
+            return Err(violated("acknowledged", format!("{} events, and answers {published:?}", events.len())));
+        }
+        for (event, published) in events.iter().zip(published) {
+            match published {
+                // The log cannot be read before the next process: the power was cut meanwhile.
+                Published::Recorded(place) if self.machine.disk.is_dead() => {
+                    self.unseen.push((place.position, event.id().to_owned()));
+                }
+                Published::Recorded(place) => self.is_there(place.position, event.id())?,
+                other => return Err(violated("acknowledged", format!("{}: {other:?}", event.id()))),
+            }
+        }
+        Ok(())
+    }
+
+    fn is_there(&self, position: u64, id: &str) -> Step {
+        match self.ledger.log().get(position as usize - 1) {
+            Some(fact) if fact.id == id => Ok(()),
+            other => Err(violated("acknowledged", format!("expected {id} at {position}, found {other:?}"))),
         }
     }
 

@@ -86,6 +86,9 @@ impl DeliverySimulation {
         self.ledger.restarted();
         self.look_at_log()?;
         self.look_at_log_again()?;
+        for (position, id) in std::mem::take(&mut self.unseen) {
+            self.is_there(position, &id)?;
+        }
         self.look_at_letters()?;
         self.look_for_lost_letters()?;
         self.woken.clear();
@@ -118,7 +121,7 @@ impl DeliverySimulation {
         if position < known.len() as u64 {
             return Err(violated("open", format!("{} events were read before, now there are {position}", known.len())));
         }
-        let mut from = Some(1);
+        let (mut from, mut compared) = (Some(1), 0);
         while let Some(position) = from {
             let page =
                 self.without_faults(|tenant| tenant.read(&Filter::default(), Direction::Forward, Some(position), 500));
@@ -128,10 +131,14 @@ impl DeliverySimulation {
                 if found != *expected {
                     return Err(violated("open", format!("expected {expected:?}, found {found:?}")));
                 }
+                compared += 1;
             }
             from = page.next;
         }
-        Ok(())
+        match compared == known.len() {
+            true => Ok(()),
+            false => Err(violated("open", format!("expected {} events to read, found {compared}", known.len()))),
+        }
     }
 
     /// Reads without injected errors; what was injected into reads is gone then.

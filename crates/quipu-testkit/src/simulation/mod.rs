@@ -22,7 +22,6 @@ use crate::submit::{prepare, submit};
 use crate::workload::{self, Workload};
 use crate::{Answer, Entry, FaultyDisk, Kind, Logged, Model, Operation, Trigger};
 
-
 /// What a run did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {

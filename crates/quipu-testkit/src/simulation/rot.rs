@@ -6,9 +6,9 @@ use quipu_engine::Fault;
 use quipu_store::SEGMENT_HEADER_BYTES;
 
 use super::Simulation;
+use crate::FOLDER;
 use crate::checker::pages::to_logged;
 use crate::checker::violated;
-use crate::FOLDER;
 use crate::machine::{Step, any_bit};
 
 const NAME: &str = "rot";

@@ -30,10 +30,10 @@ impl Deliveries {
             && self.lines.iter().any(|(_, line)| line.order.len() >= RUN_MAX || line.waits_from().is_some());
         // A parked key has one delivery.
         let (unfinished, keys) = (self.unfinished.len() - self.parked, self.lines.len() - self.parked);
-        if is_stopped || keys >= KEYS_MAX || self.parked >= PARKED_MAX {
+        if is_stopped || self.parked >= PARKED_MAX {
             return 0;
         }
-        (rules.max_in_flight + WAITING_MAX).saturating_sub(unfinished)
+        (rules.max_in_flight + WAITING_MAX).saturating_sub(unfinished).min(KEYS_MAX.saturating_sub(keys))
     }
 
     /// Takes note of the next event that matches.
