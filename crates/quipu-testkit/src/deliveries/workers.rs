@@ -74,6 +74,10 @@ impl DeliverySimulation {
             return Err(violated("pull", format!("{name}: {found}")));
         }
         self.deliveries += batch.len() as u64;
+        if batch.is_empty() && self.ledger.is_set_back(name) {
+            // One that is paused, for one, hands out nothing without a look at the time: now it has.
+            self.deliver()?;
+        }
         let now = self.now();
         self.ledger.handed(name, now, &batch)?;
         let held = self.held.entry(name.to_owned()).or_default();
