@@ -130,18 +130,18 @@ pub fn snapshot(bytes: &[u8]) -> bool {
 /// System records, each a byte of kind, two of length and a body: what memory keeps of them survives a snapshot, and a
 /// checkpoint of an outside source is written as it was read.
 pub fn records(bytes: &[u8]) -> bool {
-    const KINDS: [RecordKind; 6] = [
+    const KINDS: [RecordKind; 5] = [
         RecordKind::Subscription,
         RecordKind::Progress,
         RecordKind::DeadLetter,
         RecordKind::DeadLetterOutcome,
         RecordKind::Operation,
-        RecordKind::Checkpoint,
     ];
     let (mut records, mut rest) = (Vec::new(), bytes);
     while let Some((head, behind)) = rest.split_at_checked(3) {
         let length = usize::from(u16::from_le_bytes([head[1], head[2]])).min(behind.len());
         let (body, behind) = behind.split_at(length);
+        // Of whatever kind: memory takes a checkpoint in by another way than these.
         if let Some((source, number)) = Record::read_checkpoint(body) {
             assert_eq!(Record::read_checkpoint(&Record::checkpoint(source, number).body), Some((source, number)));
         }

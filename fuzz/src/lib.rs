@@ -38,6 +38,7 @@ pub fn envelope(bytes: &[u8]) -> bool {
 /// An array of events.
 pub fn events(bytes: &[u8]) -> bool {
     let Ok(list) = parse_events(bytes) else { return false };
+    // Counted, so that those behind one that means something are read too.
     list.iter().filter(|raw| envelope(raw.get().as_bytes())).count() > 0
 }
 
