@@ -211,7 +211,9 @@ async fn a_delivery_is_not_lost_to_a_deadline_that_is_shorter_than_the_endpoint_
 async fn private_addresses_are_not_called_unless_configuration_allows_them() {
     let mut receiver = Receiver::answering(200).await;
     let platform = Platform::start_with(Server::default()).await;
-    platform.push("s", &receiver.url(), "").await;
+    // As one that was made while the configuration allowed it.
+    platform.tenant().create_subscription("s", definition(&receiver.url(), "")).unwrap();
+    platform.rotate("s").await;
     platform.push("named", &receiver.url().replace("127.0.0.1", "localhost"), r#","retry":{"maxattempts":1}"#).await;
     platform.publish(["a".to_owned()]);
     let sentence = eventually(async || {
