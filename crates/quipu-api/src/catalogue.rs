@@ -4,6 +4,7 @@
 mod deadletter;
 mod delivery;
 mod follow;
+mod key;
 mod operation;
 mod pattern;
 mod publish;
@@ -12,6 +13,7 @@ mod secret;
 mod state;
 mod subscription;
 
+use quipu_domain::Permission;
 use schemars::{Schema, SchemaGenerator};
 
 use crate::Code;
@@ -56,6 +58,12 @@ pub const OPERATIONS: &[Operation] = &[
     secret::LIST,
     secret::ROTATE,
     secret::ENDPOINT,
+    key::CREATE,
+    key::LIST,
+    key::GET,
+    key::ROTATE,
+    key::REVOKE,
+    key::ACCESS,
     state::CHECKPOINT,
     state::STATS,
     state::LIVE,
@@ -90,7 +98,7 @@ pub struct Operation {
     /// What the answer may be.
     pub answers: &'static [Content],
     /// Who may do it.
-    pub permission: Permission,
+    pub needs: Needs,
     /// Why it may not be done, in groups.
     pub refusals: &'static [&'static [Code]],
     /// One example.
@@ -112,21 +120,17 @@ pub enum Method {
     Delete,
 }
 
-/// What a client needs to be allowed.
+/// What a client needs for an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Permission {
+pub enum Needs {
     /// Nothing: health and documents.
-    Open,
-    /// To read events.
-    Read,
-    /// To publish and append events.
-    Append,
-    /// To take deliveries and answer them.
-    Consume,
-    /// To make, change and move subscriptions, and to decide about dead letters.
-    Manage,
-    /// To see how the store is.
-    Observe,
+    Nothing,
+    /// To be known, whatever it may do: what it asks for is decided by itself.
+    Credential,
+    /// This permission: for the subscription in the path, or else whole.
+    Permission(Permission),
+    /// This permission, however narrow: what it is narrowed to decides about each event and each subscription.
+    Part(Permission),
 }
 
 /// A body or an answer in one media type.
@@ -157,9 +161,10 @@ impl Operation {
         self.parameters.iter().copied().flatten()
     }
 
-    /// All refusals.
+    /// All refusals, those of whoever may not do it first.
     pub fn refusals(&self) -> impl Iterator<Item = Code> {
-        self.refusals.iter().copied().flatten().copied()
+        let access = if self.needs == Needs::Nothing { &[] } else { ACCESS };
+        access.iter().chain(self.refusals.iter().copied().flatten()).copied()
     }
 }
 
@@ -175,16 +180,13 @@ impl Method {
     }
 }
 
-impl Permission {
+impl Needs {
     /// One word.
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::Open => "open",
-            Self::Read => "read",
-            Self::Append => "append",
-            Self::Consume => "consume",
-            Self::Manage => "manage",
-            Self::Observe => "observe",
+            Self::Nothing => "none",
+            Self::Credential => "any",
+            Self::Permission(permission) | Self::Part(permission) => permission.as_str(),
         }
     }
 }
@@ -197,6 +199,8 @@ const fn content(
     Content { media_type, description, schema }
 }
 
+/// What can refuse any operation that needs a credential.
+const ACCESS: &[Code] = &[Code::Unauthenticated, Code::Forbidden, Code::TooManyAttempts];
 /// What can refuse any operation that reads the log.
 const READING: &[Code] = &[Code::Damaged, Code::Internal];
 /// What can refuse any operation that appends to the log.
@@ -209,6 +213,7 @@ const EVENT: &[Code] = &[
     Code::EventTooLarge,
     Code::IdConflict,
     Code::WrongVersion,
+    Code::ForeignTenant,
 ];
 /// What can be wrong with a body.
 const BODY: &[Code] = &[Code::BodyTooLarge, Code::UnsupportedMediaType, Code::RequestTimeout];
@@ -234,7 +239,8 @@ mod tests {
             assert!(name.split('.').count() == 2, "{name}");
             assert!(!operation.summary.is_empty() && operation.description.ends_with('.'), "{name}");
             assert!(!operation.answers.is_empty() && !operation.example.answer.is_empty(), "{name}");
-            assert!(!operation.permission.as_str().is_empty(), "{name}");
+            let is_open = ["health", "api", "error"].contains(&name.split('.').next().unwrap());
+            assert_eq!(operation.needs == Needs::Nothing, is_open, "{name} needs {:?}", operation.needs);
             match operation.method {
                 Method::Get | Method::Delete => assert!(operation.bodies.is_empty(), "{name}"),
                 Method::Put => assert!(!operation.bodies.is_empty(), "{name}"),

@@ -10,6 +10,7 @@ pub mod cursor;
 pub mod deadletter;
 pub mod delivery;
 pub mod frame;
+pub mod key;
 mod openapi;
 pub mod operation;
 pub mod page;

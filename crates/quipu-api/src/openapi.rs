@@ -8,7 +8,7 @@ use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Map, Value, json};
 
-use crate::catalogue::{Content, OPERATIONS, Operation};
+use crate::catalogue::{Content, Needs, OPERATIONS, Operation};
 use crate::parameter::{Kind, Parameter, Place};
 use crate::{Code, MEDIA_PROBLEM, Problem};
 
@@ -35,7 +35,15 @@ pub fn openapi() -> Value {
         },
         "jsonSchemaDialect": "https://json-schema.org/draft/2020-12/schema",
         "paths": paths,
-        "components": { "schemas": generator.take_definitions(true), "responses": responses },
+        "components": {
+            "schemas": generator.take_definitions(true),
+            "responses": responses,
+            "securitySchemes": { "key": {
+                "type": "http",
+                "scheme": "bearer",
+                "description": "A key of a tenant. A server that only its own machine reaches may take requests without one.",
+            } },
+        },
     })
 }
 
@@ -52,6 +60,7 @@ fn describe(operation: &Operation, generator: &mut SchemaGenerator) -> Value {
     let (status, description) = match operation.name {
         "event.connect" => ("101", "The WebSocket is open."),
         "subscription.create" => ("201", "It was made; 200 if it was there before and is the same."),
+        "key.create" => ("201", "It was made."),
         "operation.preview" => ("201", "It was previewed; nothing is done yet."),
         _ => ("200", "Done."),
     };
@@ -81,8 +90,11 @@ fn describe(operation: &Operation, generator: &mut SchemaGenerator) -> Value {
         "description": operation.description,
         "tags": [operation.name.split('.').next()],
         "responses": responses,
-        "x-permission": operation.permission.as_str(),
+        "x-permission": operation.needs.as_str(),
     });
+    if operation.needs != Needs::Nothing {
+        entry["security"] = json!([{ "key": [] }]);
+    }
     let parameters: Vec<_> = operation.parameters().map(parameter).collect();
     if !parameters.is_empty() {
         entry["parameters"] = parameters.into();

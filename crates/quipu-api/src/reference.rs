@@ -29,8 +29,8 @@ pub fn reference() -> String {
 }
 
 fn section(page: &mut String, operation: &Operation) {
-    let Operation { name, summary, description, method, path, permission, .. } = operation;
-    let permission = permission.as_str();
+    let Operation { name, summary, description, method, path, needs, .. } = operation;
+    let permission = needs.as_str();
     line(page, format_args!("\n## {name}\n\n{summary}. `{} {path}`; permission `{permission}`.", method.as_str()));
     line(page, format_args!("\n{description}"));
     if operation.parameters().next().is_some() {

@@ -1,6 +1,9 @@
 //! A filter: which events a reader wants to see. All the parts must match; within a part any of the values, except
 //! for tags, all of which an event must carry.
 
+use std::sync::Arc;
+
+use crate::access::Visible;
 use crate::query::type_matches;
 use crate::{Event, Stamp, Timestamp};
 
@@ -29,6 +32,8 @@ pub struct Filter {
     pub time: Range<Timestamp>,
     /// Positions.
     pub positions: Range<u64>,
+    /// What the reader may see, if that is not everything.
+    pub visible: Option<Arc<Visible>>,
 }
 
 /// A type, or all that begin alike.
@@ -101,6 +106,7 @@ impl Filter {
             && any(&self.organization_ids, event.attribute("organizationid"))
             && any(&self.priorities, event.attribute("priority"))
             && self.matches_time(event, stamp)
+            && self.visible.as_ref().is_none_or(|visible| visible.shows(event, Some(stamp)))
     }
 
     fn matches_time(&self, event: &Event<'_>, stamp: &Stamp) -> bool {

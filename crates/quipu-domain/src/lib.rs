@@ -4,6 +4,7 @@
 //! [`Filter`] and what they match, a [`Condition`] and what must hold for it. Nothing here reads a clock, a file or
 //! a socket, so every rule is tested by tables and properties.
 
+pub mod access;
 mod condition;
 pub mod delivery;
 mod domain_envelope;
@@ -19,6 +20,7 @@ mod subscription;
 mod timestamp;
 mod trace;
 
+pub use access::{Access, Grant, Permission};
 pub use condition::{Checkpoint, Condition, ConditionFailure, Refusal, StreamExpectation, StreamState};
 pub use event::{Data, Event, EventBuilder, InvalidEvent, Value};
 pub use event_type::{base_type, type_prefixes, type_version};

@@ -193,6 +193,12 @@ impl WriteOnly {
     }
 }
 
+impl From<String> for WriteOnly {
+    fn from(text: String) -> Self {
+        Self(text)
+    }
+}
+
 impl std::fmt::Debug for WriteOnly {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("WriteOnly(…)")

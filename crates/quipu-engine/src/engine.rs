@@ -47,6 +47,20 @@ impl Engine {
         Ok(tenant)
     }
 
+    /// The names of all tenants, sorted.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn tenant_names(&self) -> Result<Vec<String>, Fault> {
+        let storage = &self.world.storage;
+        let names = storage.list("tenants").map_err(|e| Fault::io("list", storage.display("tenants"), e))?;
+        // What is no tenant's name was put there by somebody else.
+        let is_tenant = |name: &String| is_tenant_name(name) && storage.list(&format!("tenants/{name}/log")).is_ok();
+        let mut names: Vec<_> = names.into_iter().filter(is_tenant).collect();
+        names.sort_unstable();
+        Ok(names)
+    }
+
     /// Finishes what waits, marks every log as complete and stops the threads. Appends are refused from now on.
     ///
     /// # Errors

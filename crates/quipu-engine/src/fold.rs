@@ -2,8 +2,8 @@
 //! outside sources. A snapshot is this, written down; it may be deleted.
 //!
 //! ```text
-//! snapshot body = format:u8 (4) number position recorded_time epoch chain:[32]
-//!                 checkpoints:count (source number)* subscriptions:(length, postcard) operations:(length, postcard)
+//! snapshot body = format:u8 (5) number position recorded_time epoch chain:[32]
+//!                 checkpoints:count (source number)* subscriptions:(length, postcard) operations:(length, postcard) keys:(length, JSON)
 //!                 streams:count (hash:[16] version position)*
 //! ```
 //! All numbers but the chain and the hashes are varints.
@@ -14,11 +14,12 @@ use quipu_domain::delivery::Deliveries;
 use quipu_domain::{StreamState, Timestamp};
 use quipu_store::{Digest, Locator, Reader, RecordKind, Tail, put, put_bytes};
 
+use crate::keys::FoldedKeys;
 use crate::operations::FoldedOperations;
 use crate::streams::Streams;
 use crate::subscriptions::FoldedSubscriptions;
 
-const FORMAT: u8 = 4;
+const FORMAT: u8 = 5;
 
 /// The state after a commit.
 #[derive(Clone)]
@@ -28,6 +29,7 @@ pub(crate) struct Fold {
     pub checkpoints: BTreeMap<String, u64>,
     pub subscriptions: FoldedSubscriptions,
     pub operations: FoldedOperations,
+    pub keys: FoldedKeys,
 }
 
 impl Fold {
@@ -40,6 +42,7 @@ impl Fold {
             checkpoints: BTreeMap::new(),
             subscriptions: FoldedSubscriptions::default(),
             operations: FoldedOperations::default(),
+            keys: FoldedKeys::default(),
         }
     }
 
@@ -47,6 +50,7 @@ impl Fold {
     pub fn apply(&mut self, kind: RecordKind, body: &[u8], locator: Locator) -> Option<()> {
         match kind {
             RecordKind::Operation => self.operations.apply(body),
+            RecordKind::Key => self.keys.apply(body),
             kind => self.subscriptions.apply(kind, body, locator),
         }
     }
@@ -75,6 +79,7 @@ impl Fold {
         }
         put_bytes(&mut out, &self.subscriptions.encode());
         put_bytes(&mut out, &self.operations.encode());
+        put_bytes(&mut out, &self.keys.encode());
         put(&mut out, self.streams.len() as u64);
         for (stream, state) in self.streams.iter() {
             out.extend_from_slice(&stream.to_le_bytes());
@@ -101,6 +106,7 @@ impl Fold {
         }
         fold.subscriptions = FoldedSubscriptions::decode(reader.bytes()?)?;
         fold.operations = FoldedOperations::decode(reader.bytes()?)?;
+        fold.keys = FoldedKeys::decode(reader.bytes()?)?;
         let streams = reader.varint()?;
         fold.streams.reserve(usize::try_from(streams).ok()?.min(bytes.len() / 18));
         for _ in 0..streams {

@@ -10,6 +10,7 @@ mod drive;
 mod engine;
 mod fold;
 mod follower;
+mod keys;
 mod mailbox;
 mod member;
 mod opening;
@@ -34,6 +35,7 @@ pub use engine::{Engine, is_tenant_name};
 #[doc(hidden)]
 pub use fold::{fold_records, read_snapshot};
 pub use follower::Follower;
+pub use keys::{KEYS_MAX, Key, KeyInfo, KeyRefusal, NewKey, Shown};
 pub use operations::{
     Item, ItemOutcome, OPERATION_ITEMS_MAX, OPERATIONS_ITEMS_MAX, OPERATIONS_MAX, OperationInfo, OperationRefusal,
     OperationState, PREVIEW_MS, REFUSED_REASONS_MAX, Selection, Work,

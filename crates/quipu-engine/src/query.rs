@@ -17,6 +17,8 @@ pub(crate) fn expr_of_filter(filter: &Filter, hasher: &TermHasher) -> Expr {
     parts.push(any_of(&filter.causation_ids, Term::Causation, hasher));
     parts.extend(filter.tags.iter().map(|tag| Expr::Has(hasher.term(Term::Tag(tag)))));
     parts.push(any_of(&filter.user_ids, Term::User, hasher));
+    let own = filter.visible.as_ref().and_then(|visible| visible.user());
+    parts.extend(own.map(|user| Expr::Has(hasher.term(Term::User(user)))));
     parts.push(any(filter.types.iter().map(|wanted| expr_of_type(wanted, hasher)).collect()));
     parts.push(any_of(&filter.sources, Term::Source, hasher));
     parts.push(any_of(&filter.organization_ids, Term::Organization, hasher));

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use quipu_domain::{Event, Timestamp};
 use quipu_store::{DiskStorage, Fault};
@@ -11,11 +11,18 @@ use quipu_store::{DiskStorage, Fault};
 use crate::options::{Clock, Options, Random, World};
 use crate::tenant::Tenant;
 
-struct Still;
+/// A clock that a test moves.
+pub(crate) struct Hands(AtomicI64);
 
-impl Clock for Still {
+impl Hands {
+    pub fn wait_ms(&self, ms: i64) {
+        self.0.fetch_add(ms * 1_000, Ordering::Relaxed);
+    }
+}
+
+impl Clock for Hands {
     fn now(&self) -> Timestamp {
-        Timestamp(1)
+        Timestamp(self.0.load(Ordering::Relaxed))
     }
 }
 
@@ -30,9 +37,14 @@ impl Random for Counter {
 
 /// The tenant `t` of a folder.
 pub(crate) fn tenant(folder: &Path, options: Options) -> Arc<Tenant> {
-    let storage = Arc::new(DiskStorage::new(folder));
-    let world = World { storage, clock: Arc::new(Still), random: Arc::new(Counter::default()) };
-    Tenant::open(&world, "t", options).unwrap()
+    tenant_with_clock(folder, options).0
+}
+
+/// The same, and its clock.
+pub(crate) fn tenant_with_clock(folder: &Path, options: Options) -> (Arc<Tenant>, Arc<Hands>) {
+    let (storage, clock) = (Arc::new(DiskStorage::new(folder)), Arc::new(Hands(AtomicI64::new(1))));
+    let world = World { storage, clock: Arc::clone(&clock) as Arc<dyn Clock>, random: Arc::new(Counter::default()) };
+    (Tenant::open(&world, "t", options).unwrap(), clock)
 }
 
 /// Publishes one event, whose subject is its id.

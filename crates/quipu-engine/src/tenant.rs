@@ -13,6 +13,7 @@ use quipu_store::{Expr, Fault, FileLog, FileLogOptions, Index, Log, Record, Term
 use crate::append::{Append, Appended, NotAppended, Prepared, Published};
 use crate::decide::{Checked, Window};
 use crate::fold::Fold;
+use crate::keys::Keys;
 use crate::mailbox::{Input, Mailbox, Slot};
 use crate::opening;
 use crate::operations::Operations;
@@ -61,6 +62,7 @@ pub struct Tenant {
     pub(crate) is_active: AtomicBool,
     pub(crate) subscriptions: Subscriptions,
     pub(crate) operations: Mutex<Operations>,
+    pub(crate) keys: Keys,
     pub(crate) threads: Option<Weak<Threads>>,
     _lock: Option<Box<dyn Send + Sync>>,
 }
@@ -133,6 +135,7 @@ impl Tenant {
         let position = fold.tail.next_position - 1;
         let subscriptions = Subscriptions::new(&fold.subscriptions, position, world.random.as_ref());
         let operations = Operations::new(&fold.operations);
+        let keys = Keys::new(&fold.keys);
         Ok(Self {
             folder: folder.to_owned(),
             world: world.clone(),
@@ -163,6 +166,7 @@ impl Tenant {
             is_active: AtomicBool::new(true),
             subscriptions,
             operations: Mutex::new(operations),
+            keys,
             threads: None,
             _lock: None,
         })

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Request, State};
+use axum::Extension;
+use axum::extract::Request;
 use axum::response::Response;
 use quipu_api::{AppendRequest, Problem};
-use quipu_domain::Condition;
+use quipu_domain::{Condition, Permission};
 use quipu_engine::{Append, Appended, NotAppended};
 use tokio::sync::oneshot;
 
@@ -15,7 +16,7 @@ use crate::{App, answer, body, problem, publish};
 /// nobody. The usual one rests on what was just read: a few words against a few hundred positions, which are in memory.
 const INLINE_LOOKS_MAX: u64 = 4_096;
 
-pub(crate) async fn append(State(app): State<Arc<App>>, request: Request) -> Response {
+pub(crate) async fn append(Extension(app): Extension<Arc<App>>, request: Request) -> Response {
     problem::answer(run(app, request).await)
 }
 
@@ -65,6 +66,14 @@ fn read(app: &App, bytes: &[u8]) -> Result<Append, Problem> {
     let request: AppendRequest = body::object(bytes, "an object with events, conditions and checkpoint")?;
     request.check_counts()?;
     let (conditions, checkpoint) = (request.conditions()?, request.checkpoint()?);
+    // What stands for all events of a source is not for those who may publish some.
+    if checkpoint.is_some() || request.events.is_empty() {
+        app.demand_whole(Permission::Publish)?;
+    }
+    // Whether there is an event that matches a query is for those to know who may read all.
+    if conditions.iter().any(|condition| matches!(condition, Condition::NoneAfter { .. })) {
+        app.demand_whole(Permission::Read)?;
+    }
     let mut events = Vec::with_capacity(request.events.len());
     for (index, text) in request.events.iter().enumerate() {
         let prepared = app.prepare(text.get().as_bytes());

@@ -57,14 +57,14 @@ pub(crate) async fn whole(app: &App, headers: &HeaderMap, mut body: Body) -> Res
 }
 
 async fn read(app: &App, headers: &HeaderMap, body: &mut Body, held: &mut Held) -> Result<Bytes, Problem> {
-    let (limit, mut patience) = (app.server.body_bytes_max, Patience::new(app.server.body_timeout));
+    let (limit, mut patience) = (app.host.server.body_bytes_max, Patience::new(app.host.server.body_timeout));
     let announced = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
     if announced.is_some_and(|length| length > limit) {
         return Err(too_large(limit));
     }
     let Some(first) = piece(body, &mut patience).await? else { return Ok(Bytes::new()) };
     if announced == Some(first.len()) {
-        app.memory.cover(held, first.len()).await?;
+        app.host.memory.cover(held, first.len()).await?;
         return Ok(first);
     }
     let mut all = BytesMut::new();
@@ -79,7 +79,7 @@ async fn read(app: &App, headers: &HeaderMap, body: &mut Body, held: &mut Held) 
             // other. Else doubled, so that a body is copied about once.
             let doubled = (2 * all.capacity()).max(FIRST_BYTES).min(limit);
             let room = announced.unwrap_or(doubled).max(length);
-            app.memory.cover(held, room).await?;
+            app.host.memory.cover(held, room).await?;
             all.reserve(room - all.len());
         }
         all.extend_from_slice(&piece_read);

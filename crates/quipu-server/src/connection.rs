@@ -21,11 +21,12 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
+use crate::admission::Peer;
 use crate::head::{self, Timer};
 use crate::origin::Gatekeeper;
 use crate::problem;
 use crate::socket::{Socket, Wire};
-use crate::{App, Phase, reached};
+use crate::{Host, Phase, reached};
 
 /// Most bytes that are read ahead on a connection, and so the largest head of a request. In binary mode attributes are
 /// headers: the usual ones take well under 8 KiB, 64 of the largest would not fit and are sent in structured mode.
@@ -41,20 +42,20 @@ const REFUSAL_TIME: Duration = Duration::from_secs(1);
 pub(crate) async fn accept(
     listener: TcpListener,
     router: Router,
-    app: Arc<App>,
+    host: Arc<Host>,
     phase: watch::Sender<Phase>,
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
     let mut shutdown = pin!(shutdown);
     let mut http = http1::Builder::new();
-    http.header_read_timeout(app.server.idle_timeout).max_buf_size(READ_AHEAD_BYTES);
+    http.header_read_timeout(host.server.idle_timeout).max_buf_size(READ_AHEAD_BYTES);
     loop {
         let accepted = tokio::select! {
             () = &mut shutdown => break,
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((stream, _)) => open(stream, &http, &router, &app),
+            Ok((stream, peer)) => open(stream, Peer(peer), &http, &router, &host),
             // A connection that was gone before it was accepted is nobody's problem.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(error) => {
@@ -65,21 +66,21 @@ pub(crate) async fn accept(
     }
     drop(listener);
     phase.send_replace(Phase::Draining);
-    let all = u32::try_from(app.server.connections_max).unwrap_or(u32::MAX);
-    if tokio::time::timeout(app.server.drain_timeout, app.connections.acquire_many(all)).await.is_err() {
+    let all = u32::try_from(host.server.connections_max).unwrap_or(u32::MAX);
+    if tokio::time::timeout(host.server.drain_timeout, host.connections.acquire_many(all)).await.is_err() {
         tracing::warn!("connections were still busy at the end of the drain timeout and are closed");
     }
     phase.send_replace(Phase::Ending);
     Ok(())
 }
 
-fn open(stream: TcpStream, http: &http1::Builder, router: &Router, app: &Arc<App>) {
+fn open(stream: TcpStream, peer: Peer, http: &http1::Builder, router: &Router, host: &Arc<Host>) {
     // Answers are written whole; waiting for more to send (Nagle) would only delay them.
     let _ = stream.set_nodelay(true);
-    let Ok(permit) = Arc::clone(&app.connections).try_acquire_owned() else {
+    let Ok(permit) = Arc::clone(&host.connections).try_acquire_owned() else {
         // When these are too many as well, the rest is closed without a word.
-        if let Ok(permit) = Arc::clone(&app.refusals).try_acquire_owned() {
-            let refused = tokio::time::timeout(REFUSAL_TIME, refuse(stream, app.server.connections_max));
+        if let Ok(permit) = Arc::clone(&host.refusals).try_acquire_owned() {
+            let refused = tokio::time::timeout(REFUSAL_TIME, refuse(stream, host.server.connections_max));
             tokio::spawn(async move {
                 let _ = refused.await;
                 drop(permit);
@@ -87,13 +88,13 @@ fn open(stream: TcpStream, http: &http1::Builder, router: &Router, app: &Arc<App
         }
         return;
     };
-    let wire = Wire::new(Arc::clone(&app.memory));
+    let wire = Wire::new(Arc::clone(&host.memory));
     let mut http = http.clone();
-    http.timer(Timer::new(Arc::clone(&wire), app.server.header_timeout));
+    http.timer(Timer::new(Arc::clone(&wire), host.server.header_timeout));
     let router = TowerToHyperService::new(router.clone());
-    let service = Service { router, wire: Arc::clone(&wire), gatekeeper: app.gatekeeper.clone() };
+    let service = Service { router, peer, wire: Arc::clone(&wire), gatekeeper: host.gatekeeper.clone() };
     let connection = http.serve_connection(TokioIo::new(Socket::new(stream, wire)), service).with_upgrades();
-    let mut phases = app.phases.clone();
+    let mut phases = host.phases.clone();
     tokio::spawn(async move {
         let mut connection = pin!(connection);
         let finished = tokio::select! {
@@ -118,6 +119,7 @@ type Routing = TowerToHyperService<Router>;
 /// The router, told apart by connection, behind whoever decides which requests come to it.
 struct Service {
     router: Routing,
+    peer: Peer,
     wire: Arc<Wire>,
     gatekeeper: Gatekeeper,
 }
@@ -133,6 +135,7 @@ impl hyper::service::Service<Request<Incoming>> for Service {
         if let Err(problem) = self.gatekeeper.admit(&request) {
             return Either::Left(ready(Ok(problem::respond(&problem))));
         }
+        request.extensions_mut().insert(self.peer);
         if request.headers().contains_key(UPGRADE) {
             request.extensions_mut().insert(Arc::clone(&self.wire));
         }

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use axum::Extension;
 use axum::body::Body;
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::response::Response;
 use bytes::Bytes;
 use hyper::body::{Frame, SizeHint};
@@ -29,7 +30,7 @@ const ANSWER_BYTES: usize = 4 << 20;
 /// What the names in an event's JSON and its handle take, roughly.
 const ENVELOPE_BYTES: usize = 512;
 
-pub(crate) async fn pull(State(app): State<Arc<App>>, request: Request) -> Response {
+pub(crate) async fn pull(Extension(app): Extension<Arc<App>>, request: Request) -> Response {
     problem::answer(run_pull(app, request).await)
 }
 
@@ -41,7 +42,7 @@ async fn run_pull(app: Arc<App>, request: Request) -> Result<Response, Problem> 
     // Watched before the first look: what comes in between wakes us.
     let watch = app.tenant.on_available(&name, move || woken.notify_one()).map_err(|refusal| refused(&refusal))?;
     let until = Instant::now() + Duration::from_millis(wait_ms);
-    let mut phases = app.phases.clone();
+    let mut phases = app.host.phases.clone();
     let batch = loop {
         let batch = Batch::pull(&app, &name, max as usize, ANSWER_BYTES).await?;
         if !batch.is_empty() {
@@ -69,6 +70,7 @@ pub(crate) struct Batch {
 impl Batch {
     /// What can be handed out now, without waiting for more.
     pub(crate) async fn pull(app: &App, name: &Arc<str>, limit: usize, bytes: usize) -> Result<Self, Problem> {
+        app.demand_good()?;
         let name = Arc::clone(name);
         // It owns what was handed out wherever it is dropped, also if nobody waits for this any more.
         ask(app, move |tenant| Ok(Self::new(tenant, &name, &tenant.pull_within(&name, limit, bytes)?))).await
@@ -209,7 +211,7 @@ fn write_handed(out: &mut Vec<u8>, handed: &Handed) {
     }
 }
 
-pub(crate) async fn answer(State(app): State<Arc<App>>, request: Request) -> Response {
+pub(crate) async fn answer(Extension(app): Extension<Arc<App>>, request: Request) -> Response {
     problem::answer(run_answer(app, request).await)
 }
 
@@ -221,6 +223,7 @@ async fn run_answer(app: Arc<App>, request: Request) -> Result<Response, Problem
 
 /// Hands answers that were checked to the engine.
 pub(crate) async fn take_answers(app: &App, name: String, answers: Vec<AnswerBody>) -> Result<AnswersAnswer, Problem> {
+    app.demand_good()?;
     let late = |position| SubscriptionRefusal::NotInFlight { position, why: NotInFlight::Late };
     let mut unreadable = Vec::with_capacity(answers.len());
     let mut readable = Vec::with_capacity(answers.len());

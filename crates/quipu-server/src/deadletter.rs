@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use axum::extract::{Request, State};
+use axum::Extension;
+use axum::extract::Request;
 use axum::response::Response;
 use quipu_api::deadletter::{
     AttemptBody, DeadLetterAt, DeadLetterBody, DeadLetterGroupBody, DeadLetterReason, DeadLetterWord, DecidedAnswer,
@@ -13,9 +14,10 @@ use quipu_api::request::Start;
 use quipu_api::{Code, DeadLetterAnswer, DeadLetterGroupsAnswer, DeadLettersPage, DeadLettersRequest, Problem};
 use quipu_domain::delivery::{Attempt, Reason};
 use quipu_domain::limits::PAGE_EVENTS_DEFAULT;
-use quipu_domain::{parse_event, write_event};
+use quipu_domain::{Access, Incoming, Permission, parse_event, write_event};
 use quipu_engine::{
-    DeadLetter, DeadLetterFilter, DeadLetterGroup, DeadLetterLine, DeadLetterState, NotDone, Recorded, Tenant,
+    DeadLetter, DeadLetterFilter, DeadLetterGroup, DeadLetterLine, DeadLetterState, NotDone, Recorded,
+    SubscriptionRefusal, Tenant,
 };
 use serde_json::value::{RawValue, to_raw_value};
 
@@ -29,18 +31,19 @@ const ADDED: [&str; 3] = ["position", "streamversion", "recordedtime"];
 /// Dead letters looked at in one go, for a state that few have.
 const CHUNK: usize = 1_000;
 
-pub(crate) async fn list(State(app): State<Arc<App>>, request: Request) -> Response {
+pub(crate) async fn list(Extension(app): Extension<Arc<App>>, request: Request) -> Response {
     problem::answer(run_list(app, request).await)
 }
 
 async fn run_list(app: Arc<App>, request: Request) -> Result<Response, Problem> {
     let asked = DeadLettersRequest::from_query(query(&request))?;
     let start = asked.start()?;
-    ask(&app, move |tenant| Ok(json(&page(tenant, asked, start)))).await
+    let access = app.access().clone();
+    ask(&app, move |tenant| Ok(json(&page(tenant, asked, start, &access)))).await
 }
 
 /// A page of dead letters. Nothing is read from the log for it.
-fn page(tenant: &Tenant, asked: DeadLettersRequest, start: Start) -> DeadLettersPage {
+fn page(tenant: &Tenant, asked: DeadLettersRequest, start: Start, access: &Access) -> DeadLettersPage {
     let word = match asked.state.as_deref() {
         None | Some("open") => Some(DeadLetterWord::Open),
         Some("redriven") => Some(DeadLetterWord::Redriven),
@@ -53,8 +56,9 @@ fn page(tenant: &Tenant, asked: DeadLettersRequest, start: Start) -> DeadLetters
     loop {
         let lines = tenant.dead_letters(&filter, from, CHUNK);
         for line in &lines {
-            let body = body_of(line);
-            if word.is_some_and(|word| word != body.state) {
+            let body = seen(body_of(line), access);
+            let is_asked = word.is_none_or(|word| word == body.state);
+            if !is_asked || !access.has_for(Permission::Redrive, &body.subscription) {
                 continue;
             }
             if dead_letters.len() == start.limit {
@@ -74,7 +78,7 @@ fn filter(asked: DeadLettersRequest, with_decided: bool) -> DeadLetterFilter {
     DeadLetterFilter { subscription, kind, fingerprint, with_decided }
 }
 
-pub(crate) async fn groups(State(app): State<Arc<App>>, request: Request) -> Response {
+pub(crate) async fn groups(Extension(app): Extension<Arc<App>>, request: Request) -> Response {
     problem::answer(run_groups(app, request).await)
 }
 
@@ -108,14 +112,15 @@ fn group(group: DeadLetterGroup) -> DeadLetterGroupBody {
     }
 }
 
-pub(crate) async fn get(State(app): State<Arc<App>>, request: Request) -> Response {
+pub(crate) async fn get(Extension(app): Extension<Arc<App>>, request: Request) -> Response {
     problem::answer(run_get(app, request).await)
 }
 
 async fn run_get(app: Arc<App>, request: Request) -> Result<Response, Problem> {
     let id = id(&request)?;
+    let access = app.access().clone();
     ask(&app, move |tenant| {
-        let (letter, line) = tenant.dead_letter(id)?;
+        let (letter, line) = own(tenant, id, &access)?;
         let recorded = match tenant.event_at(letter.position) {
             // The rest of the story is told all the same.
             Err(quipu_engine::Fault::Damaged { .. }) => None,
@@ -123,9 +128,24 @@ async fn run_get(app: Arc<App>, request: Request) -> Result<Response, Problem> {
         };
         let history = letter.history.iter().map(attempt).collect();
         let event = event_of(&letter, recorded.as_ref());
-        Ok(json(&DeadLetterAnswer { dead_letter: body_of(&line), event, history }))
+        Ok(json(&DeadLetterAnswer { dead_letter: seen(body_of(&line), &access), event, history }))
     })
     .await
+}
+
+/// A dead letter of a subscription whose dead letters one may see; that of another is as if it were absent.
+fn own(tenant: &Tenant, id: u64, access: &Access) -> Result<(DeadLetter, Arc<DeadLetterLine>), NotDone> {
+    let found = tenant.dead_letter(id)?;
+    match access.has_for(Permission::Redrive, &found.1.subscription) {
+        true => Ok(found),
+        false => Err(SubscriptionRefusal::DeadLetterNotFound { id }.into()),
+    }
+}
+
+/// Without the name of a subscription that one may not ask about.
+fn seen(body: DeadLetterBody, access: &Access) -> DeadLetterBody {
+    let redriven_to = body.redriven_to.filter(|to| access.has_for(Permission::Redrive, to));
+    DeadLetterBody { redriven_to, ..body }
 }
 
 fn event_of(letter: &DeadLetter, recorded: Option<&Recorded>) -> Option<Box<RawValue>> {
@@ -150,14 +170,25 @@ fn attempt(attempt: &Attempt) -> AttemptBody {
     }
 }
 
-pub(crate) async fn redrive(State(app): State<Arc<App>>, request: Request) -> Response {
+pub(crate) async fn redrive(Extension(app): Extension<Arc<App>>, request: Request) -> Response {
     problem::answer(run_redrive(app, request).await)
 }
 
 async fn run_redrive(app: Arc<App>, request: Request) -> Result<Response, Problem> {
     let id = id(&request)?;
     let RedriveRequest { to, event } = read_body(&app, request, RedriveRequest::from_json).await?;
+    if let Some(to) = &to {
+        app.demand_for(Permission::Redrive, to)?;
+    }
+    if event.is_some() {
+        app.demand(Permission::Edit)?;
+    }
     let event = event.map(|event| edited(&app, &event)).transpose()?;
+    let access = app.access().clone();
+    let subscription = ask(&app, move |tenant| Ok(own(tenant, id, &access)?.1.subscription.clone())).await?;
+    if event.is_some() {
+        app.demand_for(Permission::Edit, &subscription)?;
+    }
     ask(&app, move |tenant| {
         let copy = match event {
             Some(event) => Some(tenant.redrive_edited(id, event)?),
@@ -177,18 +208,26 @@ fn edited(app: &App, text: &RawValue) -> Result<Box<RawValue>, Problem> {
         .map_err(|error| Problem::pointer("/event", format!("expected an event, found {error}")))?;
     ADDED.iter().for_each(|name| _ = members.remove(*name));
     let bare = to_raw_value(&members).expect("what was JSON is JSON");
-    app.prepare(bare.get().as_bytes()).map_err(|problem| problem.with("pointer", "/event"))?;
+    let checked = || -> Result<(), Problem> {
+        let Incoming { event, stream_version } = parse_event(bare.get().as_bytes())?;
+        app.demand_own_tenant(&event)?;
+        app.tenant.prepare(&event, stream_version)?;
+        Ok(())
+    };
+    checked().map_err(|problem| problem.with("pointer", "/event"))?;
     Ok(bare)
 }
 
-pub(crate) async fn discard(State(app): State<Arc<App>>, request: Request) -> Response {
+pub(crate) async fn discard(Extension(app): Extension<Arc<App>>, request: Request) -> Response {
     problem::answer(run_discard(app, request).await)
 }
 
 async fn run_discard(app: Arc<App>, request: Request) -> Result<Response, Problem> {
     let id = id(&request)?;
     let DiscardRequest { reason } = read_body(&app, request, DiscardRequest::from_json).await?;
+    let access = app.access().clone();
     ask(&app, move |tenant| {
+        own(tenant, id, &access)?;
         tenant.discard(id, &reason)?;
         decided(tenant, id, None)
     })

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use quipu_api::{Problem, TailRequest};
-use quipu_engine::{Fault, Follower, Recorded, Tenant};
+use quipu_engine::{Fault, Follower, Recorded};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -22,7 +22,7 @@ const PAGE_BYTES: usize = 256 << 10;
 
 /// Matching events as they are recorded.
 pub(crate) struct Deliveries {
-    tenant: Arc<Tenant>,
+    app: Arc<App>,
     positions: watch::Receiver<u64>,
     state: State,
     /// Everything that matches up to here was returned, while a read goes on in another thread too.
@@ -43,12 +43,11 @@ enum State {
 
 impl Deliveries {
     /// Begins to follow; says after which position.
-    pub(crate) fn begin(app: &App, request: TailRequest) -> Result<(Self, u64), Problem> {
-        let positions = app.positions.subscribe();
+    pub(crate) fn begin(app: &Arc<App>, request: TailRequest) -> Result<(Self, u64), Problem> {
+        let positions = app.home.positions.subscribe();
         let after = request.from.follow_after(app.tenant.position())?;
-        let state = State::Here(Box::new(app.tenant.follow(request.filter, after)));
-        let (tenant, event_bytes) = (Arc::clone(&app.tenant), EVENT_BYTES_UNSEEN);
-        Ok((Self { tenant, positions, state, position: after, event_bytes }, after))
+        let state = State::Here(Box::new(app.tenant.follow(app.visible(request.filter), after)));
+        Ok((Self { app: Arc::clone(app), positions, state, position: after, event_bytes: EVENT_BYTES_UNSEEN }, after))
     }
 
     /// Everything that matches up to this position was returned by [`Deliveries::next`].
@@ -71,7 +70,7 @@ impl Deliveries {
                 }
                 State::Here(follower) => {
                     // Marked as seen before the log is looked at: a commit in between wakes us again.
-                    let newest = (*self.positions.borrow_and_update()).max(self.tenant.position());
+                    let newest = (*self.positions.borrow_and_update()).max(self.app.tenant.position());
                     let behind = newest.saturating_sub(follower.position());
                     if behind == 0 {
                         self.positions.changed().await.map_err(|_| problem::no_answer())?;
@@ -85,6 +84,7 @@ impl Deliveries {
                     follower.next(limit)
                 }
             };
+            self.app.demand_good()?;
             let events = read.map_err(|fault| problem::fault(&fault))?;
             if let State::Here(follower) = &self.state {
                 self.position = follower.position();

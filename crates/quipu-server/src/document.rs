@@ -9,7 +9,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use quipu_api::{Code, MEDIA_JSON, OPERATIONS, Problem};
 
-use crate::{App, answer, problem};
+use crate::{Host, answer, problem};
 
 const MEDIA_MARKDOWN: &str = "text/markdown; charset=utf-8";
 const MEDIA_TEXT: &str = "text/plain; charset=utf-8";
@@ -19,8 +19,8 @@ pub(crate) fn openapi() -> Bytes {
     serde_json::to_vec_pretty(&quipu_api::openapi()).expect("the document is JSON").into()
 }
 
-pub(crate) async fn read_openapi(State(app): State<Arc<App>>) -> Response {
-    answer::typed(MEDIA_JSON, Body::from(app.openapi.clone()))
+pub(crate) async fn read_openapi(State(host): State<Arc<Host>>) -> Response {
+    answer::typed(MEDIA_JSON, Body::from(host.openapi.clone()))
 }
 
 pub(crate) async fn explain(Path(slug): Path<String>) -> Response {

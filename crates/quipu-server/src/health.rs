@@ -6,17 +6,25 @@ use axum::extract::State;
 use axum::response::Response;
 use quipu_api::{Code, Problem};
 
-use crate::{App, Phase, answer, problem};
+use crate::{Host, Phase, answer, problem};
 
 pub(crate) async fn live() -> Response {
     answer::json(br#"{"status":"live"}"#.to_vec())
 }
 
-pub(crate) async fn ready(State(app): State<Arc<App>>) -> Response {
-    if let Some(fault) = app.tenant.refuses_appends() {
-        return problem::respond(&problem::fault(&fault));
+pub(crate) async fn ready(State(host): State<Arc<Host>>) -> Response {
+    if let Some(fault) = host.homes.unwell() {
+        let problem = problem::fault(&fault);
+        // A fault names folders, and so tenants: not for strangers.
+        return problem::respond(&match host.anybodys {
+            Some(_) => problem,
+            None => Problem::new(
+                problem.code().unwrap_or(Code::Internal),
+                "no appends are taken; the log of the server says why",
+            ),
+        });
     }
-    if *app.phases.borrow() != Phase::Serving {
+    if *host.phases.borrow() != Phase::Serving {
         return problem::respond(&Problem::new(Code::Unavailable, "the server is shutting down"));
     }
     answer::json(br#"{"status":"ready"}"#.to_vec())

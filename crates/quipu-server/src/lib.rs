@@ -1,13 +1,16 @@
-//! The sockets of Quipu: HTTP, server-sent events and WebSocket over one tenant of an engine, and webhooks, which go out.
+//! The sockets of Quipu: HTTP, server-sent events and WebSocket over the tenants of an engine, and webhooks, which go out.
 //!
+//! Every request comes through `admission`, which says in which tenant it is and whether its sender may do what it asks for.
 //! A request is parsed and checked here, handed to the engine in one message, and answered when the engine says that
 //! it is on disk. Nothing is decided here, and nothing is kept for a client beyond one page of events.
 //!
 //! Routes are made from the catalogue of `quipu-api`; one file holds the operations of one group.
 
+mod admission;
 mod ahead;
 mod answer;
 mod append;
+mod attempts;
 mod binary;
 mod body;
 mod connection;
@@ -21,6 +24,8 @@ mod gather;
 mod handshake;
 mod head;
 mod health;
+mod home;
+mod key;
 mod media;
 mod memory;
 mod ndjson;
@@ -55,6 +60,7 @@ pub use binary::read as read_binary;
 /// Follows frames of a WebSocket; for the fuzz targets.
 #[doc(hidden)]
 pub use frames::count as count_frames;
+pub use key::key_answer;
 /// Reads `Accept`, `Content-Type` and `Prefer`; for the fuzz targets.
 #[doc(hidden)]
 pub use media::{accepted, mode as content_mode, prefers_minimal};
@@ -72,13 +78,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use quipu_domain::Access;
 use quipu_domain::limits::EVENT_BYTES_DEFAULT;
-use quipu_engine::Tenant;
+use quipu_engine::{Engine, Tenant};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
+use crate::admission::{Caller, Routes};
+use crate::attempts::Attempts;
+use crate::home::{Home, Homes};
 use crate::memory::Memory;
-use crate::pusher::Pushers;
 
 /// Bytes of bulk loads that may be on their way through the engine at once, over all connections, in KiB. Far below
 /// what the engine's mailbox takes, so that bulk loads wait for each other instead of crowding out single events.
@@ -117,6 +126,9 @@ pub struct Server {
     /// Names by which proxies before the server are called: requests that carry them in `Host` or `Origin` are no
     /// stranger's.
     pub public_hosts: Vec<PublicHost>,
+    /// Whether requests without a credential are taken, and may do everything in the tenant that is served at home. For a
+    /// listener that only this machine reaches.
+    pub takes_anybody: bool,
     /// Adds `POST /noop`, which reads a body and answers `{}`: what a benchmark compares with.
     #[doc(hidden)]
     pub has_noop_route: bool,
@@ -137,77 +149,81 @@ impl Default for Server {
             drain_timeout: Duration::from_secs(10),
             webhook_allowed: Vec::new(),
             public_hosts: Vec::new(),
+            takes_anybody: true,
             has_noop_route: false,
         }
     }
 }
 
 impl Server {
-    /// Serves a tenant on a listener until `shutdown` is ready, and pushes for those of its subscriptions that say so; then
-    /// stops accepting, ends tails and WebSockets, and lets the other requests, and webhooks that are on their way, finish
-    /// within the drain timeout. The tenant is left open: closing it is the business
-    /// of whoever opened it.
+    /// Serves the tenants of an engine on a listener until `shutdown` is ready, and pushes for those of their subscriptions
+    /// that say so; then stops accepting, ends tails and WebSockets, and lets the other requests, and webhooks that are on
+    /// their way, finish within the drain timeout. Who has no credential is in the tenant `home`, if such are let in. The
+    /// engine is left open: closing it is the business of whoever opened it.
     ///
     /// # Errors
-    /// The listener does not work at all, or the secrets of webhooks cannot be read. A connection that fails is not an
-    /// error.
+    /// The listener does not work at all, the tenant `home` cannot be opened, or the secrets of webhooks cannot be read. A
+    /// connection that fails is not an error.
     pub async fn serve(
         self,
         listener: TcpListener,
-        tenant: Arc<Tenant>,
+        engine: Arc<Engine>,
+        home: &str,
         shutdown: impl Future<Output = ()>,
     ) -> io::Result<()> {
         let (phase, phases) = watch::channel(Phase::Serving);
-        let (positions, _) = watch::channel(tenant.position());
-        let positions = Arc::new(positions);
-        let pushers = Pushers::open(Arc::clone(&tenant), self.webhook_allowed.clone()).map_err(io::Error::other)?;
-        let drain_timeout = self.drain_timeout;
-        let gatekeeper = origin::Gatekeeper::of(listener.local_addr()?.ip(), &self.public_hosts);
-        let app = Arc::new(App {
-            gatekeeper,
+        let homes = Homes::new(phases.clone(), self.webhook_allowed.clone(), self.drain_timeout);
+        let stand_in = engine.tenant(home).map_err(io::Error::other)?;
+        homes.open(home, Arc::clone(&stand_in)).await?;
+        for name in engine.tenant_names().map_err(io::Error::other)?.iter().filter(|name| *name != home) {
+            // What is wrong with one tenant is no reason to serve none.
+            match engine.tenant(name) {
+                Ok(tenant) => _ = homes.open(name, tenant).await?,
+                Err(fault) => tracing::error!(tenant = name, %fault, "a tenant is not served"),
+            }
+        }
+        let host = Arc::new(Host {
+            gatekeeper: origin::Gatekeeper::of(listener.local_addr()?.ip(), &self.public_hosts),
             memory: Arc::new(Memory::new(self.request_memory_bytes_max, self.request_memory_wait)),
             bulk: Arc::new(Semaphore::new(BULK_KIB_MAX)),
             connections: Arc::new(Semaphore::new(self.connections_max.min(Semaphore::MAX_PERMITS))),
             refusals: Arc::new(Semaphore::new(connection::REFUSALS_MAX)),
             openapi: document::openapi(),
-            positions: Arc::clone(&positions),
+            routes: Routes::new(),
+            attempts: Attempts::new(),
+            anybodys: self.takes_anybody.then(|| homes.get(home)).flatten(),
+            everything: Access::everything(),
+            homes,
+            stand_in,
             phases,
-            pushers: Arc::clone(&pushers),
-            gather: gather::Gather::start(Arc::clone(&tenant)),
-            tenant,
             server: self,
         });
-        let _wakes_tails = app.tenant.on_commit(move |position| {
-            positions.send_if_modified(|newest| {
-                let is_newer = position > *newest;
-                *newest = (*newest).max(position);
-                is_newer
-            });
-        });
-        let mut phases = app.phases.clone();
-        let draining = async move { reached(&mut phases, Phase::Draining).await };
-        let pushing = tokio::spawn(pushers.run(draining, drain_timeout));
-        let router = router::router(&app);
-        let served = connection::accept(listener, router, app, phase, shutdown).await;
-        if let Err(error) = pushing.await {
-            tracing::error!(%error, "pushing failed");
-        }
+        let router = router::router(&host);
+        let served = connection::accept(listener, router, Arc::clone(&host), phase, shutdown).await;
+        host.homes.end().await;
         served
+    }
+
+    /// Largest JSON text of an event: its stored form is smaller than its JSON (names, escapes, base64), at most by
+    /// half for anything but a text of escapes.
+    fn event_json_bytes_max(&self) -> usize {
+        self.event_bytes_max.saturating_mul(2).saturating_add(64 << 10)
     }
 }
 
-/// What every request shares.
-struct App {
+/// What all requests share.
+struct Host {
     /// Whose requests are taken.
     gatekeeper: origin::Gatekeeper,
-    tenant: Arc<Tenant>,
-    /// The way of single events to the tenant.
-    gather: gather::Gather,
-    /// Whoever pushes for subscriptions.
-    pushers: Arc<Pushers>,
+    homes: Homes,
+    /// The tenant of whoever has no credential, if such are let in; and what they may do there.
+    anybodys: Option<Arc<Home>>,
+    everything: Access,
+    /// Asked for a key where the tenant of one does not exist.
+    stand_in: Arc<Tenant>,
+    attempts: Attempts,
+    routes: Routes,
     server: Server,
-    /// The newest position on disk, for whoever waits for events.
-    positions: Arc<watch::Sender<u64>>,
     phases: watch::Receiver<Phase>,
     /// A permit for each open connection.
     connections: Arc<Semaphore>,
@@ -220,6 +236,14 @@ struct App {
     openapi: Bytes,
 }
 
+/// One request, or one WebSocket: in which tenant it is, and who it is from.
+struct App {
+    host: Arc<Host>,
+    home: Arc<Home>,
+    tenant: Arc<Tenant>,
+    caller: Caller,
+}
+
 /// Where the server is between start and end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd)]
 enum Phase {
@@ -229,14 +253,6 @@ enum Phase {
     Draining,
     /// Time is up: connections are dropped.
     Ending,
-}
-
-impl App {
-    /// Largest JSON text of an event: its stored form is smaller than its JSON (names, escapes, base64), at most by
-    /// half for anything but a text of escapes.
-    fn event_json_bytes_max(&self) -> usize {
-        self.server.event_bytes_max.saturating_mul(2).saturating_add(64 << 10)
-    }
 }
 
 /// Waits until the server is in that phase or a later one.

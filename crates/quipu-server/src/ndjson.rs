@@ -100,10 +100,11 @@ struct Load {
 
 impl Load {
     fn new(app: Arc<App>, body: Body, sink: Sink) -> Self {
-        let lines = Lines { carry: Vec::new(), limit: app.event_json_bytes_max(), number: 0, is_skipping: false };
+        let lines =
+            Lines { carry: Vec::new(), limit: app.host.server.event_json_bytes_max(), number: 0, is_skipping: false };
         let (numbers, entries, in_flight) = (Vec::new(), Vec::new(), VecDeque::new());
         let (held, sums) = (Held::default(), Sums::default());
-        let (patience, rest) = (Patience::new(app.server.body_timeout), Bytes::new());
+        let (patience, rest) = (Patience::new(app.host.server.body_timeout), Bytes::new());
         Self { app, body, patience, rest, lines, numbers, entries, bytes: 0, held, in_flight, sums, sink }
     }
 
@@ -159,7 +160,7 @@ impl Load {
 
     /// Makes room for a piece beside what is there.
     async fn cover(&mut self, piece: usize) -> Result<(), Problem> {
-        self.app.memory.cover(&mut self.held, self.bytes + piece).await
+        self.app.host.memory.cover(&mut self.held, self.bytes + piece).await
     }
 
     fn take(&mut self, piece: Bytes) {
@@ -199,7 +200,7 @@ impl Load {
         let kib = u32::try_from((self.bytes >> 10) + 1).unwrap_or(u32::MAX).min(BULK_KIB_MAX as u32);
         // Held until the engine is done, not until this load has looked: loads that wait for each other would
         // otherwise never get on.
-        let permit = Arc::clone(&self.app.bulk).acquire_many_owned(kib).await.ok();
+        let permit = Arc::clone(&self.app.host.bulk).acquire_many_owned(kib).await.ok();
         let waiting = self.app.send(std::mem::take(&mut self.entries), permit);
         self.in_flight.push_back(Chunk { lines: std::mem::take(&mut self.numbers), waiting });
         // What is behind the chunk is still here.

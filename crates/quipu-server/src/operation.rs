@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Request, State};
+use axum::Extension;
+use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::response::Response;
 use quipu_api::deadletter::DiscardRequest;
@@ -20,7 +21,7 @@ use crate::refusal::ask;
 use crate::subscription::{json, read_body};
 use crate::{App, problem};
 
-pub(crate) async fn preview(State(app): State<Arc<App>>, request: Request) -> Response {
+pub(crate) async fn preview(Extension(app): Extension<Arc<App>>, request: Request) -> Response {
     problem::answer(run_preview(app, request).await)
 }
 
@@ -62,15 +63,15 @@ fn selection(select: SelectBody) -> Selection {
     }
 }
 
-pub(crate) async fn confirm(State(app): State<Arc<App>>, request: Request) -> Response {
+pub(crate) async fn confirm(Extension(app): Extension<Arc<App>>, request: Request) -> Response {
     problem::answer(step(app, request, Tenant::confirm_operation).await)
 }
 
-pub(crate) async fn cancel(State(app): State<Arc<App>>, request: Request) -> Response {
+pub(crate) async fn cancel(Extension(app): Extension<Arc<App>>, request: Request) -> Response {
     problem::answer(step(app, request, Tenant::cancel_operation).await)
 }
 
-pub(crate) async fn get(State(app): State<Arc<App>>, request: Request) -> Response {
+pub(crate) async fn get(Extension(app): Extension<Arc<App>>, request: Request) -> Response {
     problem::answer(step(app, request, |tenant, id| Ok(tenant.operation(id)?)).await)
 }
 
@@ -84,7 +85,7 @@ async fn step(
     ask(&app, move |tenant| Ok(json(&answer(&step(tenant, id)?)))).await
 }
 
-pub(crate) async fn list(State(app): State<Arc<App>>) -> Response {
+pub(crate) async fn list(Extension(app): Extension<Arc<App>>) -> Response {
     let all = ask(&app, |tenant| {
         let operations = tenant.operations().iter().map(answer).collect();
         Ok(json(&OperationsAnswer { operations }))
@@ -92,7 +93,7 @@ pub(crate) async fn list(State(app): State<Arc<App>>) -> Response {
     problem::answer(all.await)
 }
 
-pub(crate) async fn items(State(app): State<Arc<App>>, request: Request) -> Response {
+pub(crate) async fn items(Extension(app): Extension<Arc<App>>, request: Request) -> Response {
     problem::answer(run_items(app, request).await)
 }
 

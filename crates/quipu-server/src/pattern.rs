@@ -2,21 +2,22 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Request, State};
+use axum::Extension;
+use axum::extract::Request;
 use axum::response::Response;
 use quipu_api::{PatternTestAnswer, PatternTestRequest, Problem};
 use quipu_domain::{InvalidEvent, Pattern};
 
 use crate::{App, answer, body, problem};
 
-pub(crate) async fn test(State(app): State<Arc<App>>, request: Request) -> Response {
+pub(crate) async fn test(Extension(app): Extension<Arc<App>>, request: Request) -> Response {
     problem::answer(run(app, request).await)
 }
 
 async fn run(app: Arc<App>, request: Request) -> Result<Response, Problem> {
     let whole = body::json(&app, request).await?;
     // However small the body: what a test costs is the product of pattern and event, and it is nobody's hot path.
-    let work = move || Ok(explain(&whole.bytes, app.event_json_bytes_max()));
+    let work = move || Ok(explain(&whole.bytes, app.host.server.event_json_bytes_max()));
     let explained = problem::blocking(work).await??;
     Ok(answer::json(serde_json::to_vec(&explained).expect("an explanation is JSON")))
 }

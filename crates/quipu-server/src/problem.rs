@@ -14,6 +14,12 @@ pub(crate) fn respond(problem: &Problem) -> Response {
     *response.status_mut() = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_PROBLEM));
+    if problem.status == 401 {
+        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"quipu\""));
+    }
+    if problem.retryable && problem.status == 429 {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from_static("60"));
+    }
     if problem.retryable && problem.status == 503 {
         headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     }

@@ -3,7 +3,8 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Request, State};
+use axum::Extension;
+use axum::extract::Request;
 use axum::response::Response;
 use quipu_api::{Code, Problem};
 use quipu_domain::{Event, Incoming, InvalidEvent, parse_batch, parse_event};
@@ -26,7 +27,7 @@ const BATCH_EVENTS: usize = 4_096;
 pub(crate) type Entry = Result<Prepared, Box<Problem>>;
 type Reply = Result<Vec<Published>, Fault>;
 
-pub(crate) async fn publish(State(app): State<Arc<App>>, request: Request) -> Response {
+pub(crate) async fn publish(Extension(app): Extension<Arc<App>>, request: Request) -> Response {
     problem::answer(run(app, request).await)
 }
 
@@ -87,7 +88,7 @@ fn is_array(json: &[u8]) -> bool {
 
 /// A single event that is refused is answered with its problem and status.
 async fn one(app: &App, prepared: Prepared, bytes: usize) -> Result<Response, Problem> {
-    match Outcome::from(app.gather.publish(prepared, bytes).await?) {
+    match Outcome::from(app.home.gather.publish(prepared, bytes).await?) {
         Outcome::Refused(problem) => Err(*problem),
         outcome => Ok(answer::json(answer::published(&[outcome]))),
     }
@@ -131,8 +132,9 @@ impl App {
         self.prepare_event(&event, stream_version)
     }
 
-    /// Checks and encodes an event.
+    /// Checks and encodes an event that is to be published: every way into the log comes through here.
     pub(crate) fn prepare_event(&self, event: &Event<'_>, stream_version: Option<u64>) -> Result<Prepared, Problem> {
+        self.demand_publish(event)?;
         Ok(self.tenant.prepare(event, stream_version)?)
     }
 

@@ -3,8 +3,9 @@
 
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::body::Body;
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::HeaderValue;
 use axum::response::Response;
 use quipu_api::request::Start;
@@ -19,7 +20,7 @@ const PAGE_BYTES: usize = 16 << 20;
 /// and a client that asks for a rare event should not need hundreds of requests either.
 const STRETCHES: usize = 32;
 
-pub(crate) async fn list(State(app): State<Arc<App>>, request: Request) -> Response {
+pub(crate) async fn list(Extension(app): Extension<Arc<App>>, request: Request) -> Response {
     problem::answer(run_list(app, request).await)
 }
 
@@ -28,10 +29,11 @@ async fn run_list(app: Arc<App>, request: Request) -> Result<Response, Problem> 
     let asked = ReadRequest::from_query(query(&request))?;
     let start = asked.start()?;
     start.within(app.tenant.position())?;
+    let filter = app.visible(asked.filter);
     problem::blocking(move || {
         // Asked before reading: a page without a cursor has then seen everything up to this position.
         let newest = app.tenant.position();
-        let page = read_page(start, |from| app.tenant.read(&asked.filter, start.direction, from, start.limit))?;
+        let page = read_page(start, |from| app.tenant.read(&filter, start.direction, from, start.limit))?;
         let next = |recorded: &Recorded| recorded.stamp.position;
         if media_type == MEDIA_LINES {
             return Ok(lines(&page, start, next));
@@ -104,7 +106,7 @@ pub(crate) fn lines(page: &Page, start: Start, key: impl Fn(&Recorded) -> u64) -
     response
 }
 
-pub(crate) async fn by_id(State(app): State<Arc<App>>, request: Request) -> Response {
+pub(crate) async fn by_id(Extension(app): Extension<Arc<App>>, request: Request) -> Response {
     problem::answer(run_by_id(app, request).await)
 }
 
@@ -118,13 +120,13 @@ pub(crate) async fn find(app: &App, key: EventKey) -> Result<Recorded, Problem> 
     let tenant = Arc::clone(&app.tenant);
     let EventKey { source, id } = key.clone();
     let found = problem::blocking(move || tenant.event_by_id(&source, &id)).await?;
-    found.ok_or_else(|| {
+    found.filter(|found| app.sees(found)).ok_or_else(|| {
         let detail = format!("expected an event with source {} and id {}, found none", key.source, key.id);
         Problem::new(Code::EventNotFound, detail)
     })
 }
 
-pub(crate) async fn at_position(State(app): State<Arc<App>>, request: Request) -> Response {
+pub(crate) async fn at_position(Extension(app): Extension<Arc<App>>, request: Request) -> Response {
     problem::answer(run_at_position(app, request).await)
 }
 
@@ -132,13 +134,18 @@ async fn run_at_position(app: Arc<App>, request: Request) -> Result<Response, Pr
     let position = position(&request)?;
     let tenant = Arc::clone(&app.tenant);
     let found = problem::blocking(move || tenant.event_at(position)).await?;
-    found.map(|found| event(&found)).ok_or_else(|| nothing_at(&app, position))
+    let seen = found.as_ref().filter(|found| app.sees(found));
+    seen.map(event).ok_or_else(|| nothing_at(&app, position))
 }
 
 pub(crate) fn nothing_at(app: &App, position: u64) -> Problem {
     let newest = app.tenant.position();
     let detail = match newest {
         0 => format!("expected an event at position {position}, found an empty log"),
+        // Nobody learns from this whether there is one: positions have no gaps.
+        newest if (1..=newest).contains(&position) => {
+            format!("expected an event at position {position} that the credential may read, found none")
+        }
         _ => format!("expected a position from 1 to {newest}, found {position}"),
     };
     Problem::new(Code::PositionNotFound, detail).with("newest", newest)

@@ -2,7 +2,7 @@
 
 use quipu_api::{Code, Problem};
 use quipu_domain::delivery::NotInFlight;
-use quipu_engine::{NotDone, OperationRefusal, SubscriptionRefusal, Tenant};
+use quipu_engine::{KeyRefusal, NotDone, OperationRefusal, SubscriptionRefusal, Tenant};
 use std::sync::Arc;
 
 use crate::pusher::{NotMade, Pushers};
@@ -69,6 +69,21 @@ fn refused_operation(refusal: &OperationRefusal) -> Problem {
     }
 }
 
+/// A refusal of a key as the public sees it.
+fn refused_key(refusal: &KeyRefusal) -> Problem {
+    let of = |code| Problem::new(code, refusal.to_string());
+    match refusal {
+        KeyRefusal::NotFound { id } => of(Code::KeyNotFound).with("id", clip(id)),
+        KeyRefusal::InvalidName { .. } => of(Code::InvalidKey).with("pointer", "/name"),
+        KeyRefusal::NoGrants => of(Code::InvalidKey).with("pointer", "/grants"),
+        KeyRefusal::Invalid(invalid) => {
+            Problem::new(Code::InvalidKey, invalid.detail.as_str()).with("pointer", invalid.pointer.as_str())
+        }
+        KeyRefusal::InvalidLife { limit, .. } => of(Code::InvalidKey).with("limit", *limit),
+        KeyRefusal::TooMany { limit } => of(Code::TooManyKeys).with("limit", *limit),
+    }
+}
+
 /// A name that a stranger sent, short enough for a problem.
 fn clip(name: &str) -> String {
     name.chars().take(128).collect()
@@ -78,6 +93,7 @@ pub(crate) fn not_done(not_done: &NotDone) -> Problem {
     match not_done {
         NotDone::Refused(refusal) => refused(refusal),
         NotDone::RefusedOperation(refusal) => refused_operation(refusal),
+        NotDone::RefusedKey(refusal) => refused_key(refusal),
         NotDone::Failed(fault) => problem::fault(fault),
     }
 }
@@ -97,7 +113,7 @@ pub(crate) async fn ask_pushers<T: Send + 'static>(
     prefix: &str,
     work: impl FnOnce(&Pushers, &Arc<Tenant>) -> Result<T, NotMade> + Send + 'static,
 ) -> Result<T, Problem> {
-    let (pushers, tenant) = (Arc::clone(&app.pushers), Arc::clone(&app.tenant));
+    let (pushers, tenant) = (Arc::clone(&app.home.pushers), Arc::clone(&app.tenant));
     let made = problem::blocking(move || Ok(work(&pushers, &tenant))).await?;
     made.map_err(|not_made| not_made.problem(prefix))
 }

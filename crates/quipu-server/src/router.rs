@@ -5,16 +5,17 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::Request;
+use axum::middleware;
 use axum::response::Response;
 use axum::routing::{MethodRouter, delete, get, post, put};
 use quipu_api::{Code, OPERATIONS, Problem};
 
 use crate::{
-    App, answer, append, consume, deadletter, document, health, operation, pattern, problem, publish, read, secret,
-    state, stream, subscription, tail, trace, websocket,
+    Host, admission, answer, append, consume, deadletter, document, health, key, operation, pattern, problem, publish,
+    read, secret, state, stream, subscription, tail, trace, websocket,
 };
 
-type Route = fn() -> MethodRouter<Arc<App>>;
+type Route = fn() -> MethodRouter<Arc<Host>>;
 
 const HANDLERS: &[(&str, Route)] = &[
     ("event.publish", || post(publish::publish)),
@@ -54,6 +55,12 @@ const HANDLERS: &[(&str, Route)] = &[
     ("secret.list", || get(secret::list)),
     ("secret.rotate", || post(secret::rotate)),
     ("endpoint.get", || get(secret::endpoint)),
+    ("key.create", || post(key::create)),
+    ("key.list", || get(key::list)),
+    ("key.get", || get(key::get)),
+    ("key.rotate", || post(key::rotate)),
+    ("key.revoke", || delete(key::revoke)),
+    ("access.get", || get(key::access)),
     ("checkpoint.get", || get(state::checkpoint)),
     ("store.stats", || get(state::stats)),
     ("health.live", || get(health::live)),
@@ -63,18 +70,19 @@ const HANDLERS: &[(&str, Route)] = &[
     ("api.index", || get(document::index)),
 ];
 
-pub(crate) fn router(app: &Arc<App>) -> Router {
+pub(crate) fn router(host: &Arc<Host>) -> Router {
     let mut router = Router::new();
     for operation in OPERATIONS {
         let handler = HANDLERS.iter().find(|(name, _)| *name == operation.name);
         let (_, route) = handler.expect("a test holds handlers and operations to each other");
-        // A subject may hold slashes, so it is the whole rest of the path.
-        router = router.route(&operation.path.replace("{subject}", "{*subject}"), route());
+        router = router.route(&admission::path(operation), route());
     }
-    if app.server.has_noop_route {
+    if host.server.has_noop_route {
         router = router.route("/noop", post(noop));
     }
-    router.fallback(not_found).method_not_allowed_fallback(not_allowed).with_state(Arc::clone(app))
+    let admitting = middleware::from_fn_with_state(Arc::clone(host), admission::admit);
+    let router = router.route_layer(admitting).fallback(not_found).method_not_allowed_fallback(not_allowed);
+    router.with_state(Arc::clone(host))
 }
 
 async fn not_found(request: Request) -> Response {

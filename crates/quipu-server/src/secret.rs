@@ -3,7 +3,8 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, Request, State};
+use axum::Extension;
+use axum::extract::{Path, Request};
 use axum::response::Response;
 use quipu_api::secret::{CircuitWord, SecretLine};
 use quipu_api::{Code, EndpointAnswer, Problem, RotateAnswer, RotateRequest, SecretsAnswer};
@@ -17,7 +18,7 @@ use crate::secrets::SecretInfo;
 use crate::webhook::Secret;
 use crate::{App, answer, body, problem};
 
-pub(crate) async fn list(State(app): State<Arc<App>>, Path(name): Path<String>) -> Response {
+pub(crate) async fn list(Extension(app): Extension<Arc<App>>, Path(name): Path<String>) -> Response {
     problem::answer(
         ask_pushers(&app, "", move |pushers, tenant| {
             let secrets = lines(&pushers.secrets(&name)?, tenant.now());
@@ -28,7 +29,11 @@ pub(crate) async fn list(State(app): State<Arc<App>>, Path(name): Path<String>) 
     )
 }
 
-pub(crate) async fn rotate(State(app): State<Arc<App>>, Path(name): Path<String>, request: Request) -> Response {
+pub(crate) async fn rotate(
+    Extension(app): Extension<Arc<App>>,
+    Path(name): Path<String>,
+    request: Request,
+) -> Response {
     problem::answer(run_rotate(app, name, request).await)
 }
 
@@ -61,7 +66,7 @@ fn read(bytes: &[u8]) -> Result<Option<Secret>, Problem> {
     secret.map_err(|invalid| Problem::new(Code::InvalidSecret, invalid.to_string()).with("pointer", "/secret"))
 }
 
-pub(crate) async fn endpoint(State(app): State<Arc<App>>, Path(name): Path<String>) -> Response {
+pub(crate) async fn endpoint(Extension(app): Extension<Arc<App>>, Path(name): Path<String>) -> Response {
     problem::answer(
         ask_pushers(&app, "", move |pushers, _| {
             let standing = pushers.standing(&name)?;

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Request, State};
+use axum::Extension;
+use axum::extract::Request;
 use axum::response::Response;
 use quipu_api::request::checkpoint_source;
 use quipu_api::{CheckpointAnswer, Problem, StatsAnswer};
@@ -10,7 +11,7 @@ use quipu_engine::Stats;
 
 use crate::{App, answer, problem, read};
 
-pub(crate) async fn stats(State(app): State<Arc<App>>) -> Response {
+pub(crate) async fn stats(Extension(app): Extension<Arc<App>>) -> Response {
     problem::answer(run_stats(app).await)
 }
 
@@ -37,7 +38,7 @@ pub fn stats_answer(stats: &Stats, position: u64) -> StatsAnswer {
     }
 }
 
-pub(crate) async fn checkpoint(State(app): State<Arc<App>>, request: Request) -> Response {
+pub(crate) async fn checkpoint(Extension(app): Extension<Arc<App>>, request: Request) -> Response {
     problem::answer(checkpoint_source(read::query(&request)).map(|source| {
         let number = app.tenant.checkpoint(&source);
         answer::json(serde_json::to_vec(&CheckpointAnswer { source, number }).expect("a checkpoint is JSON"))

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Request, State};
+use axum::Extension;
+use axum::extract::Request;
 use axum::response::Response;
 use percent_encoding::percent_decode_str;
 use quipu_api::request::Start;
@@ -14,7 +15,7 @@ use crate::{App, answer, media, problem};
 
 const PATH: &str = "/v1/streams/";
 
-pub(crate) async fn list(State(app): State<Arc<App>>, request: Request) -> Response {
+pub(crate) async fn list(Extension(app): Extension<Arc<App>>, request: Request) -> Response {
     problem::answer(run_list(app, request).await)
 }
 
@@ -37,7 +38,7 @@ async fn run_list(app: Arc<App>, request: Request) -> Result<Response, Problem> 
     .await
 }
 
-pub(crate) async fn read(State(app): State<Arc<App>>, request: Request) -> Response {
+pub(crate) async fn read(Extension(app): Extension<Arc<App>>, request: Request) -> Response {
     problem::answer(run_read(app, request).await)
 }
 

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Request, State};
+use axum::Extension;
+use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::response::Response;
 use percent_encoding::percent_decode_str;
@@ -11,6 +12,7 @@ use quipu_api::subscription::{
     StandstillBody, read_definition,
 };
 use quipu_api::{CreateSubscription, Problem, SubscriptionAnswer, SubscriptionsAnswer};
+use quipu_domain::Permission;
 use quipu_engine::{Explained, Lag, NotDone, SeekPreview, Standstill, SubscriptionInfo, Tenant};
 
 use crate::pusher::Standing;
@@ -18,13 +20,14 @@ use crate::refusal::{ask, ask_pushers};
 use crate::webhook::Secret;
 use crate::{App, answer, body, problem, publish, secret};
 
-pub(crate) async fn create(State(app): State<Arc<App>>, request: Request) -> Response {
+pub(crate) async fn create(Extension(app): Extension<Arc<App>>, request: Request) -> Response {
     problem::answer(run_create(app, request).await.map_err(Problem::hushed))
 }
 
 async fn run_create(app: Arc<App>, request: Request) -> Result<Response, Problem> {
     let asked = read_body(&app, request, CreateSubscription::from_json).await?;
     let CreateSubscription { name, definition } = asked;
+    app.demand_for(Permission::Manage, &name)?;
     let (created, made) = ask_pushers(&app, "/push", move |pushers, tenant| {
         let created = pushers.create(&name, definition)?;
         Ok((created, tenant.subscription(&name).map_err(NotDone::from)?))
@@ -45,20 +48,23 @@ fn defined(info: &SubscriptionInfo, secret: Option<&Secret>) -> Response {
     }
 }
 
-pub(crate) async fn list(State(app): State<Arc<App>>) -> Response {
-    let all = ask(&app, |tenant| {
-        let subscriptions = tenant.subscriptions().iter().map(body_of).collect();
+pub(crate) async fn list(Extension(app): Extension<Arc<App>>) -> Response {
+    let access = app.access().clone();
+    let all = ask(&app, move |tenant| {
+        let mut all = tenant.subscriptions();
+        all.retain(|info| access.has_for(Permission::Observe, &info.name));
+        let subscriptions = all.iter().map(body_of).collect();
         Ok(json(&SubscriptionsAnswer { subscriptions }))
     });
     problem::answer(all.await)
 }
 
-pub(crate) async fn get(State(app): State<Arc<App>>, request: Request) -> Response {
+pub(crate) async fn get(Extension(app): Extension<Arc<App>>, request: Request) -> Response {
     let name = name(&request);
     problem::answer(ask(&app, move |tenant| Ok(json(&body_of(&tenant.subscription(&name)?)))).await)
 }
 
-pub(crate) async fn change(State(app): State<Arc<App>>, request: Request) -> Response {
+pub(crate) async fn change(Extension(app): Extension<Arc<App>>, request: Request) -> Response {
     problem::answer(run_change(app, request).await.map_err(Problem::hushed))
 }
 
@@ -73,7 +79,7 @@ async fn run_change(app: Arc<App>, request: Request) -> Result<Response, Problem
     .await
 }
 
-pub(crate) async fn delete(State(app): State<Arc<App>>, request: Request) -> Response {
+pub(crate) async fn delete(Extension(app): Extension<Arc<App>>, request: Request) -> Response {
     let name = name(&request);
     let deleted = ask_pushers(&app, "/push", move |pushers, _| {
         pushers.delete(&name)?;
@@ -82,11 +88,11 @@ pub(crate) async fn delete(State(app): State<Arc<App>>, request: Request) -> Res
     problem::answer(deleted.await)
 }
 
-pub(crate) async fn pause(State(app): State<Arc<App>>, request: Request) -> Response {
+pub(crate) async fn pause(Extension(app): Extension<Arc<App>>, request: Request) -> Response {
     problem::answer(hold_back(app, request, true).await)
 }
 
-pub(crate) async fn resume(State(app): State<Arc<App>>, request: Request) -> Response {
+pub(crate) async fn resume(Extension(app): Extension<Arc<App>>, request: Request) -> Response {
     problem::answer(hold_back(app, request, false).await)
 }
 
@@ -101,7 +107,7 @@ async fn hold_back(app: Arc<App>, request: Request, is_paused: bool) -> Result<R
     .await
 }
 
-pub(crate) async fn seek(State(app): State<Arc<App>>, request: Request) -> Response {
+pub(crate) async fn seek(Extension(app): Extension<Arc<App>>, request: Request) -> Response {
     problem::answer(run_seek(app, request).await)
 }
 
@@ -121,9 +127,9 @@ async fn run_seek(app: Arc<App>, request: Request) -> Result<Response, Problem> 
     Ok(json(&sought.await?))
 }
 
-pub(crate) async fn explain(State(app): State<Arc<App>>, request: Request) -> Response {
+pub(crate) async fn explain(Extension(app): Extension<Arc<App>>, request: Request) -> Response {
     let name = name(&request);
-    let pushers = Arc::clone(&app.pushers);
+    let pushers = Arc::clone(&app.home.pushers);
     let explained = ask(&app, move |tenant| {
         let standing = match &tenant.definition(&name)?.push {
             Some(_) => pushers.standing(&name).ok(),

@@ -3,8 +3,9 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::body::Body;
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::{HeaderValue, header};
 use axum::response::Response;
 use bytes::Bytes;
@@ -14,7 +15,7 @@ use quipu_api::{MEDIA_SSE, Problem, TailFrom, TailRequest};
 use crate::delivery::Deliveries;
 use crate::{App, Phase, answer, media, problem, reached, read};
 
-pub(crate) async fn tail(State(app): State<Arc<App>>, request: Request) -> Response {
+pub(crate) async fn tail(Extension(app): Extension<Arc<App>>, request: Request) -> Response {
     problem::answer(run(app, &request))
 }
 
@@ -38,7 +39,7 @@ fn run(app: Arc<App>, request: &Request) -> Result<Response, Problem> {
 
 /// What goes out next; nothing at the end.
 async fn next(app: &App, deliveries: &mut Deliveries) -> Option<Bytes> {
-    let mut phases = app.phases.clone();
+    let mut phases = app.host.phases.clone();
     tokio::select! {
         events = deliveries.next() => {
             // A client that is cut off here comes back with its last id, and then gets the fault as an answer or goes on.
@@ -53,7 +54,7 @@ async fn next(app: &App, deliveries: &mut Deliveries) -> Option<Bytes> {
             }
             Some(out.into())
         }
-        () = tokio::time::sleep(app.server.heartbeat) => Some(mark(deliveries.position())),
+        () = tokio::time::sleep(app.host.server.heartbeat) => Some(mark(deliveries.position())),
         () = reached(&mut phases, Phase::Draining) => None,
     }
 }

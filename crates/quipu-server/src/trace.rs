@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Request, State};
+use axum::Extension;
+use axum::extract::Request;
 use axum::response::Response;
 use quipu_api::{EventKey, Problem, TraceAnswer};
 
 use crate::{App, answer, problem, read};
 
-pub(crate) async fn by_id(State(app): State<Arc<App>>, request: Request) -> Response {
+pub(crate) async fn by_id(Extension(app): Extension<Arc<App>>, request: Request) -> Response {
     problem::answer(run_by_id(app, request).await)
 }
 
@@ -18,7 +19,7 @@ async fn run_by_id(app: Arc<App>, request: Request) -> Result<Response, Problem>
     around(&app, position).await
 }
 
-pub(crate) async fn at_position(State(app): State<Arc<App>>, request: Request) -> Response {
+pub(crate) async fn at_position(Extension(app): Extension<Arc<App>>, request: Request) -> Response {
     problem::answer(run_at_position(app, request).await)
 }
 

@@ -9,7 +9,8 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{Request, State};
+use axum::Extension;
+use axum::extract::Request;
 use axum::response::Response;
 use bytes::Bytes;
 use futures_util::{FutureExt as _, SinkExt as _, StreamExt as _};
@@ -17,7 +18,7 @@ use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use quipu_api::frame::{AnswerFrame, AnsweredFrame, Command, ControlFrame, Credits, ServerFrame, Stopped, Subscribed};
 use quipu_api::{Code, Problem, SUBPROTOCOL, TailRequest, filter_from_json};
-use quipu_domain::{Incoming, InvalidEvent, parse_event_text};
+use quipu_domain::{Incoming, InvalidEvent, Permission, parse_event_text};
 use quipu_engine::{Published, Recorded};
 use serde_json::value::RawValue;
 use tokio::io::AsyncWriteExt as _;
@@ -49,7 +50,7 @@ const IN_FLIGHT_MAX: usize = 4_096;
 /// take. What is in flight is on disk within milliseconds; clients wait for our side for some seconds.
 const CLOSING_TIME: Duration = Duration::from_secs(2);
 
-pub(crate) async fn connect(State(app): State<Arc<App>>, request: Request) -> Response {
+pub(crate) async fn connect(Extension(app): Extension<Arc<App>>, request: Request) -> Response {
     problem::answer(open(app, request))
 }
 
@@ -64,7 +65,7 @@ fn open(app: Arc<App>, mut request: Request) -> Result<Response, Problem> {
         return Err(Problem::new(Code::InvalidRequest, detail));
     }
     // The connection gives its permit back when it is upgraded; the WebSocket needs one of its own.
-    let permit = Arc::clone(&app.connections).try_acquire_owned().map_err(|_| {
+    let permit = Arc::clone(&app.host.connections).try_acquire_owned().map_err(|_| {
         Problem::new(Code::TooManyConnections, "expected fewer connections than the limit, found as many")
     })?;
     tokio::spawn(async move {
@@ -78,14 +79,14 @@ fn open(app: Arc<App>, mut request: Request) -> Result<Response, Problem> {
 }
 
 async fn serve(app: Arc<App>, wire: Arc<Wire>, upgraded: Upgraded) {
-    let mut phases = app.phases.clone();
-    let limit = app.event_json_bytes_max();
+    let mut phases = app.host.phases.clone();
+    let limit = app.host.server.event_json_bytes_max();
     let config = WebSocketConfig::default()
         .read_buffer_size(READ_BYTES)
         .max_message_size(Some(limit))
         .max_frame_size(Some(limit));
     wire.hand_to_frames();
-    let frames = Frames::new(TokioIo::new(upgraded), wire, app.server.body_timeout);
+    let frames = Frames::new(TokioIo::new(upgraded), wire, app.host.server.body_timeout);
     let socket = WebSocketStream::from_raw_socket(frames, Role::Server, Some(config)).await;
     let consuming = Consuming::new(&app);
     let mut session = Session { app, socket, groups: VecDeque::new(), in_flight: 0, deliveries: None, consuming };
@@ -145,8 +146,8 @@ enum Woken {
 
 impl Session {
     async fn run(&mut self) -> Result<(), Gone> {
-        let mut phases = self.app.phases.clone();
-        let mut heartbeat = tokio::time::interval(self.app.server.heartbeat);
+        let mut phases = self.app.host.phases.clone();
+        let mut heartbeat = tokio::time::interval(self.app.host.server.heartbeat);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         heartbeat.reset();
         loop {
@@ -239,18 +240,24 @@ impl Session {
         let control: ControlFrame = serde_json::from_str(text).map_err(|error| {
             Problem::new(Code::InvalidRequest, format!("expected {}, found {error}", ControlFrame::NAMES.join(", ")))
         })?;
+        self.app.demand_good()?;
         match control.command()? {
             Command::Subscribe(parameters) => {
+                self.app.demand(Permission::Read)?;
                 let request = TailRequest::from_pairs(filter_from_json(&parameters)?)?;
                 let (deliveries, after) = Deliveries::begin(&self.app, request)?;
                 self.deliveries = Some(deliveries);
                 Ok(ServerFrame::Subscribed(Subscribed { after }))
             }
             Command::Unsubscribe => {
+                self.app.demand(Permission::Read)?;
                 self.deliveries = None;
                 Ok(ServerFrame::Unsubscribed(Subscribed { after: self.app.tenant.position() }))
             }
-            Command::Consume(credits) => self.consuming.begin(credits).map(ServerFrame::Consuming),
+            Command::Consume(credits) => {
+                self.app.demand_for(Permission::Consume, &credits.subscription)?;
+                self.consuming.begin(credits).map(ServerFrame::Consuming)
+            }
             Command::Credit(credits) => self.consuming.credit(credits).map(ServerFrame::Consuming),
             Command::Answer(frame) => self.answer(frame).await.map(ServerFrame::Answered),
             Command::Stop(subscription) => {
@@ -262,6 +269,7 @@ impl Session {
 
     async fn answer(&mut self, frame: AnswerFrame) -> Result<AnsweredFrame, Problem> {
         let AnswerFrame { subscription, answers, credits } = frame;
+        self.app.demand_for(Permission::Consume, &subscription)?;
         if let Some(credits) = credits {
             self.consuming.credit(Credits { subscription: subscription.clone(), credits })?;
         }
@@ -324,7 +332,7 @@ impl Session {
         let problem = |code| Problem::new(code, format!("expected a WebSocket message, found: {error}"));
         let (problem, close) = match error {
             Error::Io(error) if error.kind() == io::ErrorKind::OutOfMemory => {
-                (self.app.memory.spent(), CloseCode::Again)
+                (self.app.host.memory.spent(), CloseCode::Again)
             }
             Error::Io(error) if error.kind() == io::ErrorKind::TimedOut => {
                 (body::too_slow(self.socket.get_ref().patience(), "a message"), CloseCode::Policy)

@@ -58,6 +58,8 @@ pub enum RecordKind {
     DeadLetterOutcome = 7,
     /// An operation on many things began, went on or ended: postcard.
     Operation = 8,
+    /// A key was made, rotated, revoked or used: JSON.
+    Key = 9,
 }
 
 impl RecordKind {
@@ -72,6 +74,7 @@ impl RecordKind {
             Self::DeadLetter,
             Self::DeadLetterOutcome,
             Self::Operation,
+            Self::Key,
         ];
         kinds.into_iter().find(|kind| *kind as u8 == byte)
     }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use quipu_domain::{InvalidEvent, Refusal};
-use quipu_engine::{NotAppended, NotDone, OperationRefusal, SubscriptionRefusal};
+use quipu_engine::{KeyRefusal, NotAppended, NotDone, OperationRefusal, SubscriptionRefusal};
 use quipu_store::Fault;
 
 /// Why an operation did not succeed.
@@ -34,6 +34,8 @@ pub enum Error {
     Subscription(SubscriptionRefusal),
     /// What was asked of an operation is not allowed. Nothing was changed.
     Operation(OperationRefusal),
+    /// What was asked of a key is not allowed. Nothing was changed.
+    Key(KeyRefusal),
     /// The world failed. After [`Fault::Poisoned`] or [`Fault::Closed`] the outcome of an append is unknown: repeat it
     /// with the same ids once the store is open again.
     Fault(Fault),
@@ -52,6 +54,7 @@ impl fmt::Display for Error {
             Self::Refused(refusal) => write!(f, "{refusal}"),
             Self::Subscription(refusal) => write!(f, "{refusal}"),
             Self::Operation(refusal) => write!(f, "{refusal}"),
+            Self::Key(refusal) => write!(f, "{refusal}"),
             Self::Invalid { index, reason } => write!(f, "event {index}: {reason}"),
             Self::Fault(fault) => write!(f, "{fault}"),
             Self::Server { url, reason } => write!(f, "{url}: {reason}"),
@@ -65,6 +68,7 @@ impl std::error::Error for Error {
             Self::Refused(refusal) => Some(refusal),
             Self::Subscription(refusal) => Some(refusal),
             Self::Operation(refusal) => Some(refusal),
+            Self::Key(refusal) => Some(refusal),
             Self::Invalid { reason, .. } => Some(reason),
             Self::Fault(fault) => Some(fault),
             Self::Server { .. } => None,
@@ -89,6 +93,7 @@ impl From<NotDone> for Error {
         match reason {
             NotDone::Refused(refusal) => Self::Subscription(refusal),
             NotDone::RefusedOperation(refusal) => Self::Operation(refusal),
+            NotDone::RefusedKey(refusal) => Self::Key(refusal),
             NotDone::Failed(fault) => Self::Fault(fault),
         }
     }

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use self::call::Client;
 use self::deliveries::Deliveries;
 use crate::{Error, Worker};
+use quipu_domain::WriteOnly;
 
 /// A server. Nothing is sent to it until a worker runs.
 ///
@@ -57,6 +58,18 @@ impl Remote {
     /// [`Error::Server`]: it is no such URL.
     pub fn new(url: &str) -> Result<Self, Error> {
         Ok(Self { client: Arc::new(Client::new(url)?) })
+    }
+
+    /// The same server, called with a key. It needs the permissions `consume` and `observe` for the subscription.
+    ///
+    /// ```
+    /// let remote = quipu::Remote::new("http://127.0.0.1:7070")?.with_key("qp_default_…");
+    /// assert!(!format!("{remote:?}").contains("qp_"));
+    /// # Ok::<(), quipu::Error>(())
+    /// ```
+    #[must_use]
+    pub fn with_key(self, key: &str) -> Self {
+        Self { client: Arc::new(self.client.with_key(WriteOnly::from(key.to_owned()))) }
     }
 
     /// A worker that runs a handler for each delivery of a subscription, as `Quipu::worker` does in process: of one that

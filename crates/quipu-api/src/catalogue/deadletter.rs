@@ -36,7 +36,7 @@ pub(super) const LIST: Operation = Operation {
     parameters: &[FILTER, &[STATE, LIMIT, CURSOR]],
     bodies: &[],
     answers: &[content(MEDIA_JSON, Some(|g| g.subschema_for::<DeadLettersPage>()), "A page of dead letters.")],
-    permission: Permission::Read,
+    needs: Needs::Part(Permission::Redrive),
     refusals: &[&[Code::InvalidParameter, Code::InvalidCursor, Code::Internal]],
     example: Example {
         target: "/v1/deadletters?subscription=billing",
@@ -56,7 +56,7 @@ pub(super) const GROUPS: Operation = Operation {
     parameters: &[FILTER, &[LIMIT]],
     bodies: &[],
     answers: &[content(MEDIA_JSON, Some(|g| g.subschema_for::<DeadLetterGroupsAnswer>()), "The groups.")],
-    permission: Permission::Read,
+    needs: Needs::Permission(Permission::Redrive),
     refusals: &[&[Code::InvalidParameter, Code::Internal]],
     example: Example {
         target: "/v1/deadletters/groups",
@@ -76,7 +76,7 @@ pub(super) const GET: Operation = Operation {
     parameters: &[ID],
     bodies: &[],
     answers: &[content(MEDIA_JSON, Some(|g| g.subschema_for::<DeadLetterAnswer>()), "All of it.")],
-    permission: Permission::Read,
+    needs: Needs::Part(Permission::Redrive),
     refusals: &[READING, &[Code::InvalidParameter, Code::DeadLetterNotFound]],
     example: Example {
         target: "/v1/deadletters/1",
@@ -99,7 +99,7 @@ pub(super) const REDRIVE: Operation = Operation {
     parameters: &[ID],
     bodies: &[content(MEDIA_JSON, Some(|g| g.subschema_for::<RedriveRequest>()), "Where to, or the edited copy.")],
     answers: &[content(MEDIA_JSON, Some(|g| g.subschema_for::<DecidedAnswer>()), "The dead letter as it is now.")],
-    permission: Permission::Manage,
+    needs: Needs::Part(Permission::Redrive),
     refusals: &[
         DECIDING,
         REQUEST,
@@ -125,7 +125,7 @@ pub(super) const DISCARD: Operation = Operation {
     parameters: &[ID],
     bodies: &[content(MEDIA_JSON, Some(|g| g.subschema_for::<DiscardRequest>()), "Why.")],
     answers: &[content(MEDIA_JSON, Some(|g| g.subschema_for::<DecidedAnswer>()), "The dead letter as it is now.")],
-    permission: Permission::Manage,
+    needs: Needs::Part(Permission::Redrive),
     refusals: &[DECIDING, REQUEST, BODY, APPENDING, &[Code::Damaged]],
     example: Example {
         target: "/v1/deadletters/1/discard",

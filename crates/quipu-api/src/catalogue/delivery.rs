@@ -21,7 +21,7 @@ pub(super) const PULL: Operation = Operation {
     parameters: &[NAME],
     bodies: &[content(MEDIA_JSON, Some(|g| g.subschema_for::<PullRequest>()), "How many, and how long to wait.")],
     answers: &[content(MEDIA_JSON, Some(|g| g.subschema_for::<PullAnswer>()), "The deliveries.")],
-    permission: Permission::Consume,
+    needs: Needs::Permission(Permission::Consume),
     refusals: &[
         &[Code::MalformedJson, Code::InvalidRequest, Code::SubscriptionNotFound],
         BODY,
@@ -52,7 +52,7 @@ pub(super) const ANSWER: Operation = Operation {
     parameters: &[NAME],
     bodies: &[content(MEDIA_JSON, Some(|g| g.subschema_for::<AnswersRequest>()), "The answers, in order.")],
     answers: &[content(MEDIA_JSON, Some(|g| g.subschema_for::<AnswersAnswer>()), "What became of each.")],
-    permission: Permission::Consume,
+    needs: Needs::Permission(Permission::Consume),
     refusals: &[
         &[Code::MalformedJson, Code::InvalidRequest, Code::SubscriptionNotFound],
         BODY,

@@ -34,7 +34,7 @@ pub(super) const TAIL: Operation = Operation {
     parameters: &[FILTER, &[FROM, LAST_EVENT_ID]],
     bodies: &[],
     answers: &[content(MEDIA_SSE, None, "Messages with id (the position) and data (the event).")],
-    permission: Permission::Read,
+    needs: Needs::Part(Permission::Read),
     refusals: &[&[Code::InvalidParameter, Code::PositionNotFound, Code::NotAcceptable, Code::Unavailable]],
     example: Example {
         target: "/v1/tail?type=order.*&from=start",
@@ -70,7 +70,7 @@ pub(super) const CONNECT: Operation = Operation {
         Some(|g| g.subschema_for::<ServerFrame>()),
         "Status 101; then text frames, CloudEvents and these.",
     )],
-    permission: Permission::Append,
+    needs: Needs::Credential,
     refusals: &[&[
         Code::InvalidRequest,
         Code::ForeignOrigin,

@@ -37,7 +37,7 @@ pub(super) const PREVIEW: Operation = Operation {
     parameters: &[],
     bodies: &[content(MEDIA_JSON, Some(|g| g.subschema_for::<PreviewRequest>()), "What to do to which dead letters.")],
     answers: &[content(MEDIA_JSON, Some(|g| g.subschema_for::<PreviewAnswer>()), "The count and a sample.")],
-    permission: Permission::Manage,
+    needs: Needs::Permission(Permission::Redrive),
     refusals: &[
         &[Code::MalformedJson, Code::InvalidRequest, Code::InvalidOperation, Code::TooManyOperations],
         BODY,
@@ -64,7 +64,7 @@ pub(super) const CONFIRM: Operation = Operation {
     parameters: &[ID],
     bodies: &[],
     answers: &[ONE],
-    permission: Permission::Manage,
+    needs: Needs::Permission(Permission::Redrive),
     refusals: &[STEP, APPENDING],
     example: Example {
         target: "/v1/operations/1/confirm",
@@ -83,7 +83,7 @@ pub(super) const CANCEL: Operation = Operation {
     parameters: &[ID],
     bodies: &[],
     answers: &[ONE],
-    permission: Permission::Manage,
+    needs: Needs::Permission(Permission::Redrive),
     refusals: &[STEP, APPENDING],
     example: Example {
         target: "/v1/operations/1/cancel",
@@ -103,7 +103,7 @@ pub(super) const LIST: Operation = Operation {
     parameters: &[],
     bodies: &[],
     answers: &[content(MEDIA_JSON, Some(|g| g.subschema_for::<OperationsAnswer>()), "The operations.")],
-    permission: Permission::Read,
+    needs: Needs::Permission(Permission::Redrive),
     refusals: &[&[Code::Internal]],
     example: Example {
         target: "/v1/operations",
@@ -122,7 +122,7 @@ pub(super) const GET: Operation = Operation {
     parameters: &[ID],
     bodies: &[],
     answers: &[ONE],
-    permission: Permission::Read,
+    needs: Needs::Permission(Permission::Redrive),
     refusals: &[&[Code::OperationNotFound, Code::InvalidParameter, Code::Internal]],
     example: Example {
         target: "/v1/operations/1",
@@ -142,7 +142,7 @@ pub(super) const ITEMS: Operation = Operation {
     parameters: &[ID, PAGE],
     bodies: &[],
     answers: &[content(MEDIA_JSON, Some(|g| g.subschema_for::<ItemsAnswer>()), "A page of dead letters.")],
-    permission: Permission::Read,
+    needs: Needs::Permission(Permission::Redrive),
     refusals: &[&[Code::OperationNotFound, Code::InvalidParameter, Code::Internal]],
     example: Example {
         target: "/v1/operations/1/items?limit=2",

@@ -19,7 +19,7 @@ pub(super) const TEST: Operation = Operation {
         Some(|g| g.subschema_for::<PatternTestAnswer>()),
         "Whether it matches, and why not.",
     )],
-    permission: Permission::Read,
+    needs: Needs::Credential,
     refusals: &[
         BODY,
         &[

@@ -38,7 +38,7 @@ pub(super) const PUBLISH: Operation = Operation {
             "For a bulk load: one result a line, then the sums.",
         ),
     ],
-    permission: Permission::Append,
+    needs: Needs::Part(Permission::Publish),
     refusals: &[EVENT, BODY, APPENDING],
     example: Example {
         target: "/v1/events",
@@ -68,7 +68,7 @@ pub(super) const APPEND: Operation = Operation {
         Some(|g| g.subschema_for::<AppendAnswer>()),
         "The commit and where the events are.",
     )],
-    permission: Permission::Append,
+    needs: Needs::Part(Permission::Publish),
     refusals: &[
         EVENT,
         BODY,

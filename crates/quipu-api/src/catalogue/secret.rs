@@ -19,7 +19,7 @@ pub(super) const LIST: Operation = Operation {
     parameters: &[NAME],
     bodies: &[],
     answers: &[content(MEDIA_JSON, Some(|g| g.subschema_for::<SecretsAnswer>()), "What may be known of them.")],
-    permission: Permission::Manage,
+    needs: Needs::Permission(Permission::Administer),
     refusals: &[&[Code::SubscriptionNotFound, Code::InvalidRequest, Code::Internal]],
     example: Example {
         target: "/v1/subscriptions/billing/secrets",
@@ -41,7 +41,7 @@ pub(super) const ROTATE: Operation = Operation {
     parameters: &[NAME],
     bodies: &[content(MEDIA_JSON, Some(|g| g.subschema_for::<RotateRequest>()), "The secret, or an empty object.")],
     answers: &[content(MEDIA_JSON, Some(|g| g.subschema_for::<RotateAnswer>()), "The secret that was made.")],
-    permission: Permission::Manage,
+    needs: Needs::Permission(Permission::Administer),
     refusals: &[
         &[Code::MalformedJson, Code::InvalidRequest, Code::InvalidSecret, Code::SubscriptionNotFound],
         BODY,
@@ -67,7 +67,7 @@ pub(super) const ENDPOINT: Operation = Operation {
     parameters: &[NAME],
     bodies: &[],
     answers: &[content(MEDIA_JSON, Some(|g| g.subschema_for::<EndpointAnswer>()), "How it is.")],
-    permission: Permission::Observe,
+    needs: Needs::Permission(Permission::Observe),
     refusals: &[&[Code::SubscriptionNotFound, Code::InvalidRequest, Code::Internal]],
     example: Example {
         target: "/v1/subscriptions/billing/endpoint",

@@ -72,6 +72,7 @@ impl Tenant {
             None => {
                 due.next_at(now.plus_ms(CHECKPOINT_MS as i64));
                 _ = self.checkpoint_deliveries();
+                _ = self.note_key_uses();
                 Duration::from_millis(CHECKPOINT_MS)
             }
         };

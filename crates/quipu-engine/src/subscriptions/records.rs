@@ -265,7 +265,11 @@ impl FoldedSubscriptions {
                 let decided: Decided = serde_json::from_slice(body).ok()?;
                 decided.ids.iter().for_each(|id| self.decide(*id, &decided));
             }
-            RecordKind::Event | RecordKind::Genesis | RecordKind::Checkpoint | RecordKind::Operation => {}
+            RecordKind::Event
+            | RecordKind::Genesis
+            | RecordKind::Checkpoint
+            | RecordKind::Operation
+            | RecordKind::Key => {}
         }
         Some(())
     }

@@ -6,6 +6,7 @@ use quipu_domain::delivery::NotInFlight;
 use quipu_domain::{InvalidPattern, InvalidSubscription};
 use quipu_store::Fault;
 
+use crate::keys::KeyRefusal;
 use crate::operations::OperationRefusal;
 use crate::transform::InvalidTransform;
 
@@ -64,6 +65,8 @@ pub enum NotDone {
     Refused(SubscriptionRefusal),
     /// An operation was understood, and is not allowed.
     RefusedOperation(OperationRefusal),
+    /// A key was understood, and is not allowed.
+    RefusedKey(KeyRefusal),
     /// The world failed.
     Failed(Fault),
 }
@@ -77,6 +80,12 @@ impl From<SubscriptionRefusal> for NotDone {
 impl From<OperationRefusal> for NotDone {
     fn from(refusal: OperationRefusal) -> Self {
         Self::RefusedOperation(refusal)
+    }
+}
+
+impl From<KeyRefusal> for NotDone {
+    fn from(refusal: KeyRefusal) -> Self {
+        Self::RefusedKey(refusal)
     }
 }
 
@@ -130,6 +139,7 @@ impl fmt::Display for NotDone {
         match self {
             Self::Refused(refusal) => refusal.fmt(f),
             Self::RefusedOperation(refusal) => refusal.fmt(f),
+            Self::RefusedKey(refusal) => refusal.fmt(f),
             Self::Failed(fault) => fault.fmt(f),
         }
     }

@@ -90,6 +90,7 @@ fn filters() -> impl Strategy<Value = Filter> {
                 from: ranges.2.map(|s| Timestamp(s * 1_000_000)),
                 to: ranges.3.map(|s| Timestamp(s * 1_000_000)),
             },
+            visible: None,
         })
 }
 

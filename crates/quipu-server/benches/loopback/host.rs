@@ -37,7 +37,7 @@ pub struct Host {
     pub address: SocketAddr,
     pub tenant: Arc<Tenant>,
     _runtime: Runtime,
-    _engine: Engine,
+    _engine: Arc<Engine>,
 }
 
 impl Host {
@@ -45,13 +45,13 @@ impl Host {
         let storage = Arc::new(DiskStorage::new(folder));
         let random = Arc::new(Counter(AtomicU64::new(1)));
         let engine = Engine::open(World { storage, clock: Arc::new(SystemClock), random }, Options::default());
-        let engine = engine.expect("the folder is writable");
+        let engine = Arc::new(engine.expect("the folder is writable"));
         let tenant = engine.tenant("default").expect("opened");
         let runtime = Runtime::new().expect("threads can be started");
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).expect("a free port");
         let address = listener.local_addr().expect("bound");
         let server = Server { has_noop_route: true, ..Server::default() };
-        runtime.spawn(server.serve(listener, Arc::clone(&tenant), std::future::pending()));
+        runtime.spawn(server.serve(listener, Arc::clone(&engine), "default", std::future::pending()));
         Self { address, tenant, _runtime: runtime, _engine: engine }
     }
 }

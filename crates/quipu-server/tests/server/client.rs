@@ -90,9 +90,14 @@ impl Client {
     /// Reads one answer, whole.
     pub async fn answer(&mut self, method: &str) -> Answer {
         let (status, headers) = self.head().await;
+        let body = if method == "HEAD" || status == 101 { Vec::new() } else { self.body(&headers).await };
+        Answer { status, headers, body }
+    }
+
+    /// Reads the body behind a head.
+    pub async fn body(&mut self, headers: &HashMap<String, String>) -> Vec<u8> {
         let mut body = Vec::new();
-        if method == "HEAD" || status == 101 {
-        } else if let Some(length) = headers.get("content-length") {
+        if let Some(length) = headers.get("content-length") {
             let length = length.parse().unwrap();
             while self.buffer.len() < length {
                 assert!(self.fill().await, "the answer ended early");
@@ -103,7 +108,7 @@ impl Client {
                 body.extend(chunk);
             }
         }
-        Answer { status, headers, body }
+        body
     }
 
     /// Reads status and headers.

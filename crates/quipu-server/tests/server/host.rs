@@ -24,7 +24,7 @@ pub struct Host {
     shutdown: Option<oneshot::Sender<()>>,
     serving: JoinHandle<std::io::Result<()>>,
     moved_ms: Arc<AtomicI64>,
-    _engine: Engine,
+    pub engine: Arc<Engine>,
     _folder: Option<tempfile::TempDir>,
 }
 
@@ -56,6 +56,16 @@ impl Host {
         Self { _folder: Some(folder), ..Self::start_on(storage, server).await }
     }
 
+    /// That serves another tenant too.
+    pub async fn start_beside(other: &str, server: Server) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let (storage, clock) = (Arc::new(DiskStorage::new(folder.path())), Arc::new(Still(Arc::default())));
+        let world = World { storage, clock, random: Arc::new(Dice) };
+        let engine = Arc::new(Engine::open(world, Options::default()).unwrap());
+        engine.tenant(other).unwrap();
+        Self { _folder: Some(folder), ..Self::start_over(engine, server).await }
+    }
+
     /// Over another disk.
     pub async fn start_on(storage: Arc<dyn Storage>, server: Server) -> Self {
         let moved_ms = Arc::new(AtomicI64::new(0));
@@ -72,23 +82,19 @@ impl Host {
     /// With other limits of the engine.
     pub async fn start_as(storage: Arc<dyn Storage>, clock: Arc<dyn Clock>, server: Server, options: Options) -> Self {
         let world = World { storage, clock, random: Arc::new(Dice) };
-        let engine = Engine::open(world, options).unwrap();
+        Self::start_over(Arc::new(Engine::open(world, options).unwrap()), server).await
+    }
+
+    /// Over an engine that may have other tenants already.
+    pub async fn start_over(engine: Arc<Engine>, server: Server) -> Self {
         let tenant = engine.tenant("test").unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (sender, receiver) = oneshot::channel();
-        let serving = tokio::spawn(server.serve(listener, Arc::clone(&tenant), async {
+        let serving = tokio::spawn(server.serve(listener, Arc::clone(&engine), "test", async {
             let _ = receiver.await;
         }));
-        Self {
-            address,
-            tenant,
-            shutdown: Some(sender),
-            serving,
-            moved_ms: Arc::default(),
-            _engine: engine,
-            _folder: None,
-        }
+        Self { address, tenant, shutdown: Some(sender), serving, moved_ms: Arc::default(), engine, _folder: None }
     }
 
     pub async fn client(&self) -> Client {

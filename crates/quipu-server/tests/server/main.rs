@@ -3,6 +3,7 @@
 // Clippy exempts test functions only; what they share is test code too.
 #![allow(clippy::unwrap_used)]
 
+mod access;
 mod bad_input;
 mod circuits;
 mod client;

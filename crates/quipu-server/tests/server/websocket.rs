@@ -16,8 +16,17 @@ pub struct Socket(pub WebSocketStream<MaybeTlsStream<TcpStream>>);
 
 impl Socket {
     pub async fn open(host: &Host) -> Self {
+        Self::open_with(host, None).await
+    }
+
+    /// With a key.
+    pub async fn open_with(host: &Host, key: Option<&str>) -> Self {
         let mut request = format!("ws://{}/v1/ws", host.address).into_client_request().unwrap();
         request.headers_mut().insert("sec-websocket-protocol", HeaderValue::from_static("cloudevents.json"));
+        if let Some(key) = key {
+            let bearer = HeaderValue::try_from(format!("Bearer {key}")).unwrap();
+            request.headers_mut().insert("authorization", bearer);
+        }
         let (socket, answer) = within(connect_async(request)).await.unwrap();
         assert_eq!(answer.headers()["sec-websocket-protocol"], "cloudevents.json");
         Self(socket)

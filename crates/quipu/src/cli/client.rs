@@ -9,8 +9,9 @@ use quipu_api::MEDIA_JSON;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use ureq::Body;
 use ureq::http::Response;
+use ureq::{Body, RequestBuilder};
+use zeroize::Zeroizing;
 
 use super::exit::{Exit, Failure};
 use super::output::member;
@@ -23,6 +24,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub struct Client {
     agent: ureq::Agent,
+    /// What stands in the header Authorization.
+    credential: Option<Zeroizing<String>>,
     pub url: String,
 }
 
@@ -37,23 +40,31 @@ pub struct Get<'c> {
 }
 
 impl Client {
-    pub fn new(url: String) -> Self {
-        Self::of(url, None)
+    pub fn new(url: String, key: Option<Zeroizing<String>>) -> Self {
+        Self::of(url, key, None)
     }
 
     /// For a server that always has something to say: one that has been silent for so long is taken to be gone.
-    pub fn of_talker(url: String, silence_max: Duration) -> Self {
-        Self::of(url, Some(silence_max))
+    pub fn of_talker(url: String, key: Option<Zeroizing<String>>, silence_max: Duration) -> Self {
+        Self::of(url, key, Some(silence_max))
     }
 
-    fn of(url: String, silence_max: Option<Duration>) -> Self {
+    fn of(url: String, key: Option<Zeroizing<String>>, silence_max: Option<Duration>) -> Self {
         let config = ureq::Agent::config_builder()
             .http_status_as_error(false)
             .timeout_connect(Some(CONNECT_TIMEOUT))
             .timeout_per_read(silence_max)
             .user_agent(concat!("quipu/", env!("CARGO_PKG_VERSION")))
             .build();
-        Self { agent: config.into(), url }
+        let credential = key.map(|key| Zeroizing::new(format!("Bearer {}", *key)));
+        Self { agent: config.into(), credential, url }
+    }
+
+    fn with_key<B>(&self, request: RequestBuilder<B>) -> RequestBuilder<B> {
+        match &self.credential {
+            Some(credential) => request.header("authorization", credential.as_str()),
+            None => request,
+        }
     }
 
     /// A JSON document, as the text that came.
@@ -75,7 +86,7 @@ impl Client {
 
     /// An answer of which the body is still to be read.
     pub fn get(&self, get: &Get<'_>) -> Result<Response<Body>, Failure> {
-        let mut request = self.agent.get(format!("{}{}", self.url, get.path));
+        let mut request = self.with_key(self.agent.get(format!("{}{}", self.url, get.path)));
         for (name, value) in get.query {
             request = request.query(*name, value);
         }
@@ -86,7 +97,8 @@ impl Client {
     }
 
     pub fn post(&self, path: &str, content_type: &str, body: &[u8]) -> Result<Response<Body>, Failure> {
-        let request = self.agent.post(format!("{}{path}", self.url)).header("content-type", content_type);
+        let request =
+            self.with_key(self.agent.post(format!("{}{path}", self.url))).header("content-type", content_type);
         self.accepted(request.send(body).map_err(|error| self.failure(&error))?)
     }
 
@@ -97,12 +109,12 @@ impl Client {
 
     /// Posts to a route that says everything in its path.
     pub fn act(&self, path: &str) -> Result<String, Failure> {
-        let sent = self.agent.post(format!("{}{path}", self.url)).send_empty();
+        let sent = self.with_key(self.agent.post(format!("{}{path}", self.url))).send_empty();
         self.read(self.accepted(sent.map_err(|error| self.failure(&error))?)?)
     }
 
     pub fn delete(&self, path: &str) -> Result<String, Failure> {
-        let sent = self.agent.delete(format!("{}{path}", self.url)).call();
+        let sent = self.with_key(self.agent.delete(format!("{}{path}", self.url))).call();
         self.read(self.accepted(sent.map_err(|error| self.failure(&error))?)?)
     }
 

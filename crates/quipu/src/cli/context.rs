@@ -2,7 +2,7 @@
 //! and hold nothing secret.
 //!
 //! The server is, in this order: `--url`, `--context`, `QUIPU_URL`, `QUIPU_CONTEXT`, the context in use, and
-//! `http://127.0.0.1:7070`.
+//! `http://127.0.0.1:7070`. The key is in the file of `--key-file` or `QUIPU_KEY_FILE`, or in `QUIPU_KEY`.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -14,6 +14,7 @@ use clap::Subcommand;
 use quipu_api::server_url;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use zeroize::Zeroizing;
 
 use super::Global;
 use super::exit::{Exit, Failure, Outcome};
@@ -78,6 +79,17 @@ pub fn url(global: &Global) -> Result<String, Failure> {
         None => Ok(URL_DEFAULT.to_owned()),
         Some(name) => checked(&find(&contexts, &name)?.url),
     }
+}
+
+/// The key that a command uses, if there is one. It is no flag: flags are seen by everybody who lists processes.
+pub fn key(global: &Global) -> Result<Option<Zeroizing<String>>, Failure> {
+    let variable = |name: &str| env::var_os(name).filter(|value| !value.is_empty());
+    let Some(path) = global.key_file.clone().or_else(|| variable("QUIPU_KEY_FILE").map(PathBuf::from)) else {
+        return Ok(env::var("QUIPU_KEY").ok().filter(|key| !key.is_empty()).map(Zeroizing::new));
+    };
+    let text = fs::read_to_string(&path).map_err(|error| Failure::file("read", path.display(), &error))?;
+    let text = Zeroizing::new(text);
+    Ok(Some(Zeroizing::new(text.trim().to_owned())))
 }
 
 pub fn run(command: ContextCommand, out: &mut Out) -> Outcome {

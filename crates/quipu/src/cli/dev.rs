@@ -38,9 +38,11 @@ pub fn run(dev: Dev) -> Outcome {
     }
     let config = Config::check(&raw)?;
     host::log(&config);
-    let quipu = host::open(&config)?;
-    let mut host = Host::start(&quipu, &config)?;
-    banner(&host, &config.data, dev.temporary);
+    // Whoever tries things out on an open address has been told what that means.
+    let takes_anybody = host::is_private(&config) || config.insecure_listen_anywhere;
+    let quipu = host::open(&config, takes_anybody)?;
+    let mut host = Host::start(&quipu, &config, takes_anybody)?;
+    banner(&host, &config.data, dev.temporary, takes_anybody);
     let trickle = if dev.demo { Some(start_demo(&quipu, &host)?) } else { None };
     eprintln!("Ctrl-C stops the server.");
     let stopped = host.wait();
@@ -62,13 +64,13 @@ fn start_demo(quipu: &Quipu, host: &Host) -> Result<Trickle, Failure> {
     Ok(trickle)
 }
 
-fn banner(host: &Host, data: &Path, is_temporary: bool) {
+fn banner(host: &Host, data: &Path, is_temporary: bool, takes_anybody: bool) {
     let address = here(host.address());
     let url = format!("http://{address}");
     let absolute = std::path::absolute(data).unwrap_or_else(|_| data.to_owned());
     let persistence =
         if is_temporary { "deleted when the server stops" } else { "kept: the next start goes on with it" };
-    eprintln!("quipu {} is up, {}", env!("CARGO_PKG_VERSION"), openness(host.address()));
+    eprintln!("quipu {} is up, {}", env!("CARGO_PKG_VERSION"), openness(host.address(), takes_anybody));
     eprintln!();
     eprintln!("  API       {url}/v1/events");
     eprintln!("  OpenAPI   {url}/openapi.json");
@@ -79,7 +81,10 @@ fn banner(host: &Host, data: &Path, is_temporary: bool) {
 }
 
 /// Who may use a server that listens there.
-fn openness(address: SocketAddr) -> String {
+fn openness(address: SocketAddr, takes_anybody: bool) -> String {
+    if !takes_anybody {
+        return "and every request needs a key".into();
+    }
     if address.ip().is_loopback() {
         return "no credentials needed on this machine".into();
     }
@@ -132,7 +137,8 @@ mod tests {
         ] {
             let address: SocketAddr = address.parse().unwrap();
             assert_eq!(here(address).to_string(), at);
-            assert!(openness(address).contains(words), "{}", openness(address));
+            assert!(openness(address, true).contains(words), "{}", openness(address, true));
+            assert!(openness(address, false).contains("needs a key"));
         }
     }
 }

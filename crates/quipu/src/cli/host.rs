@@ -4,6 +4,7 @@
 use rustix::process::{Resource, getrlimit, setrlimit};
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use quipu::Quipu;
 use quipu_server::Server;
@@ -53,12 +54,13 @@ fn raise_file_limit() {
     }
 }
 
-/// Opens the store. An address that others can reach is refused before anything is touched.
-pub fn open(config: &Config) -> Result<Quipu, Failure> {
+/// Opens the store. An address that others can reach is refused before anything is touched, and where nobody is taken without
+/// a key there has to be one.
+pub fn open(config: &Config, takes_anybody: bool) -> Result<Quipu, Failure> {
     if !config.listen.ip().is_loopback() && !config.insecure_listen_anywhere {
         return Err(Failure::usage(format!(
             "listen: expected an address of this machine alone, such as 127.0.0.1:7070, found {}. This version has no \
-             credentials yet: whoever reaches the address may read and write everything. If that is meant, say \
+             TLS yet: whoever listens on the network sees keys and events. If that is meant, say \
              quipu serve --insecure-listen-anywhere, or in any case --set insecure_listen_anywhere=true",
             config.listen
         )));
@@ -74,14 +76,43 @@ pub fn open(config: &Config) -> Result<Quipu, Failure> {
             torn.kept
         );
     }
+    if !takes_anybody && let Err(failure) = has_keys(&quipu, config) {
+        quipu.close()?;
+        return Err(failure);
+    }
     Ok(quipu)
+}
+
+/// Whether whoever reaches the server may do everything: only this machine does. What a proxy passes on comes from anywhere.
+pub fn is_private(config: &Config) -> bool {
+    config.listen.ip().is_loopback() && config.public_hosts.is_empty()
+}
+
+/// Refuses to serve to those who would all be refused.
+fn has_keys(quipu: &Quipu, config: &Config) -> Result<(), Failure> {
+    let engine = quipu.engine();
+    for name in engine.tenant_names()? {
+        let tenant = engine.tenant(&name)?;
+        let now = tenant.now();
+        if tenant.keys().iter().any(|key| key.expires.is_none_or(|expires| now < expires)) {
+            return Ok(());
+        }
+    }
+    Err(Failure::usage(format!(
+        "{}, so every request needs a key, and no tenant in {data} has one. Make the first: quipu key create admin --may \
+         administer --data {data}",
+        match config.listen.ip().is_loopback() {
+            true => "public_hosts: what a proxy passes on comes from anywhere".to_owned(),
+            false => format!("listen: {} is reached by others than this machine", config.listen),
+        },
+        data = config.data.display()
+    )))
 }
 
 impl Host {
     /// Listens and serves from now on.
-    pub fn start(quipu: &Quipu, config: &Config) -> Result<Self, Failure> {
+    pub fn start(quipu: &Quipu, config: &Config, takes_anybody: bool) -> Result<Self, Failure> {
         let failed = |what: String| move |error: io::Error| Failure::failed(format!("cannot {what}: {error}"));
-        let tenant = quipu.engine().tenant(TENANT_DEFAULT)?;
         let runtime = Runtime::new().map_err(failed("start threads".into()))?;
         let server = Server {
             body_bytes_max: config.body_bytes_max,
@@ -94,6 +125,7 @@ impl Host {
             drain_timeout: config.drain_timeout,
             webhook_allowed: config.webhook_allowed_networks.clone(),
             public_hosts: config.public_hosts.clone(),
+            takes_anybody,
             ..Server::default()
         };
         let entered = runtime.enter();
@@ -104,7 +136,7 @@ impl Host {
         let listener = runtime.block_on(TcpListener::bind(config.listen)).map_err(listening)?;
         let address = listener.local_addr().map_err(failed("listen".into()))?;
         let (shutdown, asked) = oneshot::channel();
-        let serving = runtime.spawn(server.serve(listener, tenant, async {
+        let serving = runtime.spawn(server.serve(listener, Arc::clone(quipu.engine()), TENANT_DEFAULT, async {
             // A sender that is gone means the same.
             let _ = asked.await;
         }));

@@ -17,6 +17,7 @@ mod folder;
 mod host;
 mod indent;
 mod input;
+mod key;
 mod members;
 mod operation;
 mod output;
@@ -29,6 +30,7 @@ mod stream;
 mod subscription;
 
 use std::io;
+use std::path::PathBuf;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
@@ -58,6 +60,9 @@ struct Global {
     /// A named server; see `quipu context`
     #[arg(long, global = true, value_name = "NAME")]
     context: Option<String>,
+    /// A file with the key to use [default: QUIPU_KEY_FILE, or the key itself in QUIPU_KEY]
+    #[arg(long, global = true, value_name = "FILE")]
+    key_file: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -85,6 +90,9 @@ enum Command {
     /// See how far operations on many dead letters are, and cancel them
     #[command(subcommand)]
     Operation(operation::OperationCommand),
+    /// Make and revoke keys: who may call the server, and what each may do
+    #[command(subcommand)]
+    Key(key::KeyCommand),
     /// Check, measure, copy and fill a data folder
     #[command(subcommand)]
     Store(store::StoreCommand),
@@ -141,6 +149,7 @@ fn run(cli: Cli, out: &mut Out) -> Outcome {
         Command::Subscription(command) => subscription::run(command, &global, out),
         Command::DeadLetter(command) => deadletter::run(command, &global, out),
         Command::Operation(command) => operation::run(command, &global, out),
+        Command::Key(command) => key::run(command, &global, out),
         Command::Store(command) => store::run(command, &global, out),
         Command::Context(command) => context::run(command, out),
         Command::Completions { shell } => completions(shell, out),

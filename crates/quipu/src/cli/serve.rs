@@ -13,7 +13,7 @@ use super::output::Out;
 pub struct Serve {
     #[command(flatten)]
     listening: Listening,
-    /// Serve an address that is not of this machine alone, although there are no credentials
+    /// Serve an address that is not of this machine alone, although there is no TLS
     #[arg(long)]
     insecure_listen_anywhere: bool,
     /// Show every key, its value and where that came from, and end
@@ -57,9 +57,14 @@ pub fn run(serve: Serve, out: &mut Out) -> Outcome {
         return Ok(Exit::Ok);
     }
     host::log(&config);
-    let quipu = host::open(&config)?;
-    let mut host = host::Host::start(&quipu, &config)?;
+    let takes_anybody = host::is_private(&config);
+    let quipu = host::open(&config, takes_anybody)?;
+    let mut host = host::Host::start(&quipu, &config, takes_anybody)?;
     tracing::info!("listening on http://{}, data in {}", host.address(), config.data.display());
+    match takes_anybody {
+        true => tracing::info!("no keys needed: only this machine reaches the address"),
+        false => tracing::info!("every request needs a key"),
+    }
     let stopped = host.wait();
     host.finish(&quipu, stopped)
 }

@@ -5,12 +5,13 @@ use std::io::Read;
 use std::time::{Duration, SystemTime};
 
 use quipu_api::{Code, InvalidServerUrl, MEDIA_JSON, Problem, server_url};
+use quipu_domain::WriteOnly;
 use quipu_engine::SubscriptionRefusal;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use ureq::Body;
 use ureq::http::Response;
 use ureq::http::header::RETRY_AFTER;
+use ureq::{Body, RequestBuilder};
 
 use crate::Error;
 
@@ -30,6 +31,7 @@ pub(super) struct Client {
     agent: ureq::Agent,
     /// Without a slash at its end.
     url: String,
+    key: Option<WriteOnly>,
 }
 
 /// Why a request did not succeed.
@@ -54,12 +56,24 @@ impl Client {
             .timeout_recv_body(Some(BODY_TIMEOUT))
             .user_agent(concat!("quipu/", env!("CARGO_PKG_VERSION")))
             .build();
-        Ok(Self { agent: config.into(), url: url.to_owned() })
+        Ok(Self { agent: config.into(), url: url.to_owned(), key: None })
+    }
+
+    /// The same server, with a key.
+    pub fn with_key(&self, key: WriteOnly) -> Self {
+        Self { agent: self.agent.clone(), url: self.url.clone(), key: Some(key) }
+    }
+
+    fn authorized<B>(&self, request: RequestBuilder<B>) -> RequestBuilder<B> {
+        match &self.key {
+            Some(key) => request.header("authorization", format!("Bearer {}", key.expose())),
+            None => request,
+        }
     }
 
     /// A subscription; names are plain, see `is_subscription_name`.
     pub fn get<T: DeserializeOwned>(&self, name: &str) -> Result<T, Trouble> {
-        let request = self.agent.get(format!("{}/v1/subscriptions/{name}", self.url));
+        let request = self.authorized(self.agent.get(format!("{}/v1/subscriptions/{name}", self.url)));
         self.read(name, request.config().timeout_recv_response(Some(ANSWER_TIMEOUT)).build().call())
     }
 
@@ -73,7 +87,7 @@ impl Client {
     ) -> Result<T, Trouble> {
         let bytes = serde_json::to_vec(body).map_err(|error| Trouble::Lasting(self.error(&error)))?;
         let url = format!("{}/v1/subscriptions/{name}/{what}", self.url);
-        let request = self.agent.post(url).header("content-type", MEDIA_JSON);
+        let request = self.authorized(self.agent.post(url)).header("content-type", MEDIA_JSON);
         let request = request.config().timeout_recv_response(Some(wait + ANSWER_TIMEOUT)).build();
         self.read(name, request.send(&bytes[..]))
     }

@@ -27,6 +27,7 @@ pub(super) struct Effort<'a> {
     pub(super) event: Read<'a>,
     pub(super) compared: usize,
     pub(super) steps_left: usize,
+    steps_max: usize,
     paths: BTreeMap<Node, Sorted<'a>>,
     /// Whether a field of a pattern takes a value; of one automaton.
     answers: BTreeMap<(u32, u32), bool>,
@@ -42,11 +43,17 @@ impl<'a> Effort<'a> {
             event,
             compared: 0,
             steps_left: STEPS_MAX,
+            steps_max: STEPS_MAX,
             paths: BTreeMap::new(),
             answers: BTreeMap::new(),
             searched: BTreeMap::new(),
             impossible: BTreeSet::new(),
         }
+    }
+
+    /// The same with a limit of its own for each pattern.
+    pub(super) fn of_steps(event: Read<'a>, steps_max: usize) -> Effort<'a> {
+        Effort { steps_left: steps_max, steps_max, ..Effort::new(event) }
     }
 
     /// The patterns that follow are of another automaton and have the same numbers.
@@ -55,7 +62,7 @@ impl<'a> Effort<'a> {
     }
 
     pub(super) fn begin_pattern(&mut self) {
-        self.steps_left = STEPS_MAX;
+        self.steps_left = self.steps_max;
         self.searched.clear();
         self.impossible.clear();
     }

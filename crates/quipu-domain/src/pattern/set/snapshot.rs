@@ -12,6 +12,10 @@ use super::walk::{Unreadable, input, read_event, read_object};
 use crate::event::Event;
 use crate::json::Stamp;
 
+/// Steps of the search among elements for one pattern where a match that is not found out is none: about 2 ms, since whoever
+/// asks that way serves others too.
+const SURE_STEPS_MAX: usize = 100_000;
+
 /// The patterns of a [`PatternSet`](super::PatternSet) as they were when it was taken. Cheap to clone; never changes.
 pub struct Snapshot<K> {
     pub(super) names: Arc<Names>,
@@ -84,10 +88,26 @@ impl<K> Snapshot<K> {
         if read.is_ok() {
             let mut effort = Effort::new(Read { input, leaves, is_cloud_event: leaves.is_cloud_event() });
             for (number, level) in self.levels.iter().enumerate() {
-                level.find(&mut effort, search, |pattern| matched.push((number as u32, pattern)));
+                level.find(&mut effort, search, |pattern, _| matched.push((number as u32, pattern)));
             }
         }
         Matches { levels: &self.levels, matched: matched.iter() }
+    }
+
+    /// Whether a pattern matches an event, for whoever decides by it who may do what: a match that only stands because
+    /// finding out would have taken too long is none here.
+    pub fn surely_matches_event(&self, event: &Event<'_>, stamp: Option<&Stamp>, scratch: &mut Scratch) -> bool {
+        let Scratch { leaves, search, .. } = scratch;
+        if read_event(event, stamp, &self.names, leaves).is_err() {
+            return false;
+        }
+        let is_cloud_event = leaves.is_cloud_event();
+        let mut effort = Effort::of_steps(Read { input: input(event), leaves, is_cloud_event }, SURE_STEPS_MAX);
+        let mut is_sure = false;
+        for level in &self.levels {
+            level.find(&mut effort, search, |_, is_found_out| is_sure |= is_found_out);
+        }
+        is_sure
     }
 
     /// How many patterns it has.
@@ -114,7 +134,8 @@ impl<K> Level<K> {
         self.removed.as_ref().is_some_and(|bits| bits[pattern as usize / 64] & 1 << (pattern % 64) != 0)
     }
 
-    fn find(&self, effort: &mut Effort<'_>, search: &mut Search, mut matched: impl FnMut(u32)) {
+    /// Tells of each pattern that matches, and whether that was found out.
+    fn find(&self, effort: &mut Effort<'_>, search: &mut Search, mut matched: impl FnMut(u32, bool)) {
         let automaton = &self.segment.automaton;
         automaton.find(effort.event.input, effort.event.leaves, search);
         effort.begin_automaton();
@@ -129,7 +150,7 @@ impl<K> Level<K> {
             }
             if !is_decided && automaton.satisfies(effort, conjunction) {
                 is_decided = true;
-                matched(pattern);
+                matched(pattern, effort.steps_left > 0);
             }
         }
     }

@@ -14,7 +14,7 @@ use crate::cli::exit::Failure;
 const FILE_DEFAULT: &str = "quipu.toml";
 
 /// `QUIPU_*` variables that other parts of the command line read.
-const OTHER_VARIABLES: [&str; 3] = ["QUIPU_URL", "QUIPU_CONTEXT", "QUIPU_CONFIG"];
+const OTHER_VARIABLES: [&str; 5] = ["QUIPU_URL", "QUIPU_CONTEXT", "QUIPU_CONFIG", "QUIPU_KEY", "QUIPU_KEY_FILE"];
 
 /// Where a value came from.
 #[derive(Clone, Debug, PartialEq, Eq)]

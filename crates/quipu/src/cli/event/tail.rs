@@ -164,7 +164,7 @@ mod tests {
             [first, second].map(|(head, _stream)| head.to_ascii_lowercase())
         });
         let Line { tail } = Line::parse_from(["tail", "--limit", "2"]);
-        let client = Client::of_talker(url, Duration::from_millis(100));
+        let client = Client::of_talker(url, None, Duration::from_millis(100));
         assert_eq!(run(&tail, &client, &mut Out::new(Format::Ndjson)).unwrap(), Exit::Ok);
         let [first, second] = server.join().unwrap();
         assert!(!first.contains("last-event-id"), "{first}");

@@ -3,7 +3,7 @@
 
 mod ack;
 mod create;
-mod definition;
+pub mod definition;
 mod delete;
 mod explain;
 mod hold;

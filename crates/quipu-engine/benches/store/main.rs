@@ -4,6 +4,8 @@
 //! `cargo bench -p quipu-engine --bench store -- [NAME…] [--events N] [--dir DIR]` prints a table to stderr and one
 //! JSON object a line to stdout. Without names everything runs but the large store (`large`, up to 30 million events).
 
+mod keys;
+
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -473,6 +475,9 @@ fn main() {
     }
     if wants("tenants") {
         tenants(&folder, &mut report);
+    }
+    if wants("keys") {
+        keys::run(&folder, &mut report);
     }
     if wants("large") {
         large(&folder, events, &mut report);

@@ -1,0 +1,234 @@
+//! Who a request is from, and whether he may do what it asks for. Every request comes through here before its handler; what
+//! the catalogue says that an operation needs is all that is asked.
+//!
+//! Whoever is not known learns nothing: a tenant that does not exist, a key that does not exist and a key with another
+//! secret take the same way and get the same answer.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderMap, Method, header};
+use axum::middleware::Next;
+use axum::response::Response;
+use quipu_api::catalogue::Needs;
+use quipu_api::{Code, OPERATIONS, Operation, Problem};
+use quipu_domain::access::{Narrowing, Token};
+use quipu_domain::{Access, Event, Filter, Permission};
+use quipu_engine::{Recorded, Shown};
+
+use crate::home::Home;
+use crate::{App, Host, body, problem, subscription};
+
+/// The address of whoever has sent a request.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Peer(pub SocketAddr);
+
+/// Who calls.
+#[derive(Clone)]
+pub(crate) enum Caller {
+    /// Somebody on this machine without a credential, on a server that takes such.
+    Anybody,
+    /// The holder of a key.
+    Key(Shown),
+}
+
+/// The operations of each route.
+pub(crate) struct Routes(HashMap<String, Vec<&'static Operation>>);
+
+impl Routes {
+    pub fn new() -> Self {
+        let mut routes: HashMap<String, Vec<&Operation>> = HashMap::new();
+        OPERATIONS.iter().for_each(|operation| routes.entry(path(operation)).or_default().push(operation));
+        Self(routes)
+    }
+
+    fn find(&self, request: &Request) -> Option<&'static Operation> {
+        let path = request.extensions().get::<MatchedPath>()?.as_str();
+        // A route that answers GET answers HEAD.
+        let method = if request.method() == Method::HEAD { "GET" } else { request.method().as_str() };
+        self.0.get(path)?.iter().copied().find(|operation| operation.method.as_str() == method)
+    }
+}
+
+/// The path of an operation as the router has it. A subject may hold slashes, so it is the whole rest of the path.
+pub(crate) fn path(operation: &Operation) -> String {
+    operation.path.replace("{subject}", "{*subject}")
+}
+
+/// Lets a request through to its handler, with what the handler needs to serve it, or answers why not.
+pub(crate) async fn admit(State(host): State<Arc<Host>>, mut request: Request, next: Next) -> Response {
+    match admitted(&host, &request) {
+        Ok(app) => {
+            if let Some(app) = app {
+                request.extensions_mut().insert(app);
+            }
+            next.run(request).await
+        }
+        Err(refused) => {
+            let peer = request.extensions().get::<Peer>().copied();
+            body::linger(request.into_body());
+            if refused.code() == Some(Code::Unauthenticated)
+                && let Some(Peer(address)) = peer
+                && !host.attempts.failed(address.ip()).await
+            {
+                return problem::respond(&too_many());
+            }
+            problem::respond(&refused)
+        }
+    }
+}
+
+fn too_many() -> Problem {
+    Problem::new(Code::TooManyAttempts, "expected a valid credential, found too many others from the same address")
+}
+
+fn admitted(host: &Arc<Host>, request: &Request) -> Result<Option<Arc<App>>, Problem> {
+    // The benchmark's route is none of the catalogue's.
+    let Some(operation) = host.routes.find(request) else { return Ok(None) };
+    if operation.needs == Needs::Nothing {
+        return Ok(None);
+    }
+    let (home, caller) = identify(host, request.headers())?;
+    let tenant = Arc::clone(&home.tenant);
+    let app = App { host: Arc::clone(host), home, tenant, caller };
+    match operation.needs {
+        Needs::Nothing | Needs::Credential => {}
+        Needs::Part(permission) => app.demand(permission)?,
+        Needs::Permission(permission) if operation.path.contains("{name}") => {
+            app.demand_for(permission, &subscription::name(request))?;
+        }
+        Needs::Permission(permission) => app.demand_whole(permission)?,
+    }
+    Ok(Some(Arc::new(app)))
+}
+
+/// The tenant of a request, and who it is from.
+fn identify(host: &Host, headers: &HeaderMap) -> Result<(Arc<Home>, Caller), Problem> {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let value = match (values.next(), values.next()) {
+        (None, _) => {
+            let home = host.anybodys.as_ref().ok_or_else(|| unauthenticated("none"))?;
+            return Ok((Arc::clone(home), Caller::Anybody));
+        }
+        (Some(value), None) => value,
+        (Some(_), Some(_)) => return Err(unauthenticated("two headers of this name")),
+    };
+    let scheme = |text: &str| text.get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case("bearer "));
+    let bearer = value.to_str().ok().filter(|text| scheme(text)).map(|text| text[7..].trim());
+    let bearer = bearer.ok_or_else(|| unauthenticated("another scheme than Bearer"))?;
+    let token = Token::parse(bearer).ok_or_else(|| unauthenticated("a text that is no key"))?;
+    let home = host.homes.get(token.tenant);
+    // Without such a tenant another is asked for a key that it has not, which takes as long.
+    let (asked, id) = match &home {
+        Some(home) => (&home.tenant, token.id),
+        None => (&host.stand_in, ""),
+    };
+    let shown = asked.authenticate(id, &token.secret);
+    match (home, shown) {
+        (Some(home), Some(shown)) => Ok((home, Caller::Key(shown))),
+        _ => Err(unauthenticated("one that is not valid here")),
+    }
+}
+
+fn unauthenticated(found: &str) -> Problem {
+    let detail = format!("expected a key in the header Authorization, as Bearer qp_…, found {found}");
+    Problem::new(Code::Unauthenticated, detail)
+}
+
+fn forbidden(permission: Permission, found: &str) -> Problem {
+    let detail = format!("expected a credential with the permission {permission}, found {found}");
+    Problem::new(Code::Forbidden, detail).with("permission", permission.as_str())
+}
+
+impl App {
+    /// What the caller may do.
+    pub(crate) fn access(&self) -> &Access {
+        match &self.caller {
+            Caller::Anybody => &self.host.everything,
+            Caller::Key(shown) => shown.key().access(),
+        }
+    }
+
+    /// Whether the caller is still who he was: a connection may be held for longer than a key is good.
+    pub(crate) fn demand_good(&self) -> Result<(), Problem> {
+        match &self.caller {
+            Caller::Key(shown) if !self.tenant.is_key_good(shown) => {
+                Err(unauthenticated("one that was revoked or replaced, or whose time is over"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The permission, however narrow it is: what it is narrowed to is looked at one by one.
+    pub(crate) fn demand(&self, permission: Permission) -> Result<(), Problem> {
+        if self.access().has(permission) { Ok(()) } else { Err(forbidden(permission, &self.found())) }
+    }
+
+    /// The permission for everything.
+    pub(crate) fn demand_whole(&self, permission: Permission) -> Result<(), Problem> {
+        self.demand(permission)?;
+        match self.access().has_whole(permission) {
+            true => Ok(()),
+            false => {
+                let narrowed = match permission.narrowing() {
+                    Narrowing::Events => "it for some events only",
+                    _ => "it for some subscriptions only",
+                };
+                Err(forbidden(permission, narrowed))
+            }
+        }
+    }
+
+    /// The permission for a subscription, whether or not there is one of that name: who may not ask does not learn it.
+    pub(crate) fn demand_for(&self, permission: Permission, subscription: &str) -> Result<(), Problem> {
+        self.demand(permission)?;
+        match self.access().has_for(permission, subscription) {
+            true => Ok(()),
+            false => Err(forbidden(permission, "it for other subscriptions only")),
+        }
+    }
+
+    /// That an event may be published, here and by the caller.
+    pub(crate) fn demand_publish(&self, event: &Event<'_>) -> Result<(), Problem> {
+        self.demand_good()?;
+        self.demand(Permission::Publish)?;
+        self.demand_own_tenant(event)?;
+        if !self.access().may_publish(event) {
+            return Err(forbidden(Permission::Publish, "it for other events only"));
+        }
+        Ok(())
+    }
+
+    /// That an event names no other tenant.
+    pub(crate) fn demand_own_tenant(&self, event: &Event<'_>) -> Result<(), Problem> {
+        match event.attribute("tenantid").filter(|tenant| *tenant != self.home.name) {
+            None => Ok(()),
+            Some(tenant) => {
+                let tenant: String = tenant.chars().take(64).collect();
+                let detail = format!("expected tenantid {} or none, found {tenant}", self.home.name);
+                Err(Problem::new(Code::ForeignTenant, detail))
+            }
+        }
+    }
+
+    /// A filter that takes only what the caller may see.
+    pub(crate) fn visible(&self, filter: Filter) -> Filter {
+        Filter { visible: self.access().visible().cloned(), ..filter }
+    }
+
+    /// Whether the caller may see an event. To who may not it is as if it were absent.
+    pub(crate) fn sees(&self, recorded: &Recorded) -> bool {
+        self.access().visible().is_none_or(|visible| visible.shows(&recorded.event(), Some(&recorded.stamp)))
+    }
+
+    /// What the caller has instead of what he needs.
+    fn found(&self) -> String {
+        let mut words: Vec<&str> =
+            self.access().grants().iter().flat_map(|grant| &grant.permissions).map(|one| one.as_str()).collect();
+        words.sort_unstable();
+        words.dedup();
+        if words.is_empty() { "none".into() } else { words.join(", ") }
+    }
+}
