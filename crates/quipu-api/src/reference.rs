@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::catalogue::{OPERATIONS, Operation};
+use crate::catalogue::{Needs, OPERATIONS, Operation};
 use crate::parameter::Place;
 use crate::{Code, Problem};
 
@@ -30,8 +30,14 @@ pub fn reference() -> String {
 
 fn section(page: &mut String, operation: &Operation) {
     let Operation { name, summary, description, method, path, needs, .. } = operation;
-    let permission = needs.as_str();
-    line(page, format_args!("\n## {name}\n\n{summary}. `{} {path}`; permission `{permission}`.", method.as_str()));
+    let permission = match needs {
+        Needs::Nothing => "no credential needed".to_owned(),
+        Needs::Credential => "any credential".to_owned(),
+        Needs::Part(permission) => format!("permission `{permission}`"),
+        Needs::Permission(permission) if path.contains("{name}") => format!("permission `{permission}` for it"),
+        Needs::Permission(permission) => format!("permission `{permission}`, not narrowed"),
+    };
+    line(page, format_args!("\n## {name}\n\n{summary}. `{} {path}`; {permission}.", method.as_str()));
     line(page, format_args!("\n{description}"));
     if operation.parameters().next().is_some() {
         page.push_str("\n| parameter | | |\n|---|---|---|\n");

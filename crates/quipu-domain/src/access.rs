@@ -8,7 +8,6 @@ mod permission;
 mod token;
 mod visible;
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 pub use grant::{Grant, InvalidGrant};
@@ -22,7 +21,7 @@ use crate::Event;
 pub const GRANTS_MAX: usize = 16;
 /// Most names of subscriptions in one grant.
 pub const SUBSCRIPTIONS_MAX: usize = 64;
-/// Longest text of a pattern in a grant. It is held in memory for each key, and for each token of a role.
+/// Longest text of all patterns in the grants of a key. It is held in memory for each key, and for each token of a role.
 pub const GRANT_PATTERN_BYTES_MAX: usize = 4 << 10;
 
 /// All that somebody may do.
@@ -54,16 +53,7 @@ impl Access {
     /// Everything in a tenant, and nothing beyond it.
     pub fn everything() -> Self {
         let permissions = Permission::ALL.iter().copied().filter(|permission| *permission != Permission::Operate);
-        Self::all(permissions.collect())
-    }
-
-    /// Everything in a tenant, and the tenants themselves.
-    pub fn operator() -> Self {
-        Self::all(Permission::ALL.iter().copied().collect())
-    }
-
-    fn all(permissions: BTreeSet<Permission>) -> Self {
-        let grants = vec![Grant { permissions, pattern: None, subscriptions: None }];
+        let grants = vec![Grant { permissions: permissions.collect(), pattern: None, subscriptions: None }];
         Self::new(grants, None).expect("a grant that is narrowed by nothing makes sense")
     }
 
@@ -217,7 +207,6 @@ mod tests {
         let everything = Access::everything();
         for permission in Permission::ALL {
             assert_eq!(everything.has_whole(*permission), *permission != Permission::Operate, "{permission:?}");
-            assert!(Access::operator().has_whole(*permission));
         }
         assert!(everything.visible().is_none());
     }
@@ -227,6 +216,9 @@ mod tests {
         let name = |length: usize| "a".repeat(length);
         let long =
             format!(r#"[{{"permissions":["read"],"pattern":{{"type":["{}"]}}}}]"#, name(GRANT_PATTERN_BYTES_MAX));
+        let or = |name: &str| format!(r#"{{"$or":[{{"{name}":["a"]}},{{"{name}":["b"]}}]"#);
+        let ors = ["a", "b", "c", "d", "e", "f", "g"].map(or).join(r#","in":"#) + &"}".repeat(7);
+        let branched = format!(r#"[{{"permissions":["read"],"pattern":{ors}}}]"#);
         let many = format!(
             r#"[{{"permissions":["consume"],"subscriptions":[{}]}}]"#,
             vec![r#""a""#; SUBSCRIPTIONS_MAX + 1].join(",")
@@ -242,7 +234,9 @@ mod tests {
                 "/grants/1/pattern",
             ),
             (r#"[{"permissions":["publish"],"pattern":{"data":{"total":[1]}}}]"#, None, "/grants/0/pattern"),
-            (long.as_str(), None, "/grants/0/pattern"),
+            (r#"[{"permissions":["publish"],"pattern":{"detail":{"kind":["refund"]}}}]"#, None, "/grants/0/pattern"),
+            (branched.as_str(), None, "/grants/0/pattern"),
+            (long.as_str(), None, "/grants"),
             (r#"[{"permissions":["read"],"subscriptions":["a"]}]"#, None, "/grants/0/subscriptions"),
             (r#"[{"permissions":["consume"],"subscriptions":["*a"]}]"#, None, "/grants/0/subscriptions/0"),
             (r#"[{"permissions":["consume"],"subscriptions":["a",""]}]"#, None, "/grants/0/subscriptions/1"),

@@ -1,5 +1,6 @@
-//! Who a request is from, and whether he may do what it asks for. Every request comes through here before its handler; what
-//! the catalogue says that an operation needs is all that is asked.
+//! Who a request is from, and whether he may do what it asks for. Every request comes through here before its handler, which
+//! is asked for what the catalogue says that its operation needs. What a grant is narrowed to, and what only a body tells (an
+//! edited copy, a condition on a query), the handlers ask here as well.
 //!
 //! Whoever is not known learns nothing: a tenant that does not exist, a key that does not exist and a key with another
 //! secret take the same way and get the same answer.
@@ -20,6 +21,10 @@ use quipu_engine::{Recorded, Shown};
 
 use crate::home::Home;
 use crate::{App, Host, body, problem, subscription};
+
+/// What proxies add to a request that they pass on: it comes from anywhere, however near the proxy is.
+const PASSED_ON: [&str; 6] =
+    ["forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip"];
 
 /// The address of whoever has sent a request.
 #[derive(Clone, Copy, Debug)]
@@ -108,6 +113,9 @@ fn admitted(host: &Arc<Host>, request: &Request) -> Result<Option<Arc<App>>, Pro
 fn identify(host: &Host, headers: &HeaderMap) -> Result<(Arc<Home>, Caller), Problem> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let value = match (values.next(), values.next()) {
+        (None, _) if PASSED_ON.iter().any(|name| headers.contains_key(*name)) => {
+            return Err(unauthenticated("none, and a proxy has passed the request on"));
+        }
         (None, _) => {
             let home = host.anybodys.as_ref().ok_or_else(|| unauthenticated("none"))?;
             return Ok((Arc::clone(home), Caller::Anybody));

@@ -45,7 +45,11 @@ pub(crate) async fn json(app: &App, request: Request) -> Result<Whole, Problem> 
 pub(crate) async fn whole(app: &App, headers: &HeaderMap, mut body: Body) -> Result<Whole, Problem> {
     let mut held = Held::default();
     match read(app, headers, &mut body, &mut held).await {
-        Ok(bytes) => Ok(Whole { bytes, held }),
+        Ok(bytes) => {
+            // It may have taken its time, and who sent it may not be let in any more.
+            app.demand_good()?;
+            Ok(Whole { bytes, held })
+        }
         Err(problem) => {
             // Who paused is not waited for any longer; who sends too much is still sending.
             if problem.code() != Some(Code::RequestTimeout) {

@@ -96,17 +96,21 @@ fn open(stream: TcpStream, peer: Peer, http: &http1::Builder, router: &Router, h
     let connection = http.serve_connection(TokioIo::new(Socket::new(stream, wire)), service).with_upgrades();
     let mut phases = host.phases.clone();
     tokio::spawn(async move {
-        let mut connection = pin!(connection);
-        let finished = tokio::select! {
-            finished = connection.as_mut() => finished,
-            () = reached(&mut phases, Phase::Draining) => {
-                connection.as_mut().graceful_shutdown();
-                tokio::select! {
-                    finished = connection => finished,
-                    () = reached(&mut phases, Phase::Ending) => Ok(()),
+        // In a block of its own: whoever waits for the permit may open the same folder next, which the connection holds.
+        let finished = async move {
+            let mut connection = pin!(connection);
+            tokio::select! {
+                finished = connection.as_mut() => finished,
+                () = reached(&mut phases, Phase::Draining) => {
+                    connection.as_mut().graceful_shutdown();
+                    tokio::select! {
+                        finished = connection => finished,
+                        () = reached(&mut phases, Phase::Ending) => Ok(()),
+                    }
                 }
             }
-        };
+        }
+        .await;
         if let Err(error) = finished {
             tracing::debug!(%error, "a connection ended early");
         }

@@ -55,6 +55,7 @@ async fn run_pull(app: Arc<App>, request: Request) -> Result<Response, Problem> 
         }
     };
     drop(watch);
+    app.demand_good()?;
     Ok(batch.respond())
 }
 

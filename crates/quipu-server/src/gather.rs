@@ -4,8 +4,8 @@
 //! Nobody waits for company: while the engine is at one group, the next comes together by itself.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 
 use quipu_api::Problem;
 use quipu_engine::{Fault, Prepared, Published, Tenant};
@@ -47,7 +47,8 @@ impl Gather {
     pub(crate) fn start(tenant: Arc<Tenant>) -> Self {
         let (entrance, singles) = mpsc::unbounded_channel();
         let waiting = Arc::new(AtomicUsize::new(0));
-        tokio::spawn(run(tenant, singles, Arc::clone(&waiting)));
+        // It must not keep the tenant open for the moment that it takes to notice that it is not needed any more.
+        tokio::spawn(run(Arc::downgrade(&tenant), singles, Arc::clone(&waiting)));
         Self { entrance, waiting }
     }
 
@@ -70,7 +71,7 @@ impl Gather {
     }
 }
 
-async fn run(tenant: Arc<Tenant>, mut singles: mpsc::UnboundedReceiver<Single>, waiting: Arc<AtomicUsize>) {
+async fn run(tenant: Weak<Tenant>, mut singles: mpsc::UnboundedReceiver<Single>, waiting: Arc<AtomicUsize>) {
     let mut groups: VecDeque<Group> = VecDeque::new();
     let mut is_open = true;
     while is_open || !groups.is_empty() {
@@ -85,6 +86,7 @@ async fn run(tenant: Arc<Tenant>, mut singles: mpsc::UnboundedReceiver<Single>, 
                 Some(single) => {
                     // Other connections that this thread has to look after may have an event too.
                     tokio::task::yield_now().await;
+                    let Some(tenant) = tenant.upgrade() else { return };
                     groups.push_back(send(&tenant, single, &mut singles));
                 }
                 None => is_open = false,

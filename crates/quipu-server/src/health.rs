@@ -13,7 +13,7 @@ pub(crate) async fn live() -> Response {
 }
 
 pub(crate) async fn ready(State(host): State<Arc<Host>>) -> Response {
-    if let Some(fault) = host.homes.unwell() {
+    if let Some(fault) = host.stand_in.refuses_appends().or_else(|| host.homes.unwell()) {
         let problem = problem::fault(&fault);
         // A fault names folders, and so tenants: not for strangers.
         return problem::respond(&match host.anybodys {

@@ -126,12 +126,23 @@ pub struct Server {
     /// Names by which proxies before the server are called: requests that carry them in `Host` or `Origin` are no
     /// stranger's.
     pub public_hosts: Vec<PublicHost>,
-    /// Whether requests without a credential are taken, and may do everything in the tenant that is served at home. For a
-    /// listener that only this machine reaches.
-    pub takes_anybody: bool,
+    /// Whether requests without a credential are taken, and may do everything in one tenant.
+    pub anybody: Anybody,
     /// Adds `POST /noop`, which reads a body and answers `{}`: what a benchmark compares with.
     #[doc(hidden)]
     pub has_noop_route: bool,
+}
+
+/// Who is let in without a credential.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Anybody {
+    /// Whoever is on this machine: if the listener is a loopback address and no proxy has a public host.
+    #[default]
+    OfThisMachine,
+    /// Nobody.
+    None,
+    /// Whoever reaches the listener.
+    All,
 }
 
 impl Default for Server {
@@ -149,7 +160,7 @@ impl Default for Server {
             drain_timeout: Duration::from_secs(10),
             webhook_allowed: Vec::new(),
             public_hosts: Vec::new(),
-            takes_anybody: true,
+            anybody: Anybody::OfThisMachine,
             has_noop_route: false,
         }
     }
@@ -158,30 +169,40 @@ impl Default for Server {
 impl Server {
     /// Serves the tenants of an engine on a listener until `shutdown` is ready, and pushes for those of their subscriptions
     /// that say so; then stops accepting, ends tails and WebSockets, and lets the other requests, and webhooks that are on
-    /// their way, finish within the drain timeout. Who has no credential is in the tenant `home`, if such are let in. The
+    /// their way, finish within the drain timeout. Who has no credential is in the tenant of that name, if such are let in. The
     /// engine is left open: closing it is the business of whoever opened it.
     ///
     /// # Errors
-    /// The listener does not work at all, the tenant `home` cannot be opened, or the secrets of webhooks cannot be read. A
+    /// The listener does not work at all, that tenant cannot be opened, or the secrets of webhooks cannot be read. A
     /// connection that fails is not an error.
     pub async fn serve(
         self,
         listener: TcpListener,
         engine: Arc<Engine>,
-        home: &str,
+        anybodys: &str,
         shutdown: impl Future<Output = ()>,
     ) -> io::Result<()> {
         let (phase, phases) = watch::channel(Phase::Serving);
         let homes = Homes::new(phases.clone(), self.webhook_allowed.clone(), self.drain_timeout);
-        let stand_in = engine.tenant(home).map_err(io::Error::other)?;
-        homes.open(home, Arc::clone(&stand_in)).await?;
-        for name in engine.tenant_names().map_err(io::Error::other)?.iter().filter(|name| *name != home) {
+        let stand_in = engine.tenant(anybodys).map_err(io::Error::other)?;
+        let home = homes.open(anybodys, Arc::clone(&stand_in)).await?;
+        for name in engine.tenant_names().map_err(io::Error::other)?.iter().filter(|name| *name != anybodys) {
             // What is wrong with one tenant is no reason to serve none.
-            match engine.tenant(name) {
-                Ok(tenant) => _ = homes.open(name, tenant).await?,
-                Err(fault) => tracing::error!(tenant = name, %fault, "a tenant is not served"),
+            let opened = match engine.tenant(name) {
+                Ok(tenant) => homes.open(name, tenant).await.map(drop),
+                Err(fault) => Err(io::Error::other(fault)),
+            };
+            if let Err(error) = opened {
+                tracing::error!(tenant = name, %error, "a tenant is not served");
             }
         }
+        let is_of_this_machine =
+            listener.local_addr()?.ip().to_canonical().is_loopback() && self.public_hosts.is_empty();
+        let lets_in = match self.anybody {
+            Anybody::OfThisMachine => is_of_this_machine,
+            Anybody::None => false,
+            Anybody::All => true,
+        };
         let host = Arc::new(Host {
             gatekeeper: origin::Gatekeeper::of(listener.local_addr()?.ip(), &self.public_hosts),
             memory: Arc::new(Memory::new(self.request_memory_bytes_max, self.request_memory_wait)),
@@ -191,7 +212,7 @@ impl Server {
             openapi: document::openapi(),
             routes: Routes::new(),
             attempts: Attempts::new(),
-            anybodys: self.takes_anybody.then(|| homes.get(home)).flatten(),
+            anybodys: lets_in.then_some(home),
             everything: Access::everything(),
             homes,
             stand_in,

@@ -144,7 +144,7 @@ impl Load {
                     }
                 }
                 piece = body::piece(&mut self.body, &mut self.patience), if !has_ended && !is_full => match piece {
-                    Ok(Some(piece)) => match self.cover(piece.len()).await {
+                    Ok(Some(piece)) => match self.admit(piece.len()).await {
                         Ok(()) => self.take(piece),
                         Err(problem) => (error, has_ended) = (Some(problem), true),
                     },
@@ -156,6 +156,12 @@ impl Load {
                 },
             }
         }
+    }
+
+    /// Takes a piece of somebody who is still let in.
+    async fn admit(&mut self, piece: usize) -> Result<(), Problem> {
+        self.app.demand_good()?;
+        self.cover(piece).await
     }
 
     /// Makes room for a piece beside what is there.

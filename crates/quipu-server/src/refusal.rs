@@ -79,7 +79,9 @@ fn refused_key(refusal: &KeyRefusal) -> Problem {
         KeyRefusal::Invalid(invalid) => {
             Problem::new(Code::InvalidKey, invalid.detail.as_str()).with("pointer", invalid.pointer.as_str())
         }
-        KeyRefusal::InvalidLife { limit, .. } => of(Code::InvalidKey).with("limit", *limit),
+        KeyRefusal::InvalidLife { what, limit, .. } => {
+            of(Code::InvalidKey).with("pointer", format!("/{what}")).with("limit", *limit)
+        }
         KeyRefusal::TooMany { limit } => of(Code::TooManyKeys).with("limit", *limit),
     }
 }

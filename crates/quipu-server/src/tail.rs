@@ -54,7 +54,8 @@ async fn next(app: &App, deliveries: &mut Deliveries) -> Option<Bytes> {
             }
             Some(out.into())
         }
-        () = tokio::time::sleep(app.host.server.heartbeat) => Some(mark(deliveries.position())),
+        // Ended, and not only silent, for whoever is not let in any more.
+        () = tokio::time::sleep(app.host.server.heartbeat) => app.demand_good().ok().map(|()| mark(deliveries.position())),
         () = reached(&mut phases, Phase::Draining) => None,
     }
 }

@@ -173,7 +173,13 @@ impl Session {
                 }
                 Woken::Pushed(Ok((name, batch))) => self.push(&name, batch).await?,
                 Woken::Pushed(Err(problem)) => self.say(&ServerFrame::Error(problem)).await?,
-                Woken::Heartbeat => self.socket.send(Message::Ping(Bytes::new())).await?,
+                Woken::Heartbeat => match self.app.demand_good() {
+                    Ok(()) => self.socket.send(Message::Ping(Bytes::new())).await?,
+                    Err(problem) => {
+                        self.say(&ServerFrame::Error(problem)).await?;
+                        return self.close(CloseCode::Policy, "the credential is not valid any more").await;
+                    }
+                },
                 Woken::Draining => return self.leave().await,
             }
         }

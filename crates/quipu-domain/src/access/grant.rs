@@ -11,6 +11,9 @@ use crate::Pattern;
 use crate::limits::ATTRIBUTE_VALUE_BYTES_MAX;
 use crate::subscription::is_subscription_name;
 
+/// Most branches that the `$or`s of a pattern multiply out to: it is compiled, and kept, for each key.
+const BRANCHES_MAX: usize = 64;
+
 /// Some permissions, narrowed or not.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -55,10 +58,6 @@ impl Grant {
     pub(super) fn pattern(&self, index: usize) -> Result<Option<Pattern>, InvalidGrant> {
         let Some(text) = self.pattern.as_ref().map(|pattern| pattern.get()) else { return Ok(None) };
         let refuse = |detail| InvalidGrant { pointer: format!("/grants/{index}/pattern"), detail };
-        if text.len() > GRANT_PATTERN_BYTES_MAX {
-            let limit = GRANT_PATTERN_BYTES_MAX;
-            return Err(refuse(format!("expected a pattern of at most {limit} bytes, found {}", text.len())));
-        }
         let parsed = Pattern::parse(text);
         let invalid = |invalid| {
             let mut detail = format!("expected an event pattern: {invalid}");
@@ -66,7 +65,11 @@ impl Grant {
             refuse(detail)
         };
         let pattern = parsed.map_err(invalid)?;
-        let is_of_data = |path: &&str| *path == "data" || path.starts_with("data.");
+        // `detail` is what EventBridge calls the data.
+        let is_of_data = |path: &&str| matches!(path.split('.').next(), Some("data" | "detail"));
+        if pattern.branch_count() > BRANCHES_MAX {
+            return Err(refuse(format!("expected a pattern of at most {BRANCHES_MAX} branches, found more")));
+        }
         if self.permissions.contains(&Permission::Publish) && pattern.paths().iter().any(is_of_data) {
             // Of several values at a path, and of two members of one name, one that matches is enough for a pattern.
             return Err(refuse("expected a pattern of attributes beside publish, found one of data".to_owned()));
@@ -90,6 +93,11 @@ pub(super) fn check(grants: &[Grant], user: Option<&str>) -> Result<(), InvalidG
     }
     if user.is_some_and(|user| user.is_empty() || user.len() > ATTRIBUTE_VALUE_BYTES_MAX) {
         return refuse("/user", format!("expected 1 to {ATTRIBUTE_VALUE_BYTES_MAX} bytes, the userid of events"));
+    }
+    let bytes = grants.iter().filter_map(|grant| Some(grant.pattern.as_ref()?.get().len())).sum::<usize>();
+    if bytes > GRANT_PATTERN_BYTES_MAX {
+        let detail = format!("expected patterns of at most {GRANT_PATTERN_BYTES_MAX} bytes together, found {bytes}");
+        return refuse("/grants", detail);
     }
     for (index, grant) in grants.iter().enumerate() {
         let refuse = |member: &str, detail: String| refuse(&format!("/grants/{index}/{member}"), detail);

@@ -63,6 +63,11 @@ impl Pattern {
         &self.text
     }
 
+    /// How many branches its `$or`s multiply out to; one without any.
+    pub(crate) fn branch_count(&self) -> usize {
+        self.branches.len()
+    }
+
     /// The paths that it looks at, as they stand in it, joined by dots; sorted, each once.
     pub fn paths(&self) -> Vec<&str> {
         let mut paths: Vec<&str> = self.fields.iter().map(|field| field.path.as_str()).collect();

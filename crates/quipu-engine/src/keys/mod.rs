@@ -109,10 +109,15 @@ impl Keys {
 
 impl Key {
     fn new(id: &str, folded: FoldedKey, life: Arc<Life>) -> Self {
-        // What a newer version granted and this one does not understand allows nothing.
+        // A pattern of a newer version that this one does not understand allows nothing.
         let access = Access::new(folded.grants.clone(), folded.user.as_deref());
         let access = access.unwrap_or_else(|_| Access::nothing());
         Self { id: id.to_owned(), folded, access, life }
+    }
+
+    /// The same key, of which the log has something else; what it may do never changes.
+    fn changed(&self, folded: FoldedKey) -> Self {
+        Self { id: self.id.clone(), folded, access: self.access.clone(), life: Arc::clone(&self.life) }
     }
 
     /// What it is called by.
@@ -146,7 +151,7 @@ impl Key {
 
     fn info(&self, now: Timestamp) -> KeyInfo {
         let FoldedKey { name, grants, user, made, expires, secrets, .. } = self.folded.clone();
-        let rotating_until = secrets.iter().filter_map(|secret| secret.until).find(|until| now < *until);
+        let rotating_until = secrets.iter().filter_map(|secret| secret.until).max().filter(|until| now < *until);
         KeyInfo { id: self.id.clone(), name, grants, user, made, expires, rotating_until, used: self.used() }
     }
 }
@@ -184,7 +189,7 @@ impl Tenant {
             let detail = "expected permissions in this tenant, found operate, which is for all of them".to_owned();
             return Err(KeyRefusal::Invalid(InvalidGrant { pointer, detail }).into());
         }
-        let life_ms = life_ms.map(checked_ms).transpose()?;
+        let life_ms = life_ms.map(|ms| checked_ms("lifems", ms)).transpose()?;
         let now = self.now();
         let _one = self.keys.changing.lock();
         if self.keys.all.read().len() >= KEYS_MAX {
@@ -205,16 +210,19 @@ impl Tenant {
     /// [`KeyRefusal::NotFound`].
     pub fn rotate_key(self: &Arc<Self>, id: &str, keep_ms: u64) -> Result<(KeyInfo, KeySecret), NotDone> {
         // None at all is what somebody wants whose secret is known to others.
-        let keep_ms = if keep_ms == 0 { 0 } else { checked_ms(keep_ms)? };
+        let keep_ms = if keep_ms == 0 { 0 } else { checked_ms("keepms", keep_ms)? };
         let now = self.now();
         let _one = self.keys.changing.lock();
         let before = self.known_key(id)?;
+        if !before.is_good(now) {
+            return Err(KeyRefusal::NotFound { id: id.to_owned() }.into());
+        }
         let secret = self.key_secret();
         let (hash, until) = (SecretHash::of(&secret), now.plus_ms(keep_ms));
-        self.write_records_wait(vec![KeyRecord::Rotated { id: id.to_owned(), hash, until }.record()])?;
+        self.write_records_wait(vec![KeyRecord::Rotated { id: id.to_owned(), hash, time: now, until }.record()])?;
         let mut key = before.folded.clone();
-        key.rotate(hash, until);
-        Ok((self.put_key(Key::new(id, key, Arc::clone(&before.life))), secret))
+        key.rotate(hash, now, until);
+        Ok((self.put_key(before.changed(key)), secret))
     }
 
     /// Makes a key good for nothing, at once. If that cannot be written down, it is so until the next restart.
@@ -261,7 +269,8 @@ impl Tenant {
     /// long.
     pub fn is_key_good(&self, shown: &Shown) -> bool {
         let now = self.now();
-        self.keys.get(&shown.key.id).is_some_and(|key| key.is_good(now) && key.has(shown.hash, now))
+        let key = self.keys.get(&shown.key.id).filter(|key| key.is_good(now) && key.has(shown.hash, now));
+        key.inspect(|key| _ = key.life.used.fetch_max(now.0, Ordering::Relaxed)).is_some()
     }
 
     /// Writes down when keys were used last, where the log is too far behind.
@@ -278,7 +287,7 @@ impl Tenant {
         self.write_records_wait(records.map(|record| record.record()).collect())?;
         for key in behind {
             let folded = FoldedKey { used: key.used(), ..key.folded.clone() };
-            self.put_key(Key::new(&key.id, folded, Arc::clone(&key.life)));
+            self.put_key(key.changed(folded));
         }
         Ok(())
     }
@@ -310,9 +319,9 @@ impl Tenant {
     }
 }
 
-fn checked_ms(ms: u64) -> Result<i64, KeyRefusal> {
+fn checked_ms(what: &'static str, ms: u64) -> Result<i64, KeyRefusal> {
     let is_life = (1..=LIFE_MS_MAX).contains(&ms);
-    i64::try_from(ms).ok().filter(|_| is_life).ok_or(KeyRefusal::InvalidLife { ms, limit: LIFE_MS_MAX })
+    i64::try_from(ms).ok().filter(|_| is_life).ok_or(KeyRefusal::InvalidLife { what, ms, limit: LIFE_MS_MAX })
 }
 
 #[cfg(test)]

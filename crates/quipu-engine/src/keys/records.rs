@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use super::hash::SecretHash;
 
+/// Most secrets of a key that are good at the same time.
+const SECRETS_MAX: usize = 4;
+
 /// A record of a key.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -15,7 +18,7 @@ pub(crate) enum KeyRecord {
     /// It was made.
     Made { id: String, key: FoldedKey },
     /// It has a new secret; those before are good until then.
-    Rotated { id: String, hash: SecretHash, until: Timestamp },
+    Rotated { id: String, hash: SecretHash, time: Timestamp, until: Timestamp },
     /// It is good for nothing any more.
     Revoked { id: String },
     /// It was used, last at this time or a little before.
@@ -59,13 +62,15 @@ impl KeyRecord {
 }
 
 impl FoldedKey {
-    /// A new secret beside the one before, which is good until then. Older ones are not good any more.
-    pub fn rotate(&mut self, hash: SecretHash, until: Timestamp) {
-        self.secrets.truncate(1);
+    /// A new secret, made at a time, beside the one before, which is good until then. Others that are still good stay so: whoever
+    /// rotates twice locks out nobody. None of them is good any more if the one before is not.
+    pub fn rotate(&mut self, hash: SecretHash, time: Timestamp, until: Timestamp) {
         if let Some(before) = self.secrets.first_mut() {
             before.until = Some(until);
         }
+        self.secrets.retain(|secret| time < until && secret.until.is_some_and(|until| time < until));
         self.secrets.insert(0, FoldedSecret { hash, until: None });
+        self.secrets.truncate(SECRETS_MAX);
     }
 }
 
@@ -74,9 +79,9 @@ impl FoldedKeys {
     pub fn apply(&mut self, body: &[u8]) -> Option<()> {
         match serde_json::from_slice(body).ok()? {
             KeyRecord::Made { id, key } => _ = self.keys.insert(id, key),
-            KeyRecord::Rotated { id, hash, until } => {
+            KeyRecord::Rotated { id, hash, time, until } => {
                 if let Some(key) = self.keys.get_mut(&id) {
-                    key.rotate(hash, until);
+                    key.rotate(hash, time, until);
                 }
             }
             KeyRecord::Revoked { id } => _ = self.keys.remove(&id),
@@ -120,8 +125,8 @@ mod tests {
         for record in [
             made("1"),
             made("2"),
-            KeyRecord::Rotated { id: "2".into(), hash: hash(2), until: Timestamp(9) },
-            KeyRecord::Rotated { id: "2".into(), hash: hash(3), until: Timestamp(11) },
+            KeyRecord::Rotated { id: "2".into(), hash: hash(2), time: Timestamp(8), until: Timestamp(9) },
+            KeyRecord::Rotated { id: "2".into(), hash: hash(3), time: Timestamp(8), until: Timestamp(11) },
             KeyRecord::Used { id: "2".into(), time: Timestamp(8) },
             KeyRecord::Revoked { id: "1".into() },
             KeyRecord::Revoked { id: "1".into() },
@@ -134,7 +139,7 @@ mod tests {
         let (id, key) = read.keys.first_key_value().unwrap();
         assert_eq!((read.keys.len(), id.as_str(), key.used), (1, "2", Some(Timestamp(8))));
         let untils: Vec<_> = key.secrets.iter().map(|secret| secret.until).collect();
-        assert_eq!(untils, [None, Some(Timestamp(11))]);
+        assert_eq!(untils, [None, Some(Timestamp(11)), Some(Timestamp(9))]);
         assert_eq!(key.grants[0].pattern.as_ref().unwrap().get(), r#"{"type":["a"]}"#);
     }
 }

@@ -23,6 +23,8 @@ pub enum KeyRefusal {
     Invalid(InvalidGrant),
     /// It would live for too long, or not at all.
     InvalidLife {
+        /// Which member says so.
+        what: &'static str,
         /// How long, milliseconds.
         ms: u64,
         /// How long it may, milliseconds.
@@ -44,7 +46,9 @@ impl fmt::Display for KeyRefusal {
             }
             Self::NoGrants => f.write_str("expected at least one grant, found none: the key would be good for nothing"),
             Self::Invalid(invalid) => invalid.fmt(f),
-            Self::InvalidLife { ms, limit } => write!(f, "expected 1 to {limit} milliseconds, found {ms}"),
+            Self::InvalidLife { what, ms, limit } => {
+                write!(f, "expected {what} from 1 to {limit} milliseconds, found {ms}")
+            }
             Self::TooMany { limit } => write!(f, "expected at most {limit} keys; revoke one first"),
         }
     }

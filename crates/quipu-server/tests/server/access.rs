@@ -1,23 +1,25 @@
 //! Who may do what: every operation of the catalogue without a credential, with each permission but its own, with its own,
 //! and with the key of another tenant.
 
+use futures_util::StreamExt as _;
 use futures_util::future::join_all;
 use quipu_api::catalogue::Needs;
 use quipu_api::{OPERATIONS, Operation};
 use quipu_domain::Permission;
 use quipu_domain::access::KeySecret;
 use quipu_engine::{NewKey, Tenant};
-use quipu_server::Server;
+use quipu_server::{Anybody, Server};
 use serde_json::{Value, json};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::client::{Answer, Client};
-use crate::host::{Host, event};
+use crate::host::{Host, event, within};
 use crate::websocket::Socket;
 
 /// A server that takes nobody without a credential, for the tenant `test` and another.
 async fn closed() -> Host {
-    Host::start_beside("other", Server { takes_anybody: false, ..Server::default() }).await
+    Host::start_beside("other", Server { anybody: Anybody::None, ..Server::default() }).await
 }
 
 fn key_of(tenant: &Arc<Tenant>, name: &str, grants: Value, user: Option<&str>) -> String {
@@ -535,4 +537,60 @@ async fn dead_letters_of_other_subscriptions_are_as_if_they_were_absent() {
     let consumer = key(&host, json!([{"permissions":["observe"],"subscriptions":["mail"]}]));
     assert_eq!(ask(&consumer, "GET", "/v1/subscriptions/%6dail", None).await.status, 200);
     assert_eq!(ask(&consumer, "GET", "/v1/subscriptions/%62illing", None).await.status, 403);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_begun_with_a_key_does_not_outlive_it() {
+    let server = Server { anybody: Anybody::None, heartbeat: Duration::from_millis(100), ..Server::default() };
+    let host = Host::start_beside("other", server).await;
+    let key = key(&host, everything());
+    let id = host.tenant.keys()[0].id.clone();
+    let begin = async |head: &str| {
+        let mut client = Client::connect(host.address).await;
+        client.write(format!("{head}host: localhost\r\nauthorization: Bearer {key}\r\n").as_bytes()).await;
+        client
+    };
+    let mut tail = begin("GET /v1/tail HTTP/1.1\r\n").await;
+    tail.write(b"\r\n").await;
+    assert_eq!(tail.head().await.0, 200);
+    let socket = Socket::open_with(&host, Some(&key)).await;
+    let body = r#"{"name":"mine","grants":[{"permissions":["administer"]}]}"#;
+    let typed = |kind: &str, length: usize| format!("content-type: {kind}\r\ncontent-length: {length}\r\n\r\n");
+    let mut maker = begin("POST /v1/keys HTTP/1.1\r\n").await;
+    maker.write(typed("application/json", body.len() + 1).as_bytes()).await;
+    maker.write(b" ").await;
+    let line = event("1", "a.b", "s") + "\n";
+    let mut loader = begin("POST /v1/events HTTP/1.1\r\n").await;
+    loader.write(typed("application/x-ndjson", 2 * line.len()).as_bytes()).await;
+    loader.write(line.as_bytes()).await;
+    crate::platform::eventually(async || (host.tenant.position() == 1).then_some(())).await;
+    host.tenant.revoke_key(&id).unwrap();
+    maker.write(body.as_bytes()).await;
+    assert_eq!(maker.answer("POST").await.status, 401);
+    assert!(host.tenant.keys().is_empty());
+    loader.write(line.replace("\"1\"", "\"2\"").as_bytes()).await;
+    assert!(loader.answer("POST").await.text().contains(r#""code":"unauthenticated""#));
+    assert_eq!(host.tenant.position(), 1);
+    // Those that only wait are ended.
+    within(async { while tail.chunk().await.is_some() {} }).await;
+    let Socket(mut socket) = socket;
+    let said = within(async {
+        let mut said = String::new();
+        while let Some(Ok(message)) = socket.next().await {
+            said.push_str(&message.to_string());
+        }
+        said
+    });
+    assert!(said.await.contains("unauthenticated"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_proxy_has_passed_on_needs_a_key() {
+    let host = Host::start().await;
+    let mut client = host.client().await;
+    assert_eq!(client.get("/v1/access").await.json()["tenant"], "test");
+    for name in ["x-forwarded-for", "Forwarded", "Via", "x-real-ip"] {
+        let answer = client.request("GET", "/v1/access", &[(name, "for=10.0.0.7")], b"").await;
+        assert_eq!((answer.status, code(&answer).as_str()), (401, "unauthenticated"), "{name}");
+    }
 }

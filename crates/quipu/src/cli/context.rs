@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use quipu_api::server_url;
+use quipu_domain::access::Token;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use zeroize::Zeroizing;
@@ -85,11 +86,20 @@ pub fn url(global: &Global) -> Result<String, Failure> {
 pub fn key(global: &Global) -> Result<Option<Zeroizing<String>>, Failure> {
     let variable = |name: &str| env::var_os(name).filter(|value| !value.is_empty());
     let Some(path) = global.key_file.clone().or_else(|| variable("QUIPU_KEY_FILE").map(PathBuf::from)) else {
-        return Ok(env::var("QUIPU_KEY").ok().filter(|key| !key.is_empty()).map(Zeroizing::new));
+        let Some(text) = variable("QUIPU_KEY") else { return Ok(None) };
+        return key_of("QUIPU_KEY", &Zeroizing::new(text.to_string_lossy().into_owned())).map(Some);
     };
     let text = fs::read_to_string(&path).map_err(|error| Failure::file("read", path.display(), &error))?;
-    let text = Zeroizing::new(text);
-    Ok(Some(Zeroizing::new(text.trim().to_owned())))
+    key_of(&path.display().to_string(), &Zeroizing::new(text)).map(Some)
+}
+
+/// The key in a text; where the text is from is said if it is none, and never the text.
+fn key_of(place: &str, text: &Zeroizing<String>) -> Result<Zeroizing<String>, Failure> {
+    let text = text.trim();
+    match Token::parse(text) {
+        Some(_) => Ok(Zeroizing::new(text.to_owned())),
+        None => Err(Failure::usage(format!("{place}: expected a key and nothing else, qp_<tenant>_<id>_<secret>"))),
+    }
 }
 
 pub fn run(command: ContextCommand, out: &mut Out) -> Outcome {

@@ -11,6 +11,7 @@ use super::demo::{self, Trickle};
 use super::exit::{Failure, Outcome};
 use super::host::{self, Host};
 use super::serve::Listening;
+use quipu_server::Anybody;
 
 #[derive(Debug, Args)]
 pub struct Dev {
@@ -39,10 +40,10 @@ pub fn run(dev: Dev) -> Outcome {
     let config = Config::check(&raw)?;
     host::log(&config);
     // Whoever tries things out on an open address has been told what that means.
-    let takes_anybody = host::is_private(&config) || config.insecure_listen_anywhere;
-    let quipu = host::open(&config, takes_anybody)?;
-    let mut host = Host::start(&quipu, &config, takes_anybody)?;
-    banner(&host, &config.data, dev.temporary, takes_anybody);
+    let anybody = if config.insecure_listen_anywhere { Anybody::All } else { host::anybody(&config) };
+    let quipu = host::open(&config, anybody)?;
+    let mut host = Host::start(&quipu, &config, anybody)?;
+    banner(&host, &config.data, dev.temporary, anybody != Anybody::None);
     let trickle = if dev.demo { Some(start_demo(&quipu, &host)?) } else { None };
     eprintln!("Ctrl-C stops the server.");
     let stopped = host.wait();

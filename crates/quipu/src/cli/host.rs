@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use quipu::Quipu;
-use quipu_server::Server;
+use quipu_server::{Anybody, Server};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -56,7 +56,7 @@ fn raise_file_limit() {
 
 /// Opens the store. An address that others can reach is refused before anything is touched, and where nobody is taken without
 /// a key there has to be one.
-pub fn open(config: &Config, takes_anybody: bool) -> Result<Quipu, Failure> {
+pub fn open(config: &Config, anybody: Anybody) -> Result<Quipu, Failure> {
     if !config.listen.ip().is_loopback() && !config.insecure_listen_anywhere {
         return Err(Failure::usage(format!(
             "listen: expected an address of this machine alone, such as 127.0.0.1:7070, found {}. This version has no \
@@ -76,23 +76,30 @@ pub fn open(config: &Config, takes_anybody: bool) -> Result<Quipu, Failure> {
             torn.kept
         );
     }
-    if !takes_anybody && let Err(failure) = has_keys(&quipu, config) {
+    if anybody == Anybody::None
+        && let Err(failure) = has_keys(&quipu, config)
+    {
         quipu.close()?;
         return Err(failure);
     }
     Ok(quipu)
 }
 
-/// Whether whoever reaches the server may do everything: only this machine does. What a proxy passes on comes from anywhere.
-pub fn is_private(config: &Config) -> bool {
-    config.listen.ip().is_loopback() && config.public_hosts.is_empty()
+/// Who is let in without a key: whoever is on this machine, if only this machine reaches the server. What a proxy passes on
+/// comes from anywhere.
+pub fn anybody(config: &Config) -> Anybody {
+    match config.listen.ip().is_loopback() && config.public_hosts.is_empty() && !config.needs_keys {
+        true => Anybody::OfThisMachine,
+        false => Anybody::None,
+    }
 }
 
 /// Refuses to serve to those who would all be refused.
 fn has_keys(quipu: &Quipu, config: &Config) -> Result<(), Failure> {
     let engine = quipu.engine();
     for name in engine.tenant_names()? {
-        let tenant = engine.tenant(&name)?;
+        // What is wrong with one tenant is no reason to serve none.
+        let Ok(tenant) = engine.tenant(&name) else { continue };
         let now = tenant.now();
         if tenant.keys().iter().any(|key| key.expires.is_none_or(|expires| now < expires)) {
             return Ok(());
@@ -102,6 +109,7 @@ fn has_keys(quipu: &Quipu, config: &Config) -> Result<(), Failure> {
         "{}, so every request needs a key, and no tenant in {data} has one. Make the first: quipu key create admin --may \
          administer --data {data}",
         match config.listen.ip().is_loopback() {
+            true if config.needs_keys => "needs_keys is set".to_owned(),
             true => "public_hosts: what a proxy passes on comes from anywhere".to_owned(),
             false => format!("listen: {} is reached by others than this machine", config.listen),
         },
@@ -111,7 +119,7 @@ fn has_keys(quipu: &Quipu, config: &Config) -> Result<(), Failure> {
 
 impl Host {
     /// Listens and serves from now on.
-    pub fn start(quipu: &Quipu, config: &Config, takes_anybody: bool) -> Result<Self, Failure> {
+    pub fn start(quipu: &Quipu, config: &Config, anybody: Anybody) -> Result<Self, Failure> {
         let failed = |what: String| move |error: io::Error| Failure::failed(format!("cannot {what}: {error}"));
         let runtime = Runtime::new().map_err(failed("start threads".into()))?;
         let server = Server {
@@ -125,7 +133,7 @@ impl Host {
             drain_timeout: config.drain_timeout,
             webhook_allowed: config.webhook_allowed_networks.clone(),
             public_hosts: config.public_hosts.clone(),
-            takes_anybody,
+            anybody,
             ..Server::default()
         };
         let entered = runtime.enter();

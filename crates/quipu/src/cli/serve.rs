@@ -8,6 +8,7 @@ use super::config::{self, Config};
 use super::exit::{Exit, Failure, Outcome};
 use super::host;
 use super::output::Out;
+use quipu_server::Anybody;
 
 #[derive(Debug, Args)]
 pub struct Serve {
@@ -16,7 +17,7 @@ pub struct Serve {
     /// Serve an address that is not of this machine alone, although there is no TLS
     #[arg(long)]
     insecure_listen_anywhere: bool,
-    /// Show every key, its value and where that came from, and end
+    /// Show every setting, its value and where that came from, and end
     #[arg(long)]
     print_config: bool,
 }
@@ -57,13 +58,13 @@ pub fn run(serve: Serve, out: &mut Out) -> Outcome {
         return Ok(Exit::Ok);
     }
     host::log(&config);
-    let takes_anybody = host::is_private(&config);
-    let quipu = host::open(&config, takes_anybody)?;
-    let mut host = host::Host::start(&quipu, &config, takes_anybody)?;
+    let anybody = host::anybody(&config);
+    let quipu = host::open(&config, anybody)?;
+    let mut host = host::Host::start(&quipu, &config, anybody)?;
     tracing::info!("listening on http://{}, data in {}", host.address(), config.data.display());
-    match takes_anybody {
-        true => tracing::info!("no keys needed: only this machine reaches the address"),
-        false => tracing::info!("every request needs a key"),
+    match anybody {
+        Anybody::None => tracing::info!("every request needs a key"),
+        _ => tracing::info!("no keys needed: only this machine reaches the address"),
     }
     let stopped = host.wait();
     host.finish(&quipu, stopped)

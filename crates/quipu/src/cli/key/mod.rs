@@ -9,6 +9,7 @@ use clap::{Args, Subcommand};
 use quipu::Quipu;
 use quipu_api::key::{AccessAnswer, KEEP_MS_DEFAULT, KeyAnswer, RevokedAnswer};
 use quipu_domain::{Grant, Permission};
+use quipu_engine::is_tenant_name;
 use serde_json::json;
 
 use super::Global;
@@ -79,7 +80,18 @@ impl Folder {
     fn open(&self) -> Result<Option<(Quipu, &str)>, Failure> {
         match &self.data {
             None => self.settings.refuse().map(|()| None),
-            Some(folder) => Ok(Some((open(folder, &self.tenant, &self.settings)?, &self.tenant))),
+            Some(_) if !is_tenant_name(&self.tenant) => {
+                let expected = "1 to 64 of a-z, 0-9, - and _";
+                Err(Failure::usage(format!("--tenant: expected {expected}, found {}", self.tenant)))
+            }
+            Some(folder) => {
+                let is_new = !folder.join("tenants").join(&self.tenant).join("log").exists();
+                let opened = open(folder, &self.tenant, &self.settings)?;
+                if is_new {
+                    eprintln!("the tenant {} was made in {}", self.tenant, folder.display());
+                }
+                Ok(Some((opened, &self.tenant)))
+            }
         }
     }
 }
