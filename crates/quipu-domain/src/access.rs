@@ -40,8 +40,10 @@ impl Access {
     /// [`InvalidGrant`] names the member that makes no sense.
     pub fn new(grants: Vec<Grant>, user: Option<&str>) -> Result<Self, InvalidGrant> {
         grant::check(&grants, user)?;
-        let events = |permission| Visible::of(&grants, permission, user).map(|visible| visible.map(Arc::new));
-        let (publish, read) = (events(Permission::Publish)?, events(Permission::Read)?);
+        let patterns = grants.iter().enumerate().map(|(index, grant)| grant.pattern(index));
+        let patterns = patterns.collect::<Result<Vec<_>, _>>()?;
+        let events = |permission| Visible::of(&grants, &patterns, permission, user).map(Arc::new);
+        let (publish, read) = (events(Permission::Publish), events(Permission::Read));
         Ok(Self { grants: grants.into(), user: user.map(Into::into), publish, read })
     }
 

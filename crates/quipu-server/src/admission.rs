@@ -5,16 +5,15 @@
 //! Whoever is not known learns nothing: a tenant that does not exist, a key that does not exist and a key with another
 //! secret take the same way and get the same answer.
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderMap, Method, header};
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use quipu_api::catalogue::Needs;
-use quipu_api::{Code, OPERATIONS, Operation, Problem};
+use quipu_api::{Code, Operation, Problem};
 use quipu_domain::access::{Narrowing, Token};
 use quipu_domain::{Access, Event, Filter, Permission};
 use quipu_engine::{Recorded, Shown};
@@ -39,32 +38,12 @@ pub(crate) enum Caller {
     Key(Shown),
 }
 
-/// The operations of each route.
-pub(crate) struct Routes(HashMap<String, Vec<&'static Operation>>);
-
-impl Routes {
-    pub fn new() -> Self {
-        let mut routes: HashMap<String, Vec<&Operation>> = HashMap::new();
-        OPERATIONS.iter().for_each(|operation| routes.entry(path(operation)).or_default().push(operation));
-        Self(routes)
-    }
-
-    fn find(&self, request: &Request) -> Option<&'static Operation> {
-        let path = request.extensions().get::<MatchedPath>()?.as_str();
-        // A route that answers GET answers HEAD.
-        let method = if request.method() == Method::HEAD { "GET" } else { request.method().as_str() };
-        self.0.get(path)?.iter().copied().find(|operation| operation.method.as_str() == method)
-    }
-}
-
-/// The path of an operation as the router has it. A subject may hold slashes, so it is the whole rest of the path.
-pub(crate) fn path(operation: &Operation) -> String {
-    operation.path.replace("{subject}", "{*subject}")
-}
+/// A route's operation, and what is needed to let somebody in.
+pub(crate) type Gate = (Arc<Host>, &'static Operation);
 
 /// Lets a request through to its handler, with what the handler needs to serve it, or answers why not.
-pub(crate) async fn admit(State(host): State<Arc<Host>>, mut request: Request, next: Next) -> Response {
-    match admitted(&host, &request) {
+pub(crate) async fn admit(State((host, operation)): State<Gate>, mut request: Request, next: Next) -> Response {
+    match admitted(&host, operation, &request) {
         Ok(app) => {
             if let Some(app) = app {
                 request.extensions_mut().insert(app);
@@ -89,9 +68,7 @@ fn too_many() -> Problem {
     Problem::new(Code::TooManyAttempts, "expected a valid credential, found too many others from the same address")
 }
 
-fn admitted(host: &Arc<Host>, request: &Request) -> Result<Option<Arc<App>>, Problem> {
-    // The benchmark's route is none of the catalogue's.
-    let Some(operation) = host.routes.find(request) else { return Ok(None) };
+fn admitted(host: &Arc<Host>, operation: &Operation, request: &Request) -> Result<Option<Arc<App>>, Problem> {
     if operation.needs == Needs::Nothing {
         return Ok(None);
     }

@@ -74,6 +74,7 @@ pub use origin::PublicHost;
 pub use state::stats_answer;
 
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -84,7 +85,7 @@ use quipu_engine::{Engine, Tenant};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
-use crate::admission::{Caller, Routes};
+use crate::admission::Caller;
 use crate::attempts::Attempts;
 use crate::home::{Home, Homes};
 use crate::memory::Memory;
@@ -145,6 +146,17 @@ pub enum Anybody {
     All,
 }
 
+impl Anybody {
+    /// Whether somebody without a credential is let in by a listener at this address, which proxies call by these names.
+    pub fn is_let_in(self, listener: IpAddr, public_hosts: &[PublicHost]) -> bool {
+        match self {
+            Self::OfThisMachine => listener.to_canonical().is_loopback() && public_hosts.is_empty(),
+            Self::None => false,
+            Self::All => true,
+        }
+    }
+}
+
 impl Default for Server {
     fn default() -> Self {
         Self {
@@ -196,13 +208,7 @@ impl Server {
                 tracing::error!(tenant = name, %error, "a tenant is not served");
             }
         }
-        let is_of_this_machine =
-            listener.local_addr()?.ip().to_canonical().is_loopback() && self.public_hosts.is_empty();
-        let lets_in = match self.anybody {
-            Anybody::OfThisMachine => is_of_this_machine,
-            Anybody::None => false,
-            Anybody::All => true,
-        };
+        let lets_in = self.anybody.is_let_in(listener.local_addr()?.ip(), &self.public_hosts);
         let host = Arc::new(Host {
             gatekeeper: origin::Gatekeeper::of(listener.local_addr()?.ip(), &self.public_hosts),
             memory: Arc::new(Memory::new(self.request_memory_bytes_max, self.request_memory_wait)),
@@ -210,7 +216,6 @@ impl Server {
             connections: Arc::new(Semaphore::new(self.connections_max.min(Semaphore::MAX_PERMITS))),
             refusals: Arc::new(Semaphore::new(connection::REFUSALS_MAX)),
             openapi: document::openapi(),
-            routes: Routes::new(),
             attempts: Attempts::new(),
             anybodys: lets_in.then_some(home),
             everything: Access::everything(),
@@ -243,7 +248,6 @@ struct Host {
     /// Asked for a key where the tenant of one does not exist.
     stand_in: Arc<Tenant>,
     attempts: Attempts,
-    routes: Routes,
     server: Server,
     phases: watch::Receiver<Phase>,
     /// A permit for each open connection.

@@ -75,14 +75,14 @@ pub(crate) fn router(host: &Arc<Host>) -> Router {
     for operation in OPERATIONS {
         let handler = HANDLERS.iter().find(|(name, _)| *name == operation.name);
         let (_, route) = handler.expect("a test holds handlers and operations to each other");
-        router = router.route(&admission::path(operation), route());
+        let admitting = middleware::from_fn_with_state((Arc::clone(host), operation), admission::admit);
+        // A subject may hold slashes, so it is the whole rest of the path.
+        router = router.route(&operation.path.replace("{subject}", "{*subject}"), route().route_layer(admitting));
     }
     if host.server.has_noop_route {
         router = router.route("/noop", post(noop));
     }
-    let admitting = middleware::from_fn_with_state(Arc::clone(host), admission::admit);
-    let router = router.route_layer(admitting).fallback(not_found).method_not_allowed_fallback(not_allowed);
-    router.with_state(Arc::clone(host))
+    router.fallback(not_found).method_not_allowed_fallback(not_allowed).with_state(Arc::clone(host))
 }
 
 async fn not_found(request: Request) -> Response {

@@ -3,8 +3,8 @@
 use std::cell::RefCell;
 use std::fmt;
 
-use super::{Grant, InvalidGrant, Permission};
-use crate::pattern::{PatternSet, Scratch, Snapshot};
+use super::{Grant, Permission};
+use crate::pattern::{Pattern, PatternSet, Scratch, Snapshot};
 use crate::{Event, Stamp};
 
 thread_local! {
@@ -22,27 +22,22 @@ pub struct Visible {
 }
 
 impl Visible {
-    /// The events for which the grants have a permission; nothing if these are all.
+    /// The events for which the grants, of which each has its pattern or none, have a permission; nothing if these are all.
     pub(super) fn of(
         grants: &[Grant],
+        patterns: &[Option<Pattern>],
         permission: Permission,
         user: Option<&str>,
-    ) -> Result<Option<Self>, InvalidGrant> {
-        let mut patterns = Vec::new();
-        let mut is_whole = false;
-        for (index, grant) in grants.iter().enumerate() {
-            let pattern = grant.pattern(index)?;
-            if grant.permissions.contains(&permission) {
-                is_whole |= pattern.is_none();
-                patterns.extend(pattern);
-            }
+    ) -> Option<Self> {
+        let given = grants.iter().zip(patterns).filter(|(grant, _)| grant.permissions.contains(&permission));
+        // One without a pattern is for all events.
+        let patterns: Option<Vec<Pattern>> = given.map(|(_, pattern)| pattern.clone()).collect();
+        if patterns.is_none() && user.is_none() {
+            return None;
         }
-        if is_whole && user.is_none() {
-            return Ok(None);
-        }
-        let texts = if is_whole { Vec::new() } else { patterns.iter().map(|one| one.text().to_owned()).collect() };
-        let patterns = (!is_whole).then(|| PatternSet::from_iter(patterns.into_iter().enumerate()).snapshot());
-        Ok(Some(Self { patterns, user: user.map(str::to_owned), texts }))
+        let texts = patterns.iter().flatten().map(|pattern| pattern.text().to_owned()).collect();
+        let patterns = patterns.map(|patterns| PatternSet::from_iter(patterns.into_iter().enumerate()).snapshot());
+        Some(Self { patterns, user: user.map(str::to_owned), texts })
     }
 
     /// The user whose events these are, if they are of one.

@@ -6,6 +6,7 @@ use std::io;
 use std::path::Path;
 
 use quipu::Quipu;
+use quipu_engine::is_tenant_name;
 
 use super::config::Settings;
 use super::exit::{Exit, Failure};
@@ -26,6 +27,9 @@ pub fn open_existing(folder: &Path, tenant: &str, settings: &Settings) -> Result
 
 /// Opens a tenant of a folder, which is made if it does not exist.
 pub fn open(folder: &Path, tenant: &str, settings: &Settings) -> Result<Quipu, Failure> {
+    if !is_tenant_name(tenant) {
+        return Err(Failure::usage(format!("--tenant: expected 1 to 64 of a-z, 0-9, - and _, found {tenant}")));
+    }
     let options = settings.options()?;
     progress::saying(&opening(folder), || {
         let quipu = Quipu::open_with(folder, options)?;

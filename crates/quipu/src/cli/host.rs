@@ -88,8 +88,9 @@ pub fn open(config: &Config, anybody: Anybody) -> Result<Quipu, Failure> {
 /// Who is let in without a key: whoever is on this machine, if only this machine reaches the server. What a proxy passes on
 /// comes from anywhere.
 pub fn anybody(config: &Config) -> Anybody {
-    match config.listen.ip().is_loopback() && config.public_hosts.is_empty() && !config.needs_keys {
-        true => Anybody::OfThisMachine,
+    let anybody = Anybody::OfThisMachine;
+    match !config.needs_keys && anybody.is_let_in(config.listen.ip(), &config.public_hosts) {
+        true => anybody,
         false => Anybody::None,
     }
 }

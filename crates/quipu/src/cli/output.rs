@@ -78,8 +78,16 @@ impl Out {
         Ok(())
     }
 
+    /// One object: its members for people, the text for programs.
+    pub fn object(&mut self, text: &str) -> io::Result<()> {
+        match self.format {
+            Format::Table => self.members(text),
+            Format::Json | Format::Ndjson => self.json(text),
+        }
+    }
+
     /// The members of an object, one a line.
-    pub fn members(&mut self, text: &str) -> io::Result<()> {
+    fn members(&mut self, text: &str) -> io::Result<()> {
         let Ok(Members(members)) = serde_json::from_str(text) else { return self.json(text) };
         let shown = members.into_iter().map(|(name, value)| Ok((name, shown(value)?)));
         self.pairs(&shown.collect::<io::Result<Vec<_>>>()?)

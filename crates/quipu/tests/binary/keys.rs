@@ -91,3 +91,14 @@ fn the_first_key_is_made_in_the_folder_and_makes_the_others() {
     read.ok();
     assert!(administered.ended(1).stderr.contains("[forbidden]"));
 }
+
+#[test]
+fn a_name_that_is_no_tenants_is_refused_by_whoever_opens_a_folder() {
+    let user = User::new();
+    let (data, events) = (user.path("data"), user.write("events", ""));
+    for command in [&["key", "create", "x", "--may", "read"][..], &["store", "import", &events]] {
+        let ran = user.run(&[command, &["--data", &data, "--tenant", "Acme"]].concat()).ended(2);
+        assert!(ran.stderr.contains("--tenant: expected 1 to 64 of a-z"), "{ran:?}");
+    }
+    assert!(!user.home.path().join("data").exists(), "nothing was made");
+}

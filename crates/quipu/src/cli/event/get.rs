@@ -2,15 +2,12 @@
 
 use super::super::client::Client;
 use super::super::exit::{Exit, Outcome};
-use super::super::output::{Format, Out};
+use super::super::output::Out;
 use super::Which;
 
 pub fn run(which: Which, client: &Client, out: &mut Out) -> Outcome {
     let (path, query) = which.route("");
     let event = client.json(&path, &query)?;
-    match out.format {
-        Format::Table => out.members(&event)?,
-        Format::Json | Format::Ndjson => out.json(&event)?,
-    }
+    out.object(&event)?;
     Ok(Exit::Ok)
 }

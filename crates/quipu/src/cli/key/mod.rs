@@ -9,7 +9,6 @@ use clap::{Args, Subcommand};
 use quipu::Quipu;
 use quipu_api::key::{AccessAnswer, KEEP_MS_DEFAULT, KeyAnswer, RevokedAnswer};
 use quipu_domain::{Grant, Permission};
-use quipu_engine::is_tenant_name;
 use serde_json::json;
 
 use super::Global;
@@ -80,10 +79,6 @@ impl Folder {
     fn open(&self) -> Result<Option<(Quipu, &str)>, Failure> {
         match &self.data {
             None => self.settings.refuse().map(|()| None),
-            Some(_) if !is_tenant_name(&self.tenant) => {
-                let expected = "1 to 64 of a-z, 0-9, - and _";
-                Err(Failure::usage(format!("--tenant: expected {expected}, found {}", self.tenant)))
-            }
             Some(folder) => {
                 let is_new = !folder.join("tenants").join(&self.tenant).join("log").exists();
                 let opened = open(folder, &self.tenant, &self.settings)?;
@@ -106,18 +101,15 @@ pub fn run(command: KeyCommand, global: &Global, out: &mut Out) -> Outcome {
     match command {
         KeyCommand::Create(create) => create::run(*create, global, out),
         KeyCommand::List => list::run(&client(global)?, out),
-        KeyCommand::Show(id) => members(&client(global)?.json(&id.path(""), &Query::new())?, out),
+        KeyCommand::Show(id) => show(&id, &client(global)?, out),
         KeyCommand::Rotate(rotate) => run_rotate(&rotate, &client(global)?, out),
         KeyCommand::Revoke(revoke) => run_revoke(&revoke, &client(global)?, out),
         KeyCommand::Access => access(&client(global)?, out),
     }
 }
 
-fn members(text: &str, out: &mut Out) -> Outcome {
-    match out.format {
-        Format::Table => out.members(text)?,
-        Format::Json | Format::Ndjson => out.json(text)?,
-    }
+fn show(id: &Id, client: &Client, out: &mut Out) -> Outcome {
+    out.object(&client.json(&id.path(""), &Query::new())?)?;
     Ok(Exit::Ok)
 }
 

@@ -58,10 +58,7 @@ pub fn run(command: OperationCommand, global: &Global, out: &mut Out) -> Outcome
 
 fn show(id: Id, client: &Client, out: &mut Out) -> Outcome {
     let text = client.json(&id.path(""), &Query::new())?;
-    match out.format {
-        Format::Table => out.members(&text)?,
-        Format::Json | Format::Ndjson => out.json(&text)?,
-    }
+    out.object(&text)?;
     Ok(Exit::Ok)
 }
 

@@ -11,7 +11,7 @@ use super::super::config::Settings;
 use super::super::event::client;
 use super::super::exit::{Exit, Failure, Outcome};
 use super::super::folder::{TENANT_DEFAULT, open_existing};
-use super::super::output::{Format, Out};
+use super::super::output::Out;
 
 #[derive(Debug, Args)]
 pub struct Stats {
@@ -38,9 +38,6 @@ pub fn run(stats: &Stats, global: &Global, out: &mut Out) -> Outcome {
         }
     };
     let answer = serde_json::to_string(&answer).map_err(|error| Failure::failed(error.to_string()))?;
-    match out.format {
-        Format::Table => out.members(&answer)?,
-        Format::Json | Format::Ndjson => out.json(&answer)?,
-    }
+    out.object(&answer)?;
     Ok(Exit::Ok)
 }
