@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 
 use super::key::{KeyOf, expiry};
 use super::outcome::{Outcome, OutcomeWord, Outcomes};
-use super::pace::Pace;
+use super::pace::{Done, Pace};
 use super::records::{DeadLetterLine, definition_text};
 use super::refusal::SubscriptionRefusal;
 use super::stored::Stored;
@@ -237,7 +237,8 @@ impl Inner {
     pub fn measure(&mut self, now: Timestamp) {
         let Counts { acknowledged, dead_lettered, expired, .. } = self.counts;
         let finished = acknowledged + dead_lettered + expired + self.given_up.len() as u64;
-        self.pace.measure(now, self.passed + finished);
+        let is_holding = self.deliveries.iter().next().is_some();
+        self.pace.measure(now, Done { passed: self.passed, finished, is_holding });
     }
 
     /// Whether there may be more to offer: in the queue, in the log, or of keys that go on.

@@ -232,6 +232,21 @@ async fn every_reason_is_said_in_a_sentence_and_in_data() {
     assert_eq!(said, reasons());
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn events_that_go_past_a_consumer_that_hangs_do_not_catch_it_up() {
+    let mut desk = Desk::new().await;
+    desk.subscribe("full", json!({"maxinflight":1}));
+    desk.publish("full", 2);
+    desk.pull("full", 2).await;
+    for _ in 0..3 {
+        let explained = desk.explain("full").await;
+        assert_eq!(explained["reason"], "waiting-for-acks", "{explained}");
+        desk.platform.clock.wait_ms(1_000);
+        desk.publish("another", 20);
+        assert!(desk.pull("full", 1).await.is_empty());
+    }
+}
+
 /// Every reason that the API knows, sorted.
 fn reasons() -> Vec<String> {
     let document = quipu_api::openapi();
