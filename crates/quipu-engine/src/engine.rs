@@ -26,7 +26,9 @@ impl Engine {
         let tenants: Arc<Mutex<BTreeMap<String, Arc<Tenant>>>> = Arc::default();
         let listed = Arc::clone(&tenants);
         let threads = Threads::start(options.threads, Arc::clone(&world.clock), move || {
-            listed.lock().values().cloned().collect()
+            let tenants: Vec<Arc<Tenant>> = listed.lock().values().cloned().collect();
+            let trails: Vec<_> = tenants.iter().filter_map(|tenant| tenant.open_trail()).collect();
+            tenants.into_iter().chain(trails).collect()
         });
         Ok(Self { world, options, tenants, threads })
     }
@@ -73,7 +75,9 @@ impl Engine {
             if tenant.refuses_appends().is_none() {
                 outcome = outcome.and(tenant.settle_deliveries());
             }
+            outcome = outcome.and(tenant.close_trail());
             outcome = outcome.and(tenant.close());
+            outcome = outcome.and(tenant.seal_trail());
         }
         self.threads.stop();
         outcome

@@ -5,6 +5,7 @@
 //! [`Tenant`] is one log with all that follows from it.
 
 mod append;
+mod audit;
 mod decide;
 mod drive;
 mod engine;
@@ -30,6 +31,7 @@ mod trace;
 pub mod transform;
 
 pub use append::{Append, Appended, NotAppended, Place, Prepared, Published};
+pub use audit::{AUDIT_FOLDER, Act, ActOutcome, Actor, AuditEntry, AuditPage, AuditQuery, Ended, Head, Heads};
 pub use engine::{Engine, is_tenant_name};
 /// What memory makes of records and snapshots; for the fuzz targets.
 #[doc(hidden)]

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 
 use quipu_store::{Commit, Fault, Record, RecordKind, snapshot};
 
+use crate::audit::Head;
 use crate::decide::{Turn, Window};
 use crate::fold::Fold;
 use crate::mailbox::Input;
@@ -22,7 +23,7 @@ type Answer = Box<dyn FnOnce(Option<&Fault>) + Send>;
 
 /// Answers that wait until a commit, and with it all before, is durable.
 pub(crate) struct Written {
-    pub commit: u64,
+    pub head: Head,
     pub position: u64,
     pub checkpoints: Vec<(String, u64)>,
     pub replies: Vec<Answer>,
@@ -71,7 +72,8 @@ impl Tenant {
             }
         }
         let commits = turn.commits;
-        let (commit, position) = (fold.tail.number, fold.tail.next_position - 1);
+        let head = Head { commit: fold.tail.number, chain: fold.tail.chain };
+        let position = fold.tail.next_position - 1;
         if let Err(fault) = self.write(&mut fold, expected_tail, first_position, &commits) {
             let fault = self.poisoned(fault);
             drop(fold);
@@ -81,7 +83,7 @@ impl Tenant {
         self.streams.store(fold.streams.len() as u64, Ordering::Relaxed);
         // Under the decider's lock, so that batches stand in order.
         let checkpoints = checkpoints_of(&commits);
-        self.written.lock().push_back(Written { commit, position, checkpoints, replies });
+        self.written.lock().push_back(Written { head, position, checkpoints, replies });
         drop(fold);
         self.write_runs_that_wait();
         count
@@ -148,11 +150,11 @@ impl Tenant {
         let mut batches = std::mem::take(&mut *self.written.lock());
         let Some(last) = batches.back() else { return 0 };
         let mut fault = None;
-        if last.commit > self.durable_commit.load(Ordering::Acquire) {
+        if last.head.commit > self.durable_commit.load(Ordering::Acquire) {
             match self.log.complete() {
                 Ok(durable) => {
                     // A log may be late with a part of what it was asked for: that part waits for the next flush.
-                    let is_durable = batches.partition_point(|batch| batch.commit <= durable);
+                    let is_durable = batches.partition_point(|batch| batch.head.commit <= durable);
                     let late = batches.split_off(is_durable);
                     let mut written = self.written.lock();
                     late.into_iter().rev().for_each(|batch| written.push_front(batch));
@@ -163,7 +165,8 @@ impl Tenant {
         let Some(last) = batches.back() else { return 0 };
         let position = last.position;
         if fault.is_none() {
-            self.durable_commit.store(last.commit, Ordering::Release);
+            *self.durable_head.lock() = last.head;
+            self.durable_commit.store(last.head.commit, Ordering::Release);
             self.durable_position.store(position, Ordering::Release);
         }
         let mut count = 0;

@@ -11,6 +11,7 @@ use quipu_domain::{Condition, Event, InvalidEvent};
 use quipu_store::{Expr, Fault, FileLog, FileLogOptions, Index, Log, Record, Term, TermHasher, TornTail, snapshot};
 
 use crate::append::{Append, Appended, NotAppended, Prepared, Published};
+use crate::audit::{Audit, Head};
 use crate::decide::{Checked, Window};
 use crate::fold::Fold;
 use crate::keys::Keys;
@@ -47,6 +48,7 @@ pub struct Tenant {
     pub(crate) maintainer: Mutex<()>,
     pub(crate) durable_position: AtomicU64,
     pub(crate) durable_commit: AtomicU64,
+    pub(crate) durable_head: Mutex<Head>,
     pub(crate) streams: AtomicU64,
     pub(crate) poison: OnceLock<Fault>,
     /// Why index runs cannot be written, if more memtables wait for it than memory should hold.
@@ -63,6 +65,7 @@ pub struct Tenant {
     pub(crate) subscriptions: Subscriptions,
     pub(crate) operations: Mutex<Operations>,
     pub(crate) keys: Keys,
+    pub(crate) audit: Audit,
     pub(crate) threads: Option<Weak<Threads>>,
     _lock: Option<Box<dyn Send + Sync>>,
 }
@@ -149,6 +152,7 @@ impl Tenant {
             mailbox: Mutex::default(),
             durable_position: AtomicU64::new(position),
             durable_commit: AtomicU64::new(fold.tail.number),
+            durable_head: Mutex::new(Head { commit: fold.tail.number, chain: fold.tail.chain }),
             streams: AtomicU64::new(fold.streams.len() as u64),
             checkpoints: Mutex::new(fold.checkpoints.clone()),
             decider: Mutex::new(fold),
@@ -167,6 +171,7 @@ impl Tenant {
             subscriptions,
             operations: Mutex::new(operations),
             keys,
+            audit: Audit::default(),
             threads: None,
             _lock: None,
         })

@@ -12,7 +12,10 @@ const MAGIC: &[u8; 8] = b"QUIPUSNP";
 const KEPT: usize = 2;
 
 /// Writes a file under a temporary name, makes it durable, and only then gives it its name.
-pub(crate) fn write_whole(storage: &dyn Storage, folder: &str, path: &str, bytes: &[u8]) -> Result<(), Fault> {
+///
+/// # Errors
+/// The disk refuses; the file is what it was before.
+pub fn write_whole(storage: &dyn Storage, folder: &str, path: &str, bytes: &[u8]) -> Result<(), Fault> {
     write_in_mode(storage, folder, path, bytes, OpenMode::CreateNew)
 }
 

@@ -73,6 +73,7 @@ impl Tenant {
                 due.next_at(now.plus_ms(CHECKPOINT_MS as i64));
                 _ = self.checkpoint_deliveries();
                 _ = self.note_key_uses();
+                _ = self.keep_audit();
                 Duration::from_millis(CHECKPOINT_MS)
             }
         };

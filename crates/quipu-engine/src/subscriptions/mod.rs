@@ -38,6 +38,7 @@ use crate::options::Random;
 pub use consume::{Answer, Handed, Transformed};
 pub use dead_letter::{DeadLetterFilter, DeadLetterGroup};
 pub use define::{SubscriptionInfo, WatchGuard};
+pub(crate) use due::Due;
 pub use explain::{Explained, Lag};
 pub use records::{DeadLetter, DeadLetterLine, DeadLetterState};
 pub use refusal::{NotDone, SubscriptionRefusal};
@@ -49,7 +50,6 @@ pub use watch::DefinitionGuard;
 pub(crate) use records::{DecidedBy, FoldedSubscriptions};
 pub(crate) use running::{Compiled, Running};
 
-use due::Due;
 use letters::Letters;
 use router::Router;
 

@@ -1,0 +1,185 @@
+//! The audit trail of a tenant: every administrative act and every refused one, as an event. It is a log of its own beside the
+//! tenant's, in the folder `audit` of it, so that nothing of it takes a position in the tenant's log, comes out of its reads or
+//! goes with its retention; and it has all that a log has: a hash chain, an index, recovery.
+//!
+//! An act is written down before it is done, and again with its outcome. What the process did not live to see the outcome of
+//! stands there as begun, and no act is done that cannot be written down.
+
+mod act;
+mod heads;
+mod refusals;
+mod search;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use quipu_domain::Timestamp;
+use quipu_store::{Chunk, Fault, Log};
+
+use crate::subscriptions::Due;
+use crate::tenant::Tenant;
+pub use act::{Act, ActOutcome, Actor, Ended};
+pub use heads::{Head, Heads};
+use refusals::Refusals;
+pub use search::{AuditEntry, AuditPage, AuditQuery};
+
+/// The folder of the trail in that of its tenant.
+pub const AUDIT_FOLDER: &str = "audit";
+/// How far the file of heads may be behind the logs while nothing is audited, milliseconds.
+const HEADS_MS: i64 = 60 * 1_000;
+/// Bytes of the trail that are read at once for an export.
+const EXPORT_BYTES: usize = 1 << 20;
+
+/// What a tenant knows of its trail.
+#[derive(Default)]
+pub(crate) struct Audit {
+    /// Opened by the first who needs it: most tenants of an embedded store have none.
+    trail: Mutex<Option<Arc<Tenant>>>,
+    refusals: Mutex<Refusals>,
+    /// Of one log and of the other, as they were written last. Serializes the writing.
+    heads: Mutex<Heads>,
+    heads_due: Due,
+}
+
+impl Tenant {
+    /// The id of a new act.
+    pub fn act_id(&self) -> String {
+        let mut bytes = [0; 8];
+        self.world.random.fill(&mut bytes);
+        format!("{:016x}", u64::from_le_bytes(bytes))
+    }
+
+    /// Writes down that an act begins. Without that it must not be done.
+    ///
+    /// # Errors
+    /// The trail cannot be opened or takes nothing.
+    pub fn begin_act(&self, act: &Act) -> Result<(), Fault> {
+        self.write_acts(&[act.begun(self.now())])
+    }
+
+    /// Writes down how an act ended; also of one that was not begun, as nothing was changed by it.
+    ///
+    /// # Errors
+    /// As [`Tenant::begin_act`].
+    pub fn end_act(&self, act: &Act, ended: &Ended) -> Result<(), Fault> {
+        self.write_acts(&[act.ended(ended, self.now())])?;
+        self.write_heads()
+    }
+
+    /// Does an act and writes it down; for whoever needs no other way to say how it ended.
+    ///
+    /// # Errors
+    /// Those of the act, and of the trail.
+    pub fn audited<T, E: From<Fault> + std::fmt::Display>(
+        self: &Arc<Self>,
+        mut act: Act,
+        work: impl FnOnce(&Arc<Self>, &mut Act) -> Result<T, E>,
+    ) -> Result<T, E> {
+        self.begin_act(&act)?;
+        let done = work(self, &mut act);
+        let ended = match &done {
+            Ok(_) => Ended::done(),
+            Err(error) => Ended::refused(None, error.to_string()),
+        };
+        self.end_act(&act, &ended)?;
+        done
+    }
+
+    /// Takes note of an act that was refused, without waiting for the disk. The same refusal of the same caller is written
+    /// once in a minute, and then how often it was repeated: who is refused must not be able to fill the disk.
+    pub fn note_refusal(&self, act: Act, ended: Ended) {
+        self.audit.refusals.lock().note(self.now(), act, ended);
+    }
+
+    /// Writes down the refusals that were noted.
+    ///
+    /// # Errors
+    /// As [`Tenant::begin_act`]; they are kept for the next time.
+    pub fn write_refusals(&self) -> Result<(), Fault> {
+        self.write_refusals_until(|refusals, now| refusals.due(now))
+    }
+
+    fn write_refusals_until(
+        &self,
+        take: impl FnOnce(&mut Refusals, Timestamp) -> Vec<refusals::Noted>,
+    ) -> Result<(), Fault> {
+        let now = self.now();
+        let noted = take(&mut self.audit.refusals.lock(), now);
+        let events: Vec<_> = noted.iter().map(|noted| noted.event(self.act_id(), now)).collect();
+        if events.is_empty() {
+            return Ok(());
+        }
+        self.write_acts(&events).inspect_err(|_| self.audit.refusals.lock().give_back(noted))?;
+        self.write_heads()
+    }
+
+    /// What happens by itself: refusals whose minute is over, and the heads.
+    pub(crate) fn keep_audit(&self) -> Result<(), Fault> {
+        self.write_refusals()?;
+        let now = self.now();
+        if self.open_trail().is_some() && self.audit.heads_due.wait_us(now, HEADS_MS).is_none() {
+            self.audit.heads_due.next_at(now.plus_ms(HEADS_MS));
+            self.write_heads()?;
+        }
+        Ok(())
+    }
+
+    /// Writes down what is left and closes the trail: before its tenant is closed.
+    pub(crate) fn close_trail(&self) -> Result<(), Fault> {
+        let written = self.write_refusals_until(|refusals, _| refusals.all());
+        let closed = self.open_trail().map_or(Ok(()), |trail| trail.close());
+        written.and(closed)
+    }
+
+    /// Writes down where both logs ended: after the tenant was closed.
+    pub(crate) fn seal_trail(&self) -> Result<(), Fault> {
+        if self.open_trail().is_some() { self.write_heads() } else { Ok(()) }
+    }
+
+    /// The trail, if somebody opened it.
+    pub(crate) fn open_trail(&self) -> Option<Arc<Self>> {
+        self.audit.trail.lock().clone()
+    }
+
+    /// The trail.
+    ///
+    /// # Errors
+    /// It cannot be opened.
+    pub(crate) fn trail(&self) -> Result<Arc<Self>, Fault> {
+        let mut trail = self.audit.trail.lock();
+        if let Some(trail) = &*trail {
+            return Ok(Arc::clone(trail));
+        }
+        let folder = format!("{}/{AUDIT_FOLDER}", self.folder());
+        let opened = match &self.threads {
+            Some(threads) => Self::open_driven(&self.world, &folder, self.options.clone(), threads.clone())?,
+            None => Self::open(&self.world, &folder, self.options.clone())?,
+        };
+        *trail = Some(Arc::clone(&opened));
+        drop(trail);
+        self.look_at_heads(&opened)?;
+        Ok(opened)
+    }
+
+    fn write_acts(&self, events: &[quipu_domain::Event<'_>]) -> Result<(), Fault> {
+        let trail = self.trail()?;
+        let prepared = events.iter().map(|event| trail.prepare(event, None).expect("what an act says is short"));
+        trail.publish_wait(prepared.collect()).map(drop)
+    }
+
+    /// Reads commits of the trail in order, for an export: from a place that an earlier call returned, or its beginning, up to
+    /// what is durable now. Empty at its end.
+    ///
+    /// # Errors
+    /// As [`Tenant::begin_act`], and the trail cannot be read.
+    pub fn scan_trail(&self, from: Option<u64>) -> Result<Chunk, Fault> {
+        let trail = self.trail()?;
+        let log: &dyn Log = trail.log.as_ref();
+        let mut chunk = log.scan(from.unwrap_or_else(|| log.seek(1)), EXPORT_BYTES)?;
+        let durable = trail.commit();
+        chunk.commits.retain(|(_, commit)| commit.number <= durable);
+        Ok(chunk)
+    }
+}

@@ -1,0 +1,178 @@
+use quipu_domain::{Direction, Range};
+use quipu_store::{DiskStorage, check};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::*;
+use crate::options::Options;
+use crate::still;
+
+fn open(folder: &TempDir) -> Arc<Tenant> {
+    still::tenant(folder.path(), Options::default())
+}
+
+fn close(tenant: &Tenant) {
+    tenant.close_trail().unwrap();
+    tenant.close().unwrap();
+    tenant.seal_trail().unwrap();
+}
+
+fn act(tenant: &Tenant, actor: &str, operation: &str, subject: &str) -> Act {
+    Act {
+        id: tenant.act_id(),
+        operation: operation.into(),
+        actor: Actor { id: actor.into(), name: Some("somebody".into()) },
+        address: Some("192.0.2.1".into()),
+        subject: subject.into(),
+        correlation: Some("c-1".into()),
+        details: json!({"grants":["read"]}),
+    }
+}
+
+fn found(tenant: &Tenant, query: &AuditQuery) -> Vec<AuditEntry> {
+    let (mut found, mut from) = (Vec::new(), None);
+    loop {
+        let page = tenant.audited_acts(query, Direction::Forward, from, 2).unwrap();
+        found.extend(page.entries);
+        from = page.next;
+        if from.is_none() {
+            return found;
+        }
+    }
+}
+
+#[test]
+fn an_act_is_told_once_with_its_outcome_and_is_found_by_each_of_its_parts() {
+    let folder = TempDir::new().unwrap();
+    let mut tenant = open(&folder);
+    let done = act(&tenant, "key:1", "key.create", "keys/7");
+    tenant.begin_act(&done).unwrap();
+    tenant.end_act(&done, &Ended::done()).unwrap();
+    let refused = Act { correlation: None, ..act(&tenant, "key:2", "key.revoke", "keys/8") };
+    tenant.begin_act(&refused).unwrap();
+    tenant.end_act(&refused, &Ended::refused(Some("key-not-found"), "there is none")).unwrap();
+    let open_end = act(&tenant, "key:1", "subscription.seek", "subscriptions/a");
+    tenant.begin_act(&open_end).unwrap();
+    for _ in 0..2 {
+        let all = found(&tenant, &AuditQuery::default());
+        let outcomes: Vec<_> = all.iter().map(|entry| (entry.act.as_str(), entry.outcome)).collect();
+        let expected = [(&done, ActOutcome::Done), (&refused, ActOutcome::Refused), (&open_end, ActOutcome::Begun)];
+        assert_eq!(outcomes, expected.map(|(act, outcome)| (act.id.as_str(), outcome)));
+        let first = &all[0];
+        assert_eq!((first.operation.as_str(), first.subject.as_str()), ("key.create", "keys/7"));
+        assert_eq!((&first.actor, first.address.as_deref()), (&done.actor, Some("192.0.2.1")));
+        assert_eq!((first.correlation.as_deref(), &first.details), (Some("c-1"), &json!({"grants":["read"]})));
+        assert_eq!((all[1].code.as_deref(), all[1].detail.as_deref()), (Some("key-not-found"), Some("there is none")));
+        let text = |text: &str| Some(text.to_owned());
+        for (query, expected) in [
+            (AuditQuery { subject: text("keys/7"), ..AuditQuery::default() }, vec![0]),
+            (AuditQuery { actor: text("key:1"), ..AuditQuery::default() }, vec![0, 2]),
+            (AuditQuery { actor: text("key:3"), ..AuditQuery::default() }, vec![]),
+            (AuditQuery { operation: text("key.revoke"), ..AuditQuery::default() }, vec![1]),
+            (AuditQuery { correlation: text("c-1"), ..AuditQuery::default() }, vec![0, 2]),
+            (AuditQuery { outcome: Some(ActOutcome::Refused), ..AuditQuery::default() }, vec![1]),
+            (AuditQuery { outcome: Some(ActOutcome::Begun), ..AuditQuery::default() }, vec![2]),
+            (AuditQuery { time: Range { from: Some(Timestamp(2)), to: None }, ..AuditQuery::default() }, vec![]),
+            (AuditQuery { actor: text("key:1"), subject: text("keys/8"), ..AuditQuery::default() }, vec![]),
+        ] {
+            let expected: Vec<_> = expected.into_iter().map(|at: usize| all[at].clone()).collect();
+            assert_eq!(found(&tenant, &query), expected, "{query:?}");
+        }
+        close(&tenant);
+        drop(tenant);
+        tenant = open(&folder);
+    }
+}
+
+#[test]
+fn nothing_of_the_trail_is_in_the_log() {
+    let folder = TempDir::new().unwrap();
+    let tenant = open(&folder);
+    still::publish(&tenant, "order.placed", "1").unwrap();
+    let before = (tenant.position(), tenant.commit(), tenant.stream_count());
+    let done = act(&tenant, "key:1", "key.create", "keys/7");
+    tenant.begin_act(&done).unwrap();
+    tenant.end_act(&done, &Ended::done()).unwrap();
+    assert_eq!((tenant.position(), tenant.commit(), tenant.stream_count()), before);
+    assert_eq!(tenant.trail().unwrap().position(), 2);
+}
+
+#[test]
+fn an_act_that_cannot_be_written_down_is_not_done() {
+    let folder = TempDir::new().unwrap();
+    let tenant = open(&folder);
+    tenant.trail().unwrap().close().unwrap();
+    let mut is_done = false;
+    let outcome: Result<(), Fault> = tenant.audited(act(&tenant, "local", "key.create", "keys"), |_, _| {
+        is_done = true;
+        Ok(())
+    });
+    assert!(outcome.is_err() && !is_done);
+}
+
+#[test]
+fn what_strangers_send_is_cut_and_found_all_the_same() {
+    let folder = TempDir::new().unwrap();
+    let tenant = open(&folder);
+    let long = "ä\u{1b}[2J".repeat(3_000);
+    let mut strange = act(&tenant, &long, "key.create", &long);
+    (strange.correlation, strange.details) = (Some(long.clone()), Value::String(long.repeat(10)));
+    tenant.end_act(&strange, &Ended::refused(None, long.clone())).unwrap();
+    let empty = act(&tenant, "", "key.create", "");
+    tenant.end_act(&empty, &Ended::done()).unwrap();
+    let query = AuditQuery {
+        subject: Some(long.clone()),
+        actor: Some(long.clone()),
+        correlation: Some(long.clone()),
+        ..AuditQuery::default()
+    };
+    let found = found(&tenant, &query);
+    assert_eq!(found.len(), 1);
+    assert!(found[0].subject.len() <= 512 && found[0].actor.id.len() <= 512);
+    assert!(!format!("{found:?}").contains("\\u{1b}"));
+}
+
+#[test]
+fn refusals_are_written_before_they_are_asked_for_and_when_the_tenant_is_closed() {
+    let folder = TempDir::new().unwrap();
+    let tenant = open(&folder);
+    let refused = || Ended::refused(Some("forbidden"), "no");
+    for _ in 0..3 {
+        tenant.note_refusal(act(&tenant, "key:1", "event.publish", "events"), refused());
+    }
+    let outcomes = |tenant: &Tenant| -> Vec<_> {
+        let entries = found(tenant, &AuditQuery::default());
+        entries.into_iter().map(|entry| (entry.outcome, entry.count)).collect()
+    };
+    assert_eq!(outcomes(&tenant), [(ActOutcome::Refused, None)]);
+    close(&tenant);
+    drop(tenant);
+    let tenant = open(&folder);
+    assert_eq!(outcomes(&tenant), [(ActOutcome::Refused, None), (ActOutcome::Repeated, Some(2))]);
+}
+
+#[test]
+fn a_trail_that_lost_its_end_says_so_and_goes_on() {
+    let folder = TempDir::new().unwrap();
+    let tenant = open(&folder);
+    for n in 0..3 {
+        let done = act(&tenant, "key:1", "key.create", &format!("keys/{n}"));
+        tenant.audited(done, |_, _| Ok::<_, Fault>(())).unwrap();
+    }
+    let storage = DiskStorage::new(folder.path());
+    let heads = Heads::read(&storage, "t").unwrap().unwrap();
+    close(&tenant);
+    assert_eq!(heads.audit.unwrap(), tenant.trail().unwrap().head());
+    assert_eq!(heads.log.unwrap(), tenant.head());
+    drop(tenant);
+    std::fs::remove_dir_all(folder.path().join("t/audit")).unwrap();
+    let tenant = open(&folder);
+    let entries = found(&tenant, &AuditQuery::default());
+    assert_eq!((entries[0].operation.as_str(), entries[0].outcome), ("audit.open", ActOutcome::Failed));
+    assert!(entries[0].detail.as_ref().unwrap().contains(&heads.audit.unwrap().to_string()));
+    close(&tenant);
+    drop(tenant);
+    // Only once: what is there now is what goes on.
+    assert_eq!(found(&open(&folder), &AuditQuery::default()).len(), 1);
+    assert!(check(&storage, "t/audit", &mut |_, _| ()).unwrap().problems.is_empty());
+}
