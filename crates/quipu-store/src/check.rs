@@ -41,6 +41,19 @@ pub struct CheckReport {
 /// # Errors
 /// A file cannot be read. What is read and wrong is in the report.
 pub fn check(storage: &dyn Storage, folder: &str, progress: &mut dyn FnMut(u64, u64)) -> Result<CheckReport, Fault> {
+    check_each(storage, folder, progress, &mut |_| ())
+}
+
+/// As [`check`]; `sound` is told where the log stands after each commit that continues it.
+///
+/// # Errors
+/// As [`check`].
+pub fn check_each(
+    storage: &dyn Storage,
+    folder: &str,
+    progress: &mut dyn FnMut(u64, u64),
+    sound: &mut dyn FnMut(&Tail),
+) -> Result<CheckReport, Fault> {
     let log = format!("{folder}/log");
     let ordinals = segment::list(storage, &log)?;
     let unfinished = segment::unfinished_copy(storage, &log)?;
@@ -78,7 +91,8 @@ pub fn check(storage: &dyn Storage, folder: &str, progress: &mut dyn FnMut(u64, 
     let mut done = 0;
     for (i, segment) in segments.iter().enumerate() {
         let is_last = i + 1 == segments.len();
-        tail = Some(check_segment(segment, tail, is_last, &mut report, &mut |bytes| progress(done + bytes, all))?);
+        let advance = &mut |bytes| progress(done + bytes, all);
+        tail = Some(check_segment(segment, tail, is_last, &mut report, advance, sound)?);
         done += segment.end();
         progress(done, all);
     }
@@ -94,6 +108,7 @@ fn check_segment(
     is_last: bool,
     report: &mut CheckReport,
     progress: &mut dyn FnMut(u64),
+    sound: &mut dyn FnMut(&Tail),
 ) -> Result<Tail, Fault> {
     let mut tail = recovery::tail_of_header(&segment.header);
     if let Some(before) = before
@@ -132,6 +147,7 @@ fn check_segment(
         events += commit.event_count();
         commits += 1;
         tail = after(&commit, &tail);
+        sound(&tail);
         true
     })?;
     report.events += events;

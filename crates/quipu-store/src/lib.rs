@@ -24,7 +24,7 @@ mod terms;
 mod varint;
 
 pub use backup::{BackupReport, backup};
-pub use check::{CheckReport, check};
+pub use check::{CheckReport, check, check_each};
 pub use commit::{Commit, Digest, Record, RecordKind};
 pub use file_log::{FileLog, FileLogOptions};
 pub use index::{Index, Selection};

@@ -6,24 +6,31 @@
 //! stands there as begun, and no act is done that cannot be written down.
 
 mod act;
+mod export;
 mod heads;
 mod refusals;
 mod search;
 #[cfg(test)]
+mod tampering;
+#[cfg(test)]
 mod tests;
+mod verify;
 
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 use quipu_domain::Timestamp;
-use quipu_store::{Chunk, Fault, Log};
+use quipu_store::Fault;
+use quipu_store::frame::FramedCommit;
 
 use crate::subscriptions::Due;
 use crate::tenant::Tenant;
 pub use act::{Act, ActOutcome, Actor, Ended};
+pub use export::{VerifiedExport, export_begin, export_commit, export_end, verify_export};
 pub use heads::{Head, Heads};
 use refusals::Refusals;
 pub use search::{AuditEntry, AuditPage, AuditQuery};
+pub use verify::{Verified, verify};
 
 /// The folder of the trail in that of its tenant.
 pub const AUDIT_FOLDER: &str = "audit";
@@ -169,17 +176,16 @@ impl Tenant {
         trail.publish_wait(prepared.collect()).map(drop)
     }
 
-    /// Reads commits of the trail in order, for an export: from a place that an earlier call returned, or its beginning, up to
-    /// what is durable now. Empty at its end.
+    /// Reads the commits of the trail that end with this head, in order: from a place that an earlier call returned, or its
+    /// beginning. With where to go on, if there is more.
     ///
     /// # Errors
     /// As [`Tenant::begin_act`], and the trail cannot be read.
-    pub fn scan_trail(&self, from: Option<u64>) -> Result<Chunk, Fault> {
+    pub fn scan_trail(&self, from: Option<u64>, head: Head) -> Result<(Vec<FramedCommit>, Option<u64>), Fault> {
         let trail = self.trail()?;
-        let log: &dyn Log = trail.log.as_ref();
-        let mut chunk = log.scan(from.unwrap_or_else(|| log.seek(1)), EXPORT_BYTES)?;
-        let durable = trail.commit();
-        chunk.commits.retain(|(_, commit)| commit.number <= durable);
-        Ok(chunk)
+        let chunk = trail.log.scan(from.unwrap_or_else(|| trail.log.seek(1)), EXPORT_BYTES)?;
+        let has_more = chunk.commits.last().is_some_and(|(_, commit)| commit.number < head.commit);
+        let commits = chunk.commits.into_iter().map(|(_, commit)| commit);
+        Ok((commits.filter(|commit| commit.number <= head.commit).collect(), has_more.then_some(chunk.next)))
     }
 }
