@@ -1,6 +1,7 @@
 //! The catalogue: everything that a user can do, one entry an operation. Routes, the OpenAPI document, the reference
 //! page and the names of commands are made from it, so they cannot drift apart.
 
+mod audit;
 mod deadletter;
 mod delivery;
 mod follow;
@@ -64,6 +65,9 @@ pub const OPERATIONS: &[Operation] = &[
     key::ROTATE,
     key::REVOKE,
     key::ACCESS,
+    audit::LIST,
+    audit::REPORT,
+    audit::EXPORT,
     state::CHECKPOINT,
     state::STATS,
     state::LIVE,
@@ -159,6 +163,20 @@ impl Operation {
     /// All parameters.
     pub fn parameters(&self) -> impl Iterator<Item = &'static Parameter> {
         self.parameters.iter().copied().flatten()
+    }
+
+    /// Whether each time that it is done is written down in the audit trail: whatever administers, and reading the trail.
+    pub fn is_audited(&self) -> bool {
+        let (Needs::Permission(permission) | Needs::Part(permission)) = self.needs else { return false };
+        match permission {
+            Permission::Audit | Permission::Operate => true,
+            Permission::Manage
+            | Permission::Redrive
+            | Permission::Edit
+            | Permission::Replay
+            | Permission::Administer => self.method != Method::Get,
+            Permission::Publish | Permission::Read | Permission::Consume | Permission::Observe => false,
+        }
     }
 
     /// All refusals, those of whoever may not do it first.

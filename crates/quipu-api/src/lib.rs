@@ -4,6 +4,7 @@
 //! It knows nothing of the engine or of sockets, so a client depends on it as well as the server does.
 
 pub mod append;
+pub mod audit;
 pub mod catalogue;
 mod code;
 pub mod cursor;
@@ -55,6 +56,8 @@ pub const MEDIA_BATCH: &str = "application/cloudevents-batch+json";
 pub const MEDIA_LINES: &str = "application/x-ndjson";
 /// Media type of JSON.
 pub const MEDIA_JSON: &str = "application/json";
+/// Media type of a page to read.
+pub const MEDIA_HTML: &str = "text/html";
 /// Media type of an RFC 9457 problem document.
 pub const MEDIA_PROBLEM: &str = "application/problem+json";
 /// Media type of server-sent events.

@@ -137,7 +137,7 @@ pub(crate) fn number(name: &str, value: &str) -> Result<u64, Problem> {
 }
 
 /// A `+` that was not percent-encoded arrives as a space: `…T00:00:00 01:00` can only mean an offset.
-fn time(name: &str, value: &str) -> Result<Timestamp, Problem> {
+pub(crate) fn time(name: &str, value: &str) -> Result<Timestamp, Problem> {
     Timestamp::parse(&value.replace(' ', "+"))
         .ok_or_else(|| Problem::parameter(name, "an RFC 3339 date-time such as 2026-01-31T09:30:00Z", value))
 }

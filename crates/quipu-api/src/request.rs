@@ -1,6 +1,7 @@
 //! The questions of a reader, read from parameters and written to them: an unknown or repeated parameter is refused
 //! rather than ignored, since a filter with a typing mistake would return too much.
 
+mod audit;
 mod dead_letters;
 mod event;
 mod page;
@@ -11,6 +12,7 @@ use std::borrow::Cow;
 
 use crate::{Code, Problem};
 
+pub use audit::AuditRequest;
 pub use dead_letters::DeadLettersRequest;
 pub use event::{EventKey, checkpoint_source};
 pub use page::Start;
@@ -65,6 +67,9 @@ mod tests {
         assert_eq!(StreamRequest::from_query(query).unwrap().to_query(), query);
         let query = "prefix=order%2F&limit=7";
         assert_eq!(StreamsRequest::from_query(query).unwrap().to_query(), query);
+        let query = "subject=keys%2F1&actor=key%3A1&operation=key.create&correlationid=c&outcome=done\
+                     &timefrom=2026-01-01T00%3A00%3A00.000Z&timeto=2026-01-02T00%3A00%3A00.000Z&direction=backward&limit=7";
+        assert_eq!(AuditRequest::from_query(query).unwrap().to_query(), query);
         let query = "tag=k%3Av&from=17";
         assert_eq!(TailRequest::from_query(query).unwrap().to_query(), query);
         let query = "source=%2Fshop&id=a+b";

@@ -16,8 +16,9 @@ use quipu_api::catalogue::Needs;
 use quipu_api::{Code, Operation, Problem};
 use quipu_domain::access::{Narrowing, Token};
 use quipu_domain::{Access, Event, Filter, Permission};
-use quipu_engine::{Recorded, Shown};
+use quipu_engine::{Actor, Recorded, Shown, Tenant};
 
+use crate::audited::{self, Asked};
 use crate::home::Home;
 use crate::{App, Host, body, problem, subscription};
 
@@ -43,24 +44,35 @@ pub(crate) type Gate = (Arc<Host>, &'static Operation);
 
 /// Lets a request through to its handler, with what the handler needs to serve it, or answers why not.
 pub(crate) async fn admit(State((host, operation)): State<Gate>, mut request: Request, next: Next) -> Response {
-    match admitted(&host, operation, &request) {
-        Ok(app) => {
-            if let Some(app) = app {
-                request.extensions_mut().insert(app);
-            }
-            next.run(request).await
-        }
-        Err(refused) => {
-            let peer = request.extensions().get::<Peer>().copied();
-            body::linger(request.into_body());
-            if refused.code() == Some(Code::Unauthenticated)
-                && let Some(Peer(address)) = peer
-                && !host.attempts.failed(address.ip()).await
-            {
-                return problem::respond(&too_many());
-            }
-            problem::respond(&refused)
-        }
+    if operation.needs == Needs::Nothing {
+        return next.run(request).await;
+    }
+    let asked = Asked::of(operation, &request);
+    let (home, caller) = match identify(&host, request.headers()) {
+        Ok(known) => known,
+        Err(unknown) => return turn_away(&host, asked, unknown, request).await,
+    };
+    let tenant = Arc::clone(&home.tenant);
+    let app = Arc::new(App { host, home, tenant, caller, asked });
+    if let Err(refused) = app.demand_needs(operation, &request) {
+        audited::write_refusals(&app.tenant).await;
+        body::linger(request.into_body());
+        return problem::respond(&refused);
+    }
+    request.extensions_mut().insert(Arc::clone(&app));
+    audited::serve(app, request, next).await
+}
+
+/// Somebody who has not said who he is, or not so that it could be believed. What he wanted is noted without waiting for the
+/// disk, also where there is no such tenant: he must not learn that by the time it takes.
+async fn turn_away(host: &Host, asked: Asked, unknown: Unknown, request: Request) -> Response {
+    let Unknown { tenant, problem } = unknown;
+    asked.note_refusal(tenant.as_ref().unwrap_or(&host.stand_in), Actor::stranger(), &problem);
+    let peer = request.extensions().get::<Peer>().copied();
+    body::linger(request.into_body());
+    match peer {
+        Some(Peer(address)) if !host.attempts.failed(address.ip()).await => problem::respond(&too_many()),
+        _ => problem::respond(&problem),
     }
 }
 
@@ -68,37 +80,32 @@ fn too_many() -> Problem {
     Problem::new(Code::TooManyAttempts, "expected a valid credential, found too many others from the same address")
 }
 
-fn admitted(host: &Arc<Host>, operation: &Operation, request: &Request) -> Result<Option<Arc<App>>, Problem> {
-    if operation.needs == Needs::Nothing {
-        return Ok(None);
+/// Who it is from is not known.
+struct Unknown {
+    /// The tenant that was asked, if there is one.
+    tenant: Option<Arc<Tenant>>,
+    problem: Problem,
+}
+
+impl From<Problem> for Unknown {
+    fn from(problem: Problem) -> Self {
+        Self { tenant: None, problem }
     }
-    let (home, caller) = identify(host, request.headers())?;
-    let tenant = Arc::clone(&home.tenant);
-    let app = App { host: Arc::clone(host), home, tenant, caller };
-    match operation.needs {
-        Needs::Nothing | Needs::Credential => {}
-        Needs::Part(permission) => app.demand(permission)?,
-        Needs::Permission(permission) if operation.path.contains("{name}") => {
-            app.demand_for(permission, &subscription::name(request))?;
-        }
-        Needs::Permission(permission) => app.demand_whole(permission)?,
-    }
-    Ok(Some(Arc::new(app)))
 }
 
 /// The tenant of a request, and who it is from.
-fn identify(host: &Host, headers: &HeaderMap) -> Result<(Arc<Home>, Caller), Problem> {
+fn identify(host: &Host, headers: &HeaderMap) -> Result<(Arc<Home>, Caller), Unknown> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let value = match (values.next(), values.next()) {
         (None, _) if PASSED_ON.iter().any(|name| headers.contains_key(*name)) => {
-            return Err(unauthenticated("none, and a proxy has passed the request on"));
+            return Err(unauthenticated("none, and a proxy has passed the request on").into());
         }
         (None, _) => {
             let home = host.anybodys.as_ref().ok_or_else(|| unauthenticated("none"))?;
             return Ok((Arc::clone(home), Caller::Anybody));
         }
         (Some(value), None) => value,
-        (Some(_), Some(_)) => return Err(unauthenticated("two headers of this name")),
+        (Some(_), Some(_)) => return Err(unauthenticated("two headers of this name").into()),
     };
     let scheme = |text: &str| text.get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case("bearer "));
     let bearer = value.to_str().ok().filter(|text| scheme(text)).map(|text| text[7..].trim());
@@ -113,7 +120,10 @@ fn identify(host: &Host, headers: &HeaderMap) -> Result<(Arc<Home>, Caller), Pro
     let shown = asked.authenticate(id, &token.secret);
     match (home, shown) {
         (Some(home), Some(shown)) => Ok((home, Caller::Key(shown))),
-        _ => Err(unauthenticated("one that is not valid here")),
+        (home, _) => {
+            let tenant = home.map(|home| Arc::clone(&home.tenant));
+            Err(Unknown { tenant, problem: unauthenticated("one that is not valid here") })
+        }
     }
 }
 
@@ -136,11 +146,23 @@ impl App {
         }
     }
 
+    /// What the catalogue says that an operation needs.
+    fn demand_needs(&self, operation: &Operation, request: &Request) -> Result<(), Problem> {
+        match operation.needs {
+            Needs::Nothing | Needs::Credential => Ok(()),
+            Needs::Part(permission) => self.demand(permission),
+            Needs::Permission(permission) if operation.path.contains("{name}") => {
+                self.demand_for(permission, &subscription::name(request))
+            }
+            Needs::Permission(permission) => self.demand_whole(permission),
+        }
+    }
+
     /// Whether the caller is still who he was: a connection may be held for longer than a key is good.
     pub(crate) fn demand_good(&self) -> Result<(), Problem> {
         match &self.caller {
             Caller::Key(shown) if !self.tenant.is_key_good(shown) => {
-                Err(unauthenticated("one that was revoked or replaced, or whose time is over"))
+                self.refuse(unauthenticated("one that was revoked or replaced, or whose time is over"))
             }
             _ => Ok(()),
         }
@@ -148,7 +170,7 @@ impl App {
 
     /// The permission, however narrow it is: what it is narrowed to is looked at one by one.
     pub(crate) fn demand(&self, permission: Permission) -> Result<(), Problem> {
-        if self.access().has(permission) { Ok(()) } else { Err(forbidden(permission, &self.found())) }
+        if self.access().has(permission) { Ok(()) } else { self.refuse(forbidden(permission, &self.found())) }
     }
 
     /// The permission for everything.
@@ -161,7 +183,7 @@ impl App {
                     Narrowing::Events => "it for some events only",
                     _ => "it for some subscriptions only",
                 };
-                Err(forbidden(permission, narrowed))
+                self.refuse(forbidden(permission, narrowed))
             }
         }
     }
@@ -171,7 +193,7 @@ impl App {
         self.demand(permission)?;
         match self.access().has_for(permission, subscription) {
             true => Ok(()),
-            false => Err(forbidden(permission, "it for other subscriptions only")),
+            false => self.refuse(forbidden(permission, "it for other subscriptions only")),
         }
     }
 
@@ -181,7 +203,7 @@ impl App {
         self.demand(Permission::Publish)?;
         self.demand_own_tenant(event)?;
         if !self.access().may_publish(event) {
-            return Err(forbidden(Permission::Publish, "it for other events only"));
+            return self.refuse(forbidden(Permission::Publish, "it for other events only"));
         }
         Ok(())
     }
@@ -193,7 +215,7 @@ impl App {
             Some(tenant) => {
                 let tenant: String = tenant.chars().take(64).collect();
                 let detail = format!("expected tenantid {} or none, found {tenant}", self.home.name);
-                Err(Problem::new(Code::ForeignTenant, detail))
+                self.refuse(Problem::new(Code::ForeignTenant, detail))
             }
         }
     }

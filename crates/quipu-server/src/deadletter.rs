@@ -183,6 +183,7 @@ async fn run_redrive(app: Arc<App>, request: Request) -> Result<Response, Proble
     if event.is_some() {
         app.demand(Permission::Edit)?;
     }
+    app.tell(serde_json::json!({ "to": to, "edited": event.is_some() }));
     let event = event.map(|event| edited(&app, &event)).transpose()?;
     let access = app.access().clone();
     let subscription = ask(&app, move |tenant| Ok(own(tenant, id, &access)?.1.subscription.clone())).await?;
@@ -225,6 +226,7 @@ pub(crate) async fn discard(Extension(app): Extension<Arc<App>>, request: Reques
 async fn run_discard(app: Arc<App>, request: Request) -> Result<Response, Problem> {
     let id = id(&request)?;
     let DiscardRequest { reason } = read_body(&app, request, DiscardRequest::from_json).await?;
+    app.tell(serde_json::json!({ "reason": reason }));
     let access = app.access().clone();
     ask(&app, move |tenant| {
         own(tenant, id, &access)?;

@@ -10,6 +10,7 @@ use quipu_api::Problem;
 use quipu_api::key::{AccessAnswer, CreateKey, KeyAnswer, KeysAnswer, RevokedAnswer, RotateKey};
 use quipu_domain::access::KeySecret;
 use quipu_engine::{KeyInfo, NewKey};
+use serde_json::json as value;
 
 use crate::admission::Caller;
 use crate::refusal::ask;
@@ -24,6 +25,8 @@ async fn run_create(app: Arc<App>, request: Request) -> Result<Response, Problem
     let CreateKey { name, grants, user, life_ms } = read_body(&app, request, CreateKey::from_json).await?;
     let new = NewKey { name, grants, user, life_ms };
     let (info, secret) = ask(&app, move |tenant| tenant.create_key(new)).await?;
+    let key = key_answer(info.clone());
+    app.tell_of(format!("keys/{}", info.id), serde_json::to_value(&key).expect("a wire type is JSON"));
     let mut response = shown(&app, info, &secret);
     *response.status_mut() = StatusCode::CREATED;
     Ok(response)
@@ -44,6 +47,7 @@ pub(crate) async fn rotate(Extension(app): Extension<Arc<App>>, Path(id): Path<S
 async fn run_rotate(app: Arc<App>, id: String, request: Request) -> Result<Response, Problem> {
     let RotateKey { keep_ms } = read_body(&app, request, RotateKey::from_json).await?;
     let (info, secret) = ask(&app, move |tenant| tenant.rotate_key(&id, keep_ms)).await?;
+    app.tell(value!({ "name": info.name, "keepms": keep_ms }));
     Ok(shown(&app, info, &secret))
 }
 

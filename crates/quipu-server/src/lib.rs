@@ -11,6 +11,8 @@ mod ahead;
 mod answer;
 mod append;
 mod attempts;
+mod audit;
+mod audited;
 mod binary;
 mod body;
 mod connection;
@@ -39,6 +41,7 @@ mod publish;
 pub mod pusher;
 mod read;
 mod refusal;
+mod report;
 mod router;
 mod secret;
 pub mod secrets;
@@ -54,6 +57,7 @@ mod websocket;
 /// Counts what HTTP has read ahead; for the fuzz targets.
 #[doc(hidden)]
 pub use ahead::Ahead;
+pub use audit::make_report;
 /// Reads an event in binary mode; for the fuzz targets.
 #[doc(hidden)]
 pub use binary::read as read_binary;
@@ -71,6 +75,7 @@ pub use ndjson::lines as split_lines;
 #[doc(hidden)]
 pub use origin::Gatekeeper;
 pub use origin::PublicHost;
+pub use report::html as report_html;
 pub use state::stats_answer;
 
 use std::io;
@@ -87,6 +92,7 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::admission::Caller;
 use crate::attempts::Attempts;
+use crate::audited::Asked;
 use crate::home::{Home, Homes};
 use crate::memory::Memory;
 
@@ -267,6 +273,8 @@ struct App {
     home: Arc<Home>,
     tenant: Arc<Tenant>,
     caller: Caller,
+    /// What it is, for the audit trail.
+    asked: Asked,
 }
 
 /// Where the server is between start and end.

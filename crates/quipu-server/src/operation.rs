@@ -36,6 +36,8 @@ async fn run_preview(app: Arc<App>, request: Request) -> Result<Response, Proble
         Ok(PreviewAnswer { operation: answer(&info), confirm_before, sample })
     })
     .await?;
+    let told = serde_json::to_value(&answer.operation).expect("a wire type is JSON");
+    app.tell_of(format!("operations/{}", answer.operation.id), told);
     let mut response = json(&answer);
     *response.status_mut() = StatusCode::CREATED;
     Ok(response)

@@ -7,10 +7,15 @@ use axum::response::Response;
 use quipu_api::{Code, MEDIA_PROBLEM, Problem};
 use quipu_engine::Fault;
 
+use crate::audited::Said;
+
 /// The problem document as an answer.
 pub(crate) fn respond(problem: &Problem) -> Response {
     let body = serde_json::to_vec(problem).expect("a problem is JSON");
     let mut response = Response::new(Body::from(body));
+    if let Some(code) = problem.code() {
+        response.extensions_mut().insert(Said { code, detail: problem.detail.clone() });
+    }
     *response.status_mut() = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_PROBLEM));

@@ -11,8 +11,8 @@ use axum::routing::{MethodRouter, delete, get, post, put};
 use quipu_api::{Code, OPERATIONS, Problem};
 
 use crate::{
-    Host, admission, answer, append, consume, deadletter, document, health, key, operation, pattern, problem, publish,
-    read, secret, state, stream, subscription, tail, trace, websocket,
+    Host, admission, answer, append, audit, consume, deadletter, document, health, key, operation, pattern, problem,
+    publish, read, secret, state, stream, subscription, tail, trace, websocket,
 };
 
 type Route = fn() -> MethodRouter<Arc<Host>>;
@@ -61,6 +61,9 @@ const HANDLERS: &[(&str, Route)] = &[
     ("key.rotate", || post(key::rotate)),
     ("key.revoke", || delete(key::revoke)),
     ("access.get", || get(key::access)),
+    ("audit.list", || get(audit::list)),
+    ("audit.report", || get(audit::report)),
+    ("audit.export", || get(audit::export)),
     ("checkpoint.get", || get(state::checkpoint)),
     ("store.stats", || get(state::stats)),
     ("health.live", || get(health::live)),

@@ -33,6 +33,7 @@ async fn run_create(app: Arc<App>, request: Request) -> Result<Response, Problem
         Ok((created, tenant.subscription(&name).map_err(NotDone::from)?))
     })
     .await?;
+    app.tell_of(format!("subscriptions/{}", made.name), told(&made));
     let mut response = defined(&made, created.secret.as_ref());
     if created.is_new {
         *response.status_mut() = StatusCode::CREATED;
@@ -71,12 +72,24 @@ pub(crate) async fn change(Extension(app): Extension<Arc<App>>, request: Request
 async fn run_change(app: Arc<App>, request: Request) -> Result<Response, Problem> {
     let name = name(&request);
     let definition = read_body(&app, request, read_definition).await?;
-    ask_pushers(&app, "/push", move |pushers, tenant| {
+    let (secret, info) = ask_pushers(&app, "/push", move |pushers, tenant| {
         let secret = pushers.change(&name, definition)?;
-        let info = tenant.subscription(&name).map_err(NotDone::from)?;
-        Ok(defined(&info, secret.as_ref()))
+        Ok((secret, tenant.subscription(&name).map_err(NotDone::from)?))
     })
-    .await
+    .await?;
+    app.tell(told(&info));
+    Ok(defined(&info, secret.as_ref()))
+}
+
+/// A definition for the audit trail. What stands behind the `?` of a URL is often a secret.
+fn told(info: &SubscriptionInfo) -> serde_json::Value {
+    let mut definition = info.definition.as_ref().clone();
+    if let Some(push) = &mut definition.push
+        && let Some(at) = push.url.find('?')
+    {
+        push.url.truncate(at);
+    }
+    serde_json::to_value(&definition).expect("a definition is JSON")
 }
 
 pub(crate) async fn delete(Extension(app): Extension<Arc<App>>, request: Request) -> Response {
@@ -114,6 +127,7 @@ pub(crate) async fn seek(Extension(app): Extension<Arc<App>>, request: Request) 
 async fn run_seek(app: Arc<App>, request: Request) -> Result<Response, Problem> {
     let name = name(&request);
     let SeekRequest { to, preview } = read_body(&app, request, SeekRequest::from_json).await?;
+    app.tell(serde_json::json!({ "to": to, "preview": preview }));
     let sought = ask(&app, move |tenant: &Arc<Tenant>| {
         let counted = if preview { tenant.preview_seek(&name, &to)? } else { None };
         if !preview {

@@ -5,7 +5,7 @@ use crate::openapi::RecordedEvent;
 use crate::parameter::{FILTER, Kind, Place};
 use crate::{EventsPage, MEDIA_EVENT, MEDIA_JSON, MEDIA_LINES, StreamEventsPage, StreamsPage, TraceAnswer};
 
-const fn optional(name: &'static str, kind: Kind, description: &'static str) -> Parameter {
+pub(super) const fn optional(name: &'static str, kind: Kind, description: &'static str) -> Parameter {
     Parameter { name, description, kind, place: Place::Optional }
 }
 
@@ -23,7 +23,7 @@ const KEY: &[Parameter] = &[
 ];
 const POSITION: &[Parameter] =
     &[Parameter { name: "position", description: "Its position.", kind: Kind::Number, place: Place::Path }];
-const PAGE: &[Parameter] = &[DIRECTION, LIMIT, CURSOR];
+pub(super) const PAGE: &[Parameter] = &[DIRECTION, LIMIT, CURSOR];
 const EVENT_ANSWER: &[Content] =
     &[content(MEDIA_EVENT, Some(|g| g.subschema_for::<RecordedEvent>()), "The event as it was recorded.")];
 const TRACE_ANSWER: &[Content] = &[content(

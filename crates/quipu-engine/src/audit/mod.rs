@@ -71,8 +71,7 @@ impl Tenant {
     /// # Errors
     /// As [`Tenant::begin_act`].
     pub fn end_act(&self, act: &Act, ended: &Ended) -> Result<(), Fault> {
-        self.write_acts(&[act.ended(ended, self.now())])?;
-        self.write_heads()
+        self.write_acts(&[act.ended(ended, self.now())])
     }
 
     /// Does an act and writes it down; for whoever needs no other way to say how it ended.
@@ -118,16 +117,18 @@ impl Tenant {
         if events.is_empty() {
             return Ok(());
         }
-        self.write_acts(&events).inspect_err(|_| self.audit.refusals.lock().give_back(noted))?;
-        self.write_heads()
+        self.write_acts(&events).inspect_err(|_| self.audit.refusals.lock().give_back(noted))
     }
 
-    /// What happens by itself: refusals whose minute is over, and the heads.
+    /// What happens by itself: refusals that were noted are written, and the heads of the logs, if there is something new in the
+    /// trail or nothing was for long.
     pub(crate) fn keep_audit(&self) -> Result<(), Fault> {
         self.write_refusals()?;
-        let now = self.now();
-        if self.open_trail().is_some() && self.audit.heads_due.wait_us(now, HEADS_MS).is_none() {
-            self.audit.heads_due.next_at(now.plus_ms(HEADS_MS));
+        let Some(trail) = self.open_trail() else { return Ok(()) };
+        let (now, due) = (self.now(), &self.audit.heads_due);
+        let is_known = self.audit.heads.lock().audit == Some(trail.head());
+        if !is_known || due.wait_us(now, HEADS_MS).is_none() {
+            due.next_at(now.plus_ms(HEADS_MS));
             self.write_heads()?;
         }
         Ok(())
@@ -174,6 +175,14 @@ impl Tenant {
         let trail = self.trail()?;
         let prepared = events.iter().map(|event| trail.prepare(event, None).expect("what an act says is short"));
         trail.publish_wait(prepared.collect()).map(drop)
+    }
+
+    /// Where the trail ends now.
+    ///
+    /// # Errors
+    /// It cannot be opened.
+    pub fn audit_head(&self) -> Result<Head, Fault> {
+        Ok(self.trail()?.head())
     }
 
     /// Reads the commits of the trail that end with this head, in order: from a place that an earlier call returned, or its

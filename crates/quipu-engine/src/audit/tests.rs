@@ -160,6 +160,7 @@ fn a_trail_that_lost_its_end_says_so_and_goes_on() {
         tenant.audited(done, |_, _| Ok::<_, Fault>(())).unwrap();
     }
     let storage = DiskStorage::new(folder.path());
+    tenant.keep_audit().unwrap();
     let heads = Heads::read(&storage, "t").unwrap().unwrap();
     close(&tenant);
     assert_eq!(heads.audit.unwrap(), tenant.trail().unwrap().head());

@@ -25,7 +25,7 @@ pub struct Host {
     serving: JoinHandle<std::io::Result<()>>,
     moved_ms: Arc<AtomicI64>,
     pub engine: Arc<Engine>,
-    _folder: Option<tempfile::TempDir>,
+    folder: Option<tempfile::TempDir>,
 }
 
 /// Milliseconds that it was moved on.
@@ -53,7 +53,7 @@ impl Host {
     pub async fn start_with(server: Server) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let storage = Arc::new(DiskStorage::new(folder.path()));
-        Self { _folder: Some(folder), ..Self::start_on(storage, server).await }
+        Self { folder: Some(folder), ..Self::start_on(storage, server).await }
     }
 
     /// That serves another tenant too.
@@ -63,7 +63,12 @@ impl Host {
         let world = World { storage, clock, random: Arc::new(Dice) };
         let engine = Arc::new(Engine::open(world, Options::default()).unwrap());
         engine.tenant(other).unwrap();
-        Self { _folder: Some(folder), ..Self::start_over(engine, server).await }
+        Self { folder: Some(folder), ..Self::start_over(engine, server).await }
+    }
+
+    /// Where its data is.
+    pub fn folder(&self) -> &std::path::Path {
+        self.folder.as_ref().expect("it has a folder of its own").path()
     }
 
     /// Over another disk.
@@ -94,7 +99,7 @@ impl Host {
         let serving = tokio::spawn(server.serve(listener, Arc::clone(&engine), "test", async {
             let _ = receiver.await;
         }));
-        Self { address, tenant, shutdown: Some(sender), serving, moved_ms: Arc::default(), engine, _folder: None }
+        Self { address, tenant, shutdown: Some(sender), serving, moved_ms: Arc::default(), engine, folder: None }
     }
 
     pub async fn client(&self) -> Client {

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod access;
+mod auditing;
 mod bad_input;
 mod circuits;
 mod client;

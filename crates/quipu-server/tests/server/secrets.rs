@@ -101,7 +101,7 @@ async fn a_secret_is_in_one_file_that_only_its_owner_may_read() {
     let (folder, clock) = platform.stop().await;
     let file = folder.path().join("tenants/test/secrets/webhooks.json");
     assert_eq!(files_with(folder.path(), &secret), [file.to_string_lossy()]);
-    assert_eq!(files_with(folder.path(), "\"push\"").len(), 1, "the definition itself is in the log");
+    assert_eq!(files_with(folder.path(), "\"push\"").len(), 2, "the definition itself is in the log and in the trail");
     assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
     // A server does not begin with secrets that it cannot read.
     std::fs::write(&file, "{").unwrap();

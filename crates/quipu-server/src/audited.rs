@@ -1,0 +1,228 @@
+//! Writing down what is done and refused. An administrative act goes through here between its gate and its handler: it begins in
+//! the trail before the handler runs and ends there before the answer goes out. What else is refused is noted where it is
+//! refused.
+
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use axum::extract::Request;
+use axum::http::HeaderMap;
+use axum::middleware::Next;
+use axum::response::Response;
+use percent_encoding::percent_decode_str;
+use quipu_api::catalogue::Method;
+use quipu_api::{Code, Operation, Problem};
+use quipu_engine::{Act, Actor, Ended, Tenant};
+use serde_json::Value;
+
+use crate::admission::{Caller, Peer};
+use crate::{App, body, problem};
+
+/// What a request is, for the trail.
+pub(crate) struct Asked {
+    operation: &'static Operation,
+    address: Option<IpAddr>,
+    subject: String,
+    correlation: Option<String>,
+    /// Its act stands in the trail: its refusal will, too.
+    is_begun: AtomicBool,
+    is_refusal_noted: AtomicBool,
+    told: OnceLock<Told>,
+}
+
+/// What a handler says of an act, beyond what the request says.
+struct Told {
+    subject: Option<String>,
+    details: Value,
+}
+
+/// A refusal that an answer carries.
+#[derive(Clone)]
+pub(crate) struct Said {
+    pub code: Code,
+    pub detail: String,
+}
+
+impl Asked {
+    pub fn of(operation: &'static Operation, request: &Request) -> Self {
+        Self {
+            operation,
+            address: request.extensions().get::<Peer>().map(|Peer(address)| address.ip().to_canonical()),
+            subject: subject(operation, request.uri().path()),
+            correlation: correlation(request.headers()),
+            is_begun: AtomicBool::new(false),
+            is_refusal_noted: AtomicBool::new(false),
+            told: OnceLock::new(),
+        }
+    }
+
+    /// Takes note in a tenant's trail that this was refused, without waiting.
+    pub fn note_refusal(&self, tenant: &Tenant, actor: Actor, problem: &Problem) {
+        if !self.is_begun.load(Ordering::Relaxed) {
+            let ended = Ended::refused(Some(&problem.code), problem.detail.clone());
+            tenant.note_refusal(self.act(tenant, actor), ended);
+            self.is_refusal_noted.store(true, Ordering::Relaxed);
+        }
+    }
+
+    fn act(&self, tenant: &Tenant, actor: Actor) -> Act {
+        Act {
+            id: tenant.act_id(),
+            operation: self.operation.name.to_owned(),
+            actor,
+            address: self.address.map(|address| address.to_string()),
+            subject: self.subject.clone(),
+            correlation: self.correlation.clone(),
+            details: Value::Null,
+        }
+    }
+}
+
+/// Serves a request that was let in.
+pub(crate) async fn serve(app: Arc<App>, request: Request, next: Next) -> Response {
+    if app.asked.operation.is_audited() {
+        return act(app, request, next).await;
+    }
+    let response = next.run(request).await;
+    if app.asked.is_refusal_noted.load(Ordering::Relaxed) {
+        write_refusals(&app.tenant).await;
+    }
+    response
+}
+
+/// Writes down what was noted, before its answer goes out: who was refused may ask for the trail next.
+pub(crate) async fn write_refusals(tenant: &Arc<Tenant>) {
+    let tenant = Arc::clone(tenant);
+    // It is tried again by itself; what is refused is refused whether or not that stands anywhere.
+    _ = problem::blocking(move || tenant.write_refusals()).await;
+}
+
+/// A request that its client gives up is done and written down all the same.
+async fn act(app: Arc<App>, request: Request, next: Next) -> Response {
+    let mut act = app.asked.act(&app.tenant, app.actor());
+    let is_reading = app.asked.operation.method == Method::Get;
+    let begun = {
+        let (tenant, act) = (Arc::clone(&app.tenant), act.clone());
+        // What only reads begins with its end: before it nothing has happened.
+        problem::blocking(move || if is_reading { Ok(()) } else { tenant.begin_act(&act) }).await
+    };
+    if let Err(problem) = begun {
+        body::linger(request.into_body());
+        return problem::respond(&problem);
+    }
+    app.asked.is_begun.store(true, Ordering::Relaxed);
+    let done = tokio::spawn(async move {
+        let response = next.run(request).await;
+        if let Some(Told { subject, details }) = app.asked.told.get() {
+            act.details = details.clone();
+            if let Some(subject) = subject {
+                act.subject.clone_from(subject);
+            }
+        }
+        let ended = ended(&response);
+        let tenant = Arc::clone(&app.tenant);
+        match problem::blocking(move || tenant.end_act(&act, &ended)).await {
+            // Who reads without that it stands there learns nothing; what was done cannot be taken back, and stands there as
+            // begun.
+            Err(problem) if is_reading => problem::respond(&problem),
+            _ => response,
+        }
+    });
+    done.await.unwrap_or_else(|_| problem::respond(&problem::no_answer()))
+}
+
+fn ended(response: &Response) -> Ended {
+    let said = response.extensions().get::<Said>();
+    let (code, detail) = (said.map(|said| said.code.slug()), said.map(|said| said.detail.clone()).unwrap_or_default());
+    match response.status().as_u16() {
+        ..400 => Ended::done(),
+        400..500 => Ended::refused(code, detail),
+        _ => Ended::failed(code, detail),
+    }
+}
+
+impl App {
+    /// Says for the trail what an act was more precisely. No secret may stand there.
+    pub(crate) fn tell(&self, details: Value) {
+        _ = self.asked.told.set(Told { subject: None, details });
+    }
+
+    /// The same of an act that made something, which the path does not name.
+    pub(crate) fn tell_of(&self, subject: String, details: Value) {
+        _ = self.asked.told.set(Told { subject: Some(subject), details });
+    }
+
+    /// The caller as the trail calls him.
+    pub(crate) fn actor(&self) -> Actor {
+        match &self.caller {
+            Caller::Anybody => Actor { id: "anybody".into(), name: None },
+            Caller::Key(shown) => {
+                let key = shown.key();
+                Actor { id: format!("key:{}", key.id()), name: Some(key.name().to_owned()) }
+            }
+        }
+    }
+
+    /// A refusal of the caller, which is noted.
+    pub(crate) fn refuse<T>(&self, problem: Problem) -> Result<T, Problem> {
+        self.asked.note_refusal(&self.tenant, self.actor(), &problem);
+        Err(problem)
+    }
+}
+
+/// What a path names, up to its last parameter: `keys/5f0c2a91d4e7b836`; without one all of it.
+fn subject(operation: &Operation, path: &str) -> String {
+    let template = operation.path.strip_prefix("/v1/").unwrap_or(operation.path);
+    let path = path.strip_prefix("/v1/").unwrap_or(path);
+    let parts = template.split('/');
+    let named = parts.clone().enumerate().filter(|(_, part)| part.starts_with('{')).map(|(at, _)| at + 1).last();
+    let text = match named {
+        // A stream may hold slashes.
+        Some(_) if template.ends_with("{subject}") => path.to_owned(),
+        named => path.split('/').take(named.unwrap_or(parts.count())).collect::<Vec<_>>().join("/"),
+    };
+    percent_decode_str(&text).decode_utf8_lossy().into_owned()
+}
+
+/// The correlation of a request: as an event in binary mode says it, or its trace.
+fn correlation(headers: &HeaderMap) -> Option<String> {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let own = text("ce-correlationid").map(|id| percent_decode_str(id).decode_utf8_lossy().into_owned());
+    own.or_else(|| text("traceparent").and_then(|text| text.split('-').nth(1)).map(str::to_owned))
+        .filter(|id| !id.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_subject_of_a_request_is_what_its_path_names() {
+        for (operation, path, expected) in [
+            ("key.create", "/v1/keys", "keys"),
+            ("key.revoke", "/v1/keys/5f", "keys/5f"),
+            ("subscription.pause", "/v1/subscriptions/a%2Fb/pause", "subscriptions/a/b"),
+            ("stream.read", "/v1/streams/order/1", "streams/order/1"),
+            ("operation.confirm", "/v1/operations/7/confirm", "operations/7"),
+        ] {
+            let operation = quipu_api::operation(operation).unwrap();
+            assert_eq!(subject(operation, path), expected);
+        }
+    }
+
+    #[test]
+    fn a_request_is_correlated_by_its_own_id_or_by_its_trace() {
+        let found = |pairs: &[(&'static str, &str)]| {
+            let headers = pairs.iter().map(|(name, value)| {
+                (axum::http::HeaderName::from_static(name), axum::http::HeaderValue::from_str(value).unwrap())
+            });
+            correlation(&headers.collect())
+        };
+        let trace = ("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01");
+        assert_eq!(found(&[]), None);
+        assert_eq!(found(&[trace]).as_deref(), Some("4bf92f3577b34da6a3ce929d0e0e4736"));
+        assert_eq!(found(&[trace, ("ce-correlationid", "a%20b")]).as_deref(), Some("a b"));
+        assert_eq!(found(&[("traceparent", "x")]), None);
+    }
+}
