@@ -84,12 +84,12 @@ fn too_many() -> Problem {
 struct Unknown {
     /// The tenant that was asked, if there is one.
     tenant: Option<Arc<Tenant>>,
-    problem: Problem,
+    problem: Box<Problem>,
 }
 
 impl From<Problem> for Unknown {
     fn from(problem: Problem) -> Self {
-        Self { tenant: None, problem }
+        Self { tenant: None, problem: Box::new(problem) }
     }
 }
 
@@ -122,7 +122,7 @@ fn identify(host: &Host, headers: &HeaderMap) -> Result<(Arc<Home>, Caller), Unk
         (Some(home), Some(shown)) => Ok((home, Caller::Key(shown))),
         (home, _) => {
             let tenant = home.map(|home| Arc::clone(&home.tenant));
-            Err(Unknown { tenant, problem: unauthenticated("one that is not valid here") })
+            Err(Unknown { tenant, ..unauthenticated("one that is not valid here").into() })
         }
     }
 }

@@ -11,7 +11,7 @@ use super::act::{Act, Actor, Ended};
 use crate::tenant::Tenant;
 
 /// The name of the file in the tenant's folder.
-const FILE: &str = "heads";
+pub(super) const FILE: &str = "heads";
 /// Largest such file that is read, bytes.
 const FILE_BYTES_MAX: u64 = 4_096;
 

@@ -6,6 +6,7 @@
 //! stands there as begun, and no act is done that cannot be written down.
 
 mod act;
+mod backup;
 mod export;
 mod heads;
 mod refusals;
@@ -26,6 +27,7 @@ use quipu_store::frame::FramedCommit;
 use crate::subscriptions::Due;
 use crate::tenant::Tenant;
 pub use act::{Act, ActOutcome, Actor, Ended};
+pub use backup::backup;
 pub use export::{VerifiedExport, export_begin, export_commit, export_end, verify_export};
 pub use heads::{Head, Heads};
 use refusals::Refusals;

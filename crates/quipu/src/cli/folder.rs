@@ -6,7 +6,7 @@ use std::io;
 use std::path::Path;
 
 use quipu::Quipu;
-use quipu_engine::is_tenant_name;
+use quipu_engine::{Act, Actor, Tenant, is_tenant_name};
 
 use super::config::Settings;
 use super::exit::{Exit, Failure};
@@ -35,6 +35,20 @@ pub fn open(folder: &Path, tenant: &str, settings: &Settings) -> Result<Quipu, F
         let quipu = Quipu::open_with(folder, options)?;
         Ok(if tenant == TENANT_DEFAULT { quipu } else { quipu.tenant(tenant)? })
     })
+}
+
+/// An act of whoever has the data folder, for the trail of a tenant.
+pub fn local_act(tenant: &Tenant, operation: &str, subject: &str) -> Act {
+    // Who is at the machine is for the machine to say; a name in the environment is whatever somebody wrote there.
+    Act {
+        id: tenant.act_id(),
+        operation: operation.to_owned(),
+        actor: Actor { id: "local".into(), name: None },
+        address: None,
+        subject: subject.to_owned(),
+        correlation: None,
+        details: serde_json::Value::Null,
+    }
 }
 
 /// What is said while a folder is opened: without caches the whole log is read.

@@ -1,5 +1,6 @@
 //! The command line: noun, then verb. Data goes to standard output, everything else to standard error.
 
+mod audit;
 mod bulk;
 mod client;
 mod config;
@@ -93,6 +94,9 @@ enum Command {
     /// Make and revoke keys: who may call the server, and what each may do
     #[command(subcommand)]
     Key(key::KeyCommand),
+    /// See who administered a tenant and who was refused, and verify that nothing of it was changed
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
     /// Check, measure, copy and fill a data folder
     #[command(subcommand)]
     Store(store::StoreCommand),
@@ -150,6 +154,7 @@ fn run(cli: Cli, out: &mut Out) -> Outcome {
         Command::DeadLetter(command) => deadletter::run(command, &global, out),
         Command::Operation(command) => operation::run(command, &global, out),
         Command::Key(command) => key::run(command, &global, out),
+        Command::Audit(command) => audit::run(command, &global, out),
         Command::Store(command) => store::run(command, &global, out),
         Command::Context(command) => context::run(command, out),
         Command::Completions { shell } => completions(shell, out),

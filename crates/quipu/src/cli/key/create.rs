@@ -4,7 +4,7 @@ use clap::Args;
 use quipu_api::MEDIA_JSON;
 use quipu_api::key::KeyAnswer;
 use quipu_domain::{Grant, Permission};
-use quipu_engine::NewKey;
+use quipu_engine::{NewKey, NotDone};
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
 
@@ -13,6 +13,7 @@ use super::super::client::document;
 use super::super::duration::milliseconds;
 use super::super::event::client;
 use super::super::exit::{Failure, Outcome};
+use super::super::folder::local_act;
 use super::super::output::Out;
 use super::super::subscription::definition::read;
 use super::{Folder, shown};
@@ -56,7 +57,13 @@ pub fn run(create: Create, global: &Global, out: &mut Out) -> Outcome {
     };
     let Create { name, user, life, folder, .. } = create;
     if let Some((quipu, tenant)) = folder.open()? {
-        let made = quipu.engine().tenant(tenant)?.create_key(NewKey { name, grants, user, life_ms: life });
+        let tenant_of = quipu.engine().tenant(tenant)?;
+        let made = tenant_of.audited(local_act(&tenant_of, "key.create", "keys"), |tenant, act| {
+            let made = tenant.create_key(NewKey { name, grants, user, life_ms: life })?;
+            act.subject = format!("keys/{}", made.0.id);
+            act.details = serde_json::to_value(quipu_server::key_answer(made.0.clone())).unwrap_or_default();
+            Ok::<_, NotDone>(made)
+        });
         let (info, secret) = made.map_err(quipu::Error::from)?;
         let key = Some(secret.token(tenant, &info.id).to_string());
         let answer = KeyAnswer { key, ..quipu_server::key_answer(info) };

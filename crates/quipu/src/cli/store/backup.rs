@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use quipu_store::{DiskStorage, backup};
+use quipu_engine::{AUDIT_FOLDER, backup};
+use quipu_store::DiskStorage;
 
 use super::super::exit::Outcome;
 use super::super::folder::tenants;
@@ -31,9 +32,11 @@ pub fn run(args: &Backup, out: &mut Out) -> Outcome {
         let folder = format!("tenants/{tenant}");
         let report = backup(&storage, &folder, &target, &mut |done, all| progress.at_bytes(done, all));
         progress.finish();
-        let report = report?;
-        bytes += report.bytes;
-        reports.push((tenant, report.check));
+        let (log, audit) = report?;
+        bytes += log.bytes + audit.as_ref().map_or(0, |audit| audit.bytes);
+        let audit = audit.map(|audit| (format!("{tenant}/{AUDIT_FOLDER}"), audit.check));
+        reports.push((tenant, log.check));
+        reports.extend(audit);
     }
     eprintln!("{bytes} bytes copied to {}; the copy as it was read back:", args.target.display());
     show(&reports, out)

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use quipu_engine::AUDIT_FOLDER;
 use quipu_store::{CheckReport, DiskStorage, check};
 use serde_json::{Value, json};
 
@@ -24,10 +25,14 @@ pub fn run(args: &Check, out: &mut Out) -> Outcome {
     let storage = DiskStorage::new(&args.folder);
     let mut reports = Vec::new();
     for tenant in chosen(tenants(&args.folder)?, args.tenant.as_deref())? {
-        let mut progress = Progress::new(None);
-        let report = check(&storage, &format!("tenants/{tenant}"), &mut |done, all| progress.at_bytes(done, all));
-        progress.finish();
-        reports.push((tenant, report?));
+        let has_trail = args.folder.join("tenants").join(&tenant).join(AUDIT_FOLDER).join("log").is_dir();
+        let trail = has_trail.then(|| format!("{tenant}/{AUDIT_FOLDER}"));
+        for name in [Some(tenant), trail].into_iter().flatten() {
+            let mut progress = Progress::new(None);
+            let report = check(&storage, &format!("tenants/{name}"), &mut |done, all| progress.at_bytes(done, all));
+            progress.finish();
+            reports.push((name, report?));
+        }
     }
     show(&reports, out)
 }

@@ -10,6 +10,9 @@ mod stats;
 
 use clap::Subcommand;
 
+pub use check::chosen;
+pub use partial::Partial;
+
 use super::Global;
 use super::exit::Outcome;
 use super::output::Out;
