@@ -42,6 +42,7 @@ mod refusal;
 mod router;
 mod secret;
 pub mod secrets;
+mod security_headers;
 mod socket;
 mod state;
 mod stream;
