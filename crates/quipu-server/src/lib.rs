@@ -11,6 +11,7 @@ mod ahead;
 mod answer;
 mod append;
 mod attempts;
+mod authorization;
 mod binary;
 mod body;
 mod connection;
@@ -55,6 +56,9 @@ mod websocket;
 /// Counts what HTTP has read ahead; for the fuzz targets.
 #[doc(hidden)]
 pub use ahead::Ahead;
+/// Reads `Authorization`; for the fuzz targets.
+#[doc(hidden)]
+pub use authorization::bearer;
 /// Reads an event in binary mode; for the fuzz targets.
 #[doc(hidden)]
 pub use binary::read as read_binary;
