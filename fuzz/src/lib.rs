@@ -4,6 +4,7 @@
 //! a format changed, tests nothing any more.
 
 mod connection;
+mod credential;
 mod folder;
 mod head;
 mod pattern;
@@ -13,6 +14,7 @@ mod sse;
 mod webhook;
 
 pub use connection::{ahead, lines, messages};
+pub use credential::{credential, grants};
 pub use folder::{records, run, segment, snapshot};
 pub use head::{headers, negotiation, retry};
 pub use pattern::{pattern, transform};

@@ -14,10 +14,11 @@ use crate::{Place, Problem};
 #[serde(deny_unknown_fields)]
 pub struct AppendRequest {
     /// The events, CloudEvents in JSON; at most 10,000, and at least one unless there is a checkpoint.
-    #[schemars(with = "Vec<crate::openapi::CloudEvent>")]
+    #[schemars(with = "Vec<crate::openapi::CloudEvent>", length(max = APPEND_EVENTS_MAX))]
     pub events: Vec<Box<RawValue>>,
     /// What must still be true; at most 64.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = CONDITIONS_MAX))]
     pub conditions: Vec<ConditionBody>,
     /// How far an outside source has been copied, written in the same commit.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -179,6 +179,7 @@ pub struct RedriveRequest {
 #[serde(deny_unknown_fields)]
 pub struct DiscardRequest {
     /// Why it need not be delivered, 1 to 1,024 bytes.
+    #[schemars(length(min = 1, max = REASON_BYTES_MAX))]
     pub reason: String,
 }
 

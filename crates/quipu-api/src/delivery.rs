@@ -27,9 +27,11 @@ pub const CREDITS_MAX: u32 = 10_000;
 pub struct PullRequest {
     /// Most deliveries to hand out, 1 to 1,000; 100 if not given.
     #[serde(default = "max_default")]
+    #[schemars(range(min = 1, max = PULL_MAX))]
     pub max: u32,
     /// How long to wait for the first one, milliseconds, 0 to 30,000; 0 if not given.
     #[serde(rename = "waitms", default)]
+    #[schemars(range(max = PULL_WAIT_MS_MAX))]
     pub wait_ms: u64,
 }
 
@@ -91,6 +93,7 @@ pub struct DeliveryHandle {
 #[serde(deny_unknown_fields)]
 pub struct AnswersRequest {
     /// 1 to 10,000 answers, taken in this order; those of one key in the order in which it was handed out.
+    #[schemars(length(min = 1, max = ANSWERS_MAX))]
     pub answers: Vec<AnswerBody>,
 }
 
@@ -109,9 +112,11 @@ pub struct AnswerBody {
     pub outcome: AnswerOutcome,
     /// With `nack`: when to try again, milliseconds from now, at most 7 days; as the retry policy says if not given.
     #[serde(rename = "delayms", default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(max = DELAY_MS_MAX))]
     pub delay_ms: Option<u64>,
     /// With `extend`: how long the consumer needs from now on, milliseconds, 1 to 3,600,000.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = EXTEND_MS_MAX))]
     pub ms: Option<u64>,
     /// With `nack` and `giveup`: what went wrong; the first 512 bytes are kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]

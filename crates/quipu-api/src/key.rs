@@ -4,6 +4,7 @@
 use std::fmt;
 
 use quipu_domain::Grant;
+use quipu_domain::access::GRANTS_MAX;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -19,14 +20,18 @@ pub const KEEP_MS_DEFAULT: u64 = 24 * 60 * 60 * 1_000;
 #[serde(deny_unknown_fields)]
 pub struct CreateKey {
     /// What people call it, 1 to 128 bytes.
+    #[schemars(length(min = 1, max = 128))]
     pub name: String,
     /// What it may do; at most 16 grants.
+    #[schemars(length(min = 1, max = GRANTS_MAX))]
     pub grants: Vec<Grant>,
     /// Limits it to events whose `userid` this is. Such a key may publish and read only.
     #[serde(default)]
+    #[schemars(length(min = 1))]
     pub user: Option<String>,
     /// How long it is good, milliseconds; until it is revoked without it.
     #[serde(rename = "lifems", default)]
+    #[schemars(range(min = 1))]
     pub life_ms: Option<u64>,
 }
 

@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use quipu_domain::limits::{PAGE_EVENTS_MAX, QUERY_ITEMS_MAX};
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Map, Value, json};
@@ -134,13 +135,16 @@ fn parse_or_text(text: &str) -> Value {
 
 fn parameter(parameter: &Parameter) -> Value {
     let value = match parameter.kind {
+        Kind::Text if parameter.place == Place::Repeated => json!({ "type": "string", "minLength": 1 }),
         Kind::Text => json!({ "type": "string" }),
-        Kind::Number => json!({ "type": "integer", "minimum": 0 }),
+        Kind::Number => json!({ "type": "integer", "minimum": 0, "maximum": u64::MAX }),
+        Kind::Limit => json!({ "type": "integer", "minimum": 1, "maximum": PAGE_EVENTS_MAX }),
         Kind::Time => json!({ "type": "string", "format": "date-time" }),
         Kind::Word(words) => json!({ "type": "string", "enum": words }),
     };
     let is_repeated = parameter.place == Place::Repeated;
-    let schema = if is_repeated { json!({ "type": "array", "items": value, "maxItems": 64 }) } else { value };
+    let schema =
+        if is_repeated { json!({ "type": "array", "items": value, "maxItems": QUERY_ITEMS_MAX }) } else { value };
     json!({
         "name": parameter.name,
         "in": if parameter.place == Place::Path { "path" } else { "query" },
@@ -257,6 +261,8 @@ fn attributes() -> Value {
 mod tests {
     use super::*;
     use crate::MEDIA_JSON;
+    use quipu_domain::access::GRANTS_MAX;
+    use quipu_domain::limits::{APPEND_EVENTS_MAX, CONDITIONS_MAX};
 
     fn references<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
         match value {
@@ -277,6 +283,45 @@ mod tests {
         assert!(!found.is_empty());
         for reference in found {
             assert!(document.pointer(reference.trim_start_matches('#')).is_some(), "{reference}");
+        }
+    }
+
+    #[test]
+    fn the_document_says_the_limits_that_bodies_and_parameters_are_held_to() {
+        let document = openapi();
+        let schemas = &document["components"]["schemas"];
+        for (path, limit) in [
+            ("PullRequest/properties/max/minimum", 1),
+            ("PullRequest/properties/max/maximum", crate::delivery::PULL_MAX.into()),
+            ("PullRequest/properties/waitms/maximum", crate::delivery::PULL_WAIT_MS_MAX),
+            ("AnswersRequest/properties/answers/minItems", 1),
+            ("AnswersRequest/properties/answers/maxItems", crate::delivery::ANSWERS_MAX as u64),
+            ("AnswerBody/properties/delayms/maximum", crate::delivery::DELAY_MS_MAX),
+            ("AnswerBody/properties/ms/minimum", 1),
+            ("AnswerBody/properties/ms/maximum", crate::delivery::EXTEND_MS_MAX),
+            ("DiscardRequest/properties/reason/minLength", 1),
+            ("DiscardRequest/properties/reason/maxLength", crate::deadletter::REASON_BYTES_MAX as u64),
+            ("AppendRequest/properties/events/maxItems", APPEND_EVENTS_MAX as u64),
+            ("AppendRequest/properties/conditions/maxItems", CONDITIONS_MAX as u64),
+            ("CreateKey/properties/name/minLength", 1),
+            ("CreateKey/properties/grants/minItems", 1),
+            ("CreateKey/properties/grants/maxItems", GRANTS_MAX as u64),
+            ("CreateKey/properties/user/minLength", 1),
+            ("CreateKey/properties/lifems/minimum", 1),
+        ] {
+            assert_eq!(schemas.pointer(&format!("/{path}")), Some(&limit.into()), "{path}");
+        }
+        for operation in OPERATIONS {
+            for limit in operation.parameters().filter(|parameter| parameter.name == "limit") {
+                let schema = &parameter(limit)["schema"];
+                assert_eq!((&schema["minimum"], &schema["maximum"]), (&json!(1), &json!(PAGE_EVENTS_MAX)));
+            }
+            for repeated in operation.parameters().filter(|parameter| parameter.place == Place::Repeated) {
+                let schema = &parameter(repeated)["schema"];
+                assert_eq!(schema["maxItems"], json!(QUERY_ITEMS_MAX));
+                let is_not_empty = schema["items"]["minLength"] == 1 || schema["items"]["enum"].is_array();
+                assert!(is_not_empty, "{}", repeated.name);
+            }
         }
     }
 

@@ -27,6 +27,8 @@ pub enum Kind {
     Text,
     /// A whole number from 0.
     Number,
+    /// How many entries a page has.
+    Limit,
     /// An RFC 3339 date-time.
     Time,
     /// One of these words.

@@ -20,7 +20,7 @@ use quipu_engine::{Actor, Recorded, Shown, Tenant};
 
 use crate::audited::{self, Asked};
 use crate::home::Home;
-use crate::{App, Host, body, problem, subscription};
+use crate::{App, Host, authorization, body, problem, subscription};
 
 /// What proxies add to a request that they pass on: it comes from anywhere, however near the proxy is.
 const PASSED_ON: [&str; 6] =
@@ -107,9 +107,7 @@ fn identify(host: &Host, headers: &HeaderMap) -> Result<(Arc<Home>, Caller), Unk
         (Some(value), None) => value,
         (Some(_), Some(_)) => return Err(unauthenticated("two headers of this name").into()),
     };
-    let scheme = |text: &str| text.get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case("bearer "));
-    let bearer = value.to_str().ok().filter(|text| scheme(text)).map(|text| text[7..].trim());
-    let bearer = bearer.ok_or_else(|| unauthenticated("another scheme than Bearer"))?;
+    let bearer = authorization::bearer(value).ok_or_else(|| unauthenticated("another scheme than Bearer"))?;
     let token = Token::parse(bearer).ok_or_else(|| unauthenticated("a text that is no key"))?;
     let home = host.homes.get(token.tenant);
     // Without such a tenant another is asked for a key that it has not, which takes as long.

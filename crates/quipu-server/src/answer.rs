@@ -141,12 +141,6 @@ pub(crate) fn json(body: Vec<u8>) -> Response {
     typed(MEDIA_JSON, body)
 }
 
-/// An answer with a secret in it: nobody on the way keeps it.
-pub(crate) fn unstored(mut response: Response) -> Response {
-    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
-}
-
 /// An answer of a media type.
 pub(crate) fn typed(media_type: &'static str, body: impl Into<Body>) -> Response {
     let mut response = Response::new(body.into());

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::Request;
+use axum::http::{HeaderValue, header};
 use axum::response::Response;
 use bytes::Bytes;
 use futures_util::stream;
@@ -65,7 +66,9 @@ async fn run_report(app: Arc<App>, request: Request) -> Result<Response, Problem
     }
     let made = problem::blocking(move || make_report(&app.home.name, &app.tenant, &asked)).await?;
     if media_type == MEDIA_HTML {
-        return Ok(answer::typed("text/html; charset=utf-8", report::html(&made)));
+        let mut page = answer::typed("text/html; charset=utf-8", report::html(&made));
+        page.headers_mut().insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(report::POLICY));
+        return Ok(page);
     }
     Ok(json(&made))
 }
@@ -74,7 +77,7 @@ async fn run_report(app: Arc<App>, request: Request) -> Result<Response, Problem
 ///
 /// # Errors
 /// The trail cannot be read.
-pub fn make_report(name: &str, tenant: &Tenant, asked: &AuditRequest) -> Result<ReportAnswer, Fault> {
+fn make_report(name: &str, tenant: &Tenant, asked: &AuditRequest) -> Result<ReportAnswer, Fault> {
     let (query, head) = (audit_query(asked), tenant.audit_head()?);
     let (mut acts, mut from) = (Vec::new(), None);
     loop {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::http::header::UPGRADE;
 use axum::response::Response;
-use futures_util::future::Either;
+use futures_util::future::{Either, FutureExt as _, Map};
 use hyper::Request;
 use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1;
@@ -25,6 +25,7 @@ use crate::admission::Peer;
 use crate::head::{self, Timer};
 use crate::origin::Gatekeeper;
 use crate::problem;
+use crate::security_headers;
 use crate::socket::{Socket, Wire};
 use crate::{Host, Phase, reached};
 
@@ -119,6 +120,9 @@ fn open(stream: TcpStream, peer: Peer, http: &http1::Builder, router: &Router, h
 }
 
 type Routing = TowerToHyperService<Router>;
+/// What the router answers, or whoever stands before it.
+type Answering =
+    Either<Ready<Result<Response, Infallible>>, <Routing as hyper::service::Service<Request<Incoming>>>::Future>;
 
 /// The router, told apart by connection, behind whoever decides which requests come to it.
 struct Service {
@@ -128,13 +132,8 @@ struct Service {
     gatekeeper: Gatekeeper,
 }
 
-impl hyper::service::Service<Request<Incoming>> for Service {
-    type Response = Response;
-    type Error = Infallible;
-    type Future =
-        Either<Ready<Result<Response, Infallible>>, <Routing as hyper::service::Service<Request<Incoming>>>::Future>;
-
-    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+impl Service {
+    fn answering(&self, mut request: Request<Incoming>) -> Answering {
         self.wire.hand_to_body(request.body().size_hint().exact());
         if let Err(problem) = self.gatekeeper.admit(&request) {
             return Either::Left(ready(Ok(problem::respond(&problem))));
@@ -143,7 +142,17 @@ impl hyper::service::Service<Request<Incoming>> for Service {
         if request.headers().contains_key(UPGRADE) {
             request.extensions_mut().insert(Arc::clone(&self.wire));
         }
-        Either::Right(self.router.call(request))
+        Either::Right(hyper::service::Service::call(&self.router, request))
+    }
+}
+
+impl hyper::service::Service<Request<Incoming>> for Service {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Map<Answering, fn(Result<Response, Infallible>) -> Result<Response, Infallible>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        self.answering(request).map(security_headers::add)
     }
 }
 

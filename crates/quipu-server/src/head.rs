@@ -12,6 +12,7 @@ use hyper::rt;
 use quipu_api::{Code, MEDIA_PROBLEM, Problem};
 use tokio::time::Sleep;
 
+use crate::security_headers;
 use crate::socket::Wire;
 
 /// The timer of one connection's heads. HTTP starts it whenever it begins to wait for a head, and ends the connection
@@ -89,9 +90,10 @@ pub(crate) fn answer(problem: &Problem, more_headers: &str) -> String {
     let status = axum::http::StatusCode::from_u16(problem.status).ok();
     let reason = status.and_then(|status| status.canonical_reason()).unwrap_or_default();
     format!(
-        "HTTP/1.1 {} {reason}\r\ncontent-type: {MEDIA_PROBLEM}\r\ncontent-length: {}\r\n{more_headers}connection: close\r\n\r\n{body}",
+        "HTTP/1.1 {} {reason}\r\ncontent-type: {MEDIA_PROBLEM}\r\ncontent-length: {}\r\n{}{more_headers}connection: close\r\n\r\n{body}",
         problem.status,
-        body.len()
+        body.len(),
+        security_headers::lines(),
     )
 }
 

@@ -15,7 +15,7 @@ use serde_json::json as value;
 use crate::admission::Caller;
 use crate::refusal::ask;
 use crate::subscription::{json, read_body};
-use crate::{App, answer, problem};
+use crate::{App, problem};
 
 pub(crate) async fn create(Extension(app): Extension<Arc<App>>, request: Request) -> Response {
     problem::answer(run_create(app, request).await)
@@ -71,7 +71,7 @@ pub(crate) async fn access(Extension(app): Extension<Arc<App>>) -> Response {
 /// The answer that has the text of the key, this once.
 fn shown(app: &App, info: KeyInfo, secret: &KeySecret) -> Response {
     let key = Some(secret.token(&app.home.name, &info.id).to_string());
-    answer::unstored(json(&KeyAnswer { key, ..key_answer(info) }))
+    json(&KeyAnswer { key, ..key_answer(info) })
 }
 
 /// A key as it goes over the wire, and as the command line shows one of a folder.

@@ -13,6 +13,7 @@ mod append;
 mod attempts;
 mod audit;
 mod audited;
+mod authorization;
 mod binary;
 mod body;
 mod connection;
@@ -45,6 +46,7 @@ mod report;
 mod router;
 mod secret;
 pub mod secrets;
+mod security_headers;
 mod socket;
 mod state;
 mod stream;
@@ -57,7 +59,9 @@ mod websocket;
 /// Counts what HTTP has read ahead; for the fuzz targets.
 #[doc(hidden)]
 pub use ahead::Ahead;
-pub use audit::make_report;
+/// Reads `Authorization`; for the fuzz targets.
+#[doc(hidden)]
+pub use authorization::bearer;
 /// Reads an event in binary mode; for the fuzz targets.
 #[doc(hidden)]
 pub use binary::read as read_binary;
@@ -75,7 +79,7 @@ pub use ndjson::lines as split_lines;
 #[doc(hidden)]
 pub use origin::Gatekeeper;
 pub use origin::PublicHost;
-pub use report::html as report_html;
+
 pub use state::stats_answer;
 
 use std::io;

@@ -9,8 +9,11 @@ const STYLE: &str = "body{font:10pt/1.4 system-ui,sans-serif;margin:2em}h1{font-
     width:100%}th,td{border-bottom:1px solid #bbb;padding:.3em .5em;text-align:left;vertical-align:top;overflow-wrap:anywhere}\
     thead{display:table-header-group}tr{break-inside:avoid}.refused,.failed{background:#fdecea}@media print{body{margin:0}}";
 
+/// What the page may load: nothing but the style that is in it.
+pub(crate) const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'";
+
 /// The document.
-pub fn html(report: &ReportAnswer) -> String {
+pub(crate) fn html(report: &ReportAnswer) -> String {
     let mut out = String::with_capacity(4_096 + report.acts.len() * 512);
     let title = format!("Audit trail of {}", report.tenant);
     _ = write!(

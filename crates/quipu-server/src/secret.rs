@@ -47,7 +47,7 @@ async fn run_rotate(app: Arc<App>, name: String, request: Request) -> Result<Res
         let secrets = lines(&pushers.secrets(&name)?, tenant.now());
         Ok(RotateAnswer { name, secret, secrets })
     });
-    Ok(answer::unstored(json(&rotated.await?)))
+    Ok(json(&rotated.await?))
 }
 
 /// The secret of a body, if it has one. No part of the body is repeated.

@@ -45,7 +45,7 @@ async fn run_create(app: Arc<App>, request: Request) -> Result<Response, Problem
 fn defined(info: &SubscriptionInfo, secret: Option<&Secret>) -> Response {
     match secret.map(|secret| secret.expose().to_string()) {
         None => json(&body_of(info)),
-        secret => answer::unstored(json(&SubscriptionAnswer { secret, ..body_of(info) })),
+        secret => json(&SubscriptionAnswer { secret, ..body_of(info) }),
     }
 }
 

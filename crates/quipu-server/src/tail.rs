@@ -6,7 +6,6 @@ use std::sync::Arc;
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::Request;
-use axum::http::{HeaderValue, header};
 use axum::response::Response;
 use bytes::Bytes;
 use futures_util::stream::{self, StreamExt};
@@ -32,9 +31,7 @@ fn run(app: Arc<App>, request: &Request) -> Result<Response, Problem> {
         let bytes = next(&app, &mut deliveries).await?;
         Some((Ok::<_, Infallible>(bytes), (app, deliveries)))
     });
-    let mut response = answer::typed(MEDIA_SSE, Body::from_stream(first.chain(messages)));
-    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    Ok(response)
+    Ok(answer::typed(MEDIA_SSE, Body::from_stream(first.chain(messages))))
 }
 
 /// What goes out next; nothing at the end.

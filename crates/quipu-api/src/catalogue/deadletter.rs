@@ -10,7 +10,7 @@ const fn optional(name: &'static str, kind: Kind, description: &'static str) -> 
     Parameter { name, description, kind, place: Place::Optional }
 }
 
-const LIMIT: Parameter = optional("limit", Kind::Number, "Most entries, 1 to 10,000; 100 if not given.");
+const LIMIT: Parameter = optional("limit", Kind::Limit, "Most entries, 1 to 10,000; 100 if not given.");
 const FILTER: &[Parameter] = &[
     optional("subscription", Kind::Text, "Whose deliveries."),
     optional("type", Kind::Text, "Events of exactly this type."),

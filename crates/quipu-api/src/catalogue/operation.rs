@@ -17,7 +17,7 @@ const PAGE: &[Parameter] = &[
     Parameter {
         name: "limit",
         description: "Most items, 1 to 10,000; 100 if not given.",
-        kind: Kind::Number,
+        kind: Kind::Limit,
         place: Place::Optional,
     },
 ];

@@ -14,7 +14,7 @@ const DIRECTION: Parameter = optional(
     Kind::Word(&["forward", "backward"]),
     "Oldest first (forward, the default) or newest first; a cursor keeps its own.",
 );
-const LIMIT: Parameter = optional("limit", Kind::Number, "Most entries on the page, 1 to 10,000; 100 if not given.");
+const LIMIT: Parameter = optional("limit", Kind::Limit, "Most entries on the page, 1 to 10,000; 100 if not given.");
 const CURSOR: Parameter =
     optional("cursor", Kind::Text, "The cursor of the page before, with the same other parameters as there.");
 const KEY: &[Parameter] = &[

@@ -197,6 +197,7 @@ async fn a_report_is_json_or_a_page_to_print_and_an_export_is_verified_without_t
     let headers = [("authorization", bearer.as_str()), ("accept", "text/html")];
     let answer = Client::connect(host.address).await.request("GET", target, &headers, b"").await;
     assert_eq!((answer.status, answer.header("content-type")), (200, "text/html; charset=utf-8"));
+    assert!(answer.header("content-security-policy").starts_with("default-src 'none'; style-src"));
     let page = answer.text();
     assert!(page.starts_with("<!DOCTYPE html>") && page.contains("&lt;b&gt;29&lt;/b&gt;") && !page.contains("<b>"));
     let export = send(&host, "GET", "/v1/audit/export", Some(&auditor), None).await;

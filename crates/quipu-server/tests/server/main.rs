@@ -26,6 +26,7 @@ mod pushing;
 mod receiver;
 mod secret_bodies;
 mod secrets;
+mod security_headers;
 mod shutdown;
 mod tail;
 mod threads;

@@ -22,14 +22,13 @@ async fn send(host: &Host, method: &str, target: &str, body: &str) -> Answer {
 async fn an_answer_with_a_secret_is_kept_by_nobody_on_the_way() {
     let host = Host::start().await;
     let made = send(&host, "POST", SUBSCRIPTIONS, &format!(r#"{{"name":"s",{PUSH}}}}}"#)).await;
-    let quiet = send(&host, "POST", SUBSCRIPTIONS, r#"{"name":"later"}"#).await;
+    assert_eq!(send(&host, "POST", SUBSCRIPTIONS, r#"{"name":"later"}"#).await.status, 201);
     let changed = send(&host, "PUT", "/v1/subscriptions/later", &format!("{{{PUSH}}}}}")).await;
     let rotated = send(&host, "POST", "/v1/subscriptions/s/secrets", "{}").await;
     for (answer, status) in [(made, 201), (changed, 200), (rotated, 200)] {
         assert_eq!((answer.status, answer.header("cache-control")), (status, "no-store"), "{answer:?}");
         assert!(answer.json()["secret"].as_str().unwrap().starts_with("whsec_"));
     }
-    assert_eq!((quiet.header("cache-control"), quiet.json().get("secret")), ("", None));
 }
 
 /// Everything that is logged.
