@@ -47,7 +47,9 @@ mod state;
 mod stream;
 mod subscription;
 mod tail;
+mod tls;
 mod trace;
+mod transport;
 pub mod webhook;
 mod websocket;
 
@@ -72,6 +74,7 @@ pub use ndjson::lines as split_lines;
 pub use origin::Gatekeeper;
 pub use origin::PublicHost;
 pub use state::stats_answer;
+pub use tls::{Identity, InvalidTls, Tls};
 
 use std::io;
 use std::net::IpAddr;
@@ -127,6 +130,8 @@ pub struct Server {
     /// Names by which proxies before the server are called: requests that carry them in `Host` or `Origin` are no
     /// stranger's.
     pub public_hosts: Vec<PublicHost>,
+    /// The listener speaks TLS with it, and nothing else. A handshake may take as long as a head.
+    pub tls: Option<Tls>,
     /// Whether requests without a credential are taken, and may do everything in one tenant.
     pub anybody: Anybody,
     /// Adds `POST /noop`, which reads a body and answers `{}`: what a benchmark compares with.
@@ -172,6 +177,7 @@ impl Default for Server {
             drain_timeout: Duration::from_secs(10),
             webhook_allowed: Vec::new(),
             public_hosts: Vec::new(),
+            tls: None,
             anybody: Anybody::OfThisMachine,
             has_noop_route: false,
         }
@@ -210,7 +216,7 @@ impl Server {
         }
         let lets_in = self.anybody.is_let_in(listener.local_addr()?.ip(), &self.public_hosts);
         let host = Arc::new(Host {
-            gatekeeper: origin::Gatekeeper::of(listener.local_addr()?.ip(), &self.public_hosts),
+            gatekeeper: origin::Gatekeeper::of(listener.local_addr()?.ip(), &self.public_hosts, self.tls.is_some()),
             memory: Arc::new(Memory::new(self.request_memory_bytes_max, self.request_memory_wait)),
             bulk: Arc::new(Semaphore::new(BULK_KIB_MAX)),
             connections: Arc::new(Semaphore::new(self.connections_max.min(Semaphore::MAX_PERMITS))),

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod access;
+mod authority;
 mod bad_input;
 mod circuits;
 mod client;
@@ -28,6 +29,7 @@ mod secrets;
 mod shutdown;
 mod tail;
 mod threads;
+mod tls;
 mod transcripts;
 mod transforming;
 mod webhook_examples;
