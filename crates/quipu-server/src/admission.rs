@@ -14,7 +14,7 @@ use axum::middleware::Next;
 use axum::response::Response;
 use quipu_api::catalogue::Needs;
 use quipu_api::{Code, Operation, Problem};
-use quipu_domain::access::{Narrowing, Token};
+use quipu_domain::access::{Fingerprint, Narrowing, Token};
 use quipu_domain::{Access, Event, Filter, Permission};
 use quipu_engine::{Recorded, Shown};
 
@@ -73,6 +73,7 @@ fn admitted(host: &Arc<Host>, operation: &Operation, request: &Request) -> Resul
         return Ok(None);
     }
     let (home, caller) = identify(host, request.headers())?;
+    demand_certificate(&caller, request)?;
     let tenant = Arc::clone(&home.tenant);
     let app = App { host: Arc::clone(host), home, tenant, caller };
     match operation.needs {
@@ -114,6 +115,17 @@ fn identify(host: &Host, headers: &HeaderMap) -> Result<(Arc<Home>, Caller), Pro
     match (home, shown) {
         (Some(home), Some(shown)) => Ok((home, Caller::Key(shown))),
         _ => Err(unauthenticated("one that is not valid here")),
+    }
+}
+
+/// That the connection has shown the certificate that a key is bound to. Whoever gets here has the key, so he is told.
+fn demand_certificate(caller: &Caller, request: &Request) -> Result<(), Problem> {
+    let Caller::Key(shown) = caller else { return Ok(()) };
+    match shown.key().certificate() {
+        Some(bound) if request.extensions().get::<Fingerprint>() != Some(&bound) => {
+            Err(unauthenticated("one that is bound to a certificate, on a connection that has not shown it"))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -19,6 +19,7 @@ use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use quipu_api::{Code, Problem};
+use quipu_domain::access::Fingerprint;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -147,7 +148,8 @@ async fn serve(
     let wire = Wire::new(Arc::clone(&host.memory));
     http.timer(Timer::new(Arc::clone(&wire), host.server.header_timeout));
     let router = TowerToHyperService::new(router);
-    let service = Service { router, peer, wire: Arc::clone(&wire), gatekeeper: host.gatekeeper.clone() };
+    let (certificate, gatekeeper) = (transport.client_certificate(), host.gatekeeper.clone());
+    let service = Service { router, peer, certificate, wire: Arc::clone(&wire), gatekeeper };
     let connection = http.serve_connection(TokioIo::new(Socket::new(transport, wire)), service).with_upgrades();
     let mut connection = pin!(connection);
     let mut phases = host.phases.clone();
@@ -169,6 +171,8 @@ type Routing = TowerToHyperService<Router>;
 struct Service {
     router: Routing,
     peer: Peer,
+    /// What the client has shown.
+    certificate: Option<Fingerprint>,
     wire: Arc<Wire>,
     gatekeeper: Gatekeeper,
 }
@@ -188,6 +192,9 @@ impl hyper::service::Service<Request<Incoming>> for Service {
             return Either::Left(ready(Ok(problem::respond(&problem)))).map_ok(finish);
         }
         request.extensions_mut().insert(self.peer);
+        if let Some(certificate) = self.certificate {
+            request.extensions_mut().insert(certificate);
+        }
         if request.headers().contains_key(UPGRADE) {
             request.extensions_mut().insert(Arc::clone(&self.wire));
         }

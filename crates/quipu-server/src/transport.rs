@@ -4,6 +4,8 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use quipu_domain::access::Fingerprint;
+use ring::digest::{SHA256, digest};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
@@ -28,6 +30,16 @@ macro_rules! over {
             }
         }
     };
+}
+
+impl Transport {
+    /// The certificate that the client has shown.
+    pub(crate) fn client_certificate(&self) -> Option<Fingerprint> {
+        let Self::Tls(stream) = self else { return None };
+        let certificate = stream.get_ref().1.peer_certificates()?.first()?;
+        let hash: [u8; 32] = digest(&SHA256, certificate).as_ref().try_into().ok()?;
+        Some(hash.into())
+    }
 }
 
 impl AsyncRead for Transport {

@@ -2,10 +2,13 @@
 //! handshakes, with certificates of the test's own authorities.
 
 use std::io::ErrorKind;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{SinkExt as _, StreamExt as _};
-use quipu_server::Server;
+use quipu_engine::NewKey;
+use quipu_server::{Anybody, Server};
+use ring::digest::{SHA256, digest};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
@@ -247,6 +250,49 @@ async fn answers(stream: &mut Stream) -> bool {
         said.push_str(std::str::from_utf8(&bytes[..count]).unwrap());
     }
     said.starts_with("HTTP/1.1 200 ")
+}
+
+#[tokio::test]
+async fn a_key_that_is_bound_to_a_certificate_is_good_on_its_connections_only() {
+    let (own, clients) = (Authority::new(), Authority::named("of clients"));
+    let server = |tls| Server { tls: Some(tls), anybody: Anybody::None, ..Server::default() };
+    let host = Host::start_with(server(own.issue("localhost").tls(Some(&clients)))).await;
+    let (machine, other) = (clients.issue("machine-7"), clients.issue("machine-7"));
+    let hash: [u8; 32] = digest(&SHA256, &machine.chain()[0]).as_ref().try_into().unwrap();
+    let key = |certificate: Option<[u8; 32]>| {
+        let grants = serde_json::from_str(r#"[{"permissions":["read"]}]"#).unwrap();
+        let certificate = certificate.map(Into::into);
+        let new = NewKey { name: "a test".into(), grants, user: None, certificate, life_ms: None };
+        let (info, secret) = host.tenant.create_key(new).unwrap();
+        format!("Bearer {}", *secret.token("test", &info.id))
+    };
+    let (bound, free) = (key(Some(hash)), key(None));
+    for (shown, key, status) in
+        [(&machine, &bound, 200), (&machine, &free, 200), (&other, &bound, 401), (&other, &free, 200)]
+    {
+        let mut client = own.client(Some(shown)).connect(host.address).await;
+        for target in ["/v1/events", "/v1/access", "/v1/tail"] {
+            client
+                .write(format!("GET {target} HTTP/1.1\r\nhost: localhost\r\nauthorization: {key}\r\n\r\n").as_bytes())
+                .await;
+            let (found, headers) = client.head().await;
+            assert_eq!(found, status, "{target}");
+            if target != "/v1/tail" || status != 200 {
+                let body = client.body(&headers).await;
+                let said = String::from_utf8(body).unwrap();
+                assert_eq!(said.contains("bound to a certificate"), status == 401, "{target}: {said}");
+            }
+        }
+    }
+    // Over TLS that asks for no certificate, and where a header says that there was one.
+    let plain = Host::start_over(Arc::clone(&host.engine), server(own.issue("localhost").tls(None))).await;
+    let mut client = own.client(Some(&machine)).connect(plain.address).await;
+    let named = [("authorization", bound.as_str()), ("x-ssl-client-fingerprint", &hex(&hash))];
+    assert_eq!(client.request("GET", "/v1/events", &named, b"").await.status, 401);
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[tokio::test]

@@ -7,6 +7,9 @@ use std::process::{Command, Stdio};
 use std::sync::mpsc::Receiver;
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd};
+use ring::digest::{SHA256, digest};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 
 use crate::process::{DEADLINE, Ran, User, events, finish, lines};
 
@@ -139,6 +142,22 @@ fn machines_show_a_certificate_or_are_told_to() {
             .stderr
             .contains("found another")
     );
+    // A key that is bound to a certificate is good beside that one.
+    let [other, other_key] = clients.issue(&user, "other", 2100);
+    let shown = ["--certificate-file", &certificate, "--certificate-key-file", &key];
+    let der = CertificateDer::from_pem_file(&certificate).unwrap();
+    let fingerprint: Vec<_> = digest(&SHA256, &der).as_ref().iter().map(|byte| format!("{byte:02X}")).collect();
+    let fingerprint = fingerprint.join(":");
+    let called = ["--url", &server.url, "--ca-file", &ca];
+    let create = ["key", "create", "bound", "--may", "observe", "--certificate", &fingerprint];
+    let bound = user.run(&[&create[..], &called, &shown].concat()).ok();
+    let use_it = |shown: &[&str]| {
+        with_key(&mut user.command(&[&["store", "stats"], &called[..], shown].concat()), bound.stdout.trim())
+    };
+    use_it(&shown).ok();
+    let refused = use_it(&["--certificate-file", &other, "--certificate-key-file", &other_key]).ended(1).stderr;
+    assert!(refused.contains("bound to a certificate, on a connection that has not shown it"), "{refused}");
+    user.run(&["key", "create", "x", "--may", "read", "--certificate", "7"]).ended(2);
     fs::set_permissions(&key, Permissions::from_mode(0o644)).unwrap();
     let open = stats(&["--certificate-file", &certificate, "--certificate-key-file", &key]).ended(2).stderr;
     assert!(open.contains("mode 0644"), "{open}");
