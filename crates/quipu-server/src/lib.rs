@@ -104,7 +104,7 @@ pub struct Server {
     pub body_bytes_max: usize,
     /// Largest event, as the engine was told; lines and frames that are far over it are not even read.
     pub event_bytes_max: usize,
-    /// Most open connections. Each costs a file descriptor and some 10 KiB.
+    /// Most open connections. Each costs a file descriptor and some 10 KiB, with TLS more.
     pub connections_max: usize,
     /// Most bytes of requests in memory, over all connections: bodies, bulk loads, heads and frames that are read and
     /// not yet recorded. Up to 8 KiB of each connection are not counted, nor the pieces of a body that are on their way

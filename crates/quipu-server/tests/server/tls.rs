@@ -88,6 +88,20 @@ async fn http_without_tls_is_told_to_come_with_it() {
 }
 
 #[tokio::test]
+async fn of_the_protocols_that_a_client_offers_http_1_1_is_spoken() {
+    let (host, caller) = start(Server::default()).await;
+    let offering = |protocols: &[&str]| {
+        let mut config = (*caller.0).clone();
+        config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
+        Caller(Arc::new(config))
+    };
+    let stream = offering(&["h2", "http/1.1"]).shake(host.address).await.unwrap();
+    assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"http/1.1"[..]));
+    let error = offering(&["h2"]).shake(host.address).await.unwrap_err();
+    assert!(error.to_string().contains("NoApplicationProtocol"), "{error}");
+}
+
+#[tokio::test]
 async fn what_is_neither_tls_nor_http_is_cut_off_and_keeps_nobody_waiting() {
     let (host, caller) = start(Server::default()).await;
     for bytes in [&b"\x16\x03\x01\x00\x05hello"[..], b"\x00\x00\x00\x00\x00\x00", b"\x16\xff\xff\xff\xff\xff"] {

@@ -162,8 +162,10 @@ impl Watch {
                 self.look();
                 self
             });
-            let Ok(this) = looked.await else { return };
-            self = this;
+            self = match looked.await {
+                Ok(this) => this,
+                Err(error) => return tracing::error!(%error, "the files of TLS are not looked at any more"),
+            };
             looks += 1;
             if LOOK_EVERY * looks >= WARN_EVERY {
                 looks = 0;
