@@ -72,10 +72,18 @@ fn is_answered(headers: &HeaderMap) {
 
 fn is_admitted(headers: &HeaderMap) {
     let public: PublicHost = PUBLIC.parse().expect("a host");
-    let gatekeeper = Gatekeeper::of(IpAddr::V4(Ipv4Addr::LOCALHOST), &[public]);
-    let mut request = Request::post("/").body(()).expect("a request");
-    *request.headers_mut() = headers.clone();
-    if gatekeeper.admit(&request).is_err() {
+    let admits = |is_secure: bool| {
+        let gatekeeper = Gatekeeper::of(IpAddr::V4(Ipv4Addr::LOCALHOST), std::slice::from_ref(&public), is_secure);
+        let mut request = Request::post("/").body(()).expect("a request");
+        *request.headers_mut() = headers.clone();
+        gatekeeper.admit(&request).is_ok()
+    };
+    if admits(true) {
+        assert!(admits(false), "admitted over TLS only");
+        let is_plain = |origin: &HeaderValue| origin.as_bytes().starts_with(b"http://");
+        assert!(!headers.get_all(ORIGIN).iter().any(is_plain), "admitted over TLS from a page without it");
+    }
+    if !admits(false) {
         return;
     }
     let authority = |value: &HeaderValue, scheme: &str| {

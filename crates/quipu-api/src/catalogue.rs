@@ -303,6 +303,7 @@ mod tests {
     fn every_code_belongs_to_an_operation_or_to_every_connection() {
         let anywhere = [
             Code::MalformedHttp,
+            Code::TlsRequired,
             Code::ForeignOrigin,
             Code::ForeignHost,
             Code::RouteNotFound,

@@ -43,6 +43,7 @@ macro_rules! codes {
 
 codes! {
     MalformedHttp "malformed-http" 400 false "The request is no HTTP";
+    TlsRequired "tls-required" 400 false "The server speaks TLS only";
     MalformedJson "malformed-json" 400 false "The body is not JSON";
     InvalidEvent "invalid-event" 400 false "The event breaks a rule";
     ReservedName "reserved-name" 400 false "The name is reserved for the server";

@@ -4,7 +4,7 @@
 use std::fmt;
 
 use quipu_domain::Grant;
-use quipu_domain::access::GRANTS_MAX;
+use quipu_domain::access::{Fingerprint, GRANTS_MAX};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -29,6 +29,10 @@ pub struct CreateKey {
     #[serde(default)]
     #[schemars(length(min = 1))]
     pub user: Option<String>,
+    /// Binds it to a certificate, by its SHA-256 in hexadecimal digits: it is good on connections on which the client has
+    /// shown that one in the handshake of TLS.
+    #[serde(default)]
+    pub certificate: Option<Fingerprint>,
     /// How long it is good, milliseconds; until it is revoked without it.
     #[serde(rename = "lifems", default)]
     #[schemars(range(min = 1))]
@@ -56,6 +60,9 @@ pub struct KeyAnswer {
     /// The user whose events it is limited to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
+    /// The SHA-256 of the certificate that it is bound to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<Fingerprint>,
     /// When it was made.
     pub made: String,
     /// When it ends.
@@ -114,7 +121,7 @@ impl CreateKey {
     /// # Errors
     /// It is no such object; the problem says where.
     pub fn from_json(bytes: &[u8]) -> Result<Self, Problem> {
-        read_json(bytes, "an object with name, grants, user and lifems")
+        read_json(bytes, "an object with name, grants, user, certificate and lifems")
     }
 }
 

@@ -3,6 +3,7 @@
 //!
 //! What is not granted is refused: an empty list of grants allows nothing.
 
+mod fingerprint;
 mod grant;
 mod permission;
 mod token;
@@ -10,6 +11,7 @@ mod visible;
 
 use std::sync::Arc;
 
+pub use fingerprint::{Fingerprint, InvalidFingerprint};
 pub use grant::{Grant, InvalidGrant};
 pub use permission::{Narrowing, Permission};
 pub use token::{KeySecret, SECRET_BYTES, TOKEN_PREFIX, Token};

@@ -14,7 +14,7 @@ use axum::middleware::Next;
 use axum::response::Response;
 use quipu_api::catalogue::Needs;
 use quipu_api::{Code, Operation, Problem};
-use quipu_domain::access::{Narrowing, Token};
+use quipu_domain::access::{Fingerprint, Narrowing, Token};
 use quipu_domain::{Access, Event, Filter, Permission};
 use quipu_engine::{Actor, Recorded, Shown, Tenant};
 
@@ -48,7 +48,14 @@ pub(crate) async fn admit(State((host, operation)): State<Gate>, mut request: Re
         return next.run(request).await;
     }
     let asked = Asked::of(operation, &request);
-    let (home, caller) = match identify(&host, request.headers()) {
+    let known = identify(&host, request.headers()).and_then(|(home, caller)| {
+        let certified = demand_certificate(&caller, &request);
+        match certified {
+            Ok(()) => Ok((home, caller)),
+            Err(problem) => Err(Unknown { tenant: Some(Arc::clone(&home.tenant)), ..problem.into() }),
+        }
+    });
+    let (home, caller) = match known {
         Ok(known) => known,
         Err(unknown) => return turn_away(&host, asked, unknown, request).await,
     };
@@ -122,6 +129,17 @@ fn identify(host: &Host, headers: &HeaderMap) -> Result<(Arc<Home>, Caller), Unk
             let tenant = home.map(|home| Arc::clone(&home.tenant));
             Err(Unknown { tenant, ..unauthenticated("one that is not valid here").into() })
         }
+    }
+}
+
+/// That the connection has shown the certificate that a key is bound to. Whoever gets here has the key, so he is told.
+fn demand_certificate(caller: &Caller, request: &Request) -> Result<(), Problem> {
+    let Caller::Key(shown) = caller else { return Ok(()) };
+    match shown.key().certificate() {
+        Some(bound) if request.extensions().get::<Fingerprint>() != Some(&bound) => {
+            Err(unauthenticated("one that is bound to a certificate, on a connection that has not shown it"))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Connections: accepting them up to a limit, one task each, and letting them go at the end.
+//! Connections: accepting them up to a limit, one task each, TLS before anything else, and letting them go at the end.
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};
@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::http::header::UPGRADE;
+use axum::http::HeaderValue;
+use axum::http::header::{STRICT_TRANSPORT_SECURITY, UPGRADE};
 use axum::response::Response;
 use futures_util::future::{Either, FutureExt as _, Map};
 use hyper::Request;
@@ -17,7 +18,8 @@ use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use quipu_api::{Code, Problem};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use quipu_domain::access::Fingerprint;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
@@ -27,6 +29,8 @@ use crate::origin::Gatekeeper;
 use crate::problem;
 use crate::security_headers;
 use crate::socket::{Socket, Wire};
+use crate::tls;
+use crate::transport::Transport;
 use crate::{Host, Phase, reached};
 
 /// Most bytes that are read ahead on a connection, and so the largest head of a request. In binary mode attributes are
@@ -34,6 +38,9 @@ use crate::{Host, Phase, reached};
 const READ_AHEAD_BYTES: usize = 256 << 10;
 /// How long to wait after `accept` failed, usually for want of file descriptors: trying at once would only spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// For how long browsers are to come by TLS alone: a year. Not for the names below ours, which may be somebody else's.
+const TLS_ALONE: HeaderValue = HeaderValue::from_static("max-age=31536000");
 
 /// Connections over the limit that are told so at the same time.
 pub(crate) const REFUSALS_MAX: usize = 256;
@@ -81,42 +88,81 @@ fn open(stream: TcpStream, peer: Peer, http: &http1::Builder, router: &Router, h
     let Ok(permit) = Arc::clone(&host.connections).try_acquire_owned() else {
         // When these are too many as well, the rest is closed without a word.
         if let Ok(permit) = Arc::clone(&host.refusals).try_acquire_owned() {
-            let refused = tokio::time::timeout(REFUSAL_TIME, refuse(stream, host.server.connections_max));
+            let refused = turn_away(stream, Arc::clone(host));
             tokio::spawn(async move {
-                let _ = refused.await;
+                let _ = tokio::time::timeout(REFUSAL_TIME, refused).await;
                 drop(permit);
             });
         }
         return;
     };
-    let wire = Wire::new(Arc::clone(&host.memory));
-    let mut http = http.clone();
-    http.timer(Timer::new(Arc::clone(&wire), host.server.header_timeout));
-    let router = TowerToHyperService::new(router.clone());
-    let service = Service { router, peer, wire: Arc::clone(&wire), gatekeeper: host.gatekeeper.clone() };
-    let connection = http.serve_connection(TokioIo::new(Socket::new(stream, wire)), service).with_upgrades();
-    let mut phases = host.phases.clone();
+    let (http, router, host) = (http.clone(), router.clone(), Arc::clone(host));
     tokio::spawn(async move {
         // In a block of its own: whoever waits for the permit may open the same folder next, which the connection holds.
-        let finished = async move {
-            let mut connection = pin!(connection);
-            tokio::select! {
-                finished = connection.as_mut() => finished,
-                () = reached(&mut phases, Phase::Draining) => {
-                    connection.as_mut().graceful_shutdown();
-                    tokio::select! {
-                        finished = connection => finished,
-                        () = reached(&mut phases, Phase::Ending) => Ok(()),
-                    }
-                }
+        let served = async move {
+            match transport(stream, &host).await {
+                Ok(transport) => serve(transport, peer, http, router, host).await.map_err(io::Error::other),
+                Err(error) => Err(error),
             }
-        }
-        .await;
-        if let Err(error) = finished {
+        };
+        if let Err(error) = served.await {
             tracing::debug!(%error, "a connection ended early");
         }
         drop(permit);
     });
+}
+
+/// What HTTP goes over: with TLS, after the handshake. As long as that lasts the connection is like one with a slow head.
+async fn transport(stream: TcpStream, host: &Host) -> io::Result<Transport> {
+    let Some(tls) = &host.server.tls else { return Ok(Transport::Plain(stream)) };
+    let mut phases = host.phases.clone();
+    let shaken = async {
+        if speaks_plain_http(&stream).await? {
+            let detail = "expected TLS, found HTTP without it; call the server by https://";
+            let problem = Problem::new(Code::TlsRequired, detail);
+            let _ = tokio::time::timeout(REFUSAL_TIME, refuse(stream, &problem, "")).await;
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "HTTP without TLS"));
+        }
+        tls.accept(stream).await
+    };
+    tokio::select! {
+        shaken = tokio::time::timeout(host.server.header_timeout, shaken) => shaken?,
+        () = reached(&mut phases, Phase::Draining) => Err(io::ErrorKind::ConnectionAborted.into()),
+    }
+}
+
+/// Whether the client begins as only HTTP does: its methods are letters, and a handshake begins with 22.
+async fn speaks_plain_http(stream: &TcpStream) -> io::Result<bool> {
+    let mut first = [0];
+    stream.peek(&mut first).await?;
+    Ok(first[0].is_ascii_uppercase())
+}
+
+async fn serve(
+    transport: Transport,
+    peer: Peer,
+    mut http: http1::Builder,
+    router: Router,
+    host: Arc<Host>,
+) -> hyper::Result<()> {
+    let wire = Wire::new(Arc::clone(&host.memory));
+    http.timer(Timer::new(Arc::clone(&wire), host.server.header_timeout));
+    let router = TowerToHyperService::new(router);
+    let (certificate, gatekeeper) = (transport.client_certificate(), host.gatekeeper.clone());
+    let service = Service { router, peer, certificate, wire: Arc::clone(&wire), gatekeeper };
+    let connection = http.serve_connection(TokioIo::new(Socket::new(transport, wire)), service).with_upgrades();
+    let mut connection = pin!(connection);
+    let mut phases = host.phases.clone();
+    tokio::select! {
+        finished = connection.as_mut() => finished,
+        () = reached(&mut phases, Phase::Draining) => {
+            connection.as_mut().graceful_shutdown();
+            tokio::select! {
+                finished = connection => finished,
+                () = reached(&mut phases, Phase::Ending) => Ok(()),
+            }
+        }
+    }
 }
 
 type Routing = TowerToHyperService<Router>;
@@ -128,6 +174,8 @@ type Answering =
 struct Service {
     router: Routing,
     peer: Peer,
+    /// What the client has shown.
+    certificate: Option<Fingerprint>,
     wire: Arc<Wire>,
     gatekeeper: Gatekeeper,
 }
@@ -139,6 +187,9 @@ impl Service {
             return Either::Left(ready(Ok(problem::respond(&problem))));
         }
         request.extensions_mut().insert(self.peer);
+        if let Some(certificate) = self.certificate {
+            request.extensions_mut().insert(certificate);
+        }
         if request.headers().contains_key(UPGRADE) {
             request.extensions_mut().insert(Arc::clone(&self.wire));
         }
@@ -152,19 +203,33 @@ impl hyper::service::Service<Request<Incoming>> for Service {
     type Future = Map<Answering, fn(Result<Response, Infallible>) -> Result<Response, Infallible>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        self.answering(request).map(security_headers::add)
+        let finish = if self.gatekeeper.demands_tls(&request) { demand_tls } else { security_headers::add };
+        self.answering(request).map(finish)
     }
 }
 
-/// Answers a connection over the limit. The request is read and thrown away for a moment: a connection that is closed
-/// with unread bytes is reset, and the client would never see the answer.
-async fn refuse(mut stream: TcpStream, limit: usize) -> io::Result<()> {
+fn demand_tls(answer: Result<Response, Infallible>) -> Result<Response, Infallible> {
+    security_headers::add(answer).map(|mut response| {
+        response.headers_mut().insert(STRICT_TRANSPORT_SECURITY, TLS_ALONE);
+        response
+    })
+}
+
+/// Answers a connection over the limit.
+async fn turn_away(stream: TcpStream, host: Arc<Host>) -> io::Result<()> {
+    let stream = transport(stream, &host).await?;
+    let limit = host.server.connections_max;
     let detail = format!("expected at most {limit} connections, found more");
     let problem = Problem::new(Code::TooManyConnections, detail).with("limit", limit);
-    let answer = head::answer(&problem, "retry-after: 1\r\n");
-    stream.write_all(answer.as_bytes()).await?;
-    stream.shutdown().await?;
-    let mut thrown_away = [0; 1024];
-    while stream.read(&mut thrown_away).await? > 0 {}
-    Ok(())
+    refuse(stream, &problem, "retry-after: 1\r\n").await
+}
+
+/// Answers a connection of which nothing is read. More headers, each with its line break.
+async fn refuse(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    problem: &Problem,
+    more_headers: &str,
+) -> io::Result<()> {
+    stream.write_all(head::answer(problem, more_headers).as_bytes()).await?;
+    tls::end(stream).await
 }

@@ -22,8 +22,8 @@ pub(crate) async fn create(Extension(app): Extension<Arc<App>>, request: Request
 }
 
 async fn run_create(app: Arc<App>, request: Request) -> Result<Response, Problem> {
-    let CreateKey { name, grants, user, life_ms } = read_body(&app, request, CreateKey::from_json).await?;
-    let new = NewKey { name, grants, user, life_ms };
+    let CreateKey { name, grants, user, certificate, life_ms } = read_body(&app, request, CreateKey::from_json).await?;
+    let new = NewKey { name, grants, user, certificate, life_ms };
     let (info, secret) = ask(&app, move |tenant| tenant.create_key(new)).await?;
     let key = key_answer(info.clone());
     app.tell_of(format!("keys/{}", info.id), serde_json::to_value(&key).expect("a wire type is JSON"));
@@ -76,8 +76,8 @@ fn shown(app: &App, info: KeyInfo, secret: &KeySecret) -> Response {
 
 /// A key as it goes over the wire, and as the command line shows one of a folder.
 pub fn key_answer(info: KeyInfo) -> KeyAnswer {
-    let KeyInfo { id, name, grants, user, made, expires, rotating_until, used } = info;
+    let KeyInfo { id, name, grants, user, certificate, made, expires, rotating_until, used } = info;
     let (made, expires) = (made.to_string(), expires.map(|time| time.to_string()));
     let (rotating_until, used) = (rotating_until.map(|time| time.to_string()), used.map(|time| time.to_string()));
-    KeyAnswer { id, name, grants, user, made, expires, rotating_until, used, key: None }
+    KeyAnswer { id, name, grants, user, certificate, made, expires, rotating_until, used, key: None }
 }

@@ -52,7 +52,9 @@ mod state;
 mod stream;
 mod subscription;
 mod tail;
+mod tls;
 mod trace;
+mod transport;
 pub mod webhook;
 mod websocket;
 
@@ -81,6 +83,7 @@ pub use origin::Gatekeeper;
 pub use origin::PublicHost;
 
 pub use state::stats_answer;
+pub use tls::{Identity, InvalidTls, Tls};
 
 use std::io;
 use std::net::IpAddr;
@@ -111,7 +114,7 @@ pub struct Server {
     pub body_bytes_max: usize,
     /// Largest event, as the engine was told; lines and frames that are far over it are not even read.
     pub event_bytes_max: usize,
-    /// Most open connections. Each costs a file descriptor and some 10 KiB.
+    /// Most open connections. Each costs a file descriptor and some 10 KiB, with TLS more.
     pub connections_max: usize,
     /// Most bytes of requests in memory, over all connections: bodies, bulk loads, heads and frames that are read and
     /// not yet recorded. Up to 8 KiB of each connection are not counted, nor the pieces of a body that are on their way
@@ -137,6 +140,8 @@ pub struct Server {
     /// Names by which proxies before the server are called: requests that carry them in `Host` or `Origin` are no
     /// stranger's.
     pub public_hosts: Vec<PublicHost>,
+    /// The listener speaks TLS with it, and nothing else. A handshake may take as long as a head.
+    pub tls: Option<Tls>,
     /// Whether requests without a credential are taken, and may do everything in one tenant.
     pub anybody: Anybody,
     /// Adds `POST /noop`, which reads a body and answers `{}`: what a benchmark compares with.
@@ -182,6 +187,7 @@ impl Default for Server {
             drain_timeout: Duration::from_secs(10),
             webhook_allowed: Vec::new(),
             public_hosts: Vec::new(),
+            tls: None,
             anybody: Anybody::OfThisMachine,
             has_noop_route: false,
         }
@@ -220,7 +226,7 @@ impl Server {
         }
         let lets_in = self.anybody.is_let_in(listener.local_addr()?.ip(), &self.public_hosts);
         let host = Arc::new(Host {
-            gatekeeper: origin::Gatekeeper::of(listener.local_addr()?.ip(), &self.public_hosts),
+            gatekeeper: origin::Gatekeeper::of(listener.local_addr()?.ip(), &self.public_hosts, self.tls.is_some()),
             memory: Arc::new(Memory::new(self.request_memory_bytes_max, self.request_memory_wait)),
             bulk: Arc::new(Semaphore::new(BULK_KIB_MAX)),
             connections: Arc::new(Semaphore::new(self.connections_max.min(Semaphore::MAX_PERMITS))),

@@ -36,13 +36,15 @@ impl FromStr for PublicHost {
 pub struct Gatekeeper {
     /// Whether only this machine reaches the listener. Then nobody calls it by a name of another, but for these.
     is_local: bool,
+    /// Whether the listener speaks TLS. Then a page that came without it did not come from here.
+    is_secure: bool,
     public: Arc<[PublicHost]>,
 }
 
 impl Gatekeeper {
-    /// For a listener at this address.
-    pub fn of(address: IpAddr, public: &[PublicHost]) -> Self {
-        Self { is_local: address.to_canonical().is_loopback(), public: public.into() }
+    /// For a listener at this address, with TLS or without.
+    pub fn of(address: IpAddr, public: &[PublicHost], is_secure: bool) -> Self {
+        Self { is_local: address.to_canonical().is_loopback(), is_secure, public: public.into() }
     }
 
     /// Looks at the head of a request.
@@ -60,15 +62,32 @@ impl Gatekeeper {
             return Ok(());
         }
         for origin in request.headers().get_all(header::ORIGIN) {
-            let is_ours = |origin: &str| {
-                let authority = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
-                host.is_some_and(|host| is_own(origin, host)) || authority.is_some_and(|origin| self.is_public(origin))
-            };
-            if !origin.to_str().is_ok_and(is_ours) {
-                return Err(foreign_origin(&String::from_utf8_lossy(origin.as_bytes()), host));
+            if !origin.to_str().is_ok_and(|origin| self.is_ours(origin, host)) {
+                return Err(self.foreign_origin(&String::from_utf8_lossy(origin.as_bytes()), host));
             }
         }
         Ok(())
+    }
+
+    /// Whether a page of this origin came from the server itself or from a proxy before it.
+    fn is_ours(&self, origin: &str, host: Option<&str>) -> bool {
+        // Whoever stands between a browser and port 80 of our name makes pages of that origin.
+        let plain = origin.strip_prefix("http://").filter(|_| !self.is_secure);
+        let authority = plain.or_else(|| origin.strip_prefix("https://"));
+        authority.is_some_and(|authority| host.is_some_and(|host| is_own(origin, host)) || self.is_public(authority))
+    }
+
+    /// Whether the answer tells browsers to come by TLS alone from now on. Not where the host is a name of this machine, under
+    /// which its user has other servers.
+    pub(crate) fn demands_tls<B>(&self, request: &Request<B>) -> bool {
+        self.is_secure && host(request).is_some_and(|host| !is_of_this_machine(host))
+    }
+
+    fn foreign_origin(&self, found: &str, host: Option<&str>) -> Problem {
+        let host = host.map_or("the host of the request".to_owned(), shown);
+        let scheme = if self.is_secure { "https" } else { "http" };
+        let detail = format!("expected no Origin, or that of the server, {scheme}://{host}, found {}", shown(found));
+        Problem::new(Code::ForeignOrigin, detail)
     }
 
     fn is_public(&self, authority: &str) -> bool {
@@ -140,12 +159,6 @@ fn foreign_host(found: Option<&str>) -> Problem {
     Problem::new(Code::ForeignHost, detail)
 }
 
-fn foreign_origin(found: &str, host: Option<&str>) -> Problem {
-    let host = host.map_or("the host of the request".to_owned(), shown);
-    let detail = format!("expected no Origin, or that of the server, http://{host}, found {}", shown(found));
-    Problem::new(Code::ForeignOrigin, detail)
-}
-
 fn shown(text: &str) -> String {
     text.chars().take(SHOWN_CHARS_MAX).collect()
 }
@@ -160,7 +173,7 @@ mod tests {
     }
 
     fn code(address: &str, request: &Request<()>) -> Option<Code> {
-        Gatekeeper::of(address.parse().unwrap(), &["quipu.example".parse().unwrap()])
+        Gatekeeper::of(address.parse().unwrap(), &["quipu.example".parse().unwrap()], false)
             .admit(request)
             .err()
             .and_then(|problem| problem.code())
@@ -257,6 +270,38 @@ mod tests {
                 assert_eq!(code(address, &request("GET", "/v1/events", &headers[..2])), None);
                 assert_eq!(code(address, &request("HEAD", "/v1/events", &headers[..2])), None);
             }
+        }
+    }
+
+    #[test]
+    fn over_tls_a_page_that_came_without_it_is_a_strangers() {
+        let gatekeeper = Gatekeeper::of([10, 0, 0, 1].into(), &["proxy.example".parse().unwrap()], true);
+        for (origin, is_ours) in [
+            ("https://quipu.example", true),
+            ("https://quipu.example:443", true),
+            ("https://proxy.example", true),
+            ("http://quipu.example", false),
+            ("http://quipu.example:443", false),
+            ("http://proxy.example", false),
+            ("https://quipu.example:8443", false),
+        ] {
+            let headers = [("host", "quipu.example"), ("origin", origin)];
+            assert_eq!(gatekeeper.admit(&request("POST", "/", &headers)).is_ok(), is_ours, "{origin}");
+        }
+    }
+
+    #[test]
+    fn browsers_are_told_to_come_by_tls_alone_unless_the_name_is_of_their_own_machine() {
+        for (host, is_secure, is_told) in [
+            ("quipu.example", true, true),
+            ("quipu.example:7070", true, true),
+            ("quipu.example", false, false),
+            ("localhost:7070", true, false),
+            ("a.localhost", true, false),
+            ("127.0.0.1:7070", true, false),
+        ] {
+            let gatekeeper = Gatekeeper::of([10, 0, 0, 1].into(), &[], is_secure);
+            assert_eq!(gatekeeper.demands_tls(&request("GET", "/", &[("host", host)])), is_told, "{host} {is_secure}");
         }
     }
 

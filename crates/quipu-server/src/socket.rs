@@ -13,13 +13,13 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 
 use crate::ahead::Ahead;
 use crate::body::LINGER;
 use crate::head;
 use crate::memory::{FREE_BYTES, Held, Memory};
+use crate::transport::Transport;
 
 /// Largest piece that is read at once. What HTTP reads at once would grow with what it gets to 256 KiB, and a piece is in
 /// memory before anybody can ask for room for it.
@@ -119,7 +119,7 @@ type Room = Pin<Box<dyn Future<Output = Option<Held>> + Send>>;
 
 /// A connection that counts.
 pub(crate) struct Socket {
-    stream: TcpStream,
+    stream: Transport,
     wire: Arc<Wire>,
     /// Waits for room.
     room: Option<Room>,
@@ -164,7 +164,7 @@ impl Lingering {
 }
 
 impl Socket {
-    pub(crate) fn new(stream: TcpStream, wire: Arc<Wire>) -> Self {
+    pub(crate) fn new(stream: Transport, wire: Arc<Wire>) -> Self {
         Self { stream, wire, room: None, refusal: None, lingering: None }
     }
 
@@ -288,7 +288,7 @@ mod tests {
     use std::future::poll_fn;
     use std::time::Duration;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpStream};
 
     #[tokio::test]
     async fn who_always_has_something_to_read_does_not_outlive_the_linger() {
@@ -306,7 +306,8 @@ mod tests {
         let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         client.write_all(&[b'x'; 2 * READ_BYTES_MAX]).await.unwrap();
         let wire = Wire::new(Arc::new(Memory::new(1 << 20, Duration::ZERO)));
-        let mut socket = Socket::new(listener.accept().await.unwrap().0, Arc::clone(&wire));
+        let stream = Transport::Plain(listener.accept().await.unwrap().0);
+        let mut socket = Socket::new(stream, Arc::clone(&wire));
         let mut buffer = vec![0; 256 << 10];
         let mut all = 0;
         while all < 2 * READ_BYTES_MAX {

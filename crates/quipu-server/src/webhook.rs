@@ -12,7 +12,7 @@ mod message;
 mod resolver;
 mod send;
 mod signature;
-mod trust;
+pub(crate) mod trust;
 
 pub use address::{Addresses, RefusedAddress};
 pub use answer::Answer;

@@ -39,6 +39,9 @@
 
 mod append;
 mod asynchronous;
+#[cfg(any(feature = "cli", feature = "remote"))]
+#[doc(hidden)]
+pub mod client_tls;
 mod delivery;
 mod error;
 mod follower;

@@ -46,12 +46,12 @@ pub struct Remote {
 }
 
 impl Remote {
-    /// A server by its URL, with what stands before `/v1` if it is behind a proxy. Without TLS, which the server does
-    /// not speak either.
+    /// A server by its URL, with what stands before `/v1` if it is behind a proxy. One of `https` is believed if an authority
+    /// that this machine trusts vouches for it, or one of [`Remote::with_authorities`].
     ///
     /// ```
     /// assert!(quipu::Remote::new("http://127.0.0.1:7070").is_ok());
-    /// assert!(quipu::Remote::new("https://example.com").is_err());
+    /// assert!(quipu::Remote::new("ftp://example.com").is_err());
     /// ```
     ///
     /// # Errors
@@ -70,6 +70,23 @@ impl Remote {
     #[must_use]
     pub fn with_key(self, key: &str) -> Self {
         Self { client: Arc::new(self.client.with_key(WriteOnly::from(key.to_owned()))) }
+    }
+
+    /// The same server, believed if one of these authorities vouches for it too: their certificates as PEM.
+    ///
+    /// # Errors
+    /// [`Error::Server`]: there are none.
+    pub fn with_authorities(self, pem: &[u8]) -> Result<Self, Error> {
+        Ok(Self { client: Arc::new(self.client.with_tls(|tls| tls.believe(pem))?) })
+    }
+
+    /// The same server, which is shown a certificate if it asks for one: the certificate and those that lead from it to an
+    /// authority, and its private key, as PEM. What a file of them holds later is not looked at.
+    ///
+    /// # Errors
+    /// [`Error::Server`]: there is none, or the key is that of another.
+    pub fn with_certificate(self, certificates_pem: &[u8], key_pem: &[u8]) -> Result<Self, Error> {
+        Ok(Self { client: Arc::new(self.client.with_tls(|tls| tls.show(certificates_pem, key_pem))?) })
     }
 
     /// A worker that runs a handler for each delivery of a subscription, as `Quipu::worker` does in process: of one that

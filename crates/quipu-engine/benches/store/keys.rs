@@ -33,7 +33,7 @@ pub fn run(folder: &Path, report: &mut Report) {
     let texts: Vec<String> = (0..KEYS_MAX)
         .map(|number| {
             let grants = serde_json::from_str(grants).expect("grants");
-            let new = NewKey { name: format!("key {number}"), grants, user: None, life_ms: None };
+            let new = NewKey { name: format!("key {number}"), grants, user: None, certificate: None, life_ms: None };
             let (info, secret) = tenant.create_key(new).expect("there is room");
             secret.token("t", &info.id).to_string()
         })

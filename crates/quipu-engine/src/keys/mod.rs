@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use parking_lot::{Mutex, RwLock};
-use quipu_domain::access::{InvalidGrant, KeySecret};
+use quipu_domain::access::{Fingerprint, InvalidGrant, KeySecret};
 use quipu_domain::{Access, Grant, Permission, Timestamp};
 use quipu_store::Fault;
 
@@ -41,6 +41,8 @@ pub struct NewKey {
     pub grants: Vec<Grant>,
     /// Limits it to the events of one user.
     pub user: Option<String>,
+    /// Binds it to a certificate: it is good on connections on which the client has shown that one.
+    pub certificate: Option<Fingerprint>,
     /// How long it is good, milliseconds; until it is revoked without it.
     pub life_ms: Option<u64>,
 }
@@ -56,6 +58,8 @@ pub struct KeyInfo {
     pub grants: Vec<Grant>,
     /// The user whose events it is limited to.
     pub user: Option<String>,
+    /// The certificate that it is bound to.
+    pub certificate: Option<Fingerprint>,
     /// When it was made.
     pub made: Timestamp,
     /// When it ends.
@@ -130,6 +134,11 @@ impl Key {
         &self.folded.name
     }
 
+    /// The certificate that the client has to show beside it.
+    pub fn certificate(&self) -> Option<Fingerprint> {
+        self.folded.certificate
+    }
+
     /// What it may do.
     pub fn access(&self) -> &Access {
         &self.access
@@ -150,9 +159,10 @@ impl Key {
     }
 
     fn info(&self, now: Timestamp) -> KeyInfo {
-        let FoldedKey { name, grants, user, made, expires, secrets, .. } = self.folded.clone();
+        let FoldedKey { name, grants, user, certificate, made, expires, secrets, .. } = self.folded.clone();
         let rotating_until = secrets.iter().filter_map(|secret| secret.until).max().filter(|until| now < *until);
-        KeyInfo { id: self.id.clone(), name, grants, user, made, expires, rotating_until, used: self.used() }
+        let (id, used) = (self.id.clone(), self.used());
+        KeyInfo { id, name, grants, user, certificate, made, expires, rotating_until, used }
     }
 }
 
@@ -176,7 +186,7 @@ impl Tenant {
     /// # Errors
     /// [`KeyRefusal`] if it makes no sense or there are too many.
     pub fn create_key(self: &Arc<Self>, new: NewKey) -> Result<(KeyInfo, KeySecret), NotDone> {
-        let NewKey { name, grants, user, life_ms } = new;
+        let NewKey { name, grants, user, certificate, life_ms } = new;
         if !(1..=NAME_BYTES_MAX).contains(&name.len()) || name.chars().any(char::is_control) {
             return Err(KeyRefusal::InvalidName { limit: NAME_BYTES_MAX }.into());
         }
@@ -198,7 +208,7 @@ impl Tenant {
         let (id, secret) = (self.key_id(), self.key_secret());
         let secrets = vec![FoldedSecret { hash: SecretHash::of(&secret), until: None }];
         let expires = life_ms.map(|ms| now.plus_ms(ms));
-        let key = FoldedKey { name, grants, user, made: now, expires, secrets, used: None };
+        let key = FoldedKey { name, grants, user, certificate, made: now, expires, secrets, used: None };
         self.write_records_wait(vec![KeyRecord::Made { id: id.clone(), key: key.clone() }.record()])?;
         let life = Life::of(&key);
         Ok((self.put_key(Key::new(&id, key, life)), secret))

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use quipu_domain::access::Fingerprint;
 use quipu_domain::{Grant, Timestamp};
 use quipu_store::{Record, RecordKind};
 use serde::{Deserialize, Serialize};
@@ -32,6 +33,8 @@ pub(crate) struct FoldedKey {
     pub grants: Vec<Grant>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<Fingerprint>,
     pub made: Timestamp,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires: Option<Timestamp>,
@@ -115,7 +118,16 @@ mod tests {
         let grants = serde_json::from_str(r#"[{"permissions":["read"],"pattern":{"type":["a"]}}]"#).unwrap();
         let secrets = vec![FoldedSecret { hash: hash(1), until: None }];
         let (name, made) = ("a key".into(), Timestamp(7));
-        let key = FoldedKey { name, grants, user: Some("ada".into()), made, expires: None, secrets, used: None };
+        let key = FoldedKey {
+            name,
+            grants,
+            user: Some("ada".into()),
+            certificate: None,
+            made,
+            expires: None,
+            secrets,
+            used: None,
+        };
         KeyRecord::Made { id: id.into(), key }
     }
 

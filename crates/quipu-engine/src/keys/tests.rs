@@ -12,7 +12,7 @@ fn open(folder: &TempDir) -> Arc<Tenant> {
 
 fn new(permission: &str) -> NewKey {
     let grants = serde_json::from_str(&format!(r#"[{{"permissions":["{permission}"]}}]"#)).unwrap();
-    NewKey { name: "a key".into(), grants, user: None, life_ms: None }
+    NewKey { name: "a key".into(), grants, user: None, certificate: None, life_ms: None }
 }
 
 fn refusal<T: std::fmt::Debug>(result: Result<T, NotDone>) -> KeyRefusal {
@@ -107,6 +107,19 @@ fn a_key_ends_when_its_time_is_over() {
     assert!(tenant.authenticate(&info.id, &secret).is_some());
     clock.wait_ms(1);
     assert!(tenant.authenticate(&info.id, &secret).is_none());
+}
+
+#[test]
+fn a_key_stays_bound_to_its_certificate() {
+    let folder = TempDir::new().unwrap();
+    let tenant = open(&folder);
+    let certificate = Some([7; 32].into());
+    let (info, _) = tenant.create_key(NewKey { certificate, ..new("read") }).unwrap();
+    let (rotated, secret) = tenant.rotate_key(&info.id, 1_000).unwrap();
+    assert_eq!((info.certificate, rotated.certificate), (certificate, certificate));
+    drop(tenant);
+    let tenant = open(&folder);
+    assert_eq!(tenant.authenticate(&info.id, &secret).unwrap().key().certificate(), certificate);
 }
 
 #[test]

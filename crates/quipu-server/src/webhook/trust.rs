@@ -41,6 +41,13 @@ pub(super) fn configuration(more_pem: Option<&[u8]>) -> Result<ClientConfig, Inv
     Ok(builder.with_root_certificates(roots).with_no_client_auth())
 }
 
+/// The authorities in a text, at least one.
+pub(crate) fn authorities(pem: &[u8]) -> Result<RootCertStore, InvalidAuthorities> {
+    let mut roots = RootCertStore::empty();
+    add(&mut roots, pem)?;
+    Ok(roots)
+}
+
 fn add(roots: &mut RootCertStore, pem: &[u8]) -> Result<(), InvalidAuthorities> {
     let mut count = 0;
     for certificate in CertificateDer::pem_slice_iter(pem) {

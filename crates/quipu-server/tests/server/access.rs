@@ -24,7 +24,7 @@ pub async fn closed() -> Host {
 
 pub fn key_of(tenant: &Arc<Tenant>, name: &str, grants: Value, user: Option<&str>) -> String {
     let grants = serde_json::from_value(grants).unwrap();
-    let new = NewKey { name: "a test".into(), grants, user: user.map(str::to_owned), life_ms: None };
+    let new = NewKey { name: "a test".into(), grants, user: user.map(str::to_owned), certificate: None, life_ms: None };
     let (info, secret) = tenant.create_key(new).unwrap();
     secret.token(name, &info.id).to_string()
 }

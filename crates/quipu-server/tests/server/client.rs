@@ -5,13 +5,18 @@ use std::net::SocketAddr;
 
 use bytes::{Buf as _, BytesMut};
 use serde_json::Value;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::host::within;
 
+/// What it speaks over.
+pub trait Wire: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Wire for T {}
+
 pub struct Client {
-    stream: TcpStream,
+    stream: Box<dyn Wire>,
     /// What was read and not used yet.
     buffer: BytesMut,
 }
@@ -39,12 +44,17 @@ impl Answer {
 
 impl Client {
     pub async fn connect(address: SocketAddr) -> Self {
-        Self { stream: within(TcpStream::connect(address)).await.unwrap(), buffer: BytesMut::new() }
+        Self::over(within(TcpStream::connect(address)).await.unwrap())
+    }
+
+    /// Over a connection that is there.
+    pub fn over(stream: impl Wire + 'static) -> Self {
+        Self { stream: Box::new(stream), buffer: BytesMut::new() }
     }
 
     /// Writes bytes; a connection that the server has closed is no failure here.
     pub async fn write(&mut self, bytes: &[u8]) -> bool {
-        within(self.stream.write_all(bytes)).await.is_ok()
+        within(self.stream.write_all(bytes)).await.is_ok() && within(self.stream.flush()).await.is_ok()
     }
 
     pub async fn request(&mut self, method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {

@@ -5,6 +5,7 @@
 
 mod access;
 mod auditing;
+mod authority;
 mod bad_input;
 mod circuits;
 mod client;
@@ -30,6 +31,7 @@ mod security_headers;
 mod shutdown;
 mod tail;
 mod threads;
+mod tls;
 mod transcripts;
 mod transforming;
 mod webhook_examples;

@@ -4,27 +4,16 @@ use std::sync::Arc;
 
 use quipu_domain::{Event, PushMode, Timestamp};
 use quipu_server::webhook::{Answer, Call, Endpoint, Options, Resolver, Webhooks};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::ServerConfig;
-use tokio_rustls::rustls::crypto::ring;
-use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 
+use crate::authority::Authority;
 use crate::host::{DEADLINE, within};
 use crate::receiver::{Receiver, Reply, answer};
 
 /// An authority of this test: its certificate as PEM, and an endpoint that it vouches for under a name.
 async fn endpoint(name: &str) -> (Vec<u8>, Receiver) {
-    let mut authority = CertificateParams::new(vec![]).unwrap();
-    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate().unwrap()).unwrap();
-    let key = KeyPair::generate().unwrap();
-    let certificate = CertificateParams::new(vec![name.to_owned()]).unwrap().signed_by(&key, &authority).unwrap();
-    let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()));
-    let builder = builder.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
-    let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
-    let configuration = builder.with_single_cert(vec![certificate.der().clone()], key).unwrap();
-    let tls = TlsAcceptor::from(Arc::new(configuration));
+    let authority = Authority::new();
+    let tls = TlsAcceptor::from(Arc::new(authority.issue(name).server_config()));
     let replies = vec![Reply::Bytes(answer(200, "", "ok"))];
     (authority.pem().into_bytes(), Receiver::start_at("127.0.0.1:0", Some(tls), replies).await)
 }

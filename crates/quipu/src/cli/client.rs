@@ -1,11 +1,12 @@
-//! The HTTP client: a request, and an answer that is data or a problem document. Blocking and without TLS, which the
-//! server does not speak either.
+//! The HTTP client: a request, and an answer that is data or a problem document. Blocking.
 
 use std::io::{self, BufRead, BufReader, Read};
 use std::time::Duration;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use quipu::client_tls::{ClientTls, is_secure};
 use quipu_api::MEDIA_JSON;
+use rustls::AlertDescription;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -40,21 +41,23 @@ pub struct Get<'c> {
 }
 
 impl Client {
-    pub fn new(url: String, key: Option<Zeroizing<String>>) -> Self {
-        Self::of(url, key, None)
+    pub fn new(url: String, key: Option<Zeroizing<String>>, tls: &ClientTls) -> Self {
+        Self::of(url, key, tls, None)
     }
 
     /// For a server that always has something to say: one that has been silent for so long is taken to be gone.
-    pub fn of_talker(url: String, key: Option<Zeroizing<String>>, silence_max: Duration) -> Self {
-        Self::of(url, key, Some(silence_max))
+    pub fn of_talker(url: String, key: Option<Zeroizing<String>>, tls: &ClientTls, silence_max: Duration) -> Self {
+        Self::of(url, key, tls, Some(silence_max))
     }
 
-    fn of(url: String, key: Option<Zeroizing<String>>, silence_max: Option<Duration>) -> Self {
+    fn of(url: String, key: Option<Zeroizing<String>>, tls: &ClientTls, silence_max: Option<Duration>) -> Self {
         let config = ureq::Agent::config_builder()
             .http_status_as_error(false)
             .timeout_connect(Some(CONNECT_TIMEOUT))
             .timeout_per_read(silence_max)
             .user_agent(concat!("quipu/", env!("CARGO_PKG_VERSION")))
+            .https_only(is_secure(&url))
+            .tls_config(tls.config(&url))
             .build();
         let credential = key.map(|key| Zeroizing::new(format!("Bearer {}", *key)));
         Self { agent: config.into(), credential, url }
@@ -156,12 +159,36 @@ impl Client {
         let url = &self.url;
         let reason = match error {
             ureq::Error::BadUri(_) | ureq::Error::Http(_) => return Failure::usage(format!("{url}: {error}")),
-            ureq::Error::Io(error) => error.to_string(),
+            ureq::Error::Io(error) => match distrust(error) {
+                Some(advice) => return Failure::new(Exit::Unreachable, format!("{url}: {error}; {advice}")),
+                None => error.to_string(),
+            },
             other => other.to_string(),
         };
         let message =
             format!("no server answers at {url} ({reason}); start one: quipu dev, or name another: --url URL");
         Failure::new(Exit::Unreachable, message)
+    }
+}
+
+/// What to do if one of the two sides does not believe the other.
+fn distrust(error: &io::Error) -> Option<&'static str> {
+    match error.get_ref()?.downcast_ref::<rustls::Error>()? {
+        rustls::Error::InvalidCertificate(_) => {
+            Some("name a file with the authority of the server's certificate: --ca-file FILE")
+        }
+        rustls::Error::AlertReceived(
+            AlertDescription::CertificateRequired
+            | AlertDescription::BadCertificate
+            | AlertDescription::UnsupportedCertificate
+            | AlertDescription::CertificateRevoked
+            | AlertDescription::CertificateExpired
+            | AlertDescription::CertificateUnknown
+            | AlertDescription::UnknownCA
+            | AlertDescription::AccessDenied
+            | AlertDescription::DecryptError,
+        ) => Some("show it a certificate that it takes: --certificate-file FILE --certificate-key-file FILE"),
+        _ => None,
     }
 }
 

@@ -2,15 +2,18 @@
 //! and hold nothing secret.
 //!
 //! The server is, in this order: `--url`, `--context`, `QUIPU_URL`, `QUIPU_CONTEXT`, the context in use, and
-//! `http://127.0.0.1:7070`. The key is in the file of `--key-file` or `QUIPU_KEY_FILE`, or in `QUIPU_KEY`.
+//! `http://127.0.0.1:7070`. The key is in the file of `--key-file` or `QUIPU_KEY_FILE`, or in `QUIPU_KEY`; what TLS needs, in
+//! the files of `--ca-file`, `--certificate-file` and `--certificate-key-file`, or of the variables named like these.
 
 use std::collections::BTreeMap;
 use std::env;
+use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
+use quipu::client_tls::ClientTls;
 use quipu_api::server_url;
 use quipu_domain::access::Token;
 use serde::{Deserialize, Serialize};
@@ -20,6 +23,7 @@ use zeroize::Zeroizing;
 use super::Global;
 use super::exit::{Exit, Failure, Outcome};
 use super::output::{Format, Out};
+use super::tls::{read, read_key};
 
 /// Where `quipu dev` and `quipu serve` listen unless told otherwise.
 pub const URL_DEFAULT: &str = "http://127.0.0.1:7070";
@@ -67,7 +71,7 @@ pub fn url(global: &Global) -> Result<String, Failure> {
     if let Some(url) = &global.url {
         return checked(url);
     }
-    let variable = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
+    let variable = |name: &str| variable(name).and_then(|value| value.into_string().ok());
     if global.context.is_none()
         && let Some(url) = variable("QUIPU_URL")
     {
@@ -84,13 +88,44 @@ pub fn url(global: &Global) -> Result<String, Failure> {
 
 /// The key that a command uses, if there is one. It is no flag: flags are seen by everybody who lists processes.
 pub fn key(global: &Global) -> Result<Option<Zeroizing<String>>, Failure> {
-    let variable = |name: &str| env::var_os(name).filter(|value| !value.is_empty());
-    let Some(path) = global.key_file.clone().or_else(|| variable("QUIPU_KEY_FILE").map(PathBuf::from)) else {
+    let Some(path) = file(&global.key_file, "QUIPU_KEY_FILE") else {
         let Some(text) = variable("QUIPU_KEY") else { return Ok(None) };
         return key_of("QUIPU_KEY", &Zeroizing::new(text.to_string_lossy().into_owned())).map(Some);
     };
     let text = fs::read_to_string(&path).map_err(|error| Failure::file("read", path.display(), &error))?;
     key_of(&path.display().to_string(), &Zeroizing::new(text)).map(Some)
+}
+
+/// What TLS needs beside what the machine trusts.
+pub fn tls(global: &Global) -> Result<ClientTls, Failure> {
+    let mut tls = ClientTls::default();
+    let wrong = |path: &Path, said: String| Failure::usage(format!("{}: {said}", path.display()));
+    if let Some(path) = file(&global.ca_file, "QUIPU_CA_FILE") {
+        tls.believe(&read(&path)?).map_err(|said| wrong(&path, said))?;
+    }
+    let certificate = file(&global.certificate_file, "QUIPU_CERTIFICATE_FILE");
+    let key = file(&global.certificate_key_file, "QUIPU_CERTIFICATE_KEY_FILE");
+    match (certificate, key) {
+        (None, None) => {}
+        (Some(certificate), Some(key)) => {
+            tls.show(&read(&certificate)?, &read_key(&key)?).map_err(|said| wrong(&certificate, said))?;
+        }
+        _ => {
+            return Err(Failure::usage(
+                "--certificate-file, --certificate-key-file: expected both or neither, found one of them",
+            ));
+        }
+    }
+    Ok(tls)
+}
+
+/// The file that a flag names, or a variable.
+fn file(flag: &Option<PathBuf>, name: &str) -> Option<PathBuf> {
+    flag.clone().or_else(|| variable(name).map(PathBuf::from))
+}
+
+fn variable(name: &str) -> Option<OsString> {
+    env::var_os(name).filter(|value| !value.is_empty())
 }
 
 /// The key in a text; where the text is from is said if it is none, and never the text.

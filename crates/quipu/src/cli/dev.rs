@@ -11,6 +11,7 @@ use super::demo::{self, Trickle};
 use super::exit::{Failure, Outcome};
 use super::host::{self, Host};
 use super::serve::Listening;
+use super::tls::Watch;
 use quipu_server::Anybody;
 
 #[derive(Debug, Args)]
@@ -41,8 +42,9 @@ pub fn run(dev: Dev) -> Outcome {
     host::log(&config);
     // Whoever tries things out on an open address has been told what that means.
     let anybody = if config.insecure_listen_anywhere { Anybody::All } else { host::anybody(&config) };
+    let tls = config.tls.clone().map(Watch::begin).transpose()?;
     let quipu = host::open(&config, anybody)?;
-    let mut host = Host::start(&quipu, &config, anybody)?;
+    let mut host = Host::start(&quipu, &config, anybody, tls)?;
     banner(&host, &config.data, dev.temporary, anybody != Anybody::None);
     let trickle = if dev.demo { Some(start_demo(&quipu, &host)?) } else { None };
     eprintln!("Ctrl-C stops the server.");
@@ -67,7 +69,9 @@ fn start_demo(quipu: &Quipu, host: &Host) -> Result<Trickle, Failure> {
 
 fn banner(host: &Host, data: &Path, is_temporary: bool, takes_anybody: bool) {
     let address = here(host.address());
-    let url = format!("http://{address}");
+    let scheme = host.scheme();
+    let url = format!("{scheme}://{address}");
+    let socket = if scheme == "https" { "wss" } else { "ws" };
     let absolute = std::path::absolute(data).unwrap_or_else(|_| data.to_owned());
     let persistence =
         if is_temporary { "deleted when the server stops" } else { "kept: the next start goes on with it" };
@@ -76,7 +80,7 @@ fn banner(host: &Host, data: &Path, is_temporary: bool, takes_anybody: bool) {
     eprintln!("  API       {url}/v1/events");
     eprintln!("  OpenAPI   {url}/openapi.json");
     eprintln!("  tail      {url}/v1/tail (server-sent events)");
-    eprintln!("  ws        ws://{address}/v1/ws (subprotocol cloudevents.json)");
+    eprintln!("  ws        {socket}://{address}/v1/ws (subprotocol cloudevents.json)");
     eprintln!("  health    {url}/health/ready");
     eprintln!("  data      {} ({persistence})", absolute.display());
 }
@@ -105,7 +109,7 @@ fn here(address: SocketAddr) -> SocketAddr {
 /// Commands that work as they stand, whichever way the binary was started.
 fn try_next(host: &Host, order_id: &str) {
     let quipu = std::env::current_exe().map_or("quipu".into(), |path| short(&path));
-    let url = format!("http://{}", here(host.address()));
+    let url = format!("{}://{}", host.scheme(), here(host.address()));
     let flag = if url == super::context::URL_DEFAULT { String::new() } else { format!(" --url {url}") };
     eprintln!("Try, in another terminal:");
     eprintln!("  {quipu}{flag} event tail");
@@ -114,6 +118,12 @@ fn try_next(host: &Host, order_id: &str) {
     eprintln!("  {quipu}{flag} event trace --source /shop --id {order_id}");
     eprintln!("  {quipu}{flag} store stats");
     eprintln!("  curl -N {url}/v1/tail");
+    if host.scheme() == "https" {
+        eprintln!(
+            "Each with --ca-file FILE (curl: --cacert FILE) unless this machine trusts who vouches for the certificate,"
+        );
+        eprintln!("and with a name that stands in it.");
+    }
     eprintln!();
 }
 

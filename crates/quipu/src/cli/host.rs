@@ -18,11 +18,13 @@ use super::config::Config;
 use super::exit::{Exit, Failure, Outcome};
 use super::folder::{TENANT_DEFAULT, opening};
 use super::progress;
+use super::tls::Watch;
 
 /// A server that runs.
 pub struct Host {
     runtime: Runtime,
     address: SocketAddr,
+    is_secure: bool,
     shutdown: oneshot::Sender<()>,
     serving: JoinHandle<io::Result<()>>,
     interrupt: Signal,
@@ -57,11 +59,12 @@ fn raise_file_limit() {
 /// Opens the store. An address that others can reach is refused before anything is touched, and where nobody is taken without
 /// a key there has to be one.
 pub fn open(config: &Config, anybody: Anybody) -> Result<Quipu, Failure> {
-    if !config.listen.ip().is_loopback() && !config.insecure_listen_anywhere {
+    if !config.listen.ip().is_loopback() && config.tls.is_none() && !config.insecure_listen_anywhere {
         return Err(Failure::usage(format!(
-            "listen: expected an address of this machine alone, such as 127.0.0.1:7070, found {}. This version has no \
-             TLS yet: whoever listens on the network sees keys and events. If that is meant, say \
-             quipu serve --insecure-listen-anywhere, or in any case --set insecure_listen_anywhere=true",
+            "listen: expected an address of this machine alone, such as 127.0.0.1:7070, or TLS, found {} without it: \
+             whoever listens on the network would see keys and events. Give the server a certificate \
+             (tls_certificate_file and tls_key_file), or let a proxy on this machine speak TLS for it (public_hosts). If it is \
+             meant as it is, say quipu serve --insecure-listen-anywhere, or in any case --set insecure_listen_anywhere=true",
             config.listen
         )));
     }
@@ -119,8 +122,8 @@ fn has_keys(quipu: &Quipu, config: &Config) -> Result<(), Failure> {
 }
 
 impl Host {
-    /// Listens and serves from now on.
-    pub fn start(quipu: &Quipu, config: &Config, anybody: Anybody) -> Result<Self, Failure> {
+    /// Listens and serves from now on, over TLS if there is any.
+    pub fn start(quipu: &Quipu, config: &Config, anybody: Anybody, watch: Option<Watch>) -> Result<Self, Failure> {
         let failed = |what: String| move |error: io::Error| Failure::failed(format!("cannot {what}: {error}"));
         let runtime = Runtime::new().map_err(failed("start threads".into()))?;
         let server = Server {
@@ -134,6 +137,7 @@ impl Host {
             drain_timeout: config.drain_timeout,
             webhook_allowed: config.webhook_allowed_networks.clone(),
             public_hosts: config.public_hosts.clone(),
+            tls: watch.as_ref().map(|watch| watch.tls.clone()),
             anybody,
             ..Server::default()
         };
@@ -150,7 +154,16 @@ impl Host {
             let _ = asked.await;
         }));
         drop(entered);
-        Ok(Self { runtime, address, shutdown, serving, interrupt, terminate })
+        let is_secure = watch.is_some();
+        if let Some(watch) = watch {
+            runtime.spawn(watch.run());
+        }
+        Ok(Self { runtime, address, is_secure, shutdown, serving, interrupt, terminate })
+    }
+
+    /// What its URLs begin with.
+    pub fn scheme(&self) -> &'static str {
+        if self.is_secure { "https" } else { "http" }
     }
 
     /// Where it listens; the port is the real one if 0 was asked for.

@@ -29,6 +29,7 @@ mod sse;
 mod store;
 mod stream;
 mod subscription;
+mod tls;
 
 use std::io;
 use std::path::PathBuf;
@@ -64,6 +65,15 @@ struct Global {
     /// A file with the key to use [default: QUIPU_KEY_FILE, or the key itself in QUIPU_KEY]
     #[arg(long, global = true, value_name = "FILE")]
     key_file: Option<PathBuf>,
+    /// A file with authorities to believe beside those of this machine, PEM [default: QUIPU_CA_FILE]
+    #[arg(long, global = true, value_name = "FILE")]
+    ca_file: Option<PathBuf>,
+    /// A file with the certificate to show, PEM [default: QUIPU_CERTIFICATE_FILE]
+    #[arg(long, global = true, value_name = "FILE")]
+    certificate_file: Option<PathBuf>,
+    /// A file with its private key, PEM [default: QUIPU_CERTIFICATE_KEY_FILE]
+    #[arg(long, global = true, value_name = "FILE")]
+    certificate_key_file: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]

@@ -8,13 +8,14 @@ use super::config::{self, Config};
 use super::exit::{Exit, Failure, Outcome};
 use super::host;
 use super::output::Out;
+use super::tls::Watch;
 use quipu_server::Anybody;
 
 #[derive(Debug, Args)]
 pub struct Serve {
     #[command(flatten)]
     listening: Listening,
-    /// Serve an address that is not of this machine alone, although there is no TLS
+    /// Serve an address that is not of this machine alone without TLS
     #[arg(long)]
     insecure_listen_anywhere: bool,
     /// Show every setting, its value and where that came from, and end
@@ -59,9 +60,14 @@ pub fn run(serve: Serve, out: &mut Out) -> Outcome {
     }
     host::log(&config);
     let anybody = host::anybody(&config);
+    let tls = config.tls.clone().map(Watch::begin).transpose()?;
+    let asks_clients = tls.as_ref().is_some_and(Watch::asks_clients);
     let quipu = host::open(&config, anybody)?;
-    let mut host = host::Host::start(&quipu, &config, anybody)?;
-    tracing::info!("listening on http://{}, data in {}", host.address(), config.data.display());
+    let mut host = host::Host::start(&quipu, &config, anybody, tls)?;
+    tracing::info!("listening on {}://{}, data in {}", host.scheme(), host.address(), config.data.display());
+    if asks_clients {
+        tracing::info!("every client needs a certificate");
+    }
     match anybody {
         Anybody::None => tracing::info!("every request needs a key"),
         _ => tracing::info!("no keys needed: only this machine reaches the address"),

@@ -14,6 +14,7 @@ use ureq::http::header::RETRY_AFTER;
 use ureq::{Body, RequestBuilder};
 
 use crate::Error;
+use crate::client_tls::{ClientTls, is_secure};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// For a request to be written, and for its answer to begin beyond the time that it was asked to wait.
@@ -32,6 +33,7 @@ pub(super) struct Client {
     /// Without a slash at its end.
     url: String,
     key: Option<WriteOnly>,
+    tls: ClientTls,
 }
 
 /// Why a request did not succeed.
@@ -47,6 +49,11 @@ impl Client {
     pub fn new(url: &str) -> Result<Self, Error> {
         let url = server_url(url)
             .map_err(|invalid| Error::Server { url: invalid.shown, reason: InvalidServerUrl::EXPECTED.to_owned() })?;
+        let tls = ClientTls::default();
+        Ok(Self { agent: Self::agent(url, &tls), url: url.to_owned(), key: None, tls })
+    }
+
+    fn agent(url: &str, tls: &ClientTls) -> ureq::Agent {
         let config = ureq::Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
@@ -55,13 +62,23 @@ impl Client {
             .timeout_send_body(Some(ANSWER_TIMEOUT))
             .timeout_recv_body(Some(BODY_TIMEOUT))
             .user_agent(concat!("quipu/", env!("CARGO_PKG_VERSION")))
+            .https_only(is_secure(url))
+            .tls_config(tls.config(url))
             .build();
-        Ok(Self { agent: config.into(), url: url.to_owned(), key: None })
+        config.into()
     }
 
     /// The same server, with a key.
     pub fn with_key(&self, key: WriteOnly) -> Self {
-        Self { agent: self.agent.clone(), url: self.url.clone(), key: Some(key) }
+        let (url, tls) = (self.url.clone(), self.tls.clone());
+        Self { agent: self.agent.clone(), url, key: Some(key), tls }
+    }
+
+    /// The same server, with other TLS.
+    pub fn with_tls(&self, change: impl FnOnce(&mut ClientTls) -> Result<(), String>) -> Result<Self, Error> {
+        let mut tls = self.tls.clone();
+        change(&mut tls).map_err(|reason| self.error(&reason))?;
+        Ok(Self { agent: Self::agent(&self.url, &tls), url: self.url.clone(), key: self.key.clone(), tls })
     }
 
     fn authorized<B>(&self, request: RequestBuilder<B>) -> RequestBuilder<B> {
@@ -167,7 +184,7 @@ mod tests {
     fn a_url_that_may_hold_a_secret_is_refused_without_being_repeated() {
         let error = Client::new("http://ada:hunter2@quipu.internal").unwrap_err();
         let said = format!("{error} {error:?}");
-        assert!(said.contains("without TLS, user, password") && !said.contains("hunter"), "{said}");
+        assert!(said.contains("without user, password") && !said.contains("hunter"), "{said}");
         assert_eq!(Client::new("http://proxy/events/").unwrap().url, "http://proxy/events");
     }
 

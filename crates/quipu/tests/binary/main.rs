@@ -23,6 +23,7 @@ mod remote;
 mod stores;
 mod subscriptions;
 mod tails;
+mod tls;
 mod tour;
 mod webhooks;
 mod worker;

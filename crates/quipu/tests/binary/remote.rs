@@ -13,6 +13,7 @@ use quipu::{Delivery, Error, Failed, Quipu, Remote, Stopper};
 use serde_json::{Value, json};
 
 use crate::process::{DEADLINE, Server, User};
+use crate::tls::{Authority, settings};
 use crate::worker_loops::{get, post, until};
 
 #[derive(serde::Deserialize)]
@@ -345,4 +346,47 @@ fn an_effect_happens_once_and_its_key_is_the_one_that_the_delivery_has_in_proces
     let database = rusqlite::Connection::open(user.path("shop.sqlite")).unwrap();
     let count = |table| database.query_row(&format!("SELECT count(*) FROM {table}"), (), |row| row.get::<_, i64>(0));
     assert_eq!((count("charged"), count("quipu_processed")), (Ok(1), Ok(1)));
+}
+
+#[test]
+fn a_worker_calls_a_server_over_tls_and_shows_its_certificate() {
+    let user = User::new();
+    let (ours, clients) = (Authority::new("ours"), Authority::new("of clients"));
+    let ca = std::fs::read(ours.file(&user, "ca.pem")).unwrap();
+    let mut args = settings(&ours.issue(&user, "own", 2100));
+    args.extend(["--set".to_owned(), format!("tls_client_authorities_file={}", clients.file(&user, "clients.pem"))]);
+    let server = user.serve(&args.iter().map(String::as_str).collect::<Vec<_>>());
+    let [certificate, key] = clients.issue(&user, "machine", 2100);
+    let run = |args: &[&str], stdin: &str| {
+        let shown =
+            ["--ca-file", &user.path("ca.pem"), "--certificate-file", &certificate, "--certificate-key-file", &key];
+        user.run_with(&[&["--url", &server.url], &shown[..], args].concat(), stdin).ok()
+    };
+    run(&["subscription", "create", "billing", "--start", "beginning"], "");
+    run(&["event", "publish", "-"], &crate::process::events(20));
+    let remote = Remote::new(&server.url).unwrap().with_authorities(&ca).unwrap();
+    let [certificate, key] = [&certificate, &key].map(|path| std::fs::read(path).unwrap());
+    assert!(remote.clone().with_certificate(&certificate, &ca).is_err());
+
+    // Without it the server is no use, which may pass: the authorities of a server change.
+    let (tried, tries) = channel();
+    let nobody = remote.worker("billing").on_trouble(move |error| _ = tried.send(error.to_string()));
+    let stop = nobody.stopper();
+    let running = std::thread::spawn(move || block_on(nobody.run()));
+    let said = tries.recv_timeout(DEADLINE).unwrap();
+    stop.stop();
+    _ = running.join().unwrap();
+    assert!(said.contains("CertificateRequired"), "{said}");
+
+    let remote = remote.with_certificate(&certificate, &key).unwrap();
+    let seen: Arc<Mutex<Vec<String>>> = Arc::default();
+    let noted = Arc::clone(&seen);
+    let worker = remote.worker("billing").on_trouble(|error| panic!("{error}"));
+    let worker = worker.on("order.placed", move |delivery: Delivery, _: Value| {
+        noted.lock().unwrap().push(delivery.idempotency_key().to_owned());
+        async { Ok(()) }
+    });
+    worker.stopper().stop_when_idle();
+    block_on(worker.run()).unwrap();
+    assert_eq!(seen.lock().unwrap().len(), 20);
 }

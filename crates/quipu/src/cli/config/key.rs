@@ -50,9 +50,12 @@ macro_rules! keys {
 
 keys! {
     "data" "" "quipu-data" Kind::Text => "beside where it is started, so that a first try needs no rights";
-    "listen" "" "127.0.0.1:7070" Kind::Text => "only this machine: a key that goes over a network in the clear is everybody's";
-    "insecure_listen_anywhere" "" "false" Kind::Switch => "there is no TLS yet: whoever listens on the network sees keys and events; `quipu dev` then needs no keys either";
+    "listen" "" "127.0.0.1:7070" Kind::Text => "only this machine: other addresses take TLS, since a key that goes over a network in the clear is everybody's";
+    "insecure_listen_anywhere" "" "false" Kind::Switch => "without TLS whoever listens on the network sees keys and events: for a network of which only a proxy with TLS is reached; `quipu dev` then needs no keys either";
     "needs_keys" "" "false" Kind::Switch => "also on an address that only this machine reaches: for a machine with several users, and behind a proxy that is not named in public_hosts";
+    "tls_certificate_file" "" "none" Kind::Text => "PEM, the certificate of the server first, then those that lead to an authority; with it the server speaks TLS and nothing else";
+    "tls_key_file" "" "none" Kind::Text => "PEM, the private key of that certificate: a file of its own, which at most its owner and a group may read";
+    "tls_client_authorities_file" "" "none" Kind::Text => "PEM; with it nobody connects without a certificate of one of these authorities, beside the key that a request needs";
     "log" "" "info" Kind::Text => "error, warn, info, debug or trace, on standard error";
     "event_bytes_max" "bytes" "1048576" number(1_024, 1 << 26) => "an event is a fact, not a file; larger payloads go elsewhere, named by dataref";
     "body_bytes_max" "bytes" "67108864" number(1_024, 1 << 30) => "one event or batch is held in memory; bulk lines have no limit";

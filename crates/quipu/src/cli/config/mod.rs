@@ -22,6 +22,7 @@ use serde_json::{Value, json};
 
 use super::exit::Failure;
 use super::output::{Format, Out};
+use super::tls::Files;
 
 /// Checked configuration: what exists is valid.
 #[derive(Clone, Debug)]
@@ -30,6 +31,7 @@ pub struct Config {
     pub listen: SocketAddr,
     pub insecure_listen_anywhere: bool,
     pub needs_keys: bool,
+    pub tls: Option<Files>,
     pub log: tracing::Level,
     pub event_bytes_max: usize,
     pub body_bytes_max: usize,
@@ -53,12 +55,14 @@ impl Config {
     pub fn check(raw: &Raw) -> Result<Self, Failure> {
         let number = |name| raw.number(name);
         let size = |name| Ok::<_, Failure>(usize::try_from(raw.number(name)?).unwrap_or(usize::MAX));
+        let file = |name| Ok::<_, Failure>(Some(raw.text(name)?).filter(|path| *path != "none").map(PathBuf::from));
         let duration = |name| Ok::<_, Failure>(Duration::from_millis(raw.number(name)?));
         let config = Self {
             data: PathBuf::from(raw.text("data")?),
             listen: raw.parsed("listen", "an address such as 127.0.0.1:7070")?,
             insecure_listen_anywhere: raw.parsed("insecure_listen_anywhere", "true or false")?,
             needs_keys: raw.parsed("needs_keys", "true or false")?,
+            tls: Files::of(file("tls_certificate_file")?, file("tls_key_file")?, file("tls_client_authorities_file")?)?,
             log: raw.parsed("log", "error, warn, info, debug or trace")?,
             event_bytes_max: size("event_bytes_max")?,
             body_bytes_max: size("body_bytes_max")?,

@@ -14,7 +14,16 @@ use crate::cli::exit::Failure;
 const FILE_DEFAULT: &str = "quipu.toml";
 
 /// `QUIPU_*` variables that other parts of the command line read.
-const OTHER_VARIABLES: [&str; 5] = ["QUIPU_URL", "QUIPU_CONTEXT", "QUIPU_CONFIG", "QUIPU_KEY", "QUIPU_KEY_FILE"];
+const OTHER_VARIABLES: [&str; 8] = [
+    "QUIPU_URL",
+    "QUIPU_CONTEXT",
+    "QUIPU_CONFIG",
+    "QUIPU_KEY",
+    "QUIPU_KEY_FILE",
+    "QUIPU_CA_FILE",
+    "QUIPU_CERTIFICATE_FILE",
+    "QUIPU_CERTIFICATE_KEY_FILE",
+];
 
 /// Where a value came from.
 #[derive(Clone, Debug, PartialEq, Eq)]

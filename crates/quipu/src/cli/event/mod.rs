@@ -59,7 +59,9 @@ impl Which {
 
 pub fn run(command: EventCommand, global: &Global, out: &mut Out) -> Outcome {
     let client = match &command {
-        EventCommand::Tail(_) => Client::of_talker(context::url(global)?, context::key(global)?, tail::SILENCE_MAX),
+        EventCommand::Tail(_) => {
+            Client::of_talker(context::url(global)?, context::key(global)?, &context::tls(global)?, tail::SILENCE_MAX)
+        }
         _ => client(global)?,
     };
     match command {
@@ -72,5 +74,5 @@ pub fn run(command: EventCommand, global: &Global, out: &mut Out) -> Outcome {
 }
 
 pub fn client(global: &Global) -> Result<Client, Failure> {
-    Ok(Client::new(context::url(global)?, context::key(global)?))
+    Ok(Client::new(context::url(global)?, context::key(global)?, &context::tls(global)?))
 }

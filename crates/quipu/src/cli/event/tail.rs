@@ -133,6 +133,7 @@ mod tests {
     use std::net::{TcpListener, TcpStream};
 
     use clap::Parser as _;
+    use quipu::client_tls::ClientTls;
 
     use super::*;
 
@@ -164,7 +165,7 @@ mod tests {
             [first, second].map(|(head, _stream)| head.to_ascii_lowercase())
         });
         let Line { tail } = Line::parse_from(["tail", "--limit", "2"]);
-        let client = Client::of_talker(url, None, Duration::from_millis(100));
+        let client = Client::of_talker(url, None, &ClientTls::default(), Duration::from_millis(100));
         assert_eq!(run(&tail, &client, &mut Out::new(Format::Ndjson)).unwrap(), Exit::Ok);
         let [first, second] = server.join().unwrap();
         assert!(!first.contains("last-event-id"), "{first}");

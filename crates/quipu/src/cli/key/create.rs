@@ -3,6 +3,7 @@
 use clap::Args;
 use quipu_api::MEDIA_JSON;
 use quipu_api::key::KeyAnswer;
+use quipu_domain::access::Fingerprint;
 use quipu_domain::{Grant, Permission};
 use quipu_engine::{NewKey, NotDone};
 use serde_json::value::{RawValue, to_raw_value};
@@ -43,6 +44,9 @@ pub struct Create {
     /// Only events of this userid, with publish and read
     #[arg(long, value_name = "USER")]
     user: Option<String>,
+    /// Only on connections that show the certificate of this SHA-256: openssl x509 -in FILE -noout -fingerprint -sha256
+    #[arg(long, value_name = "SHA256")]
+    certificate: Option<Fingerprint>,
     /// How long it is good, such as 90d; until it is revoked without it
     #[arg(long, value_name = "DURATION", value_parser = milliseconds)]
     life: Option<u64>,
@@ -55,11 +59,11 @@ pub fn run(create: Create, global: &Global, out: &mut Out) -> Outcome {
         Some(path) => from_file(path)?,
         None => vec![create.grant()?],
     };
-    let Create { name, user, life, folder, .. } = create;
+    let Create { name, user, certificate, life, folder, .. } = create;
     if let Some((quipu, tenant)) = folder.open()? {
         let tenant_of = quipu.engine().tenant(tenant)?;
         let made = tenant_of.audited(local_act(&tenant_of, "key.create", "keys"), |tenant, act| {
-            let made = tenant.create_key(NewKey { name, grants, user, life_ms: life })?;
+            let made = tenant.create_key(NewKey { name, grants, user, certificate, life_ms: life })?;
             act.subject = format!("keys/{}", made.0.id);
             act.details = serde_json::to_value(quipu_server::key_answer(made.0.clone())).unwrap_or_default();
             Ok::<_, NotDone>(made)
@@ -72,7 +76,7 @@ pub fn run(create: Create, global: &Global, out: &mut Out) -> Outcome {
         return shown(&answer, &text, out);
     }
     let client = client(global)?;
-    let body = json!({ "name": name, "grants": grants, "user": user, "lifems": life });
+    let body = json!({ "name": name, "grants": grants, "user": user, "certificate": certificate, "lifems": life });
     let text = client.read(client.post("/v1/keys", MEDIA_JSON, &document(&body)?)?)?;
     shown(&client.parse(&text)?, &text, out)
 }
