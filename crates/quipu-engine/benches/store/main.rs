@@ -4,6 +4,7 @@
 //! `cargo bench -p quipu-engine --bench store -- [NAME…] [--events N] [--dir DIR]` prints a table to stderr and one
 //! JSON object a line to stdout. Without names everything runs but the large store (`large`, up to 30 million events).
 
+mod audit;
 mod keys;
 
 use std::fs::{self, OpenOptions};
@@ -478,6 +479,9 @@ fn main() {
     }
     if wants("keys") {
         keys::run(&folder, &mut report);
+    }
+    if wants("audit") {
+        audit::run(&folder, &mut report);
     }
     if wants("large") {
         large(&folder, events, &mut report);
