@@ -15,6 +15,7 @@ use std::fmt;
 use crate::Timestamp;
 
 pub use builder::EventBuilder;
+pub use check::is_forbidden_char;
 pub use invalid::InvalidEvent;
 
 pub(crate) use check::{check_name, is_tag};

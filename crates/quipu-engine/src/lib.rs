@@ -32,8 +32,8 @@ pub mod transform;
 
 pub use append::{Append, Appended, NotAppended, Place, Prepared, Published};
 pub use audit::{
-    AUDIT_FOLDER, Act, ActOutcome, Actor, AuditEntry, AuditPage, AuditQuery, Ended, Head, Heads, Verified,
-    VerifiedExport, backup, export_begin, export_commit, export_end, verify, verify_export,
+    AUDIT_FOLDER, Act, ActOutcome, Actor, AuditEntry, AuditPage, AuditQuery, Ended, Head, Heads, Kept, Verified,
+    VerifiedExport, VerifiedLog, backup, export_begin, export_commit, export_end, verify, verify_export,
 };
 pub use engine::{Engine, is_tenant_name};
 /// What memory makes of records and snapshots; for the fuzz targets.

@@ -52,7 +52,11 @@ pub(crate) async fn admit(State((host, operation)): State<Gate>, mut request: Re
         let certified = demand_certificate(&caller, &request);
         match certified {
             Ok(()) => Ok((home, caller)),
-            Err(problem) => Err(Unknown { tenant: Some(Arc::clone(&home.tenant)), ..problem.into() }),
+            Err(problem) => {
+                // The key is known, and somebody has it who should not.
+                let (tenant, actor) = (Some(Arc::clone(&home.tenant)), caller.actor());
+                Err(Unknown { tenant, actor, ..problem.into() })
+            }
         }
     });
     let (home, caller) = match known {
@@ -73,8 +77,8 @@ pub(crate) async fn admit(State((host, operation)): State<Gate>, mut request: Re
 /// Somebody who has not said who he is, or not so that it could be believed. What he wanted is noted without waiting for the
 /// disk, also where there is no such tenant: he must not learn that by the time it takes.
 async fn turn_away(host: &Host, asked: Asked, unknown: Unknown, request: Request) -> Response {
-    let Unknown { tenant, problem } = unknown;
-    asked.note_refusal(tenant.as_ref().unwrap_or(&host.stand_in), Actor::stranger(), &problem);
+    let Unknown { tenant, actor, problem } = unknown;
+    asked.note_refusal(tenant.as_ref().unwrap_or(&host.stand_in), actor, &problem);
     let peer = request.extensions().get::<Peer>().copied();
     body::linger(request.into_body());
     match peer {
@@ -91,12 +95,13 @@ fn too_many() -> Problem {
 struct Unknown {
     /// The tenant that was asked, if there is one.
     tenant: Option<Arc<Tenant>>,
+    actor: Actor,
     problem: Box<Problem>,
 }
 
 impl From<Problem> for Unknown {
     fn from(problem: Problem) -> Self {
-        Self { tenant: None, problem: Box::new(problem) }
+        Self { tenant: None, actor: Actor::stranger(), problem: Box::new(problem) }
     }
 }
 

@@ -78,7 +78,7 @@ async fn run_report(app: Arc<App>, request: Request) -> Result<Response, Problem
 /// # Errors
 /// The trail cannot be read.
 fn make_report(name: &str, tenant: &Tenant, asked: &AuditRequest) -> Result<ReportAnswer, Fault> {
-    let (query, head) = (audit_query(asked), tenant.audit_head()?);
+    let query = audit_query(asked);
     let (mut acts, mut from) = (Vec::new(), None);
     loop {
         let limit = REPORT_PAGE.min(PAGE_EVENTS_MAX - acts.len());
@@ -93,7 +93,8 @@ fn make_report(name: &str, tenant: &Tenant, asked: &AuditRequest) -> Result<Repo
         tenant: name.to_owned(),
         made: tenant.now().to_string(),
         question: asked.question(),
-        head: head.to_string(),
+        // Asked for at last: everything above is in it.
+        head: tenant.audit_head()?.to_string(),
         complete: from.is_none(),
         acts,
     })

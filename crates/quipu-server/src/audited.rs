@@ -98,13 +98,23 @@ pub(crate) async fn write_refusals(tenant: &Arc<Tenant>) {
     _ = problem::blocking(move || tenant.write_refusals()).await;
 }
 
-/// A request that its client gives up is done and written down all the same.
+/// An act is done and written down whether or not its client waits for the answer, and the server ends after it.
 async fn act(app: Arc<App>, request: Request, next: Next) -> Response {
-    let mut act = app.asked.act(&app.tenant, app.actor());
+    let running = Arc::clone(&app.host.acts).read_owned().await;
+    let done = tokio::spawn(async move {
+        let response = run(app, request, next).await;
+        drop(running);
+        response
+    });
+    done.await.unwrap_or_else(|_| problem::respond(&problem::no_answer()))
+}
+
+async fn run(app: Arc<App>, request: Request, next: Next) -> Response {
+    let mut act = app.asked.act(&app.tenant, app.caller.actor());
+    // What only reads begins with its end: before it nothing has happened.
     let is_reading = app.asked.operation.method == Method::Get;
     let begun = {
         let (tenant, act) = (Arc::clone(&app.tenant), act.clone());
-        // What only reads begins with its end: before it nothing has happened.
         problem::blocking(move || if is_reading { Ok(()) } else { tenant.begin_act(&act) }).await
     };
     if let Err(problem) = begun {
@@ -112,24 +122,25 @@ async fn act(app: Arc<App>, request: Request, next: Next) -> Response {
         return problem::respond(&problem);
     }
     app.asked.is_begun.store(true, Ordering::Relaxed);
-    let done = tokio::spawn(async move {
-        let response = next.run(request).await;
-        if let Some(Told { subject, details }) = app.asked.told.get() {
-            act.details = details.clone();
-            if let Some(subject) = subject {
-                act.subject.clone_from(subject);
-            }
-        }
-        let ended = ended(&response);
-        let tenant = Arc::clone(&app.tenant);
-        match problem::blocking(move || tenant.end_act(&act, &ended)).await {
-            // Who reads without that it stands there learns nothing; what was done cannot be taken back, and stands there as
-            // begun.
-            Err(problem) if is_reading => problem::respond(&problem),
-            _ => response,
-        }
+    // A handler that fails in a way that nobody thought of has ended as well.
+    let handled = tokio::spawn(async move { next.run(request).await }).await;
+    let response = handled.unwrap_or_else(|_| {
+        problem::respond(&Problem::new(Code::Internal, "the operation failed; the log of the server says why"))
     });
-    done.await.unwrap_or_else(|_| problem::respond(&problem::no_answer()))
+    if let Some(Told { subject, details }) = app.asked.told.get() {
+        act.details = details.clone();
+        if let Some(subject) = subject {
+            act.subject.clone_from(subject);
+        }
+    }
+    let (tenant, ended) = (Arc::clone(&app.tenant), ended(&response));
+    let written = problem::blocking(move || tenant.end_act(&act, &ended)).await;
+    app.asked.is_begun.store(false, Ordering::Relaxed);
+    match written {
+        // Who reads without that it stands there learns nothing; what was done cannot be taken back, and stands there as begun.
+        Err(problem) if is_reading => problem::respond(&problem),
+        _ => response,
+    }
 }
 
 fn ended(response: &Response) -> Ended {
@@ -153,21 +164,23 @@ impl App {
         _ = self.asked.told.set(Told { subject: Some(subject), details });
     }
 
-    /// The caller as the trail calls him.
+    /// A refusal of the caller, which is noted.
+    pub(crate) fn refuse<T>(&self, problem: Problem) -> Result<T, Problem> {
+        self.asked.note_refusal(&self.tenant, self.caller.actor(), &problem);
+        Err(problem)
+    }
+}
+
+impl Caller {
+    /// Who it is, as the trail says.
     pub(crate) fn actor(&self) -> Actor {
-        match &self.caller {
-            Caller::Anybody => Actor { id: "anybody".into(), name: None },
-            Caller::Key(shown) => {
+        match self {
+            Self::Anybody => Actor { id: "anybody".into(), name: None },
+            Self::Key(shown) => {
                 let key = shown.key();
                 Actor { id: format!("key:{}", key.id()), name: Some(key.name().to_owned()) }
             }
         }
-    }
-
-    /// A refusal of the caller, which is noted.
-    pub(crate) fn refuse<T>(&self, problem: Problem) -> Result<T, Problem> {
-        self.asked.note_refusal(&self.tenant, self.actor(), &problem);
-        Err(problem)
     }
 }
 

@@ -40,6 +40,10 @@ pub(crate) struct Homes {
 
 impl Home {
     fn open(name: &str, tenant: Arc<Tenant>, webhook_allowed: Vec<Block>) -> io::Result<Self> {
+        // What is wrong with its trail keeps nobody from events; acts are refused.
+        if let Err(fault) = tenant.open_audit() {
+            tracing::error!(tenant = name, %fault, "the audit trail cannot be opened");
+        }
         let pushers = Pushers::open(Arc::clone(&tenant), webhook_allowed).map_err(io::Error::other)?;
         let (positions, _) = watch::channel(tenant.position());
         let positions = Arc::new(positions);

@@ -95,7 +95,7 @@ use quipu_domain::Access;
 use quipu_domain::limits::EVENT_BYTES_DEFAULT;
 use quipu_engine::{Engine, Tenant};
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{RwLock, Semaphore, watch};
 
 use crate::admission::Caller;
 use crate::attempts::Attempts;
@@ -233,6 +233,7 @@ impl Server {
             refusals: Arc::new(Semaphore::new(connection::REFUSALS_MAX)),
             openapi: document::openapi(),
             attempts: Attempts::new(),
+            acts: Arc::default(),
             anybodys: lets_in.then_some(home),
             everything: Access::everything(),
             homes,
@@ -243,6 +244,7 @@ impl Server {
         let router = router::router(&host);
         let served = connection::accept(listener, router, Arc::clone(&host), phase, shutdown).await;
         host.homes.end().await;
+        drop(host.acts.write().await);
         served
     }
 
@@ -264,6 +266,8 @@ struct Host {
     /// Asked for a key where the tenant of one does not exist.
     stand_in: Arc<Tenant>,
     attempts: Attempts,
+    /// Held by each act that is under way, so that the server ends after it.
+    acts: Arc<RwLock<()>>,
     server: Server,
     phases: watch::Receiver<Phase>,
     /// A permit for each open connection.

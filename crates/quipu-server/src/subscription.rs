@@ -81,13 +81,13 @@ async fn run_change(app: Arc<App>, request: Request) -> Result<Response, Problem
     Ok(defined(&info, secret.as_ref()))
 }
 
-/// A definition for the audit trail. What stands behind the `?` of a URL is often a secret.
+/// A definition for the audit trail. The path and the query of a URL are often secrets.
 fn told(info: &SubscriptionInfo) -> serde_json::Value {
     let mut definition = info.definition.as_ref().clone();
-    if let Some(push) = &mut definition.push
-        && let Some(at) = push.url.find('?')
-    {
-        push.url.truncate(at);
+    if let Some(push) = &mut definition.push {
+        let host = push.url.find("://").map_or(0, |at| at + 3);
+        let end = push.url[host..].find(['/', '?', '#']).map_or(push.url.len(), |at| host + at);
+        push.url.truncate(end);
     }
     serde_json::to_value(&definition).expect("a definition is JSON")
 }

@@ -108,6 +108,11 @@ fn check_time(name: &str, text: Option<&str>) -> Result<(), InvalidEvent> {
     }
 }
 
+/// Whether a character may not stand in an attribute: control characters and noncharacters.
+pub fn is_forbidden_char(c: char) -> bool {
+    c.is_control() || (c as u32) & 0xFFFE == 0xFFFE || ('\u{FDD0}'..='\u{FDEF}').contains(&c)
+}
+
 /// A string attribute must not be empty, over its limit, or hold control characters or noncharacters.
 fn check_text(name: &str, text: &str, limit: usize) -> Result<(), InvalidEvent> {
     if text.is_empty() {
@@ -116,9 +121,8 @@ fn check_text(name: &str, text: &str, limit: usize) -> Result<(), InvalidEvent> 
     if text.len() > limit {
         return Err(invalid(name, format!("at most {limit} bytes"), &format!("{} bytes", text.len())));
     }
-    let forbidden = |c: char| c.is_control() || (c as u32) & 0xFFFE == 0xFFFE || ('\u{FDD0}'..='\u{FDEF}').contains(&c);
     // Printable ASCII, the usual case, is settled by a scan of bytes.
-    if text.bytes().all(|c| (0x20..0x7F).contains(&c)) || !text.contains(forbidden) {
+    if text.bytes().all(|c| (0x20..0x7F).contains(&c)) || !text.contains(is_forbidden_char) {
         return Ok(());
     }
     Err(invalid(name, "no control characters", &clip(text).escape_debug().to_string()))

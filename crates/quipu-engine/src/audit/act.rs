@@ -5,7 +5,7 @@
 //! tags act:…, actor:…, operation:…, correlationid, data the rest
 //! ```
 
-use quipu_domain::{Event, Timestamp};
+use quipu_domain::{Event, Timestamp, is_forbidden_char};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -223,7 +223,7 @@ fn tag(what: &str, text: &str) -> String {
 
 /// Texts of strangers stand in the trail: without what a terminal obeys, and not too long.
 fn cut(text: &str, bytes_max: usize) -> String {
-    let mut cut: String = text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
+    let mut cut: String = text.chars().map(|c| if is_forbidden_char(c) { '\u{fffd}' } else { c }).collect();
     if cut.len() > bytes_max {
         cut.truncate(cut.floor_char_boundary(bytes_max - 3));
         cut.push('…');

@@ -6,7 +6,7 @@ use std::io::ErrorKind;
 use quipu_store::{BackupReport, Fault, Storage, snapshot};
 
 use super::heads::FILE;
-use super::{AUDIT_FOLDER, Heads};
+use super::{AUDIT_FOLDER, Head, Heads};
 
 /// Copies the logs of the tenant in `folder` to the same folder of another storage, durably, and checks the copies: of its log
 /// and of its trail, if it has one. `progress` is told the bytes copied of a log and all there are, and then the same of those
@@ -28,7 +28,10 @@ pub fn backup(
         Err(e) if e.kind() == ErrorKind::NotFound => None,
         Err(e) => return Err(Fault::io("list", storage.display(&trail), e)),
     };
-    if let Some(heads) = heads {
+    // Those of the copies, if the trail was begun meanwhile.
+    let head = |report: &BackupReport| Head { commit: report.check.commits, chain: report.check.chain };
+    let begun = audit.as_ref().map(|audit| Heads { log: head(&log), audit: head(audit) });
+    if let Some(heads) = heads.or(begun) {
         let text = serde_json::to_vec(&heads).expect("it is plain data");
         snapshot::write_whole(target, folder, &format!("{folder}/{FILE}"), &text)?;
     }

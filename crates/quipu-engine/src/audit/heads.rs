@@ -3,6 +3,7 @@
 //! anew.
 
 use std::fmt;
+use std::sync::Arc;
 
 use quipu_store::{Digest, Fault, OpenMode, snapshot};
 use serde::{Deserialize, Serialize};
@@ -12,6 +13,8 @@ use crate::tenant::Tenant;
 
 /// The name of the file in the tenant's folder.
 pub(super) const FILE: &str = "heads";
+/// Bytes of a log that are read at once to find a commit.
+const SCAN_BYTES: usize = 256 << 10;
 /// Largest such file that is read, bytes.
 const FILE_BYTES_MAX: u64 = 4_096;
 
@@ -25,12 +28,13 @@ pub struct Head {
 }
 
 /// The heads of a tenant's logs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Heads {
     /// Of its log.
-    pub log: Option<Head>,
+    pub log: Head,
     /// Of its trail.
-    pub audit: Option<Head>,
+    pub audit: Head,
 }
 
 impl Head {
@@ -102,51 +106,65 @@ impl Tenant {
         *self.durable_head.lock()
     }
 
-    /// Where the logs end now.
-    ///
-    /// # Errors
-    /// The trail cannot be opened.
-    pub fn heads(&self) -> Result<Heads, Fault> {
-        let trail = self.trail()?;
-        Ok(Heads { log: Some(self.head()), audit: Some(trail.head()) })
+    /// The hash after a commit, if it is there.
+    fn chain_at(&self, number: u64) -> Result<Option<Digest>, Fault> {
+        let mut at = self.log.seek(number);
+        loop {
+            let chunk = self.log.scan(at, SCAN_BYTES)?;
+            let Some((_, last)) = chunk.commits.last() else { return Ok(None) };
+            if last.number >= number {
+                let found = chunk.commits.iter().find(|(_, commit)| commit.number == number);
+                return Ok(found.map(|(_, commit)| commit.chain_after()));
+            }
+            at = chunk.next;
+        }
     }
 
     /// Writes down where the logs end, if that is elsewhere than before.
-    pub(super) fn write_heads(&self) -> Result<(), Fault> {
+    pub(super) fn write_heads(&self, trail: &Tenant) -> Result<(), Fault> {
         let mut written = self.audit.heads.lock();
-        let heads = self.heads()?;
-        if *written != heads {
+        let heads = Heads { log: self.head(), audit: trail.head() };
+        if *written != Some(heads) {
             let (storage, path) = (self.world.storage.as_ref(), format!("{}/{FILE}", self.folder()));
             let text = serde_json::to_vec(&heads).expect("it is plain data");
             snapshot::write_whole(storage, self.folder(), &path, &text)?;
-            *written = heads;
+            *written = Some(heads);
         }
         Ok(())
     }
 
-    /// Compares a trail that was opened just now with the heads. One that lacks its end goes on all the same, or nobody could
-    /// do anything any more; but it says so, and the check of the folder finds it.
-    pub(super) fn look_at_heads(&self, trail: &Tenant) -> Result<(), Fault> {
-        let found = trail.head();
-        let problem = match Heads::read(self.world.storage.as_ref(), self.folder()) {
-            Ok(heads) => heads.and_then(|heads| heads.audit).and_then(|known| {
-                let is_cut = known.commit > found.commit || known.commit == found.commit && known != found;
-                is_cut.then(|| format!("expected the trail to end with {known} or later, found {found}"))
-            }),
-            Err(Fault::Damaged { detail, .. }) => Some(detail),
+    /// Compares the logs with the heads, before anything replaces those. Logs that lack what was there go on all the same, or
+    /// nobody could do anything any more; but the trail says so from now on.
+    pub(super) fn look_at_heads(&self, trail: &Arc<Tenant>) -> Result<(), Fault> {
+        let mut problems = Vec::new();
+        match Heads::read(self.world.storage.as_ref(), self.folder()) {
+            Ok(Some(heads)) => {
+                for (name, tenant, known) in [("log", self, heads.log), ("trail", trail.as_ref(), heads.audit)] {
+                    if tenant.chain_at(known.commit)? != Some(known.chain) {
+                        let found = tenant.head();
+                        problems.push(format!(
+                            "expected the {name} to go on after {known}, found that it ends with {found}"
+                        ));
+                    }
+                }
+            }
+            Ok(None) if trail.position() > 0 => problems.push("expected the file heads, found none".to_owned()),
+            Ok(None) => {}
+            Err(Fault::Damaged { detail, .. }) => problems.push(detail),
             Err(fault) => return Err(fault),
-        };
-        let Some(problem) = problem else { return Ok(()) };
-        let actor = Actor { id: "server".into(), name: None };
+        }
+        if problems.is_empty() {
+            return Ok(());
+        }
         let act = Act {
             id: self.act_id(),
             operation: "audit.open".into(),
-            actor,
+            actor: Actor { id: "server".into(), name: None },
             address: None,
             subject: "audit".into(),
             correlation: None,
             details: serde_json::Value::Null,
         };
-        self.end_act(&act, &Ended::failed(Some("damaged"), problem))
+        trail.take_acts(&[act.ended(&Ended::failed(Some("damaged"), problems.join("; ")), self.now())])
     }
 }

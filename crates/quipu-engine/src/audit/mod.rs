@@ -17,14 +17,17 @@ mod tampering;
 mod tests;
 mod verify;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
-use quipu_domain::Timestamp;
+use quipu_domain::limits::EVENT_BYTES_DEFAULT;
+use quipu_domain::{Event, Timestamp};
 use quipu_store::Fault;
 use quipu_store::frame::FramedCommit;
 
-use crate::subscriptions::Due;
+use crate::append::Published;
+use crate::options::Options;
+use crate::subscriptions::{Due, NotDone};
 use crate::tenant::Tenant;
 pub use act::{Act, ActOutcome, Actor, Ended};
 pub use backup::backup;
@@ -32,7 +35,7 @@ pub use export::{VerifiedExport, export_begin, export_commit, export_end, verify
 pub use heads::{Head, Heads};
 use refusals::Refusals;
 pub use search::{AuditEntry, AuditPage, AuditQuery};
-pub use verify::{Verified, verify};
+pub use verify::{Kept, Verified, VerifiedLog, verify};
 
 /// The folder of the trail in that of its tenant.
 pub const AUDIT_FOLDER: &str = "audit";
@@ -45,10 +48,11 @@ const EXPORT_BYTES: usize = 1 << 20;
 #[derive(Default)]
 pub(crate) struct Audit {
     /// Opened by the first who needs it: most tenants of an embedded store have none.
-    trail: Mutex<Option<Arc<Tenant>>>,
+    trail: OnceLock<Arc<Tenant>>,
+    opening: Mutex<()>,
     refusals: Mutex<Refusals>,
-    /// Of one log and of the other, as they were written last. Serializes the writing.
-    heads: Mutex<Heads>,
+    /// As they were written last. Serializes the writing.
+    heads: Mutex<Option<Heads>>,
     heads_due: Due,
 }
 
@@ -76,22 +80,25 @@ impl Tenant {
         self.write_acts(&[act.ended(ended, self.now())])
     }
 
-    /// Does an act and writes it down; for whoever needs no other way to say how it ended.
+    /// Does an act and writes it down; for whoever has no other way to say how it ended.
     ///
     /// # Errors
-    /// Those of the act, and of the trail.
-    pub fn audited<T, E: From<Fault> + std::fmt::Display>(
+    /// Those of the act; and of the trail, if it takes nothing. What was done and whose end cannot be written down stands there
+    /// as begun.
+    pub fn audited<T>(
         self: &Arc<Self>,
         mut act: Act,
-        work: impl FnOnce(&Arc<Self>, &mut Act) -> Result<T, E>,
-    ) -> Result<T, E> {
+        work: impl FnOnce(&Arc<Self>, &mut Act) -> Result<T, NotDone>,
+    ) -> Result<T, NotDone> {
         self.begin_act(&act)?;
         let done = work(self, &mut act);
         let ended = match &done {
             Ok(_) => Ended::done(),
-            Err(error) => Ended::refused(None, error.to_string()),
+            Err(NotDone::Failed(fault)) => Ended::failed(None, fault.to_string()),
+            Err(refused) => Ended::refused(None, refused.to_string()),
         };
-        self.end_act(&act, &ended)?;
+        // The outcome is told all the same: with it goes what is shown this once.
+        _ = self.end_act(&act, &ended);
         done
     }
 
@@ -128,10 +135,10 @@ impl Tenant {
         self.write_refusals()?;
         let Some(trail) = self.open_trail() else { return Ok(()) };
         let (now, due) = (self.now(), &self.audit.heads_due);
-        let is_known = self.audit.heads.lock().audit == Some(trail.head());
+        let is_known = self.audit.heads.lock().is_some_and(|heads| heads.audit == trail.head());
         if !is_known || due.wait_us(now, HEADS_MS).is_none() {
             due.next_at(now.plus_ms(HEADS_MS));
-            self.write_heads()?;
+            self.write_heads(&trail)?;
         }
         Ok(())
     }
@@ -145,38 +152,63 @@ impl Tenant {
 
     /// Writes down where both logs ended: after the tenant was closed.
     pub(crate) fn seal_trail(&self) -> Result<(), Fault> {
-        if self.open_trail().is_some() { self.write_heads() } else { Ok(()) }
+        self.open_trail().map_or(Ok(()), |trail| self.write_heads(&trail))
     }
 
     /// The trail, if somebody opened it.
     pub(crate) fn open_trail(&self) -> Option<Arc<Self>> {
-        self.audit.trail.lock().clone()
+        self.audit.trail.get().cloned()
     }
 
-    /// The trail.
+    /// Opens the trail if there is one, so that the heads follow the logs from now on.
+    ///
+    /// # Errors
+    /// It cannot be opened.
+    pub fn open_audit(&self) -> Result<(), Fault> {
+        let has_trail = self.world.storage.list(&format!("{}/{AUDIT_FOLDER}", self.folder())).is_ok();
+        // Heads without a trail are looked at as well.
+        if has_trail || !matches!(Heads::read(self.world.storage.as_ref(), self.folder()), Ok(None)) {
+            self.trail()?;
+        }
+        Ok(())
+    }
+
+    /// The trail, opened or made.
     ///
     /// # Errors
     /// It cannot be opened.
     pub(crate) fn trail(&self) -> Result<Arc<Self>, Fault> {
-        let mut trail = self.audit.trail.lock();
-        if let Some(trail) = &*trail {
-            return Ok(Arc::clone(trail));
+        if let Some(trail) = self.open_trail() {
+            return Ok(trail);
+        }
+        let _one = self.audit.opening.lock();
+        if let Some(trail) = self.open_trail() {
+            return Ok(trail);
         }
         let folder = format!("{}/{AUDIT_FOLDER}", self.folder());
-        let opened = match &self.threads {
-            Some(threads) => Self::open_driven(&self.world, &folder, self.options.clone(), threads.clone())?,
-            None => Self::open(&self.world, &folder, self.options.clone())?,
+        // Acts have a length of their own, whatever events of the tenant may have.
+        let options = Options { event_bytes_max: EVENT_BYTES_DEFAULT, ..self.options.clone() };
+        let trail = match &self.threads {
+            Some(threads) => Self::open_driven(&self.world, &folder, options, threads.clone())?,
+            None => Self::open(&self.world, &folder, options)?,
         };
-        *trail = Some(Arc::clone(&opened));
-        drop(trail);
-        self.look_at_heads(&opened)?;
-        Ok(opened)
+        self.look_at_heads(&trail)?;
+        self.write_heads(&trail)?;
+        _ = self.audit.trail.set(Arc::clone(&trail));
+        Ok(trail)
     }
 
-    fn write_acts(&self, events: &[quipu_domain::Event<'_>]) -> Result<(), Fault> {
-        let trail = self.trail()?;
-        let prepared = events.iter().map(|event| trail.prepare(event, None).expect("what an act says is short"));
-        trail.publish_wait(prepared.collect()).map(drop)
+    fn write_acts(&self, events: &[Event<'_>]) -> Result<(), Fault> {
+        self.trail()?.take_acts(events)
+    }
+
+    /// Takes events into a trail, which this is.
+    fn take_acts(self: &Arc<Self>, events: &[Event<'_>]) -> Result<(), Fault> {
+        let prepared = events.iter().map(|event| self.prepare(event, None).expect("its parts are cut"));
+        let published = self.publish_wait(prepared.collect())?;
+        let is_taken = |one: &Published| matches!(one, Published::Recorded(_) | Published::Duplicate(_));
+        debug_assert!(published.iter().all(is_taken), "the ids of acts are their own");
+        Ok(())
     }
 
     /// Where the trail ends now.

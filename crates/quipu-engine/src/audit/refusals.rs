@@ -11,6 +11,10 @@ use super::act::{Act, Actor, Ended};
 const WINDOW_US: i64 = 60 * 1_000_000;
 /// Different refusals that are written in that time, of strangers and of those who are known. About 150 MB a day at the most.
 const KINDS_MAX: usize = 100;
+/// Of each who is known so many at the most: one does not take the room of all.
+const KINDS_OF_ONE_MAX: usize = 20;
+/// Those whose other refusals are counted for each of them.
+const ACTORS_MAX: usize = 1_000;
 
 /// The refusals of a tenant.
 #[derive(Default)]
@@ -25,17 +29,22 @@ struct Window {
     seen: HashMap<Kind, Noted>,
     /// Those that are to be written now.
     new: Vec<Noted>,
-    /// The last one that had no room, and how many there were.
-    others: Option<Noted>,
+    /// How many of those are of whom.
+    of: HashMap<Actor, usize>,
+    /// The last one of each that had no room, and how many there were.
+    others: HashMap<Actor, Noted>,
 }
 
-/// What makes two refusals the same. Not what was asked for: that has as many names as somebody thinks of.
+/// What makes two refusals the same.
 #[derive(PartialEq, Eq, Hash)]
 struct Kind {
     actor: Actor,
     address: Option<String>,
     operation: String,
+    subject: String,
     code: Option<String>,
+    /// On a connection with many requests it tells them apart.
+    detail: Option<String>,
 }
 
 /// A refusal that is to be written.
@@ -93,12 +102,17 @@ impl Window {
             actor: act.actor.clone(),
             address: act.address.clone(),
             operation: act.operation.clone(),
+            subject: act.subject.clone(),
             code: ended.code.clone(),
+            detail: ended.detail.clone(),
         };
         self.began.get_or_insert(now);
+        let of_one = self.of.get(&kind.actor).copied().unwrap_or(0);
+        let has_room = self.seen.len() < KINDS_MAX && (of_one < KINDS_OF_ONE_MAX || kind.actor.is_stranger());
         if let Some(seen) = self.seen.get_mut(&kind) {
             *seen = Noted { act, ended, again: Some(seen.again.unwrap_or(0) + 1) };
-        } else if self.seen.len() < KINDS_MAX {
+        } else if has_room {
+            self.of.insert(kind.actor.clone(), of_one + 1);
             let noted = Noted { act, ended, again: None };
             self.new.push(noted.clone());
             self.seen.insert(kind, noted);
@@ -107,11 +121,14 @@ impl Window {
         }
     }
 
-    /// One more that has no room: the operation of the last stands for all.
+    /// One more that has no room: the last one stands for all, from wherever they came.
     fn other(&mut self, act: Act, ended: Ended, count: u64) {
-        let before = self.others.take().and_then(|others| others.again).unwrap_or(0);
-        let actor = Actor { id: "others".into(), name: None };
-        self.others = Some(Noted { act: Act { actor, address: None, ..act }, ended, again: Some(before + count) });
+        let is_known = self.others.contains_key(&act.actor) || self.others.len() < ACTORS_MAX;
+        let actor = if is_known { act.actor.clone() } else { Actor { id: "others".into(), name: None } };
+        let before = self.others.get(&actor).and_then(|others| others.again).unwrap_or(0);
+        let others =
+            Noted { act: Act { actor: actor.clone(), address: None, ..act }, ended, again: Some(before + count) };
+        self.others.insert(actor, others);
     }
 
     fn due(&mut self, now: Timestamp) -> Vec<Noted> {
@@ -122,10 +139,11 @@ impl Window {
 
     fn end(&mut self) -> Vec<Noted> {
         self.began = None;
+        self.of.clear();
         let repeated = self.seen.drain().map(|(_, noted)| noted).filter(|noted| noted.again.is_some());
         let mut ended = std::mem::take(&mut self.new);
         ended.extend(repeated);
-        ended.extend(self.others.take());
+        ended.extend(self.others.drain().map(|(_, noted)| noted));
         ended
     }
 }
@@ -193,6 +211,21 @@ mod tests {
         assert!(written.iter().any(|noted| noted.act.actor.id == "key:1"));
         let ended = refusals.all();
         assert_eq!(counts(&ended), [Some(10_000 - KINDS_MAX as u64)]);
+        // One who is known does not take the room of another.
+        for n in 0..1_000 {
+            refusals.note(Timestamp(0), act("key:1", &n.to_string()), Ended::refused(None, "no"));
+        }
+        refusals.note(Timestamp(0), act("key:2", "key.create"), Ended::refused(None, "no"));
+        let written = refusals.due(Timestamp(1));
+        assert_eq!(written.iter().filter(|noted| noted.act.actor.id == "key:1").count(), KINDS_OF_ONE_MAX);
+        assert!(written.iter().any(|noted| noted.act.actor.id == "key:2"));
+        assert_eq!(refusals.all().iter().map(|noted| noted.again.unwrap_or(0)).sum::<u64>(), 980);
+        // What somebody asks for is a part of what he is refused.
+        for subject in ["keys/a", "keys/b"] {
+            let asked = Act { subject: subject.into(), ..act("key:1", "key.revoke") };
+            refusals.note(Timestamp(0), asked, Ended::refused(None, "no"));
+        }
+        assert_eq!(counts(&refusals.all()), [None, None]);
         // A disk that is full for long does not fill the memory, and nothing is forgotten.
         for n in 0..1_000 {
             refusals.note(Timestamp(0), act(&n.to_string(), "a"), Ended::refused(None, "no"));
@@ -200,7 +233,7 @@ mod tests {
             refusals.give_back(all);
         }
         let all = refusals.all();
-        assert!(all.len() <= 2 * KINDS_MAX + 1);
+        assert!(all.len() <= 2 * KINDS_MAX + ACTORS_MAX + 1);
         assert_eq!(all.iter().map(|noted| noted.again.unwrap_or(1)).sum::<u64>(), 1_000);
     }
 }

@@ -28,13 +28,13 @@ fn told() -> Told {
         still::publish(&tenant, "order.placed", &n.to_string()).unwrap();
         act(&tenant, &format!("keys/{n}"));
     }
-    let heads = tenant.heads().unwrap();
+    let heads = Heads { log: tenant.head(), audit: tenant.audit_head().unwrap() };
     let mut export = Vec::new();
     export_begin(&mut export, "t");
-    let (commits, next) = tenant.scan_trail(None, heads.audit.unwrap()).unwrap();
+    let (commits, next) = tenant.scan_trail(None, heads.audit).unwrap();
     assert_eq!(next, None);
     commits.iter().for_each(|commit: &FramedCommit| export_commit(&mut export, commit));
-    export_end(&mut export, heads.audit.unwrap());
+    export_end(&mut export, heads.audit);
     close(&tenant);
     Told { folder, heads, export: String::from_utf8(export).unwrap() }
 }
@@ -49,7 +49,7 @@ fn act(tenant: &Arc<Tenant>, subject: &str) {
         correlation: None,
         details: json!({"n": 1}),
     };
-    tenant.audited(act, |_, _| Ok::<_, Fault>(())).unwrap();
+    tenant.audited(act, |_, _| Ok(())).unwrap();
 }
 
 fn close(tenant: &Tenant) {
@@ -59,12 +59,16 @@ fn close(tenant: &Tenant) {
 }
 
 impl Told {
-    fn verify(&self, kept: Heads) -> Verified {
+    fn verify(&self, kept: Kept) -> Verified {
         verify(&DiskStorage::new(self.folder.path()), "t", kept, &mut |_, _| ()).unwrap()
     }
 
+    fn kept(&self) -> Kept {
+        Kept { log: Some(self.heads.log), audit: Some(self.heads.audit) }
+    }
+
     fn problems(&self) -> Vec<String> {
-        self.verify(Heads::default()).problems
+        self.verify(Kept::default()).problems()
     }
 
     fn segment(&self, log: &str) -> PathBuf {
@@ -85,11 +89,13 @@ fn copy(from: &Path, to: &Path) {
 #[test]
 fn what_was_not_touched_is_sound_and_ends_where_its_heads_say() {
     let told = told();
-    let verified = told.verify(told.heads);
-    assert_eq!((verified.problems, verified.heads), (vec![], told.heads));
-    assert_eq!(verified.audit.unwrap().events, 4);
-    let verified = verify_export(told.export.as_bytes(), told.heads.audit).unwrap();
-    assert_eq!((verified.problem, verified.head), (None, told.heads.audit.unwrap()));
+    let verified = told.verify(told.kept());
+    assert_eq!(verified.problems(), Vec::<String>::new());
+    let audit = verified.audit.unwrap();
+    assert_eq!((verified.log.head, audit.head), (Some(told.heads.log), Some(told.heads.audit)));
+    assert_eq!(audit.report.events, 4);
+    let verified = verify_export(told.export.as_bytes(), Some(told.heads.audit)).unwrap();
+    assert_eq!((verified.problem, verified.head), (None, told.heads.audit));
     assert_eq!((verified.tenant.as_str(), verified.events), ("t", 4));
 }
 
@@ -122,20 +128,14 @@ fn wherever_a_log_is_cut_it_is_found() {
         let mut found = 0;
         for len in 0..whole.len() {
             fs::write(&path, &whole[..len]).unwrap();
-            let verified = told.verify(Heads::default());
-            let is_whole = if log == "t/log" {
-                verified.heads.log == told.heads.log
-            } else {
-                verified.heads.audit == told.heads.audit
+            let verified = told.verify(Kept::default());
+            let problems = verified.problems();
+            let is_whole = match log {
+                "t/log" => verified.log.head == Some(told.heads.log),
+                _ => verified.audit.and_then(|audit| audit.head) == Some(told.heads.audit),
             };
             // Of the mark after the last commit nothing is missed.
-            assert_eq!(
-                verified.problems.is_empty(),
-                is_whole,
-                "{log}: {len} of {}: {:?}",
-                whole.len(),
-                verified.problems
-            );
+            assert_eq!(problems.is_empty(), is_whole, "{log}: {len} of {}: {problems:?}", whole.len());
             found += usize::from(!is_whole);
         }
         assert!(found + 100 > whole.len(), "{found} of {}", whole.len());
@@ -147,22 +147,42 @@ fn wherever_a_log_is_cut_it_is_found() {
 
 #[test]
 fn a_log_that_was_made_anew_is_found_by_heads_that_were_kept() {
-    let told = told();
-    let (other, kept) = (self::told(), told.heads);
-    // Another history of the same length, with everything that belongs to it.
-    let tenant = still::tenant(other.folder.path(), Options::default());
-    act(&tenant, "keys/9");
+    let (told, other) = (told(), TempDir::new().unwrap());
+    // Another history, longer, with everything that belongs to it.
+    let tenant = still::tenant(other.path(), Options::default());
+    for n in 0..9 {
+        still::publish(&tenant, "order.cancelled", &n.to_string()).unwrap();
+        act(&tenant, "keys/9");
+    }
     close(&tenant);
     drop(tenant);
     fs::remove_dir_all(told.folder.path().join("t")).unwrap();
-    copy(&other.folder.path().join("t"), &told.folder.path().join("t"));
+    copy(&other.path().join("t"), &told.folder.path().join("t"));
     assert!(told.problems().is_empty(), "it is sound in itself");
-    let forged = Head { chain: [7; 32], ..kept.audit.unwrap() };
-    let problems = told.verify(Heads { audit: Some(forged), ..Heads::default() }).problems;
-    assert!(problems[0].contains("another than the one that was there"), "{problems:?}");
+    let verified = told.verify(told.kept());
+    for log in [&verified.log, verified.audit.as_ref().unwrap()] {
+        assert!(log.problems[0].contains("another than the one that was there"), "{log:?}");
+    }
     let beyond = Head { commit: 99, chain: [7; 32] };
-    let problems = told.verify(Heads { log: Some(beyond), ..Heads::default() }).problems;
+    let problems = told.verify(Kept { log: Some(beyond), ..Kept::default() }).problems();
     assert!(problems[0].contains("to 99 were there and are not"), "{problems:?}");
+}
+
+#[test]
+fn every_byte_of_the_heads_that_is_changed_is_found_and_so_is_what_says_nothing() {
+    let told = told();
+    let path = told.folder.path().join("t/heads");
+    let whole = fs::read(&path).unwrap();
+    for at in 0..whole.len() {
+        let mut bytes = whole.clone();
+        bytes[at] = if bytes[at] == b'0' { b'1' } else { b'0' };
+        fs::write(&path, &bytes).unwrap();
+        assert!(!told.problems().is_empty(), "byte {at}");
+    }
+    for text in ["", "{}", "null", "[]"] {
+        fs::write(&path, text).unwrap();
+        assert!(!told.problems().is_empty(), "{text}");
+    }
 }
 
 #[test]

@@ -103,7 +103,7 @@ fn an_act_that_cannot_be_written_down_is_not_done() {
     let tenant = open(&folder);
     tenant.trail().unwrap().close().unwrap();
     let mut is_done = false;
-    let outcome: Result<(), Fault> = tenant.audited(act(&tenant, "local", "key.create", "keys"), |_, _| {
+    let outcome = tenant.audited(act(&tenant, "local", "key.create", "keys"), |_, _| {
         is_done = true;
         Ok(())
     });
@@ -114,7 +114,7 @@ fn an_act_that_cannot_be_written_down_is_not_done() {
 fn what_strangers_send_is_cut_and_found_all_the_same() {
     let folder = TempDir::new().unwrap();
     let tenant = open(&folder);
-    let long = "ä\u{1b}[2J".repeat(3_000);
+    let long = "ä\u{1b}[2J\u{fffe}\u{fdd0}\u{10ffff}".repeat(3_000);
     let mut strange = act(&tenant, &long, "key.create", &long);
     (strange.correlation, strange.details) = (Some(long.clone()), Value::String(long.repeat(10)));
     tenant.end_act(&strange, &Ended::refused(None, long.clone())).unwrap();
@@ -157,23 +157,90 @@ fn a_trail_that_lost_its_end_says_so_and_goes_on() {
     let tenant = open(&folder);
     for n in 0..3 {
         let done = act(&tenant, "key:1", "key.create", &format!("keys/{n}"));
-        tenant.audited(done, |_, _| Ok::<_, Fault>(())).unwrap();
+        tenant.audited(done, |_, _| Ok(())).unwrap();
     }
     let storage = DiskStorage::new(folder.path());
     tenant.keep_audit().unwrap();
     let heads = Heads::read(&storage, "t").unwrap().unwrap();
     close(&tenant);
-    assert_eq!(heads.audit.unwrap(), tenant.trail().unwrap().head());
-    assert_eq!(heads.log.unwrap(), tenant.head());
+    assert_eq!(heads.audit, tenant.trail().unwrap().head());
+    assert_eq!(heads.log, tenant.head());
     drop(tenant);
     std::fs::remove_dir_all(folder.path().join("t/audit")).unwrap();
     let tenant = open(&folder);
     let entries = found(&tenant, &AuditQuery::default());
     assert_eq!((entries[0].operation.as_str(), entries[0].outcome), ("audit.open", ActOutcome::Failed));
-    assert!(entries[0].detail.as_ref().unwrap().contains(&heads.audit.unwrap().to_string()));
+    assert!(entries[0].detail.as_ref().unwrap().contains(&heads.audit.to_string()));
     close(&tenant);
     drop(tenant);
     // Only once: what is there now is what goes on.
     assert_eq!(found(&open(&folder), &AuditQuery::default()).len(), 1);
     assert!(check(&storage, "t/audit", &mut |_, _| ()).unwrap().problems.is_empty());
+}
+
+#[test]
+fn a_log_that_lost_its_end_is_told_in_the_trail_before_its_heads_are_forgotten() {
+    let folder = TempDir::new().unwrap();
+    let tenant = open(&folder);
+    tenant.audited(act(&tenant, "key:1", "key.create", "keys/1"), |_, _| Ok(())).unwrap();
+    still::publish(&tenant, "order.placed", "1").unwrap();
+    close(&tenant);
+    let known = tenant.head();
+    drop(tenant);
+    // The log as it was made, without what was published.
+    let mut files = std::fs::read_dir(folder.path().join("t/log")).unwrap();
+    std::fs::remove_file(files.next().unwrap().unwrap().path()).unwrap();
+    for cache in ["index", "snapshots"] {
+        _ = std::fs::remove_dir_all(folder.path().join("t").join(cache));
+    }
+    let tenant = open(&folder);
+    tenant.open_audit().unwrap();
+    let entries = found(&tenant, &AuditQuery::default());
+    let detail = entries.last().unwrap().detail.clone().unwrap();
+    assert!(detail.contains(&format!("expected the log to go on after {known}")), "{detail}");
+    close(&tenant);
+    drop(tenant);
+    // Told once.
+    assert_eq!(found(&open(&folder), &AuditQuery::default()).len(), entries.len());
+}
+
+#[test]
+fn wherever_a_server_dies_its_folder_is_sound() {
+    let folder = TempDir::new().unwrap();
+    let storage = DiskStorage::new(folder.path());
+    let sound = |at: &str| {
+        let verified = verify(&storage, "t", Kept::default(), &mut |_, _| ()).unwrap();
+        assert_eq!(verified.problems(), Vec::<String>::new(), "{at}");
+    };
+    let tenant = open(&folder);
+    sound("before the trail");
+    tenant.trail().unwrap();
+    sound("an empty trail");
+    let one = act(&tenant, "key:1", "key.create", "keys/1");
+    tenant.begin_act(&one).unwrap();
+    sound("begun");
+    still::publish(&tenant, "order.placed", "1").unwrap();
+    tenant.end_act(&one, &Ended::done()).unwrap();
+    sound("ended");
+    tenant.keep_audit().unwrap();
+    sound("heads");
+    let copy = TempDir::new().unwrap();
+    backup(&storage, "t", &DiskStorage::new(copy.path()), &mut |_, _| ()).unwrap();
+    let verified = verify(&DiskStorage::new(copy.path()), "t", Kept::default(), &mut |_, _| ()).unwrap();
+    assert!(verified.problems().is_empty() && verified.audit.is_some());
+    std::fs::remove_file(folder.path().join("t/heads")).unwrap();
+    let verified = verify(&storage, "t", Kept::default(), &mut |_, _| ()).unwrap();
+    assert!(verified.problems()[0].contains("expected the file heads"));
+    let told = Heads::read(&storage, "t").unwrap();
+    assert_eq!(told, None);
+}
+
+#[test]
+fn an_act_is_as_long_as_it_is_whatever_events_may_have() {
+    let folder = TempDir::new().unwrap();
+    let tenant = still::tenant(folder.path(), Options { event_bytes_max: 1_024, ..Options::default() });
+    let long = Act { details: json!("x".repeat(30_000)), ..act(&tenant, "key:1", "key.create", &"s".repeat(9_000)) };
+    tenant.begin_act(&long).unwrap();
+    tenant.end_act(&long, &Ended::refused(None, "y".repeat(9_000))).unwrap();
+    assert_eq!(found(&tenant, &AuditQuery::default()).len(), 1);
 }

@@ -8,80 +8,103 @@ use quipu_store::{CheckReport, Fault, Storage, Tail, check_each};
 
 use super::{AUDIT_FOLDER, Head, Heads};
 
+/// Heads that somebody noted elsewhere.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Kept {
+    /// Of the log.
+    pub log: Option<Head>,
+    /// Of the trail.
+    pub audit: Option<Head>,
+}
+
 /// What was found of one tenant.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verified {
     /// Of its log.
-    pub log: CheckReport,
+    pub log: VerifiedLog,
     /// Of its trail; nothing if nothing was ever audited.
-    pub audit: Option<CheckReport>,
-    /// Where the sound parts of both end.
-    pub heads: Heads,
-    /// What is wrong, each with its place; the first place of each log first.
+    pub audit: Option<VerifiedLog>,
+}
+
+/// What was found of a log.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct VerifiedLog {
+    /// Of its files.
+    pub report: CheckReport,
+    /// Where its sound part ends.
+    pub head: Option<Head>,
+    /// What is wrong, each with its place, the first place first.
     pub problems: Vec<String>,
 }
 
-/// Verifies the folder of a tenant. `kept` are heads that were noted elsewhere before: what was there then must be there still.
-/// `progress` is told the bytes read of a log and all there are.
+impl Verified {
+    /// Everything that is wrong.
+    pub fn problems(&self) -> Vec<String> {
+        self.log.problems.iter().chain(self.audit.iter().flat_map(|audit| &audit.problems)).cloned().collect()
+    }
+}
+
+/// Verifies the folder of a tenant: what was there when a head was kept must be there still. `progress` is told the bytes read of
+/// a log and all there are.
 ///
 /// # Errors
 /// A file cannot be read. What is read and wrong is in the report.
 pub fn verify(
     storage: &dyn Storage,
     folder: &str,
-    kept: Heads,
+    kept: Kept,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Verified, Fault> {
-    let mut verified = Verified::default();
-    let beside = match Heads::read(storage, folder) {
-        Ok(heads) => heads,
-        Err(Fault::Damaged { path, detail, .. }) => {
-            verified.problems.push(format!("{path}: {detail}"));
-            None
-        }
+    // Read first: the logs may go on while they are read.
+    let (beside, damage) = match Heads::read(storage, folder) {
+        Ok(heads) => (heads, None),
+        Err(Fault::Damaged { path, detail, .. }) => (None, Some(format!("{path}: {detail}"))),
         Err(fault) => return Err(fault),
     };
-    let known = |of: fn(&Heads) -> Option<Head>| [beside.as_ref().and_then(of), of(&kept)];
-    let (log, head) = verify_log(storage, folder, known(|heads| heads.log), &mut verified.problems, progress)?;
-    (verified.log, verified.heads.log) = (log, head);
-    let trail = format!("{folder}/{AUDIT_FOLDER}");
-    match storage.list(&format!("{trail}/log")) {
-        Ok(_) => {
-            if beside.is_none() && verified.problems.is_empty() {
-                let path = storage.display(folder);
-                verified.problems.push(format!("{path}: expected the file heads beside the logs, found none"));
-            }
-            let known = known(|heads| heads.audit);
-            let (audit, head) = verify_log(storage, &trail, known, &mut verified.problems, progress)?;
-            (verified.audit, verified.heads.audit) = (Some(audit), head);
-        }
-        Err(e) if e.kind() == ErrorKind::NotFound => {
-            if let Some(head) = known(|heads| heads.audit).into_iter().flatten().next() {
-                let path = storage.display(&trail);
-                verified.problems.push(format!("{path}: expected a trail up to commit {}, found none", head.commit));
-            }
-        }
+    let log = verify_log(storage, folder, [beside.map(|heads| heads.log), kept.log], progress)?;
+    let (trail, known) = (format!("{folder}/{AUDIT_FOLDER}"), [beside.map(|heads| heads.audit), kept.audit]);
+    let mut audit = match storage.list(&format!("{trail}/log")) {
+        Ok(_) => Some(verify_log(storage, &trail, known, progress)?),
+        Err(e) if e.kind() == ErrorKind::NotFound => known.into_iter().flatten().next().map(|head| {
+            let (path, number) = (storage.display(&trail), head.commit);
+            let problems = vec![format!("{path}: expected a trail up to commit {number}, found none")];
+            VerifiedLog { problems, ..VerifiedLog::default() }
+        }),
         Err(e) => return Err(Fault::io("list", storage.display(&trail), e)),
+    };
+    if let Some(audit) = &mut audit
+        && beside.is_none()
+        && damage.is_none()
+        && audit.report.events > 0
+    {
+        // They are written before the first act is.
+        let path = storage.display(folder);
+        audit.problems.push(format!("{path}: expected the file heads beside the logs, found none"));
     }
-    Ok(verified)
+    if let Some(damage) = damage {
+        audit.get_or_insert_default().problems.push(damage);
+    }
+    Ok(Verified { log, audit })
 }
 
 fn verify_log(
     storage: &dyn Storage,
     folder: &str,
     known: [Option<Head>; 2],
-    problems: &mut Vec<String>,
     progress: &mut dyn FnMut(u64, u64),
-) -> Result<(CheckReport, Option<Head>), Fault> {
+) -> Result<VerifiedLog, Fault> {
     let mut last = None;
     let mut others = Vec::new();
+    let is_other = |head: Head| known.into_iter().flatten().find(|known| known.commit == head.commit && *known != head);
+    // Before the first commit nothing is known that could differ.
+    others.extend(is_other(Head { commit: 0, chain: [0; 32] }));
     let mut sound = |tail: &Tail| {
         let head = Head { commit: tail.number, chain: tail.chain };
         last = Some(head);
-        others.extend(known.into_iter().flatten().filter(|known| known.commit == head.commit && *known != head));
+        others.extend(is_other(head));
     };
     let report = check_each(storage, folder, progress, &mut sound)?;
-    problems.extend(report.problems.iter().cloned());
+    let mut problems = report.problems.clone();
     let path = storage.display(&format!("{folder}/log"));
     problems.extend(others.iter().map(|known| {
         let number = known.commit;
@@ -96,5 +119,5 @@ fn verify_log(
         problems
             .push(format!("{path}: commits {from} to {} were there and are not: its end was cut off", known.commit));
     }
-    Ok((report, last))
+    Ok(VerifiedLog { report, head: last, problems })
 }

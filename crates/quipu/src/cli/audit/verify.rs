@@ -5,7 +5,7 @@ use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use quipu_engine::{AUDIT_FOLDER, Head, Heads, Verified, verify, verify_export};
+use quipu_engine::{Head, Kept, VerifiedLog, verify, verify_export};
 use quipu_store::DiskStorage;
 use serde_json::{Value, json};
 
@@ -62,9 +62,9 @@ pub fn run(args: &Verify, out: &mut Out) -> Outcome {
 
 fn of_folder(args: &Verify) -> Result<(Vec<Found>, Vec<String>), Failure> {
     let storage = DiskStorage::new(&args.path);
-    let kept = Heads { log: args.log_head, audit: args.head };
+    let kept = Kept { log: args.log_head, audit: args.head };
     let names = chosen(tenants(&args.path)?, args.tenant.as_deref())?;
-    if kept != Heads::default() && names.len() != 1 {
+    if kept != Kept::default() && names.len() != 1 {
         return Err(Failure::usage("expected --tenant beside a head, which is of one tenant"));
     }
     let (mut found, mut problems) = (Vec::new(), Vec::new());
@@ -74,16 +74,13 @@ fn of_folder(args: &Verify) -> Result<(Vec<Found>, Vec<String>), Failure> {
             progress.at_bytes(done, all);
         });
         progress.finish();
-        let Verified { log, audit, heads, problems: wrong } = verified?;
-        // A problem names its file: that of the trail is in its folder.
-        let of_trail = |problem: &String| problem.contains(&format!("/{AUDIT_FOLDER}"));
-        let is_sound = !wrong.iter().any(|problem| !of_trail(problem));
-        found.push(Found { tenant: tenant.clone(), log: "events", events: log.events, head: heads.log, is_sound });
-        if let Some(audit) = audit {
-            let is_sound = !wrong.iter().any(of_trail);
-            found.push(Found { tenant, log: "audit", events: audit.events, head: heads.audit, is_sound });
-        }
-        problems.extend(wrong);
+        let verified = verified?;
+        problems.extend(verified.problems());
+        let logs = [("events", Some(verified.log)), ("audit", verified.audit)];
+        found.extend(logs.into_iter().filter_map(|(log, verified)| {
+            let VerifiedLog { report, head, problems } = verified?;
+            Some(Found { tenant: tenant.clone(), log, events: report.events, head, is_sound: problems.is_empty() })
+        }));
     }
     Ok((found, problems))
 }
