@@ -167,19 +167,19 @@ impl Current {
     }
 }
 
-/// At least one certificate.
+/// At least one certificate. What a parser says is not repeated here and below: it shows lines of the text, and a key may be
+/// among them.
 fn chain(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, InvalidTls> {
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
     match chain {
         Ok(chain) if chain.is_empty() => Err(InvalidTls::Certificates { found: "none".into() }),
         Ok(chain) => Ok(chain),
-        Err(error) => Err(InvalidTls::Certificates { found: error.to_string() }),
+        Err(_) => Err(InvalidTls::Certificates { found: "PEM that cannot be read".into() }),
     }
 }
 
 fn certified(chain: Vec<CertificateDer<'static>>, key: &[u8]) -> Result<CertifiedKey, InvalidTls> {
     let of_key = |found: &str| InvalidTls::Key { found: found.to_owned() };
-    // What is wrong with a key is not repeated: the error of a parser might show some of it.
     let mut der = PrivateKeyDer::from_pem_slice(key).map_err(|_| of_key("none"))?;
     let key = any_supported_type(&der);
     der.zeroize();
@@ -236,6 +236,7 @@ mod tests {
             ("", &key[..], None, "certificate of the server as PEM, and then those of who vouches for it, found none"),
             (broken, &key, None, "certificate of the server"),
             (&key, &key, None, "found none"),
+            ("-----BEGIN PRIVATE KEY-----aHVudGVyMg==", &key, None, "found PEM that cannot be read"),
             (&certificate, "", None, "private key of the server's certificate as PEM, without a password, found none"),
             (&certificate, &other, None, "found none"),
             (&certificate, broken_key, None, "of a kind that is not known"),

@@ -153,7 +153,8 @@ async fn a_connection_over_the_limit_is_told_so_over_tls_and_a_handshake_counts(
 
 #[tokio::test]
 async fn a_shutdown_does_not_wait_for_handshakes() {
-    let (mut host, caller) = start(Server { drain_timeout: DEADLINE * 2, ..Server::default() }).await;
+    let long = DEADLINE * 2;
+    let (mut host, caller) = start(Server { header_timeout: long, drain_timeout: long, ..Server::default() }).await;
     let mut silent = host.client().await;
     silent.write(b"\x16\x03\x01").await;
     assert_eq!(caller.connect(host.address).await.get("/health/live").await.status, 200);

@@ -108,7 +108,8 @@ pub fn tls(global: &Global) -> Result<ClientTls, Failure> {
     match (certificate, key) {
         (None, None) => {}
         (Some(certificate), Some(key)) => {
-            tls.show(&read(&certificate)?, &read_key(&key)?).map_err(|said| wrong(&certificate, said))?;
+            let shown = tls.show(&read(&certificate)?, &read_key(&key)?);
+            shown.map_err(|said| wrong(&certificate, format!("{}: {said}", key.display())))?;
         }
         _ => {
             return Err(Failure::usage(
