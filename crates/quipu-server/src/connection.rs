@@ -78,10 +78,12 @@ pub(crate) async fn accept(
 fn open(stream: TcpStream, peer: Peer, http: &http1::Builder, router: &Router, host: &Arc<Host>) {
     // Answers are written whole; waiting for more to send (Nagle) would only delay them.
     let _ = stream.set_nodelay(true);
-    let Ok(permit) = Arc::clone(&host.connections).try_acquire_owned() else {
+    let permit = host.crowd.enter(peer.0.ip()).zip(Arc::clone(&host.connections).try_acquire_owned().ok());
+    let Some(permit) = permit else {
         // When these are too many as well, the rest is closed without a word.
         if let Ok(permit) = Arc::clone(&host.refusals).try_acquire_owned() {
-            let refused = tokio::time::timeout(REFUSAL_TIME, refuse(stream, host.server.connections_max));
+            let refused =
+                tokio::time::timeout(REFUSAL_TIME, refuse(stream, host.server.connections_max, host.crowd.most()));
             tokio::spawn(async move {
                 let _ = refused.await;
                 drop(permit);
@@ -158,8 +160,8 @@ impl hyper::service::Service<Request<Incoming>> for Service {
 
 /// Answers a connection over the limit. The request is read and thrown away for a moment: a connection that is closed
 /// with unread bytes is reset, and the client would never see the answer.
-async fn refuse(mut stream: TcpStream, limit: usize) -> io::Result<()> {
-    let detail = format!("expected at most {limit} connections, found more");
+async fn refuse(mut stream: TcpStream, limit: usize, of_one: usize) -> io::Result<()> {
+    let detail = format!("expected at most {limit} connections, and {of_one} of them from one address, found more");
     let problem = Problem::new(Code::TooManyConnections, detail).with("limit", limit);
     let answer = head::answer(&problem, "retry-after: 1\r\n");
     stream.write_all(answer.as_bytes()).await?;

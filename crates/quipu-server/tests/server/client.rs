@@ -1,12 +1,12 @@
 //! A client that writes bytes and reads answers: it can send what no decent client would.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use bytes::{Buf as _, BytesMut};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 use crate::host::within;
 
@@ -40,6 +40,13 @@ impl Answer {
 impl Client {
     pub async fn connect(address: SocketAddr) -> Self {
         Self { stream: within(TcpStream::connect(address)).await.unwrap(), buffer: BytesMut::new() }
+    }
+
+    /// Connects from another address of this machine.
+    pub async fn connect_from(from: IpAddr, address: SocketAddr) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(SocketAddr::new(from, 0)).unwrap();
+        Self { stream: within(socket.connect(address)).await.unwrap(), buffer: BytesMut::new() }
     }
 
     /// Writes bytes; a connection that the server has closed is no failure here.
