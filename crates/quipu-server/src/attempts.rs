@@ -92,7 +92,7 @@ impl Attempts {
 }
 
 /// Whoever has one IPv6 address has all of its network.
-fn network(address: IpAddr) -> IpAddr {
+pub(crate) fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {
             let [a, b, c, d, ..] = address.segments();

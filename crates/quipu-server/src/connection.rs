@@ -85,7 +85,8 @@ pub(crate) async fn accept(
 fn open(stream: TcpStream, peer: Peer, http: &http1::Builder, router: &Router, host: &Arc<Host>) {
     // Answers are written whole; waiting for more to send (Nagle) would only delay them.
     let _ = stream.set_nodelay(true);
-    let Ok(permit) = Arc::clone(&host.connections).try_acquire_owned() else {
+    let permit = host.crowd.enter(peer.0.ip()).zip(Arc::clone(&host.connections).try_acquire_owned().ok());
+    let Some(permit) = permit else {
         // When these are too many as well, the rest is closed without a word.
         if let Ok(permit) = Arc::clone(&host.refusals).try_acquire_owned() {
             let refused = turn_away(stream, Arc::clone(host));
@@ -219,7 +220,8 @@ fn demand_tls(answer: Result<Response, Infallible>) -> Result<Response, Infallib
 async fn turn_away(stream: TcpStream, host: Arc<Host>) -> io::Result<()> {
     let stream = transport(stream, &host).await?;
     let limit = host.server.connections_max;
-    let detail = format!("expected at most {limit} connections, found more");
+    let of_one = host.crowd.most();
+    let detail = format!("expected at most {limit} connections, and {of_one} of them from one address, found more");
     let problem = Problem::new(Code::TooManyConnections, detail).with("limit", limit);
     refuse(stream, &problem, "retry-after: 1\r\n").await
 }

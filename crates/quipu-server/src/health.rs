@@ -1,6 +1,7 @@
 //! Health: whether the process serves, and whether it can append.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use axum::extract::State;
 use axum::response::Response;
@@ -14,7 +15,11 @@ pub(crate) async fn live() -> Response {
 
 pub(crate) async fn ready(State(host): State<Arc<Host>>) -> Response {
     if let Some(fault) = host.stand_in.refuses_appends().or_else(|| host.homes.unwell()) {
-        let problem = problem::fault(&fault);
+        // Anybody asks, as often as he likes: the log hears of it once.
+        let problem = match host.is_unwell.swap(true, Ordering::Relaxed) {
+            true => problem::of_fault(&fault),
+            false => problem::fault(&fault),
+        };
         // A fault names folders, and so tenants: not for strangers.
         return problem::respond(&match host.anybodys {
             Some(_) => problem,
@@ -24,6 +29,7 @@ pub(crate) async fn ready(State(host): State<Arc<Host>>) -> Response {
             ),
         });
     }
+    host.is_unwell.store(false, Ordering::Relaxed);
     if *host.phases.borrow() != Phase::Serving {
         return problem::respond(&Problem::new(Code::Unavailable, "the server is shutting down"));
     }

@@ -19,6 +19,7 @@ mod body;
 mod connection;
 mod consume;
 mod consuming;
+mod crowd;
 mod deadletter;
 mod delivery;
 mod document;
@@ -88,6 +89,7 @@ pub use tls::{Identity, InvalidTls, Tls};
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -230,6 +232,8 @@ impl Server {
             memory: Arc::new(Memory::new(self.request_memory_bytes_max, self.request_memory_wait)),
             bulk: Arc::new(Semaphore::new(BULK_KIB_MAX)),
             connections: Arc::new(Semaphore::new(self.connections_max.min(Semaphore::MAX_PERMITS))),
+            crowd: crowd::Crowd::of(self.connections_max),
+            is_unwell: AtomicBool::new(false),
             refusals: Arc::new(Semaphore::new(connection::REFUSALS_MAX)),
             openapi: document::openapi(),
             attempts: Attempts::new(),
@@ -276,6 +280,10 @@ struct Host {
     memory: Arc<Memory>,
     /// A permit for each KiB of a bulk load that is on its way through the engine.
     bulk: Arc<Semaphore>,
+    /// Whether somebody was told that no appends are taken.
+    is_unwell: AtomicBool,
+    /// How many connections each address has.
+    crowd: Arc<crowd::Crowd>,
     /// A permit for each connection over the limit that is being told so.
     refusals: Arc<Semaphore>,
     openapi: Bytes,

@@ -36,8 +36,17 @@ pub(crate) fn answer(result: Result<Response, Problem>) -> Response {
     result.unwrap_or_else(|problem| respond(&problem))
 }
 
-/// A fault of the store as the public sees it.
+/// A fault of the store that a request met, as the public sees it.
 pub(crate) fn fault(fault: &Fault) -> Problem {
+    let problem = of_fault(fault);
+    if problem.code() != Some(Code::Overloaded) {
+        tracing::error!(code = problem.code, %fault, "a request met a fault");
+    }
+    problem
+}
+
+/// A fault of the store as the public sees it.
+pub(crate) fn of_fault(fault: &Fault) -> Problem {
     let code = match fault {
         Fault::DiskFull { .. } => Code::DiskFull,
         Fault::Damaged { .. } => Code::Damaged,
@@ -49,10 +58,6 @@ pub(crate) fn fault(fault: &Fault) -> Problem {
         | Fault::Locked { .. } => Code::Unavailable,
         Fault::Io { .. } | Fault::UnknownFormat { .. } => Code::Internal,
     };
-    match code {
-        Code::Overloaded => {}
-        _ => tracing::error!(code = code.slug(), %fault, "a request met a fault"),
-    }
     Problem::new(code, fault.to_string())
 }
 

@@ -1,7 +1,7 @@
 //! Headers that every answer carries, for browsers: nothing here is a page. They hold whatever a page of another origin makes
 //! a browser load from here, and whatever somebody publishes and somebody else opens in a tab.
 //!
-//! The list is that of OWASP's REST Security Cheat Sheet; `frame-ancestors` says what `X-Frame-Options` said. Whether
+//! The list follows OWASP's REST Security Cheat Sheet; `frame-ancestors` says what `X-Frame-Options` said. Whether
 //! browsers must use TLS is not for an answer without it to say.
 
 use std::convert::Infallible;

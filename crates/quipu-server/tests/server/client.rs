@@ -1,12 +1,12 @@
 //! A client that writes bytes and reads answers: it can send what no decent client would.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use bytes::{Buf as _, BytesMut};
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 use crate::host::within;
 
@@ -50,6 +50,13 @@ impl Client {
     /// Over a connection that is there.
     pub fn over(stream: impl Wire + 'static) -> Self {
         Self { stream: Box::new(stream), buffer: BytesMut::new() }
+    }
+
+    /// Connects from another address of this machine.
+    pub async fn connect_from(from: IpAddr, address: SocketAddr) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(SocketAddr::new(from, 0)).unwrap();
+        Self::over(within(socket.connect(address)).await.unwrap())
     }
 
     /// Writes bytes; a connection that the server has closed is no failure here.

@@ -100,6 +100,21 @@ async fn a_connection_over_the_limit_is_told_so() {
 }
 
 #[tokio::test]
+async fn one_address_does_not_get_all_connections() {
+    let host = Host::start_with(Server { connections_max: 4, ..Server::default() }).await;
+    let mut greedy = Vec::new();
+    for _ in 0..3 {
+        let mut client = host.client().await;
+        assert_eq!(client.get("/health/live").await.status, 200);
+        greedy.push(client);
+    }
+    let refused = host.client().await.answer("GET").await;
+    assert_eq!((refused.status, refused.json()["code"].as_str()), (503, Some("too-many-connections")));
+    let mut other = Client::connect_from([127, 0, 0, 2].into(), host.address).await;
+    assert_eq!(other.get("/health/live").await.status, 200);
+}
+
+#[tokio::test]
 async fn requests_that_are_pipelined_are_answered_in_order() {
     let host = Host::start().await;
     let mut client = host.client().await;

@@ -6,6 +6,7 @@ use quipu_server::Server;
 use quipu_testkit::{FaultyDisk, Kind, Trigger};
 
 use crate::host::{Host, event};
+use crate::secret_bodies::Log;
 
 #[tokio::test]
 async fn a_server_whose_disk_failed_is_not_ready_and_says_why() {
@@ -50,4 +51,22 @@ async fn a_server_whose_disk_is_full_is_not_ready_and_says_so() {
     let ready = client.get("/health/ready").await;
     assert_eq!((ready.status, ready.json()["code"].as_str()), (507, Some("disk-full")));
     assert_eq!(client.get("/v1/positions/1").await.status, 200);
+}
+
+#[tokio::test]
+async fn the_log_hears_once_of_a_fault_that_anybody_may_ask_about() {
+    let log = Log::default();
+    // On this thread, which is the one that serves.
+    let _guard = tracing::subscriber::set_default(log.clone());
+    let disk = FaultyDisk::new(1);
+    let host = Host::start_on(Arc::new(disk.clone()), Server::default()).await;
+    let mut client = host.client().await;
+    disk.fail(Kind::Sync, Trigger::Percent(100));
+    assert_eq!(client.publish(&event("1", "t", "s")).await.status, 503);
+    let told = || log.0.lock().unwrap().matches("a request met a fault").count();
+    let before = told();
+    for _ in 0..5 {
+        assert_eq!(client.get("/health/ready").await.status, 503);
+    }
+    assert_eq!((before, told()), (1, 2));
 }

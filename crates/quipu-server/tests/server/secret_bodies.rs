@@ -33,7 +33,7 @@ async fn an_answer_with_a_secret_is_kept_by_nobody_on_the_way() {
 
 /// Everything that is logged.
 #[derive(Clone, Default)]
-struct Log(Arc<Mutex<String>>);
+pub struct Log(pub Arc<Mutex<String>>);
 
 impl Visit for Log {
     fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {

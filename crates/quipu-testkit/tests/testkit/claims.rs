@@ -1,5 +1,5 @@
-//! The tables of the README in which claims stand with their tests: each claim has one, and each test is where the
-//! README says. That it would fail without what is claimed, no test can say.
+//! The tables of the README and of docs/security.md in which claims stand with their tests: each claim has one, and each test
+//! is where the page says. That it would fail without what is claimed, no test can say.
 
 use std::fs;
 use std::path::Path;
@@ -22,9 +22,29 @@ fn every_claim_of_the_readme_names_tests_that_there_are() {
     for row in claims {
         let tests = links(row);
         assert!(!tests.is_empty() || row.contains("| not yet: "), "no test for {row}");
-        for (test, file) in tests {
-            let text = fs::read_to_string(repository.join(file)).unwrap_or_else(|error| panic!("{file}: {error}"));
-            assert!(text.contains(&format!("fn {test}(")), "expected {test} in {file}");
-        }
+        are_there(&repository, tests);
+    }
+}
+
+/// Each test is in its file, which is named from that folder on.
+fn are_there(folder: &Path, tests: Vec<(&str, &str)>) {
+    for (test, file) in tests {
+        let text = fs::read_to_string(folder.join(file)).unwrap_or_else(|error| panic!("{file}: {error}"));
+        assert!(text.contains(&format!("fn {test}(")), "expected {test} in {file}");
+    }
+}
+
+#[test]
+fn every_defence_names_tests_that_there_are_or_says_that_it_is_none() {
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs");
+    let page = fs::read_to_string(docs.join("security.md")).unwrap();
+    let rows: Vec<&str> = page.lines().filter(|line| line.starts_with("| ")).collect();
+    let defences: Vec<&&str> = rows.iter().filter(|row| !row.ends_with("| tests |")).collect();
+    assert_eq!((rows.len() - defences.len(), defences.len() > 50), (8, true), "eight tables");
+    for row in defences {
+        let tests = links(row);
+        let is_open = ["not yet", "Not yet", "not defended", "`scripts/"].iter().any(|word| row.contains(word));
+        assert!(!tests.is_empty() || is_open, "no test for {row}");
+        are_there(&docs, tests);
     }
 }
