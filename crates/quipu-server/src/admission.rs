@@ -3,23 +3,25 @@
 //! edited copy, a condition on a query), the handlers ask here as well.
 //!
 //! Whoever is not known learns nothing: a tenant that does not exist, a key that does not exist and a key with another
-//! secret take the same way and get the same answer.
+//! secret take the same way and get the same answer. So do tokens and tickets that are not valid, for whatever reason.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, Uri, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use quipu_api::catalogue::Needs;
 use quipu_api::{Code, Operation, Problem};
-use quipu_domain::access::{Narrowing, Token};
+use quipu_domain::access::{Narrowing, TOKEN_PREFIX, Token};
 use quipu_domain::{Access, Event, Filter, Permission};
 use quipu_engine::{Recorded, Shown};
 
 use crate::home::Home;
-use crate::{App, Host, body, problem, subscription};
+use crate::identity::{NotVerified, Verified};
+use crate::{App, Host, body, problem, subscription, ticket};
 
 /// What proxies add to a request that they pass on: it comes from anywhere, however near the proxy is.
 const PASSED_ON: [&str; 6] =
@@ -36,6 +38,19 @@ pub(crate) enum Caller {
     Anybody,
     /// The holder of a key.
     Key(Shown),
+    /// The bearer of a token, for whom an identity provider vouches.
+    Token(Arc<Verified>),
+}
+
+impl fmt::Display for Caller {
+    /// Who it is, within his tenant.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Anybody => f.write_str("anybody"),
+            Self::Key(shown) => write!(f, "key {}", shown.key().id()),
+            Self::Token(verified) => write!(f, "token {verified}"),
+        }
+    }
 }
 
 /// A route's operation, and what is needed to let somebody in.
@@ -43,7 +58,14 @@ pub(crate) type Gate = (Arc<Host>, &'static Operation);
 
 /// Lets a request through to its handler, with what the handler needs to serve it, or answers why not.
 pub(crate) async fn admit(State((host, operation)): State<Gate>, mut request: Request, next: Next) -> Response {
-    match admitted(&host, operation, &request) {
+    let caller = match operation.needs {
+        Needs::Nothing => Ok(None),
+        _ => identify(&host, operation, request.headers(), request.uri()).await.map(Some),
+    };
+    if operation.takes_ticket() {
+        *request.uri_mut() = ticket::without(request.uri());
+    }
+    match caller.and_then(|caller| caller.map(|caller| admitted(&host, operation, &request, caller)).transpose()) {
         Ok(app) => {
             if let Some(app) = app {
                 request.extensions_mut().insert(app);
@@ -68,11 +90,12 @@ fn too_many() -> Problem {
     Problem::new(Code::TooManyAttempts, "expected a valid credential, found too many others from the same address")
 }
 
-fn admitted(host: &Arc<Host>, operation: &Operation, request: &Request) -> Result<Option<Arc<App>>, Problem> {
-    if operation.needs == Needs::Nothing {
-        return Ok(None);
-    }
-    let (home, caller) = identify(host, request.headers())?;
+fn admitted(
+    host: &Arc<Host>,
+    operation: &Operation,
+    request: &Request,
+    (home, caller): (Arc<Home>, Caller),
+) -> Result<Arc<App>, Problem> {
     let tenant = Arc::clone(&home.tenant);
     let app = App { host: Arc::clone(host), home, tenant, caller };
     match operation.needs {
@@ -83,27 +106,47 @@ fn admitted(host: &Arc<Host>, operation: &Operation, request: &Request) -> Resul
         }
         Needs::Permission(permission) => app.demand_whole(permission)?,
     }
-    Ok(Some(Arc::new(app)))
+    Ok(Arc::new(app))
 }
 
 /// The tenant of a request, and who it is from.
-fn identify(host: &Host, headers: &HeaderMap) -> Result<(Arc<Home>, Caller), Problem> {
+async fn identify(
+    host: &Host,
+    operation: &Operation,
+    headers: &HeaderMap,
+    uri: &Uri,
+) -> Result<(Arc<Home>, Caller), Problem> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
-    let value = match (values.next(), values.next()) {
-        (None, _) if PASSED_ON.iter().any(|name| headers.contains_key(*name)) => {
+    let ticket = if operation.takes_ticket() { ticket::shown(uri) } else { ticket::Shown::None };
+    let is_passed_on = || PASSED_ON.iter().any(|name| headers.contains_key(*name));
+    let value = match (values.next(), values.next(), ticket) {
+        (None, _, ticket::Shown::One(text)) => {
+            return match of_ticket(host, text)? {
+                // That of somebody without a credential says no more than none does.
+                (_, Caller::Anybody) if is_passed_on() => Err(invalid()),
+                found => Ok(found),
+            };
+        }
+        (None, _, ticket::Shown::None) if is_passed_on() => {
             return Err(unauthenticated("none, and a proxy has passed the request on"));
         }
-        (None, _) => {
+        (None, _, ticket::Shown::None) => {
             let home = host.anybodys.as_ref().ok_or_else(|| unauthenticated("none"))?;
             return Ok((Arc::clone(home), Caller::Anybody));
         }
-        (Some(value), None) => value,
-        (Some(_), Some(_)) => return Err(unauthenticated("two headers of this name")),
+        (Some(value), None, ticket::Shown::None) => value,
+        (Some(_), Some(_), _) => return Err(unauthenticated("two headers of this name")),
+        _ => return Err(unauthenticated("another one beside a ticket")),
     };
     let scheme = |text: &str| text.get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case("bearer "));
     let bearer = value.to_str().ok().filter(|text| scheme(text)).map(|text| text[7..].trim());
     let bearer = bearer.ok_or_else(|| unauthenticated("another scheme than Bearer"))?;
-    let token = Token::parse(bearer).ok_or_else(|| unauthenticated("a text that is no key"))?;
+    if bearer.starts_with(TOKEN_PREFIX) { of_key(host, bearer) } else { of_token(host, bearer).await }
+}
+
+/// The holder of a key.
+fn of_key(host: &Host, text: &str) -> Result<(Arc<Home>, Caller), Problem> {
+    let token = Token::parse(text).ok_or_else(|| unauthenticated("a text that is no key"))?;
     let home = host.homes.get(token.tenant);
     // Without such a tenant another is asked for a key that it has not, which takes as long.
     let (asked, id) = match &home {
@@ -113,12 +156,40 @@ fn identify(host: &Host, headers: &HeaderMap) -> Result<(Arc<Home>, Caller), Pro
     let shown = asked.authenticate(id, &token.secret);
     match (home, shown) {
         (Some(home), Some(shown)) => Ok((home, Caller::Key(shown))),
-        _ => Err(unauthenticated("one that is not valid here")),
+        _ => Err(invalid()),
     }
 }
 
+/// The bearer of a token.
+async fn of_token(host: &Host, text: &str) -> Result<(Arc<Home>, Caller), Problem> {
+    let tenants = |name: &str| host.homes.get(name).map(|home| Arc::clone(&home.tenant));
+    match host.identity.verify(text, host.stand_in.now(), tenants).await {
+        Ok(verified) => {
+            let home = host.homes.get(verified.tenant()).ok_or_else(invalid)?;
+            Ok((home, Caller::Token(verified)))
+        }
+        Err(NotVerified::Wrong) => Err(invalid()),
+        Err(NotVerified::Unreachable) => {
+            let detail =
+                "expected keys of the identity provider to check the token with, found that it cannot be reached";
+            Err(Problem::new(Code::ProviderUnreachable, detail))
+        }
+    }
+}
+
+/// Whoever got a ticket, if his credential is still good.
+fn of_ticket(host: &Host, text: &str) -> Result<(Arc<Home>, Caller), Problem> {
+    let (tenant, caller) = host.tickets.take(text, host.stand_in.now()).ok_or_else(invalid)?;
+    let home = host.homes.get(&tenant).ok_or_else(invalid)?;
+    if caller.is_good(&home) { Ok((home, caller)) } else { Err(invalid()) }
+}
+
+fn invalid() -> Problem {
+    unauthenticated("one that is not valid here")
+}
+
 fn unauthenticated(found: &str) -> Problem {
-    let detail = format!("expected a key in the header Authorization, as Bearer qp_…, found {found}");
+    let detail = format!("expected a key or a token in the header Authorization, after Bearer, found {found}");
     Problem::new(Code::Unauthenticated, detail)
 }
 
@@ -127,22 +198,32 @@ fn forbidden(permission: Permission, found: &str) -> Problem {
     Problem::new(Code::Forbidden, detail).with("permission", permission.as_str())
 }
 
+impl Caller {
+    /// Whether he is still who he was.
+    fn is_good(&self, home: &Home) -> bool {
+        match self {
+            Self::Anybody => true,
+            Self::Key(shown) => home.tenant.is_key_good(shown),
+            Self::Token(verified) => verified.is_good(home.tenant.now()),
+        }
+    }
+}
+
 impl App {
     /// What the caller may do.
     pub(crate) fn access(&self) -> &Access {
         match &self.caller {
             Caller::Anybody => &self.host.everything,
             Caller::Key(shown) => shown.key().access(),
+            Caller::Token(verified) => verified.access(),
         }
     }
 
     /// Whether the caller is still who he was: a connection may be held for longer than a key is good.
     pub(crate) fn demand_good(&self) -> Result<(), Problem> {
-        match &self.caller {
-            Caller::Key(shown) if !self.tenant.is_key_good(shown) => {
-                Err(unauthenticated("one that was revoked or replaced, or whose time is over"))
-            }
-            _ => Ok(()),
+        match self.caller.is_good(&self.home) {
+            true => Ok(()),
+            false => Err(unauthenticated("one that was revoked or replaced, or whose time is over")),
         }
     }
 

@@ -25,6 +25,9 @@ mod handshake;
 mod head;
 mod health;
 mod home;
+/// Checks tokens; for the benchmark and the fuzz targets.
+#[doc(hidden)]
+pub mod identity;
 mod key;
 mod media;
 mod memory;
@@ -47,6 +50,7 @@ mod state;
 mod stream;
 mod subscription;
 mod tail;
+mod ticket;
 mod trace;
 pub mod webhook;
 mod websocket;
@@ -60,6 +64,7 @@ pub use binary::read as read_binary;
 /// Follows frames of a WebSocket; for the fuzz targets.
 #[doc(hidden)]
 pub use frames::count as count_frames;
+pub use identity::{InvalidProviders, Providers, is_token};
 pub use key::key_answer;
 /// Reads `Accept`, `Content-Type` and `Prefer`; for the fuzz targets.
 #[doc(hidden)]
@@ -88,7 +93,9 @@ use tokio::sync::{Semaphore, watch};
 use crate::admission::Caller;
 use crate::attempts::Attempts;
 use crate::home::{Home, Homes};
+use crate::identity::Identity;
 use crate::memory::Memory;
+use crate::ticket::Tickets;
 
 /// Bytes of bulk loads that may be on their way through the engine at once, over all connections, in KiB. Far below
 /// what the engine's mailbox takes, so that bulk loads wait for each other instead of crowding out single events.
@@ -129,6 +136,8 @@ pub struct Server {
     pub public_hosts: Vec<PublicHost>,
     /// Whether requests without a credential are taken, and may do everything in one tenant.
     pub anybody: Anybody,
+    /// Identity providers whose tokens are taken beside keys.
+    pub providers: Providers,
     /// Adds `POST /noop`, which reads a body and answers `{}`: what a benchmark compares with.
     #[doc(hidden)]
     pub has_noop_route: bool,
@@ -173,6 +182,7 @@ impl Default for Server {
             webhook_allowed: Vec::new(),
             public_hosts: Vec::new(),
             anybody: Anybody::OfThisMachine,
+            providers: Providers::default(),
             has_noop_route: false,
         }
     }
@@ -208,6 +218,8 @@ impl Server {
                 tracing::error!(tenant = name, %error, "a tenant is not served");
             }
         }
+        let identity = Identity::new(&self.providers).map_err(io::Error::other)?;
+        identity.warm_up(stand_in.now());
         let lets_in = self.anybody.is_let_in(listener.local_addr()?.ip(), &self.public_hosts);
         let host = Arc::new(Host {
             gatekeeper: origin::Gatekeeper::of(listener.local_addr()?.ip(), &self.public_hosts),
@@ -217,6 +229,8 @@ impl Server {
             refusals: Arc::new(Semaphore::new(connection::REFUSALS_MAX)),
             openapi: document::openapi(),
             attempts: Attempts::new(),
+            identity,
+            tickets: Tickets::new(),
             anybodys: lets_in.then_some(home),
             everything: Access::everything(),
             homes,
@@ -248,6 +262,10 @@ struct Host {
     /// Asked for a key where the tenant of one does not exist.
     stand_in: Arc<Tenant>,
     attempts: Attempts,
+    /// Whose tokens are believed.
+    identity: Identity,
+    /// What streams are opened with from browsers.
+    tickets: Tickets,
     server: Server,
     phases: watch::Receiver<Phase>,
     /// A permit for each open connection.

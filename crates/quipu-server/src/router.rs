@@ -12,7 +12,7 @@ use quipu_api::{Code, OPERATIONS, Problem};
 
 use crate::{
     Host, admission, answer, append, consume, deadletter, document, health, key, operation, pattern, problem, publish,
-    read, secret, state, stream, subscription, tail, trace, websocket,
+    read, secret, state, stream, subscription, tail, ticket, trace, websocket,
 };
 
 type Route = fn() -> MethodRouter<Arc<Host>>;
@@ -61,6 +61,7 @@ const HANDLERS: &[(&str, Route)] = &[
     ("key.rotate", || post(key::rotate)),
     ("key.revoke", || delete(key::revoke)),
     ("access.get", || get(key::access)),
+    ("access.ticket", || post(ticket::give)),
     ("checkpoint.get", || get(state::checkpoint)),
     ("store.stats", || get(state::stats)),
     ("health.live", || get(health::live)),

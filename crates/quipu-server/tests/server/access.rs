@@ -18,11 +18,11 @@ use crate::host::{Host, event, within};
 use crate::websocket::Socket;
 
 /// A server that takes nobody without a credential, for the tenant `test` and another.
-async fn closed() -> Host {
+pub async fn closed() -> Host {
     Host::start_beside("other", Server { anybody: Anybody::None, ..Server::default() }).await
 }
 
-fn key_of(tenant: &Arc<Tenant>, name: &str, grants: Value, user: Option<&str>) -> String {
+pub fn key_of(tenant: &Arc<Tenant>, name: &str, grants: Value, user: Option<&str>) -> String {
     let grants = serde_json::from_value(grants).unwrap();
     let new = NewKey { name: "a test".into(), grants, user: user.map(str::to_owned), life_ms: None };
     let (info, secret) = tenant.create_key(new).unwrap();
@@ -30,7 +30,7 @@ fn key_of(tenant: &Arc<Tenant>, name: &str, grants: Value, user: Option<&str>) -
 }
 
 /// A key of the tenant of the tests.
-fn key(host: &Host, grants: Value) -> String {
+pub fn key(host: &Host, grants: Value) -> String {
     key_of(&host.tenant, "test", grants, None)
 }
 
@@ -39,16 +39,16 @@ fn permissions(all: impl Iterator<Item = Permission>) -> Value {
 }
 
 /// What may be granted in a tenant.
-fn in_a_tenant() -> impl Iterator<Item = Permission> {
+pub fn in_a_tenant() -> impl Iterator<Item = Permission> {
     Permission::ALL.iter().copied().filter(|one| *one != Permission::Operate)
 }
 
-fn everything() -> Value {
+pub fn everything() -> Value {
     permissions(in_a_tenant())
 }
 
 /// What a request with this header is answered. Of a tail that goes on, the head.
-async fn send(host: &Host, method: &str, target: &str, key: Option<&str>, body: Option<(&str, &str)>) -> Answer {
+pub async fn send(host: &Host, method: &str, target: &str, key: Option<&str>, body: Option<(&str, &str)>) -> Answer {
     let mut client = Client::connect(host.address).await;
     let mut head = format!("{method} {target} HTTP/1.1\r\nhost: localhost\r\n");
     if let Some(key) = key {
@@ -64,12 +64,12 @@ async fn send(host: &Host, method: &str, target: &str, key: Option<&str>, body: 
     Answer { status, headers, body }
 }
 
-async fn ask(host: &Host, operation: &Operation, key: Option<&str>) -> Answer {
+pub async fn ask(host: &Host, operation: &Operation, key: Option<&str>) -> Answer {
     let example = &operation.example;
     send(host, operation.method.as_str(), example.target, key, example.body).await
 }
 
-fn code(answer: &Answer) -> String {
+pub fn code(answer: &Answer) -> String {
     match serde_json::from_slice::<Value>(&answer.body) {
         Ok(body) => body["code"].as_str().unwrap_or_default().to_owned(),
         Err(_) => String::new(),
@@ -123,7 +123,7 @@ async fn every_operation_needs_its_permission_and_no_other() {
 }
 
 /// What an answer says, without what chance and the threads beside have made: ids, and how many commits there are.
-fn without_chance(answer: &Answer) -> (u16, String) {
+pub fn without_chance(answer: &Answer) -> (u16, String) {
     let text = String::from_utf8_lossy(&answer.body).into_owned();
     let Ok(mut body) = serde_json::from_str::<Value>(&text) else { return (answer.status, text) };
     mask(&mut body);
@@ -157,7 +157,7 @@ fn mask(value: &mut Value) {
 }
 
 /// Fills a tenant with what the examples of the catalogue ask for.
-async fn fill(host: &Host, key: &str) {
+pub async fn fill(host: &Host, key: &str) {
     for operation in OPERATIONS {
         if matches!(operation.name, "event.publish" | "event.append" | "subscription.create" | "key.create") {
             let answer = ask(host, operation, Some(key)).await;

@@ -16,6 +16,7 @@ mod gone;
 mod heads;
 mod health;
 mod host;
+mod identity;
 mod memory;
 mod operations;
 mod origins;

@@ -59,11 +59,12 @@ pub fn run(serve: Serve, out: &mut Out) -> Outcome {
     }
     host::log(&config);
     let anybody = host::anybody(&config);
-    let quipu = host::open(&config, anybody)?;
-    let mut host = host::Host::start(&quipu, &config, anybody)?;
+    let providers = host::providers(&config)?;
+    let quipu = host::open(&config, anybody, &providers)?;
+    let mut host = host::Host::start(&quipu, &config, anybody, providers)?;
     tracing::info!("listening on http://{}, data in {}", host.address(), config.data.display());
     match anybody {
-        Anybody::None => tracing::info!("every request needs a key"),
+        Anybody::None => tracing::info!("every request needs a key or a token"),
         _ => tracing::info!("no keys needed: only this machine reaches the address"),
     }
     let stopped = host.wait();
