@@ -68,6 +68,7 @@ pub const OPERATIONS: &[Operation] = &[
     audit::LIST,
     audit::REPORT,
     audit::EXPORT,
+    key::TICKET,
     state::CHECKPOINT,
     state::STATS,
     state::LIVE,
@@ -179,6 +180,11 @@ impl Operation {
         }
     }
 
+    /// Whether a ticket will do in place of a credential: where a browser cannot send a header.
+    pub fn takes_ticket(&self) -> bool {
+        self.method == Method::Get && self.parameters().any(|parameter| parameter.name == follow::TICKET.name)
+    }
+
     /// All refusals, those of whoever may not do it first.
     pub fn refusals(&self) -> impl Iterator<Item = Code> {
         let access = if self.needs == Needs::Nothing { &[] } else { ACCESS };
@@ -218,7 +224,7 @@ const fn content(
 }
 
 /// What can refuse any operation that needs a credential.
-const ACCESS: &[Code] = &[Code::Unauthenticated, Code::Forbidden, Code::TooManyAttempts];
+const ACCESS: &[Code] = &[Code::Unauthenticated, Code::Forbidden, Code::TooManyAttempts, Code::ProviderUnreachable];
 /// What can refuse any operation that reads the log.
 const READING: &[Code] = &[Code::Damaged, Code::Internal];
 /// What can refuse any operation that appends to the log.

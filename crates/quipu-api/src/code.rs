@@ -93,9 +93,11 @@ codes! {
     UnsupportedMediaType "unsupported-media-type" 415 false "The body has an unknown media type";
     ForeignHost "foreign-host" 421 false "The host is not this machine";
     TooManyAttempts "too-many-attempts" 429 true "Too many credentials were not valid";
+    TooManyTickets "too-many-tickets" 429 true "Too many tickets were asked for";
     HeadTooLarge "head-too-large" 431 false "The head of the request is too large";
     Internal "internal" 500 false "The server failed";
     Damaged "damaged" 500 false "Recorded data is damaged";
+    ProviderUnreachable "provider-unreachable" 503 true "The identity provider cannot be reached";
     Overloaded "overloaded" 503 true "Too much is waiting";
     TooManyConnections "too-many-connections" 503 true "Too many connections";
     Unavailable "unavailable" 503 true "Appends are not possible now";

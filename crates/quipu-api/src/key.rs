@@ -94,7 +94,7 @@ pub struct RevokedAnswer {
 }
 
 /// Who asks, and what he may do.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct AccessAnswer {
     /// The tenant that all requests with this credential run in.
     pub tenant: String,
@@ -104,11 +104,29 @@ pub struct AccessAnswer {
     /// What people call the key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
+    /// The identity provider that a token is from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issuer: Option<String>,
+    /// What the provider calls the bearer of the token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
+    /// When the token ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<String>,
     /// What it may do.
     pub grants: Vec<Grant>,
     /// The user whose events it is limited to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
+}
+
+/// A ticket, this once.
+#[derive(Clone, Serialize, Deserialize, JsonSchema)]
+pub struct TicketAnswer {
+    /// What the parameter `ticket` of a stream is.
+    pub ticket: String,
+    /// Until when a stream can be opened with it.
+    pub expires: String,
 }
 
 fn keep_ms() -> u64 {
@@ -141,9 +159,21 @@ impl fmt::Debug for KeyAnswer {
     }
 }
 
+impl fmt::Debug for TicketAnswer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TicketAnswer").field("expires", &self.expires).finish_non_exhaustive()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_answer_does_not_show_its_ticket_to_a_log() {
+        let answer = TicketAnswer { ticket: "qt_hunter2".into(), expires: "2026-01-31T09:31:00.000Z".into() };
+        assert!(!format!("{answer:?}").contains("hunter2"));
+    }
 
     #[test]
     fn an_answer_does_not_show_its_key_to_a_log() {

@@ -42,7 +42,8 @@ pub fn openapi() -> Value {
             "securitySchemes": { "key": {
                 "type": "http",
                 "scheme": "bearer",
-                "description": "A key of a tenant. A server that only its own machine reaches may take requests without one.",
+                "bearerFormat": "a key (qp_…) or a JWT",
+                "description": "A key of a tenant, or a token of an identity provider that the server believes. A server that only its own machine reaches may take requests without one.",
             } },
         },
     })

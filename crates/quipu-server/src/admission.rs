@@ -3,24 +3,26 @@
 //! edited copy, a condition on a query), the handlers ask here as well.
 //!
 //! Whoever is not known learns nothing: a tenant that does not exist, a key that does not exist and a key with another
-//! secret take the same way and get the same answer.
+//! secret take the same way and get the same answer. So do tokens and tickets that are not valid, for whatever reason.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, Uri, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use quipu_api::catalogue::Needs;
 use quipu_api::{Code, Operation, Problem};
-use quipu_domain::access::{Fingerprint, Narrowing, Token};
+use quipu_domain::access::{Fingerprint, Narrowing, TOKEN_PREFIX, Token};
 use quipu_domain::{Access, Event, Filter, Permission};
 use quipu_engine::{Actor, Recorded, Shown, Tenant};
 
 use crate::audited::{self, Asked};
 use crate::home::Home;
-use crate::{App, Host, authorization, body, problem, subscription};
+use crate::identity::{NotVerified, Verified};
+use crate::{App, Host, authorization, body, problem, subscription, ticket};
 
 /// What proxies add to a request that they pass on: it comes from anywhere, however near the proxy is.
 const PASSED_ON: [&str; 6] =
@@ -37,6 +39,19 @@ pub(crate) enum Caller {
     Anybody,
     /// The holder of a key.
     Key(Shown),
+    /// The bearer of a token, for whom an identity provider vouches.
+    Token(Arc<Verified>),
+}
+
+impl fmt::Display for Caller {
+    /// Who it is, within his tenant.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Anybody => f.write_str("anybody"),
+            Self::Key(shown) => write!(f, "key:{}", shown.key().id()),
+            Self::Token(verified) => write!(f, "token:{verified}"),
+        }
+    }
 }
 
 /// A route's operation, and what is needed to let somebody in.
@@ -48,7 +63,11 @@ pub(crate) async fn admit(State((host, operation)): State<Gate>, mut request: Re
         return next.run(request).await;
     }
     let asked = Asked::of(operation, &request);
-    let known = identify(&host, request.headers()).and_then(|(home, caller)| {
+    let identified = identify(&host, operation, request.headers(), request.uri()).await;
+    if operation.takes_ticket() {
+        *request.uri_mut() = ticket::without(request.uri());
+    }
+    let known = identified.and_then(|(home, caller)| {
         let certified = demand_certificate(&caller, &request);
         match certified {
             Ok(()) => Ok((home, caller)),
@@ -81,7 +100,7 @@ async fn turn_away(host: &Host, asked: Asked, unknown: Unknown, request: Request
     asked.note_refusal(tenant.as_ref().unwrap_or(&host.stand_in), actor, &problem);
     let peer = request.extensions().get::<Peer>().copied();
     body::linger(request.into_body());
-    match peer {
+    match peer.filter(|_| problem.code() == Some(Code::Unauthenticated)) {
         Some(Peer(address)) if !host.attempts.failed(address.ip()).await => problem::respond(&too_many()),
         _ => problem::respond(&problem),
     }
@@ -106,21 +125,41 @@ impl From<Problem> for Unknown {
 }
 
 /// The tenant of a request, and who it is from.
-fn identify(host: &Host, headers: &HeaderMap) -> Result<(Arc<Home>, Caller), Unknown> {
+async fn identify(
+    host: &Host,
+    operation: &Operation,
+    headers: &HeaderMap,
+    uri: &Uri,
+) -> Result<(Arc<Home>, Caller), Unknown> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
-    let value = match (values.next(), values.next()) {
-        (None, _) if PASSED_ON.iter().any(|name| headers.contains_key(*name)) => {
+    let ticket = if operation.takes_ticket() { ticket::shown(uri) } else { ticket::Shown::None };
+    let is_passed_on = || PASSED_ON.iter().any(|name| headers.contains_key(*name));
+    let value = match (values.next(), values.next(), ticket) {
+        (None, _, ticket::Shown::One(text)) => {
+            return match of_ticket(host, text)? {
+                // That of somebody without a credential says no more than none does.
+                (_, Caller::Anybody) if is_passed_on() => Err(invalid().into()),
+                found => Ok(found),
+            };
+        }
+        (None, _, ticket::Shown::None) if is_passed_on() => {
             return Err(unauthenticated("none, and a proxy has passed the request on").into());
         }
-        (None, _) => {
+        (None, _, ticket::Shown::None) => {
             let home = host.anybodys.as_ref().ok_or_else(|| unauthenticated("none"))?;
             return Ok((Arc::clone(home), Caller::Anybody));
         }
-        (Some(value), None) => value,
-        (Some(_), Some(_)) => return Err(unauthenticated("two headers of this name").into()),
+        (Some(value), None, ticket::Shown::None) => value,
+        (Some(_), Some(_), _) => return Err(unauthenticated("two headers of this name").into()),
+        _ => return Err(unauthenticated("another one beside a ticket").into()),
     };
     let bearer = authorization::bearer(value).ok_or_else(|| unauthenticated("another scheme than Bearer"))?;
-    let token = Token::parse(bearer).ok_or_else(|| unauthenticated("a text that is no key"))?;
+    if bearer.starts_with(TOKEN_PREFIX) { of_key(host, bearer) } else { of_token(host, bearer).await }
+}
+
+/// The holder of a key.
+fn of_key(host: &Host, text: &str) -> Result<(Arc<Home>, Caller), Unknown> {
+    let token = Token::parse(text).ok_or_else(|| unauthenticated("a text that is no key"))?;
     let home = host.homes.get(token.tenant);
     // Without such a tenant another is asked for a key that it has not, which takes as long.
     let (asked, id) = match &home {
@@ -130,11 +169,36 @@ fn identify(host: &Host, headers: &HeaderMap) -> Result<(Arc<Home>, Caller), Unk
     let shown = asked.authenticate(id, &token.secret);
     match (home, shown) {
         (Some(home), Some(shown)) => Ok((home, Caller::Key(shown))),
-        (home, _) => {
-            let tenant = home.map(|home| Arc::clone(&home.tenant));
-            Err(Unknown { tenant, ..unauthenticated("one that is not valid here").into() })
+        (home, _) => Err(Unknown { tenant: home.map(|home| Arc::clone(&home.tenant)), ..invalid().into() }),
+    }
+}
+
+/// The bearer of a token.
+async fn of_token(host: &Host, text: &str) -> Result<(Arc<Home>, Caller), Unknown> {
+    let tenants = |name: &str| host.homes.get(name).map(|home| Arc::clone(&home.tenant));
+    match host.identity.verify(text, host.stand_in.now(), tenants).await {
+        Ok(verified) => {
+            let home = host.homes.get(verified.tenant()).ok_or_else(invalid)?;
+            Ok((home, Caller::Token(verified)))
+        }
+        Err(NotVerified::Wrong) => Err(invalid().into()),
+        Err(NotVerified::Unreachable) => {
+            let detail =
+                "expected keys of the identity provider to check the token with, found that it cannot be reached";
+            Err(Problem::new(Code::ProviderUnreachable, detail).into())
         }
     }
+}
+
+/// Whoever got a ticket, if his credential is still good.
+fn of_ticket(host: &Host, text: &str) -> Result<(Arc<Home>, Caller), Unknown> {
+    let (tenant, caller) = host.tickets.take(text, host.stand_in.now()).ok_or_else(invalid)?;
+    let home = host.homes.get(&tenant).ok_or_else(invalid)?;
+    if caller.is_good(&home) { Ok((home, caller)) } else { Err(invalid().into()) }
+}
+
+fn invalid() -> Problem {
+    unauthenticated("one that is not valid here")
 }
 
 /// That the connection has shown the certificate that a key is bound to. Whoever gets here has the key, so he is told.
@@ -149,7 +213,7 @@ fn demand_certificate(caller: &Caller, request: &Request) -> Result<(), Problem>
 }
 
 fn unauthenticated(found: &str) -> Problem {
-    let detail = format!("expected a key in the header Authorization, as Bearer qp_…, found {found}");
+    let detail = format!("expected a key or a token in the header Authorization, after Bearer, found {found}");
     Problem::new(Code::Unauthenticated, detail)
 }
 
@@ -158,12 +222,24 @@ fn forbidden(permission: Permission, found: &str) -> Problem {
     Problem::new(Code::Forbidden, detail).with("permission", permission.as_str())
 }
 
+impl Caller {
+    /// Whether he is still who he was.
+    fn is_good(&self, home: &Home) -> bool {
+        match self {
+            Self::Anybody => true,
+            Self::Key(shown) => home.tenant.is_key_good(shown),
+            Self::Token(verified) => verified.is_good(home.tenant.now()),
+        }
+    }
+}
+
 impl App {
     /// What the caller may do.
     pub(crate) fn access(&self) -> &Access {
         match &self.caller {
             Caller::Anybody => &self.host.everything,
             Caller::Key(shown) => shown.key().access(),
+            Caller::Token(verified) => verified.access(),
         }
     }
 
@@ -181,11 +257,9 @@ impl App {
 
     /// Whether the caller is still who he was: a connection may be held for longer than a key is good.
     pub(crate) fn demand_good(&self) -> Result<(), Problem> {
-        match &self.caller {
-            Caller::Key(shown) if !self.tenant.is_key_good(shown) => {
-                self.refuse(unauthenticated("one that was revoked or replaced, or whose time is over"))
-            }
-            _ => Ok(()),
+        match self.caller.is_good(&self.home) {
+            true => Ok(()),
+            false => self.refuse(unauthenticated("one that was revoked or replaced, or whose time is over")),
         }
     }
 

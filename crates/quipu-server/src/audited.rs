@@ -174,13 +174,11 @@ impl App {
 impl Caller {
     /// Who it is, as the trail says.
     pub(crate) fn actor(&self) -> Actor {
-        match self {
-            Self::Anybody => Actor { id: "anybody".into(), name: None },
-            Self::Key(shown) => {
-                let key = shown.key();
-                Actor { id: format!("key:{}", key.id()), name: Some(key.name().to_owned()) }
-            }
-        }
+        let name = match self {
+            Self::Anybody | Self::Token(_) => None,
+            Self::Key(shown) => Some(shown.key().name().to_owned()),
+        };
+        Actor { id: self.to_string(), name }
     }
 }
 

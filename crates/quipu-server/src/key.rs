@@ -60,12 +60,20 @@ pub(crate) async fn revoke(Extension(app): Extension<Arc<App>>, Path(id): Path<S
 }
 
 pub(crate) async fn access(Extension(app): Extension<Arc<App>>) -> Response {
-    let (id, name) = match &app.caller {
-        Caller::Anybody => (None, None),
-        Caller::Key(shown) => (Some(shown.key().id().to_owned()), Some(shown.key().name().to_owned())),
-    };
     let (grants, user) = (app.access().grants().to_vec(), app.access().user().map(str::to_owned));
-    json(&AccessAnswer { tenant: app.home.name.clone(), id, name, grants, user })
+    let answer = AccessAnswer { tenant: app.home.name.clone(), grants, user, ..AccessAnswer::default() };
+    json(&match &app.caller {
+        Caller::Anybody => answer,
+        Caller::Key(shown) => {
+            let (id, name) = (shown.key().id().to_owned(), shown.key().name().to_owned());
+            AccessAnswer { id: Some(id), name: Some(name), ..answer }
+        }
+        Caller::Token(verified) => {
+            let (issuer, subject) = (verified.issuer().to_owned(), verified.subject().to_owned());
+            let expires = Some(verified.until().to_string());
+            AccessAnswer { issuer: Some(issuer), subject: Some(subject), expires, ..answer }
+        }
+    })
 }
 
 /// The answer that has the text of the key, this once.

@@ -29,6 +29,9 @@ mod handshake;
 mod head;
 mod health;
 mod home;
+/// Checks tokens; for the benchmark and the fuzz targets.
+#[doc(hidden)]
+pub mod identity;
 mod key;
 mod media;
 mod memory;
@@ -53,6 +56,7 @@ mod state;
 mod stream;
 mod subscription;
 mod tail;
+mod ticket;
 mod tls;
 mod trace;
 mod transport;
@@ -71,6 +75,7 @@ pub use binary::read as read_binary;
 /// Follows frames of a WebSocket; for the fuzz targets.
 #[doc(hidden)]
 pub use frames::count as count_frames;
+pub use identity::{InvalidProviders, Providers, is_token};
 pub use key::key_answer;
 /// Reads `Accept`, `Content-Type` and `Prefer`; for the fuzz targets.
 #[doc(hidden)]
@@ -104,6 +109,7 @@ use crate::attempts::Attempts;
 use crate::audited::Asked;
 use crate::home::{Home, Homes};
 use crate::memory::Memory;
+use crate::ticket::Tickets;
 
 /// Bytes of bulk loads that may be on their way through the engine at once, over all connections, in KiB. Far below
 /// what the engine's mailbox takes, so that bulk loads wait for each other instead of crowding out single events.
@@ -146,6 +152,8 @@ pub struct Server {
     pub tls: Option<Tls>,
     /// Whether requests without a credential are taken, and may do everything in one tenant.
     pub anybody: Anybody,
+    /// Identity providers whose tokens are taken beside keys.
+    pub providers: Providers,
     /// Adds `POST /noop`, which reads a body and answers `{}`: what a benchmark compares with.
     #[doc(hidden)]
     pub has_noop_route: bool,
@@ -191,6 +199,7 @@ impl Default for Server {
             public_hosts: Vec::new(),
             tls: None,
             anybody: Anybody::OfThisMachine,
+            providers: Providers::default(),
             has_noop_route: false,
         }
     }
@@ -226,6 +235,8 @@ impl Server {
                 tracing::error!(tenant = name, %error, "a tenant is not served");
             }
         }
+        let identity = identity::Identity::new(&self.providers).map_err(io::Error::other)?;
+        identity.warm_up(stand_in.now());
         let lets_in = self.anybody.is_let_in(listener.local_addr()?.ip(), &self.public_hosts);
         let host = Arc::new(Host {
             gatekeeper: origin::Gatekeeper::of(listener.local_addr()?.ip(), &self.public_hosts, self.tls.is_some()),
@@ -238,6 +249,8 @@ impl Server {
             openapi: document::openapi(),
             attempts: Attempts::new(),
             acts: Arc::default(),
+            identity,
+            tickets: Tickets::new(),
             anybodys: lets_in.then_some(home),
             everything: Access::everything(),
             homes,
@@ -272,6 +285,10 @@ struct Host {
     attempts: Attempts,
     /// Held by each act that is under way, so that the server ends after it.
     acts: Arc<RwLock<()>>,
+    /// Whose tokens are believed.
+    identity: identity::Identity,
+    /// What streams are opened with from browsers.
+    tickets: Tickets,
     server: Server,
     phases: watch::Receiver<Phase>,
     /// A permit for each open connection.

@@ -12,7 +12,7 @@ use quipu_api::{Code, OPERATIONS, Problem};
 
 use crate::{
     Host, admission, answer, append, audit, consume, deadletter, document, health, key, operation, pattern, problem,
-    publish, read, secret, state, stream, subscription, tail, trace, websocket,
+    publish, read, secret, state, stream, subscription, tail, ticket, trace, websocket,
 };
 
 type Route = fn() -> MethodRouter<Arc<Host>>;
@@ -61,6 +61,7 @@ const HANDLERS: &[(&str, Route)] = &[
     ("key.rotate", || post(key::rotate)),
     ("key.revoke", || delete(key::revoke)),
     ("access.get", || get(key::access)),
+    ("access.ticket", || post(ticket::give)),
     ("audit.list", || get(audit::list)),
     ("audit.report", || get(audit::report)),
     ("audit.export", || get(audit::export)),

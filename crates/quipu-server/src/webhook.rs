@@ -26,3 +26,8 @@ pub use resolver::Resolver;
 pub use send::{Call, Options, RefusedEndpoint, Webhooks};
 pub use signature::{InvalidSecret, Secret, sign};
 pub use trust::InvalidAuthorities;
+
+/// Identity providers are called by the same means, but by no rule about whose addresses may be.
+pub(crate) use connector::{Checked, Connector};
+pub(crate) use send::in_words;
+pub(crate) use trust::configuration as trusted;

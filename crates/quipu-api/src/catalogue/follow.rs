@@ -19,6 +19,15 @@ const LAST_EVENT_ID: Parameter = Parameter {
     place: Place::Optional,
 };
 
+/// In place of a credential.
+pub(super) const TICKET: Parameter = Parameter {
+    name: "ticket",
+    description: "A ticket of POST /v1/access/ticket, in place of the header Authorization: for browsers, whose EventSource and \
+        WebSocket cannot send one.",
+    kind: Kind::Text,
+    place: Place::Optional,
+};
+
 pub(super) const TAIL: Operation = Operation {
     name: "event.tail",
     summary: "Follow events as server-sent events",
@@ -31,7 +40,7 @@ pub(super) const TAIL: Operation = Operation {
         position beyond the end of the log is refused with `position-not-found`: it was seen in another log.",
     method: Method::Get,
     path: "/v1/tail",
-    parameters: &[FILTER, &[FROM, LAST_EVENT_ID]],
+    parameters: &[FILTER, &[FROM, LAST_EVENT_ID, TICKET]],
     bodies: &[],
     answers: &[content(MEDIA_SSE, None, "Messages with id (the position) and data (the event).")],
     needs: Needs::Part(Permission::Read),
@@ -63,7 +72,7 @@ pub(super) const CONNECT: Operation = Operation {
         that takes less than two seconds; then the server closes too. A page of another origin is refused.",
     method: Method::Get,
     path: "/v1/ws",
-    parameters: &[],
+    parameters: &[&[TICKET]],
     bodies: &[],
     answers: &[content(
         "application/json",

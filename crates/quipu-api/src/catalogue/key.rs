@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::MEDIA_JSON;
-use crate::key::{AccessAnswer, CreateKey, KeyAnswer, KeysAnswer, RevokedAnswer, RotateKey};
+use crate::key::{AccessAnswer, CreateKey, KeyAnswer, KeysAnswer, RevokedAnswer, RotateKey, TicketAnswer};
 use crate::parameter::{Kind, Place};
 
 /// The id in the path.
@@ -122,6 +122,27 @@ pub(super) const ACCESS: Operation = Operation {
         target: "/v1/access",
         body: None,
         answer: r#"{"tenant":"default","id":"5f0c2a91d4e7b836","name":"reports","grants":[{"permissions":["read"]}]}"#,
+    },
+    command: None,
+};
+
+pub(super) const TICKET: Operation = Operation {
+    name: "access.ticket",
+    summary: "Get a ticket for a stream",
+    description: "Returns a ticket with which a page opens one stream, GET /v1/tail or GET /v1/ws, within a minute: as the \
+        parameter `ticket`, since EventSource and WebSocket cannot send a header. The stream may do what the credential of \
+        this request may, and ends when that does. A ticket is good once.",
+    method: Method::Post,
+    path: "/v1/access/ticket",
+    parameters: &[],
+    bodies: &[],
+    answers: &[content(MEDIA_JSON, Some(|g| g.subschema_for::<TicketAnswer>()), "The ticket.")],
+    needs: Needs::Credential,
+    refusals: &[&[Code::TooManyTickets]],
+    example: Example {
+        target: "/v1/access/ticket",
+        body: None,
+        answer: r#"{"ticket":"qt_…","expires":"2026-01-31T09:31:00.000Z"}"#,
     },
     command: None,
 };

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use zeroize::{Zeroize as _, Zeroizing};
+use zeroize::Zeroizing;
 
 /// What the text begins with.
 pub const TOKEN_PREFIX: &str = "qp_";
@@ -53,12 +53,32 @@ impl KeySecret {
         for part in [TOKEN_PREFIX, tenant, "_", id, "_"] {
             text.push_str(part);
         }
+        text.push_str(&self.hex());
+        text
+    }
+
+    /// Its bytes as hexadecimal digits.
+    pub fn hex(&self) -> Zeroizing<String> {
+        let mut text = Zeroizing::new(String::with_capacity(2 * SECRET_BYTES));
         for byte in *self.0 {
             for digit in [byte >> 4, byte & 15] {
                 text.push(char::from_digit(u32::from(digit), 16).expect("it is below 16"));
             }
         }
         text
+    }
+
+    /// Reads what [`KeySecret::hex`] has written; nothing if it is no such text.
+    pub fn from_hex(digits: &str) -> Option<Self> {
+        if digits.len() != 2 * SECRET_BYTES || !is_hex(digits) {
+            return None;
+        }
+        let mut bytes = Zeroizing::new([0; SECRET_BYTES]);
+        for (byte, pair) in bytes.iter_mut().zip(digits.as_bytes().chunks_exact(2)) {
+            let value = |digit: u8| if digit <= b'9' { digit - b'0' } else { digit - b'a' + 10 };
+            *byte = value(pair[0]) << 4 | value(pair[1]);
+        }
+        Some(Self(bytes))
     }
 }
 
@@ -81,20 +101,15 @@ impl<'a> Token<'a> {
         // A tenant's name may have underscores, so what follows it is split off from the end.
         let mut parts = text.strip_prefix(TOKEN_PREFIX)?.rsplitn(3, '_');
         let (digits, id, tenant) = (parts.next()?, parts.next()?, parts.next()?);
-        let is_hex = |text: &str| text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-        let is_sized = id.len() == ID_DIGITS && digits.len() == 2 * SECRET_BYTES && (1..=64).contains(&tenant.len());
-        if !is_sized || !is_hex(id) || !is_hex(digits) {
+        if id.len() != ID_DIGITS || !is_hex(id) || !(1..=64).contains(&tenant.len()) {
             return None;
         }
-        let mut bytes = [0; SECRET_BYTES];
-        for (byte, pair) in bytes.iter_mut().zip(digits.as_bytes().chunks_exact(2)) {
-            let value = |digit: u8| if digit <= b'9' { digit - b'0' } else { digit - b'a' + 10 };
-            *byte = value(pair[0]) << 4 | value(pair[1]);
-        }
-        let token = Self { tenant, id, secret: KeySecret::new(bytes) };
-        bytes.zeroize();
-        Some(token)
+        Some(Self { tenant, id, secret: KeySecret::from_hex(digits)? })
     }
+}
+
+fn is_hex(text: &str) -> bool {
+    text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 #[cfg(test)]

@@ -194,11 +194,7 @@ impl Tenant {
             return Err(KeyRefusal::NoGrants.into());
         }
         Access::new(grants.clone(), user.as_deref()).map_err(KeyRefusal::Invalid)?;
-        if let Some(at) = grants.iter().position(|grant| grant.permissions.contains(&Permission::Operate)) {
-            let pointer = format!("/grants/{at}/permissions");
-            let detail = "expected permissions in this tenant, found operate, which is for all of them".to_owned();
-            return Err(KeyRefusal::Invalid(InvalidGrant { pointer, detail }).into());
-        }
+        self.check_grants(&grants).map_err(KeyRefusal::Invalid)?;
         let life_ms = life_ms.map(|ms| checked_ms("lifems", ms)).transpose()?;
         let now = self.now();
         let _one = self.keys.changing.lock();
@@ -212,6 +208,21 @@ impl Tenant {
         self.write_records_wait(vec![KeyRecord::Made { id: id.clone(), key: key.clone() }.record()])?;
         let life = Life::of(&key);
         Ok((self.put_key(Key::new(&id, key, life)), secret))
+    }
+
+    /// Whether these may be granted in this tenant, to a key or to whom somebody else vouches for.
+    ///
+    /// # Errors
+    /// [`InvalidGrant`] names the first that may not.
+    pub fn check_grants(&self, grants: &[Grant]) -> Result<(), InvalidGrant> {
+        match grants.iter().position(|grant| grant.permissions.contains(&Permission::Operate)) {
+            None => Ok(()),
+            Some(at) => {
+                let pointer = format!("/grants/{at}/permissions");
+                let detail = "expected permissions in this tenant, found operate, which is for all of them".to_owned();
+                Err(InvalidGrant { pointer, detail })
+            }
+        }
     }
 
     /// Gives a key another secret. The one before is good for a while more, so that nobody is locked out meanwhile.

@@ -33,7 +33,7 @@ type Connecting<T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send>>;
 
 /// Connections over TLS or plain, made in time.
 #[derive(Clone)]
-pub(super) struct Connector {
+pub(crate) struct Connector {
     https: HttpsConnector<Checked>,
     timeout: Duration,
 }
@@ -41,7 +41,7 @@ pub(super) struct Connector {
 impl Connector {
     /// The time is for all of a connection: the look-up of its name, TCP and TLS. A call that was given up may leave one
     /// behind that nobody else would stop.
-    pub(super) fn new(checked: Checked, tls: ClientConfig, timeout: Duration) -> Self {
+    pub(crate) fn new(checked: Checked, tls: ClientConfig, timeout: Duration) -> Self {
         let builder = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1();
         Self { https: builder.wrap_connector(checked), timeout }
     }
@@ -68,7 +68,7 @@ impl Service<Uri> for Connector {
 
 /// TCP connections to addresses that may be called.
 #[derive(Clone)]
-pub(super) struct Checked {
+pub(crate) struct Checked {
     pub addresses: Arc<Addresses>,
     pub resolver: Resolver,
 }

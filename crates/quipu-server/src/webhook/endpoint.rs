@@ -74,7 +74,7 @@ impl Endpoint {
         Ok(Self(uri))
     }
 
-    pub(super) fn uri(&self) -> &Uri {
+    pub(crate) fn uri(&self) -> &Uri {
         &self.0
     }
 
@@ -95,7 +95,7 @@ impl Endpoint {
     }
 
     /// The address, where the URL has one instead of a name.
-    pub(super) fn address(&self) -> Option<IpAddr> {
+    pub(crate) fn address(&self) -> Option<IpAddr> {
         literal(self.0.host()?)
     }
 }

@@ -223,7 +223,7 @@ async fn beginning(mut body: Incoming, timeout: Duration) -> Vec<u8> {
 }
 
 /// An error of the client and its causes, without the path of the URL.
-fn in_words(error: &hyper_util::client::legacy::Error, endpoint: &Endpoint) -> String {
+pub(crate) fn in_words(error: &hyper_util::client::legacy::Error, endpoint: &Endpoint) -> String {
     let mut words = match error.is_connect() {
         true => format!("could not connect to {endpoint}"),
         false => format!("the connection to {endpoint} failed"),

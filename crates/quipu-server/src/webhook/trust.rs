@@ -23,7 +23,7 @@ impl fmt::Display for InvalidAuthorities {
 impl std::error::Error for InvalidAuthorities {}
 
 /// TLS 1.2 and 1.3 with the machine's authorities and these.
-pub(super) fn configuration(more_pem: Option<&[u8]>) -> Result<ClientConfig, InvalidAuthorities> {
+pub(crate) fn configuration(more_pem: Option<&[u8]>) -> Result<ClientConfig, InvalidAuthorities> {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     if let Some(pem) = more_pem {
@@ -31,7 +31,7 @@ pub(super) fn configuration(more_pem: Option<&[u8]>) -> Result<ClientConfig, Inv
     }
     if roots.is_empty() {
         tracing::warn!(
-            "expected certificates of authorities on this machine, found none: webhooks over https will fail; \
+            "expected certificates of authorities on this machine, found none: webhooks and identity providers over https will fail; \
              install the package ca-certificates, or name a file of them in SSL_CERT_FILE"
         );
     }

@@ -69,7 +69,7 @@ pub async fn ask(host: &Host, operation: &Operation, key: Option<&str>) -> Answe
     send(host, operation.method.as_str(), example.target, key, example.body).await
 }
 
-fn code(answer: &Answer) -> String {
+pub fn code(answer: &Answer) -> String {
     match serde_json::from_slice::<Value>(&answer.body) {
         Ok(body) => body["code"].as_str().unwrap_or_default().to_owned(),
         Err(_) => String::new(),
@@ -123,7 +123,7 @@ async fn every_operation_needs_its_permission_and_no_other() {
 }
 
 /// What an answer says, without what chance and the threads beside have made: ids, and how many commits there are.
-fn without_chance(answer: &Answer) -> (u16, String) {
+pub fn without_chance(answer: &Answer) -> (u16, String) {
     let text = String::from_utf8_lossy(&answer.body).into_owned();
     // One JSON text, or one a line.
     let Ok(mut texts) = serde_json::Deserializer::from_str(&text).into_iter().collect::<Result<Vec<Value>, _>>() else {
@@ -161,7 +161,7 @@ fn mask(value: &mut Value) {
 }
 
 /// Fills a tenant with what the examples of the catalogue ask for.
-async fn fill(host: &Host, key: &str) {
+pub async fn fill(host: &Host, key: &str) {
     for operation in OPERATIONS {
         if matches!(operation.name, "event.publish" | "event.append" | "subscription.create" | "key.create") {
             let answer = ask(host, operation, Some(key)).await;

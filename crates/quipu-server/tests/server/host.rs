@@ -59,11 +59,13 @@ impl Host {
     /// That serves another tenant too.
     pub async fn start_beside(other: &str, server: Server) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let (storage, clock) = (Arc::new(DiskStorage::new(folder.path())), Arc::new(Still(Arc::default())));
+        let moved_ms = Arc::new(AtomicI64::new(0));
+        let storage = Arc::new(DiskStorage::new(folder.path()));
+        let clock = Arc::new(Still(Arc::clone(&moved_ms)));
         let world = World { storage, clock, random: Arc::new(Dice) };
         let engine = Arc::new(Engine::open(world, Options::default()).unwrap());
         engine.tenant(other).unwrap();
-        Self { folder: Some(folder), ..Self::start_over(engine, server).await }
+        Self { moved_ms, folder: Some(folder), ..Self::start_over(engine, server).await }
     }
 
     /// Where its data is.

@@ -18,6 +18,7 @@ mod gone;
 mod heads;
 mod health;
 mod host;
+mod identity;
 mod memory;
 mod operations;
 mod origins;

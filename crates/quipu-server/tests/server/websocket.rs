@@ -46,10 +46,14 @@ impl Socket {
         within(self.0.next()).await.map(|message| message.unwrap())
     }
 
+    /// The next text frame; pings come whenever nothing else does.
     pub async fn receive(&mut self) -> Value {
-        match self.message().await {
-            Some(Message::Text(text)) => serde_json::from_str(&text).unwrap(),
-            other => panic!("expected a text frame, found {other:?}"),
+        loop {
+            match self.message().await {
+                Some(Message::Text(text)) => return serde_json::from_str(&text).unwrap(),
+                Some(Message::Ping(_)) => {}
+                other => panic!("expected a text frame, found {other:?}"),
+            }
         }
     }
 }

@@ -2,7 +2,7 @@
 //! and hold nothing secret.
 //!
 //! The server is, in this order: `--url`, `--context`, `QUIPU_URL`, `QUIPU_CONTEXT`, the context in use, and
-//! `http://127.0.0.1:7070`. The key is in the file of `--key-file` or `QUIPU_KEY_FILE`, or in `QUIPU_KEY`; what TLS needs, in
+//! `http://127.0.0.1:7070`. The key, or the token of an identity provider, is in the file of `--key-file` or `QUIPU_KEY_FILE`, or in `QUIPU_KEY`; what TLS needs, in
 //! the files of `--ca-file`, `--certificate-file` and `--certificate-key-file`, or of the variables named like these.
 
 use std::collections::BTreeMap;
@@ -16,6 +16,7 @@ use clap::Subcommand;
 use quipu::client_tls::ClientTls;
 use quipu_api::server_url;
 use quipu_domain::access::Token;
+use quipu_server::is_token;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use zeroize::Zeroizing;
@@ -129,12 +130,14 @@ fn variable(name: &str) -> Option<OsString> {
     env::var_os(name).filter(|value| !value.is_empty())
 }
 
-/// The key in a text; where the text is from is said if it is none, and never the text.
+/// The key or token in a text; where the text is from is said if it is neither, and never the text.
 fn key_of(place: &str, text: &Zeroizing<String>) -> Result<Zeroizing<String>, Failure> {
     let text = text.trim();
-    match Token::parse(text) {
-        Some(_) => Ok(Zeroizing::new(text.to_owned())),
-        None => Err(Failure::usage(format!("{place}: expected a key and nothing else, qp_<tenant>_<id>_<secret>"))),
+    match Token::parse(text).is_some() || is_token(text) {
+        true => Ok(Zeroizing::new(text.to_owned())),
+        false => Err(Failure::usage(format!(
+            "{place}: expected a key, qp_<tenant>_<id>_<secret>, or a token of an identity provider, and nothing else"
+        ))),
     }
 }
 

@@ -43,8 +43,9 @@ pub fn run(dev: Dev) -> Outcome {
     // Whoever tries things out on an open address has been told what that means.
     let anybody = if config.insecure_listen_anywhere { Anybody::All } else { host::anybody(&config) };
     let tls = config.tls.clone().map(Watch::begin).transpose()?;
-    let quipu = host::open(&config, anybody)?;
-    let mut host = Host::start(&quipu, &config, anybody, tls)?;
+    let providers = host::providers(&config)?;
+    let quipu = host::open(&config, anybody, &providers)?;
+    let mut host = Host::start(&quipu, &config, anybody, providers, tls)?;
     banner(&host, &config.data, dev.temporary, anybody != Anybody::None);
     let trickle = if dev.demo { Some(start_demo(&quipu, &host)?) } else { None };
     eprintln!("Ctrl-C stops the server.");

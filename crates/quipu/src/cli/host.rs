@@ -2,12 +2,13 @@
 //! differ only in what they say around it.
 
 use rustix::process::{Resource, getrlimit, setrlimit};
+use std::fs;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use quipu::Quipu;
-use quipu_server::{Anybody, Server};
+use quipu_server::{Anybody, Providers, Server};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -56,9 +57,16 @@ fn raise_file_limit() {
     }
 }
 
+/// Reads whose tokens are taken.
+pub fn providers(config: &Config) -> Result<Providers, Failure> {
+    let Some(path) = &config.identity_providers else { return Ok(Providers::default()) };
+    let text = fs::read_to_string(path).map_err(|error| Failure::file("read", path.display(), &error))?;
+    Providers::from_json(&text).map_err(|invalid| Failure::usage(format!("{}: {invalid}", path.display())))
+}
+
 /// Opens the store. An address that others can reach is refused before anything is touched, and where nobody is taken without
-/// a key there has to be one.
-pub fn open(config: &Config, anybody: Anybody) -> Result<Quipu, Failure> {
+/// a credential there has to be one.
+pub fn open(config: &Config, anybody: Anybody, providers: &Providers) -> Result<Quipu, Failure> {
     if !config.listen.ip().is_loopback() && config.tls.is_none() && !config.insecure_listen_anywhere {
         return Err(Failure::usage(format!(
             "listen: expected an address of this machine alone, such as 127.0.0.1:7070, or TLS, found {} without it: \
@@ -80,6 +88,7 @@ pub fn open(config: &Config, anybody: Anybody) -> Result<Quipu, Failure> {
         );
     }
     if anybody == Anybody::None
+        && providers.is_empty()
         && let Err(failure) = has_keys(&quipu, config)
     {
         quipu.close()?;
@@ -123,7 +132,13 @@ fn has_keys(quipu: &Quipu, config: &Config) -> Result<(), Failure> {
 
 impl Host {
     /// Listens and serves from now on, over TLS if there is any.
-    pub fn start(quipu: &Quipu, config: &Config, anybody: Anybody, watch: Option<Watch>) -> Result<Self, Failure> {
+    pub fn start(
+        quipu: &Quipu,
+        config: &Config,
+        anybody: Anybody,
+        providers: Providers,
+        watch: Option<Watch>,
+    ) -> Result<Self, Failure> {
         let failed = |what: String| move |error: io::Error| Failure::failed(format!("cannot {what}: {error}"));
         let runtime = Runtime::new().map_err(failed("start threads".into()))?;
         let server = Server {
@@ -139,6 +154,7 @@ impl Host {
             public_hosts: config.public_hosts.clone(),
             tls: watch.as_ref().map(|watch| watch.tls.clone()),
             anybody,
+            providers,
             ..Server::default()
         };
         let entered = runtime.enter();

@@ -62,14 +62,15 @@ pub fn run(serve: Serve, out: &mut Out) -> Outcome {
     let anybody = host::anybody(&config);
     let tls = config.tls.clone().map(Watch::begin).transpose()?;
     let asks_clients = tls.as_ref().is_some_and(Watch::asks_clients);
-    let quipu = host::open(&config, anybody)?;
-    let mut host = host::Host::start(&quipu, &config, anybody, tls)?;
+    let providers = host::providers(&config)?;
+    let quipu = host::open(&config, anybody, &providers)?;
+    let mut host = host::Host::start(&quipu, &config, anybody, providers, tls)?;
     tracing::info!("listening on {}://{}, data in {}", host.scheme(), host.address(), config.data.display());
     if asks_clients {
         tracing::info!("every client needs a certificate");
     }
     match anybody {
-        Anybody::None => tracing::info!("every request needs a key"),
+        Anybody::None => tracing::info!("every request needs a key or a token"),
         _ => tracing::info!("no keys needed: only this machine reaches the address"),
     }
     let stopped = host.wait();

@@ -14,6 +14,7 @@ mod failures;
 mod faults;
 #[cfg(all(feature = "postgres", feature = "sqlite"))]
 mod idempotent;
+mod identity;
 mod keys;
 mod operations;
 mod patterns;

@@ -168,6 +168,17 @@ impl Server {
     }
 }
 
+impl Server {
+    /// Ends it, and returns everything that it said on standard error.
+    pub fn all_said(mut self) -> Vec<String> {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        let mut said = std::mem::take(&mut self.said);
+        said.extend(self.lines.iter());
+        said
+    }
+}
+
 impl Drop for Server {
     fn drop(&mut self) {
         let _ = self.child.kill();

@@ -48,6 +48,8 @@ pub struct Config {
     pub drain_timeout: Duration,
     pub webhook_allowed_networks: Vec<Block>,
     pub public_hosts: Vec<PublicHost>,
+    /// A file of them.
+    pub identity_providers: Option<PathBuf>,
 }
 
 impl Config {
@@ -79,6 +81,10 @@ impl Config {
             drain_timeout: duration("drain_timeout_ms")?,
             webhook_allowed_networks: raw
                 .list("webhook_allowed_networks", "blocks of addresses such as 10.1.0.0/16,fd00::/8")?,
+            identity_providers: match raw.text("identity_providers")? {
+                "none" => None,
+                path => Some(PathBuf::from(path)),
+            },
             public_hosts: raw.list("public_hosts", "names of hosts without ports such as quipu.example.com")?,
         };
         config.check_limits()?;

@@ -156,11 +156,16 @@ fn access(client: &Client, out: &mut Out) -> Outcome {
         return Ok(Exit::Ok);
     }
     let answer: AccessAnswer = client.parse(&text)?;
-    let who = match (&answer.id, &answer.name) {
-        (Some(id), Some(name)) => format!("{name} ({id})"),
-        _ => "nobody in particular: the server takes requests without a key".to_owned(),
+    let (credential, who) = match &answer {
+        AccessAnswer { id: Some(id), name: Some(name), .. } => ("key", format!("{name} ({id})")),
+        AccessAnswer { issuer: Some(issuer), subject: Some(subject), .. } => {
+            ("token", format!("{subject} of {issuer}"))
+        }
+        _ => ("key", "nobody in particular: the server takes requests without a key".to_owned()),
     };
-    let mut pairs = vec![("tenant", answer.tenant), ("key", who), ("may", granted(&answer.grants))];
+    let may = if answer.grants.is_empty() { "nothing".to_owned() } else { granted(&answer.grants) };
+    let mut pairs = vec![("tenant", answer.tenant), (credential, who), ("may", may)];
+    pairs.extend(answer.expires.map(|expires| ("until", expires)));
     pairs.extend(answer.user.map(|user| ("only the events of", user)));
     out.pairs(&pairs)?;
     Ok(Exit::Ok)
