@@ -12,6 +12,7 @@ mod read;
 mod secret;
 mod state;
 mod subscription;
+mod tenant;
 
 use quipu_domain::Permission;
 use schemars::{Schema, SchemaGenerator};
@@ -64,6 +65,14 @@ pub const OPERATIONS: &[Operation] = &[
     key::ROTATE,
     key::REVOKE,
     key::ACCESS,
+    tenant::CREATE,
+    tenant::LIST,
+    tenant::GET,
+    tenant::SUSPEND,
+    tenant::RESUME,
+    tenant::QUOTAS,
+    tenant::EXPORT,
+    tenant::DELETE,
     state::CHECKPOINT,
     state::STATS,
     state::LIVE,
@@ -200,7 +209,8 @@ const fn content(
 }
 
 /// What can refuse any operation that needs a credential.
-const ACCESS: &[Code] = &[Code::Unauthenticated, Code::Forbidden, Code::TooManyAttempts];
+const ACCESS: &[Code] =
+    &[Code::Unauthenticated, Code::Forbidden, Code::TooManyAttempts, Code::TenantSuspended, Code::QuotaExceeded];
 /// What can refuse any operation that reads the log.
 const READING: &[Code] = &[Code::Damaged, Code::Internal];
 /// What can refuse any operation that appends to the log.
@@ -214,6 +224,7 @@ const EVENT: &[Code] = &[
     Code::IdConflict,
     Code::WrongVersion,
     Code::ForeignTenant,
+    Code::StorageQuotaExceeded,
 ];
 /// What can be wrong with a body.
 const BODY: &[Code] = &[Code::BodyTooLarge, Code::UnsupportedMediaType, Code::RequestTimeout];

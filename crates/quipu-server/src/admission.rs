@@ -16,7 +16,7 @@ use quipu_api::catalogue::Needs;
 use quipu_api::{Code, Operation, Problem};
 use quipu_domain::access::{Narrowing, Token};
 use quipu_domain::{Access, Event, Filter, Permission};
-use quipu_engine::{Recorded, Shown};
+use quipu_engine::{Recorded, Shown, TENANT_SYSTEM};
 
 use crate::home::Home;
 use crate::{App, Host, body, problem, subscription};
@@ -53,6 +53,7 @@ pub(crate) async fn admit(State((host, operation)): State<Gate>, mut request: Re
         Err(refused) => {
             let peer = request.extensions().get::<Peer>().copied();
             body::linger(request.into_body());
+            host.hold_back(&refused).await;
             if refused.code() == Some(Code::Unauthenticated)
                 && let Some(Peer(address)) = peer
                 && !host.attempts.failed(address.ip()).await
@@ -74,7 +75,13 @@ fn admitted(host: &Arc<Host>, operation: &Operation, request: &Request) -> Resul
     }
     let (home, caller) = identify(host, request.headers())?;
     let tenant = Arc::clone(&home.tenant);
-    let app = App { host: Arc::clone(host), home, tenant, caller };
+    let mut app = App { host: Arc::clone(host), home, tenant, caller, _entered: None };
+    // Operators are not in the tenants that they operate: nothing that was done to one keeps them out.
+    if operation.needs == Needs::Permission(Permission::Operate) {
+        app.demand_operator()?;
+        return Ok(Some(Arc::new(app)));
+    }
+    app.demand_open()?;
     match operation.needs {
         Needs::Nothing | Needs::Credential => {}
         Needs::Part(permission) => app.demand(permission)?,
@@ -83,6 +90,7 @@ fn admitted(host: &Arc<Host>, operation: &Operation, request: &Request) -> Resul
         }
         Needs::Permission(permission) => app.demand_whole(permission)?,
     }
+    app._entered = Some(app.home.enter()?);
     Ok(Some(Arc::new(app)))
 }
 
@@ -94,8 +102,8 @@ fn identify(host: &Host, headers: &HeaderMap) -> Result<(Arc<Home>, Caller), Pro
             return Err(unauthenticated("none, and a proxy has passed the request on"));
         }
         (None, _) => {
-            let home = host.anybodys.as_ref().ok_or_else(|| unauthenticated("none"))?;
-            return Ok((Arc::clone(home), Caller::Anybody));
+            let home = host.lets_anybody_in.then(|| host.homes.get(&host.anybodys)).flatten();
+            return Ok((home.ok_or_else(|| unauthenticated("none"))?, Caller::Anybody));
         }
         (Some(value), None) => value,
         (Some(_), Some(_)) => return Err(unauthenticated("two headers of this name")),
@@ -138,11 +146,32 @@ impl App {
 
     /// Whether the caller is still who he was: a connection may be held for longer than a key is good.
     pub(crate) fn demand_good(&self) -> Result<(), Problem> {
+        self.demand_open()?;
         match &self.caller {
             Caller::Key(shown) if !self.tenant.is_key_good(shown) => {
                 Err(unauthenticated("one that was revoked or replaced, or whose time is over"))
             }
             _ => Ok(()),
+        }
+    }
+
+    /// That the tenant is served. Only who has a valid credential of it learns that it is not.
+    fn demand_open(&self) -> Result<(), Problem> {
+        match self.home.is_closed() {
+            false => Ok(()),
+            true => {
+                let detail = "expected a tenant that is served, found that it is suspended";
+                Err(Problem::new(Code::TenantSuspended, detail))
+            }
+        }
+    }
+
+    /// That the caller may operate tenants: with a key of `system`, or as whoever is let in without one.
+    fn demand_operator(&self) -> Result<(), Problem> {
+        match &self.caller {
+            Caller::Anybody => Ok(()),
+            Caller::Key(_) if self.home.name == TENANT_SYSTEM => self.demand_whole(Permission::Operate),
+            Caller::Key(_) => Err(forbidden(Permission::Operate, &self.found())),
         }
     }
 

@@ -18,7 +18,8 @@ pub(crate) fn respond(problem: &Problem) -> Response {
         headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"quipu\""));
     }
     if problem.retryable && problem.status == 429 {
-        headers.insert(header::RETRY_AFTER, HeaderValue::from_static("60"));
+        let seconds = problem.members.get("retryafter").and_then(serde_json::Value::as_u64).unwrap_or(60);
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
     if problem.retryable && problem.status == 503 {
         headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
@@ -35,6 +36,7 @@ pub(crate) fn answer(result: Result<Response, Problem>) -> Response {
 pub(crate) fn fault(fault: &Fault) -> Problem {
     let code = match fault {
         Fault::DiskFull { .. } => Code::DiskFull,
+        Fault::StorageQuota { .. } => Code::StorageQuotaExceeded,
         Fault::Damaged { .. } => Code::Damaged,
         Fault::Overloaded { .. } => Code::Overloaded,
         Fault::Poisoned { .. }
@@ -45,10 +47,14 @@ pub(crate) fn fault(fault: &Fault) -> Problem {
         Fault::Io { .. } | Fault::UnknownFormat { .. } => Code::Internal,
     };
     match code {
-        Code::Overloaded => {}
+        Code::Overloaded | Code::StorageQuotaExceeded => {}
         _ => tracing::error!(code = code.slug(), %fault, "a request met a fault"),
     }
-    Problem::new(code, fault.to_string())
+    let problem = Problem::new(code, fault.to_string());
+    match fault {
+        Fault::StorageQuota { limit } => problem.with("limit", *limit),
+        _ => problem,
+    }
 }
 
 /// A task of ours ended without an answer: a bug, or the server is going down.
@@ -88,6 +94,7 @@ mod tests {
             (Fault::Locked { path: path.clone() }, Code::Unavailable),
             (Fault::Fenced { expected: 1, actual: 2 }, Code::Unavailable),
             (Fault::Overloaded { waiting: 1, limit: 1 }, Code::Overloaded),
+            (Fault::StorageQuota { limit: 1 }, Code::StorageQuotaExceeded),
             (Fault::Closed, Code::Unavailable),
             (Fault::UnknownFormat { path, found: "9".into() }, Code::Internal),
         ] {

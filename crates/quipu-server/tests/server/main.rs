@@ -27,6 +27,7 @@ mod secret_bodies;
 mod secrets;
 mod shutdown;
 mod tail;
+mod tenants;
 mod threads;
 mod transcripts;
 mod transforming;

@@ -18,3 +18,4 @@ mod others;
 mod outcomes;
 mod seam;
 mod simulation;
+mod tenants;

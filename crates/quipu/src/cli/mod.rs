@@ -28,6 +28,7 @@ mod sse;
 mod store;
 mod stream;
 mod subscription;
+mod tenant;
 
 use std::io;
 use std::path::PathBuf;
@@ -93,6 +94,9 @@ enum Command {
     /// Make and revoke keys: who may call the server, and what each may do
     #[command(subcommand)]
     Key(key::KeyCommand),
+    /// Make, suspend, limit, export and delete tenants, as an operator
+    #[command(subcommand)]
+    Tenant(tenant::TenantCommand),
     /// Check, measure, copy and fill a data folder
     #[command(subcommand)]
     Store(store::StoreCommand),
@@ -150,6 +154,7 @@ fn run(cli: Cli, out: &mut Out) -> Outcome {
         Command::DeadLetter(command) => deadletter::run(command, &global, out),
         Command::Operation(command) => operation::run(command, &global, out),
         Command::Key(command) => key::run(command, &global, out),
+        Command::Tenant(command) => tenant::run(command, &global, out),
         Command::Store(command) => store::run(command, &global, out),
         Command::Context(command) => context::run(command, out),
         Command::Completions { shell } => completions(shell, out),

@@ -22,6 +22,7 @@ mod remote;
 mod stores;
 mod subscriptions;
 mod tails;
+mod tenants;
 mod tour;
 mod webhooks;
 mod worker;
