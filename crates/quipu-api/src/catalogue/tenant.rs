@@ -158,7 +158,7 @@ pub(super) const EXPORT: Operation = Operation {
     bodies: &[],
     answers: &[content(MEDIA_LINES, Some(|g| g.subschema_for::<RecordedEvent>()), "One event a line.")],
     needs: OPERATE,
-    refusals: &[KNOWN, READING],
+    refusals: &[KNOWN, READING, &[Code::Unavailable]],
     example: Example {
         target: "/v1/tenants/acme/export",
         body: None,

@@ -14,11 +14,12 @@ use quipu_domain::access::KeySecret;
 use quipu_domain::{Grant, Permission, Quotas, Timestamp};
 use quipu_store::Fault;
 
-use crate::engine::{Engine, is_tenant_name};
+use crate::engine::Engine;
 use crate::keys::{KeyInfo, NewKey};
 use crate::subscriptions::NotDone;
 use crate::tenant::Tenant;
 pub use records::TenantState;
+use records::is_name;
 pub(crate) use records::{FoldedTenant, FoldedTenants, TenantRecord};
 pub use refusal::TenantRefusal;
 
@@ -140,7 +141,7 @@ impl Engine {
     /// [`TenantRefusal`] if the name is none or is taken, or there are too many.
     pub fn create_tenant(&self, name: &str, quotas: Quotas) -> Result<(TenantInfo, KeyInfo, KeySecret), NotDone> {
         let system = self.tenant(TENANT_SYSTEM)?;
-        if !is_tenant_name(name) || name == TENANT_SYSTEM {
+        if !is_name(name) {
             return Err(TenantRefusal::InvalidName { name: clipped(name) }.into());
         }
         let _one = system.register.changing.lock();
@@ -149,7 +150,9 @@ impl Engine {
         if system.register.get(name).is_some_and(is_left) {
             self.sweep_tenant(&system, name)?;
         }
-        if system.register.get(name).is_some() || self.tenant_names()?.iter().any(|there| there == name) {
+        // Whatever is in the folder: nothing of it is to be in the new tenant.
+        let is_taken = self.world().storage.list(&format!("tenants/{name}")).is_ok();
+        if is_taken || system.register.get(name).is_some() {
             return Err(TenantRefusal::Exists { name: name.to_owned() }.into());
         }
         let limit = self.options().tenants_max;
@@ -257,6 +260,10 @@ impl Engine {
     fn sweep_tenant(&self, system: &Arc<Tenant>, name: &str) -> Result<(), NotDone> {
         if self.is_held(name) {
             return Err(TenantRefusal::Busy { name: name.to_owned() }.into());
+        }
+        // After a failed write nobody knows what the log says of it: the next start does.
+        if let Some(fault) = system.refuses_appends() {
+            return Err(fault.into());
         }
         self.remove_tenant(name)?;
         Ok(system.note_tenants(vec![TenantRecord::Gone { name: name.to_owned() }])?)

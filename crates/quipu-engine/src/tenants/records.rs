@@ -6,6 +6,9 @@ use quipu_domain::{Quotas, Timestamp};
 use quipu_store::{Record, RecordKind};
 use serde::{Deserialize, Serialize};
 
+use super::TENANT_SYSTEM;
+use crate::engine::is_tenant_name;
+
 /// A record of a tenant.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -70,17 +73,34 @@ impl TenantState {
     }
 }
 
+/// Whether a tenant that operators have may be called so.
+pub(super) fn is_name(name: &str) -> bool {
+    is_tenant_name(name) && name != TENANT_SYSTEM
+}
+
 impl TenantRecord {
+    fn name(&self) -> &str {
+        match self {
+            Self::Making { name, .. }
+            | Self::Active { name, .. }
+            | Self::Suspended { name, .. }
+            | Self::Quotas { name, .. }
+            | Self::Deleting { name, .. }
+            | Self::Gone { name } => name,
+        }
+    }
+
     pub fn record(&self) -> Record {
         Record::new(RecordKind::Tenant, serde_json::to_vec(self).expect("it is plain data"))
     }
 }
 
 impl FoldedTenants {
-    /// Takes a record in. Nothing if it cannot be read.
+    /// Takes a record in. Nothing if it cannot be read, or is of a name that no tenant can have: what is done to folders rests on
+    /// names, and a log may come from elsewhere.
     pub fn apply(&mut self, body: &[u8]) -> Option<()> {
-        self.take(serde_json::from_slice(body).ok()?);
-        Some(())
+        let record: TenantRecord = serde_json::from_slice(body).ok()?;
+        is_name(record.name()).then(|| self.take(record))
     }
 
     /// Takes a record in that was read or is to be written.
@@ -116,7 +136,8 @@ impl FoldedTenants {
     }
 
     pub fn decode(bytes: &[u8]) -> Option<Self> {
-        serde_json::from_slice(bytes).ok()
+        let folded: Self = serde_json::from_slice(bytes).ok()?;
+        folded.tenants.keys().all(|name| is_name(name)).then_some(folded)
     }
 }
 
@@ -139,6 +160,12 @@ mod tests {
             assert_eq!(folded.tenants["acme"].state.as_str(), state);
         }
         assert!(folded.apply(br#"{"making":{"name":"x"}}"#).is_none());
+        for name in ["../acme", "", "a/b", "..", "system"] {
+            let record = TenantRecord::Deleting { name: name.into(), time: Timestamp(1) };
+            assert!(folded.apply(&record.record().body).is_none(), "{name}");
+            let snapshot = format!(r#"{{"tenants":{{"{name}":{{"state":"deleting","made":1,"since":1}}}}}}"#);
+            assert!(FoldedTenants::decode(snapshot.as_bytes()).is_none(), "{name}");
+        }
         let read = FoldedTenants::decode(&folded.encode()).unwrap();
         assert_eq!(read.encode(), folded.encode());
         let acme = &read.tenants["acme"];

@@ -97,7 +97,11 @@ fn tenants_of_the_library_and_of_older_versions_are_found() {
     assert_eq!(names(&engine), [("old".to_owned(), "active")]);
     assert!(engine.tenant_names().unwrap().contains(&TENANT_SYSTEM.to_owned()));
     engine.tenant("later").unwrap();
-    assert!(matches!(refusal(engine.create_tenant("later", Quotas::default())), TenantRefusal::Exists { .. }));
+    // Nor is what somebody left behind taken for a new one.
+    std::fs::create_dir_all(folder.path().join("tenants/left/secrets")).unwrap();
+    for name in ["later", "left"] {
+        assert!(matches!(refusal(engine.create_tenant(name, Quotas::default())), TenantRefusal::Exists { .. }));
+    }
 }
 
 #[test]

@@ -15,6 +15,8 @@ use tokio_tungstenite::tungstenite::Message;
 use crate::access::{ask, closed, code, everything, key_of, permissions, send};
 use crate::client::{Answer, Client};
 use crate::host::{Dice, Host, event, within};
+use crate::platform::Platform;
+use crate::receiver::Receiver;
 use crate::websocket::Socket;
 
 const JSON: &str = "application/json";
@@ -249,7 +251,7 @@ async fn whoever_needs_no_key_operates_also_while_his_own_tenant_is_suspended() 
 async fn a_suspension_outlives_the_server() {
     let folder = tempfile::tempdir().unwrap();
     let engine = || {
-        let clock = Arc::new(quipu_engine_clock::Now);
+        let clock = Arc::new(machine::Now);
         let world = World { storage: Arc::new(DiskStorage::new(folder.path())), clock, random: Arc::new(Dice) };
         Arc::new(Engine::open(world, Options::default()).unwrap())
     };
@@ -272,7 +274,7 @@ async fn a_suspension_outlives_the_server() {
 }
 
 /// The time of the machine.
-mod quipu_engine_clock {
+mod machine {
     pub struct Now;
 
     impl quipu_engine::Clock for Now {
@@ -405,4 +407,25 @@ async fn an_export_has_every_event_also_of_a_suspended_tenant() {
     drop(client);
     let deleted = act(&host, &operator, "DELETE", "/v1/tenants/acme?confirm=acme", None).await;
     assert_eq!(deleted.status, 200, "{deleted:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_pushed_for_a_tenant_while_it_is_suspended() {
+    let (platform, mut receiver) = (Platform::start().await, Receiver::answering(204).await);
+    platform.push("s", &receiver.url(), "").await;
+    platform.publish(["a".to_owned()]);
+    receiver.next().await;
+    platform.acknowledged("s", 1).await;
+    let ask = async |target: &str, body: Option<(&str, &str)>| send(&platform.host, "POST", target, None, body).await;
+    let reason = Some((JSON, r#"{"reason":"a test"}"#));
+    assert_eq!(ask("/v1/tenants/test/suspend", reason).await.status, 200);
+    platform.publish(["b", "c"].map(str::to_owned));
+    for _ in 0..50 {
+        assert_eq!(ask("/v1/tenants/test/suspend", reason).await.status, 200);
+        assert_eq!((receiver.waiting(), platform.info("s").counts.handed_out), (0, 1));
+    }
+    assert_eq!(ask("/v1/tenants/test/resume", None).await.status, 200);
+    receiver.next().await;
+    receiver.next().await;
+    platform.acknowledged("s", 3).await;
 }
