@@ -75,7 +75,7 @@ fn admitted(host: &Arc<Host>, operation: &Operation, request: &Request) -> Resul
     }
     let (home, caller) = identify(host, request.headers())?;
     let tenant = Arc::clone(&home.tenant);
-    let mut app = App { host: Arc::clone(host), home, tenant, caller, _entered: None };
+    let mut app = App { host: Arc::clone(host), home, tenant, caller, entered: None };
     // Operators are not in the tenants that they operate: nothing that was done to one keeps them out.
     if operation.needs == Needs::Permission(Permission::Operate) {
         app.demand_operator()?;
@@ -90,7 +90,7 @@ fn admitted(host: &Arc<Host>, operation: &Operation, request: &Request) -> Resul
         }
         Needs::Permission(permission) => app.demand_whole(permission)?,
     }
-    app._entered = Some(app.home.enter()?);
+    app.entered = Some(app.home.enter()?);
     Ok(Some(Arc::new(app)))
 }
 
@@ -146,7 +146,9 @@ impl App {
 
     /// Whether the caller is still who he was: a connection may be held for longer than a key is good.
     pub(crate) fn demand_good(&self) -> Result<(), Problem> {
-        self.demand_open()?;
+        if self.entered.is_some() {
+            self.demand_open()?;
+        }
         match &self.caller {
             Caller::Key(shown) if !self.tenant.is_key_good(shown) => {
                 Err(unauthenticated("one that was revoked or replaced, or whose time is over"))

@@ -288,8 +288,8 @@ struct App {
     home: Arc<Home>,
     tenant: Arc<Tenant>,
     caller: Caller,
-    /// It counts as long as it is under way.
-    _entered: Option<Entered>,
+    /// Its place in the tenant, which counts as long as it is under way; nothing for operators, who are in none.
+    entered: Option<Entered>,
 }
 
 /// Where the server is between start and end.
@@ -309,7 +309,7 @@ impl App {
         let mut phases = self.host.phases.clone();
         tokio::select! {
             () = reached(&mut phases, Phase::Draining) => {}
-            () = self.home.closed() => {}
+            () = self.home.closed(), if self.entered.is_some() => {}
         }
     }
 }
