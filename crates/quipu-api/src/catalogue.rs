@@ -13,6 +13,7 @@ mod read;
 mod secret;
 mod state;
 mod subscription;
+mod tenant;
 
 use quipu_domain::Permission;
 use schemars::{Schema, SchemaGenerator};
@@ -69,6 +70,14 @@ pub const OPERATIONS: &[Operation] = &[
     audit::REPORT,
     audit::EXPORT,
     key::TICKET,
+    tenant::CREATE,
+    tenant::LIST,
+    tenant::GET,
+    tenant::SUSPEND,
+    tenant::RESUME,
+    tenant::QUOTAS,
+    tenant::EXPORT,
+    tenant::DELETE,
     state::CHECKPOINT,
     state::STATS,
     state::LIVE,
@@ -224,7 +233,14 @@ const fn content(
 }
 
 /// What can refuse any operation that needs a credential.
-const ACCESS: &[Code] = &[Code::Unauthenticated, Code::Forbidden, Code::TooManyAttempts, Code::ProviderUnreachable];
+const ACCESS: &[Code] = &[
+    Code::Unauthenticated,
+    Code::Forbidden,
+    Code::TooManyAttempts,
+    Code::ProviderUnreachable,
+    Code::TenantSuspended,
+    Code::QuotaExceeded,
+];
 /// What can refuse any operation that reads the log.
 const READING: &[Code] = &[Code::Damaged, Code::Internal];
 /// What can refuse any operation that appends to the log.
@@ -238,6 +254,7 @@ const EVENT: &[Code] = &[
     Code::IdConflict,
     Code::WrongVersion,
     Code::ForeignTenant,
+    Code::StorageQuotaExceeded,
 ];
 /// What can be wrong with a body.
 const BODY: &[Code] = &[Code::BodyTooLarge, Code::UnsupportedMediaType, Code::RequestTimeout];

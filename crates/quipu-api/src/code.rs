@@ -58,13 +58,16 @@ codes! {
     InvalidOperation "invalid-operation" 400 false "The operation makes no sense";
     RepeatedWithin "repeated-within" 400 false "The same event stands twice in one append";
     InvalidKey "invalid-key" 400 false "The key makes no sense";
+    InvalidTenant "invalid-tenant" 400 false "The tenant makes no sense";
     Unauthenticated "unauthenticated" 401 false "There is no valid credential";
     Forbidden "forbidden" 403 false "The credential does not allow this";
+    TenantSuspended "tenant-suspended" 403 false "The tenant is suspended";
     ForeignTenant "foreign-tenant" 403 false "The event names another tenant";
     ForeignOrigin "foreign-origin" 403 false "The request comes from a page of another origin";
     EventNotFound "event-not-found" 404 false "There is no such event";
     PositionNotFound "position-not-found" 404 false "There is no event at this position";
     StreamNotFound "stream-not-found" 404 false "There is no such stream";
+    TenantNotFound "tenant-not-found" 404 false "There is no such tenant";
     KeyNotFound "key-not-found" 404 false "There is no such key";
     SubscriptionNotFound "subscription-not-found" 404 false "There is no such subscription";
     DeadLetterNotFound "dead-letter-not-found" 404 false "There is no such dead letter";
@@ -87,6 +90,9 @@ codes! {
     OperationState "operation-state" 409 false "The operation is not in the state for this";
     TooManyOperations "too-many-operations" 409 false "There are too many operations";
     TooManyKeys "too-many-keys" 409 false "There are too many keys";
+    TenantExists "tenant-exists" 409 false "The name belongs to another tenant";
+    TenantState "tenant-state" 409 false "The tenant is not in the state for this";
+    TooManyTenants "too-many-tenants" 409 false "There are too many tenants";
     EventTooLarge "event-too-large" 413 false "The event is too large";
     BodyTooLarge "body-too-large" 413 false "The body is too large";
     UriTooLong "uri-too-long" 414 false "The path and query are too long";
@@ -94,6 +100,7 @@ codes! {
     ForeignHost "foreign-host" 421 false "The host is not this machine";
     TooManyAttempts "too-many-attempts" 429 true "Too many credentials were not valid";
     TooManyTickets "too-many-tickets" 429 true "Too many tickets were asked for";
+    QuotaExceeded "quota-exceeded" 429 true "The tenant uses more than it may";
     HeadTooLarge "head-too-large" 431 false "The head of the request is too large";
     Internal "internal" 500 false "The server failed";
     Damaged "damaged" 500 false "Recorded data is damaged";
@@ -102,6 +109,7 @@ codes! {
     TooManyConnections "too-many-connections" 503 true "Too many connections";
     Unavailable "unavailable" 503 true "Appends are not possible now";
     DiskFull "disk-full" 507 true "The disk is full";
+    StorageQuotaExceeded "storage-quota-exceeded" 507 true "The tenant has used up its storage";
 }
 
 impl Code {

@@ -25,6 +25,7 @@ pub mod secret;
 mod server_url;
 pub mod state;
 pub mod subscription;
+pub mod tenant;
 pub mod trace;
 
 pub use append::{AppendAnswer, AppendRequest};
@@ -64,5 +65,7 @@ pub const MEDIA_PROBLEM: &str = "application/problem+json";
 pub const MEDIA_SSE: &str = "text/event-stream";
 /// The WebSocket subprotocol of CloudEvents in JSON (CloudEvents WebSockets binding 1.0.2, section 3.2).
 pub const SUBPROTOCOL: &str = "cloudevents.json";
+/// Response header of an export: the position of its last line.
+pub const POSITION_HEADER: &str = "quipu-position";
 /// Response header that carries the cursor where the body is lines of events.
 pub const CURSOR_HEADER: &str = "quipu-cursor";

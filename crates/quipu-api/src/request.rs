@@ -14,7 +14,7 @@ use crate::{Code, Problem};
 
 pub use audit::AuditRequest;
 pub use dead_letters::DeadLettersRequest;
-pub use event::{EventKey, checkpoint_source};
+pub use event::{EventKey, checkpoint_source, confirmed};
 pub use page::Start;
 pub use read::{ReadRequest, StreamRequest, StreamsRequest};
 pub use tail::{TailFrom, TailRequest};

@@ -15,6 +15,7 @@ mod json;
 pub mod limits;
 mod pattern;
 mod query;
+mod quotas;
 mod recorded;
 mod subscription;
 mod timestamp;
@@ -28,6 +29,7 @@ pub use filter::{Direction, Filter, Range, TypeMatch};
 pub use json::{Incoming, Stamp, parse_batch, parse_event, parse_event_text, parse_events, write_event};
 pub use pattern::{Explanation, Failure, Found, InvalidPattern, Matches, Pattern, PatternSet, Scratch, Snapshot};
 pub use query::{Query, QueryItem};
+pub use quotas::Quotas;
 pub use recorded::parse_recorded;
 pub use subscription::{
     DeadLetterPolicy, InvalidSubscription, OnGivenUp, Ordering, Push, PushMode, REASON_BYTES_MAX, StartAt,

@@ -2,8 +2,9 @@
 //! outside sources. A snapshot is this, written down; it may be deleted.
 //!
 //! ```text
-//! snapshot body = format:u8 (5) number position recorded_time epoch chain:[32]
+//! snapshot body = format:u8 (6) number position recorded_time epoch chain:[32]
 //!                 checkpoints:count (source number)* subscriptions:(length, postcard) operations:(length, postcard) keys:(length, JSON)
+//!                 tenants:(length, JSON)
 //!                 streams:count (hash:[16] version position)*
 //! ```
 //! All numbers but the chain and the hashes are varints.
@@ -18,8 +19,9 @@ use crate::keys::FoldedKeys;
 use crate::operations::FoldedOperations;
 use crate::streams::Streams;
 use crate::subscriptions::FoldedSubscriptions;
+use crate::tenants::FoldedTenants;
 
-const FORMAT: u8 = 5;
+const FORMAT: u8 = 6;
 
 /// The state after a commit.
 #[derive(Clone)]
@@ -30,6 +32,7 @@ pub(crate) struct Fold {
     pub subscriptions: FoldedSubscriptions,
     pub operations: FoldedOperations,
     pub keys: FoldedKeys,
+    pub tenants: FoldedTenants,
 }
 
 impl Fold {
@@ -43,6 +46,7 @@ impl Fold {
             subscriptions: FoldedSubscriptions::default(),
             operations: FoldedOperations::default(),
             keys: FoldedKeys::default(),
+            tenants: FoldedTenants::default(),
         }
     }
 
@@ -51,6 +55,7 @@ impl Fold {
         match kind {
             RecordKind::Operation => self.operations.apply(body),
             RecordKind::Key => self.keys.apply(body),
+            RecordKind::Tenant => self.tenants.apply(body),
             kind => self.subscriptions.apply(kind, body, locator),
         }
     }
@@ -80,6 +85,7 @@ impl Fold {
         put_bytes(&mut out, &self.subscriptions.encode());
         put_bytes(&mut out, &self.operations.encode());
         put_bytes(&mut out, &self.keys.encode());
+        put_bytes(&mut out, &self.tenants.encode());
         put(&mut out, self.streams.len() as u64);
         for (stream, state) in self.streams.iter() {
             out.extend_from_slice(&stream.to_le_bytes());
@@ -107,6 +113,7 @@ impl Fold {
         fold.subscriptions = FoldedSubscriptions::decode(reader.bytes()?)?;
         fold.operations = FoldedOperations::decode(reader.bytes()?)?;
         fold.keys = FoldedKeys::decode(reader.bytes()?)?;
+        fold.tenants = FoldedTenants::decode(reader.bytes()?)?;
         let streams = reader.varint()?;
         fold.streams.reserve(usize::try_from(streams).ok()?.min(bytes.len() / 18));
         for _ in 0..streams {

@@ -26,6 +26,7 @@ mod still;
 mod streams;
 mod subscriptions;
 mod tenant;
+mod tenants;
 mod threads;
 mod trace;
 pub mod transform;
@@ -54,3 +55,4 @@ pub use subscriptions::{
     Transformed, WatchGuard,
 };
 pub use tenant::{CommitGuard, Tenant};
+pub use tenants::{TENANT_SYSTEM, TenantInfo, TenantRefusal, TenantState, TenantUsage};

@@ -27,6 +27,11 @@ pub(crate) enum Input {
 }
 
 impl Input {
+    /// Whether somebody wants events to be recorded, and not the engine a record of its own.
+    pub fn has_events(&self) -> bool {
+        !matches!(self, Self::Records(..))
+    }
+
     /// Answers that it was not taken.
     pub fn fail(self, fault: Fault) {
         match self {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use quipu_domain::{Timestamp, limits};
+use quipu_domain::{Quotas, Timestamp, limits};
 use quipu_store::Storage;
 
 /// Limits and windows, with the reason for each default.
@@ -25,6 +25,10 @@ pub struct Options {
     pub dead_letters_max: u64,
     /// Subscriptions of a tenant. 10,000, as each takes a few KiB when idle.
     pub subscriptions_max: usize,
+    /// Tenants of a folder. 10,000: each that is open takes some hundred KiB of memory and a few files.
+    pub tenants_max: usize,
+    /// Quotas of every tenant that has none of its own. None: whoever has a machine for himself needs none.
+    pub quotas: Quotas,
     /// Threads that decide and sync. They mostly wait for the disk, so twice the cores.
     pub threads: usize,
 }
@@ -40,6 +44,8 @@ impl Default for Options {
             mailbox_bytes_max: 64 << 20,
             dead_letters_max: 100_000,
             subscriptions_max: 10_000,
+            tenants_max: 10_000,
+            quotas: Quotas::default(),
             threads: std::thread::available_parallelism().map_or(4, |cores| cores.get() * 2).max(4),
         }
     }

@@ -81,6 +81,7 @@ impl Tenant {
             return count;
         }
         self.streams.store(fold.streams.len() as u64, Ordering::Relaxed);
+        self.weigh();
         // Under the decider's lock, so that batches stand in order.
         let checkpoints = checkpoints_of(&commits);
         self.written.lock().push_back(Written { head, position, checkpoints, replies });

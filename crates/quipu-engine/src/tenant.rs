@@ -3,11 +3,12 @@
 //! An input goes through the mailbox and two stages (see `stages`), each run by one thread at a time (see `drive`).
 
 use std::collections::{BTreeMap, VecDeque};
+use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
 use parking_lot::{Mutex, RwLock};
-use quipu_domain::{Condition, Event, InvalidEvent};
+use quipu_domain::{Condition, Event, InvalidEvent, Quotas};
 use quipu_store::{Expr, Fault, FileLog, FileLogOptions, Index, Log, Record, Term, TermHasher, TornTail, snapshot};
 
 use crate::append::{Append, Appended, NotAppended, Prepared, Published};
@@ -22,6 +23,7 @@ use crate::options::{Options, World};
 use crate::query::{expr_of_query, first_match};
 use crate::stages::Written;
 use crate::subscriptions::Subscriptions;
+use crate::tenants::{Register, TENANT_SYSTEM};
 use crate::threads::Threads;
 
 type Watcher = Arc<dyn Fn(u64) + Send + Sync>;
@@ -66,6 +68,11 @@ pub struct Tenant {
     pub(crate) operations: Mutex<Operations>,
     pub(crate) keys: Keys,
     pub(crate) audit: Audit,
+    /// The tenants of the folder, if this is `system`.
+    pub(crate) register: Register,
+    quotas: RwLock<Quotas>,
+    /// The log has as many bytes as its quota says.
+    pub(crate) is_full: AtomicBool,
     pub(crate) threads: Option<Weak<Threads>>,
     _lock: Option<Box<dyn Send + Sync>>,
 }
@@ -139,6 +146,7 @@ impl Tenant {
         let subscriptions = Subscriptions::new(&fold.subscriptions, position, world.random.as_ref());
         let operations = Operations::new(&fold.operations);
         let keys = Keys::new(&fold.keys);
+        let register = Register::new(&fold.tenants);
         Ok(Self {
             folder: folder.to_owned(),
             world: world.clone(),
@@ -172,6 +180,9 @@ impl Tenant {
             operations: Mutex::new(operations),
             keys,
             audit: Audit::default(),
+            register,
+            quotas: RwLock::default(),
+            is_full: AtomicBool::new(false),
             threads: None,
             _lock: None,
         })
@@ -311,6 +322,8 @@ impl Tenant {
             Some(fault)
         } else if mailbox.is_closed {
             Some(Fault::Closed)
+        } else if input.has_events() && self.is_full.load(Ordering::Relaxed) {
+            Some(Fault::StorageQuota { limit: self.quotas().storage_bytes.map_or(0, NonZeroU64::get) })
         } else if mailbox.bytes > 0 && mailbox.bytes + bytes > limit {
             Some(Fault::Overloaded { waiting: mailbox.bytes, limit })
         } else {
@@ -353,6 +366,28 @@ impl Tenant {
     /// The number of the newest durable commit.
     pub(crate) fn commit(&self) -> u64 {
         self.durable_commit.load(Ordering::Acquire)
+    }
+
+    /// What it may use, its own quotas and those of all tenants taken together.
+    pub fn quotas(&self) -> Quotas {
+        *self.quotas.read()
+    }
+
+    pub(crate) fn set_quotas(&self, quotas: Quotas) {
+        *self.quotas.write() = quotas;
+        self.weigh();
+    }
+
+    /// Looks whether the log has as many bytes as it may: after each turn of the loop, so it ends up larger by what was on its
+    /// way.
+    pub(crate) fn weigh(&self) {
+        let limit = self.quotas().storage_bytes;
+        self.is_full.store(limit.is_some_and(|limit| self.log.size().bytes >= limit.get()), Ordering::Relaxed);
+    }
+
+    /// Whether this is the tenant that has the records of all of them.
+    pub(crate) fn is_system(&self) -> bool {
+        self.folder.strip_prefix("tenants/") == Some(TENANT_SYSTEM)
     }
 
     /// How many streams there are.

@@ -17,7 +17,7 @@ use quipu_api::catalogue::Needs;
 use quipu_api::{Code, Operation, Problem};
 use quipu_domain::access::{Fingerprint, Narrowing, TOKEN_PREFIX, Token};
 use quipu_domain::{Access, Event, Filter, Permission};
-use quipu_engine::{Actor, Recorded, Shown, Tenant};
+use quipu_engine::{Actor, Recorded, Shown, TENANT_SYSTEM, Tenant};
 
 use crate::audited::{self, Asked};
 use crate::home::Home;
@@ -83,12 +83,14 @@ pub(crate) async fn admit(State((host, operation)): State<Gate>, mut request: Re
         Err(unknown) => return turn_away(&host, asked, unknown, request).await,
     };
     let tenant = Arc::clone(&home.tenant);
-    let app = Arc::new(App { host, home, tenant, caller, asked });
-    if let Err(refused) = app.demand_needs(operation, &request) {
+    let mut app = App { host, home, tenant, caller, asked, entered: None };
+    if let Err(refused) = app.demand_entry(operation, &request) {
         audited::write_refusals(&app.tenant).await;
         body::linger(request.into_body());
+        app.host.hold_back(&refused).await;
         return problem::respond(&refused);
     }
+    let app = Arc::new(app);
     request.extensions_mut().insert(Arc::clone(&app));
     audited::serve(app, request, next).await
 }
@@ -146,8 +148,10 @@ async fn identify(
             return Err(unauthenticated("none, and a proxy has passed the request on").into());
         }
         (None, _, ticket::Shown::None) => {
-            let home = host.anybodys.as_ref().ok_or_else(|| unauthenticated("none"))?;
-            return Ok((Arc::clone(home), Caller::Anybody));
+            // Operators are not in the tenants that they operate: nothing that was done to one keeps them out.
+            let name = if is_operators(operation) { TENANT_SYSTEM } else { &host.anybodys };
+            let home = host.lets_anybody_in.then(|| host.homes.get(name)).flatten();
+            return Ok((home.ok_or_else(|| unauthenticated("none"))?, Caller::Anybody));
         }
         (Some(value), None, ticket::Shown::None) => value,
         (Some(_), Some(_), _) => return Err(unauthenticated("two headers of this name").into()),
@@ -155,6 +159,11 @@ async fn identify(
     };
     let bearer = authorization::bearer(value).ok_or_else(|| unauthenticated("another scheme than Bearer"))?;
     if bearer.starts_with(TOKEN_PREFIX) { of_key(host, bearer) } else { of_token(host, bearer).await }
+}
+
+/// Whether it is done by whoever operates all tenants.
+fn is_operators(operation: &Operation) -> bool {
+    operation.needs == Needs::Permission(Permission::Operate)
 }
 
 /// The holder of a key.
@@ -243,6 +252,17 @@ impl App {
         }
     }
 
+    /// That the tenant takes the request, and what the catalogue says that its operation needs.
+    fn demand_entry(&mut self, operation: &Operation, request: &Request) -> Result<(), Problem> {
+        if is_operators(operation) {
+            return self.demand_operator();
+        }
+        self.demand_open()?;
+        self.demand_needs(operation, request)?;
+        self.entered = Some(self.home.enter()?);
+        Ok(())
+    }
+
     /// What the catalogue says that an operation needs.
     fn demand_needs(&self, operation: &Operation, request: &Request) -> Result<(), Problem> {
         match operation.needs {
@@ -257,9 +277,32 @@ impl App {
 
     /// Whether the caller is still who he was: a connection may be held for longer than a key is good.
     pub(crate) fn demand_good(&self) -> Result<(), Problem> {
+        if self.entered.is_some() {
+            self.demand_open()?;
+        }
         match self.caller.is_good(&self.home) {
             true => Ok(()),
             false => self.refuse(unauthenticated("one that was revoked or replaced, or whose time is over")),
+        }
+    }
+
+    /// That the tenant is served. Only who has a valid credential of it learns that it is not.
+    fn demand_open(&self) -> Result<(), Problem> {
+        match self.home.is_closed() {
+            false => Ok(()),
+            true => {
+                let detail = "expected a tenant that is served, found that it is suspended";
+                self.refuse(Problem::new(Code::TenantSuspended, detail))
+            }
+        }
+    }
+
+    /// That the caller may operate tenants: with a credential of `system`, or as whoever is let in without one.
+    fn demand_operator(&self) -> Result<(), Problem> {
+        match &self.caller {
+            Caller::Anybody => Ok(()),
+            _ if self.home.name == TENANT_SYSTEM => self.demand_whole(Permission::Operate),
+            _ => self.refuse(forbidden(Permission::Operate, &self.found())),
         }
     }
 

@@ -23,7 +23,7 @@ use tokio::time::Instant;
 
 use crate::refusal::{ask, refused};
 use crate::subscription::{json, name, read_body};
-use crate::{App, Phase, answer as write, problem, reached};
+use crate::{App, answer as write, problem};
 
 /// Bytes of events after which the answer to a pull ends: a thousand events of a megabyte are no answer.
 const ANSWER_BYTES: usize = 4 << 20;
@@ -42,7 +42,6 @@ async fn run_pull(app: Arc<App>, request: Request) -> Result<Response, Problem> 
     // Watched before the first look: what comes in between wakes us.
     let watch = app.tenant.on_available(&name, move || woken.notify_one()).map_err(|refusal| refused(&refusal))?;
     let until = Instant::now() + Duration::from_millis(wait_ms);
-    let mut phases = app.host.phases.clone();
     let batch = loop {
         let batch = Batch::pull(&app, &name, max as usize, ANSWER_BYTES).await?;
         if !batch.is_empty() {
@@ -51,7 +50,7 @@ async fn run_pull(app: Arc<App>, request: Request) -> Result<Response, Problem> 
         tokio::select! {
             () = wake.notified() => {}
             () = tokio::time::sleep_until(until) => break batch,
-            () = reached(&mut phases, Phase::Draining) => break batch,
+            () = app.ending() => break batch,
         }
     };
     drop(watch);

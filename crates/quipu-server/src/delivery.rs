@@ -14,7 +14,7 @@ use crate::{App, problem};
 /// events are large.
 const INLINE_EVENTS: u64 = 512;
 /// What the size of an event is taken for before one was seen: few are read on the thread that serves sockets then.
-const EVENT_BYTES_UNSEEN: usize = 16 << 10;
+pub(crate) const EVENT_BYTES_UNSEEN: usize = 16 << 10;
 /// Most events at once.
 const EVENTS_MAX: usize = 256;
 /// Bytes of events at once that a client should cost.
@@ -109,7 +109,7 @@ impl Deliveries {
 }
 
 /// Events to ask for at once, so that a page of them stays near [`PAGE_BYTES`].
-fn limit(event_bytes: usize) -> usize {
+pub(crate) fn limit(event_bytes: usize) -> usize {
     (PAGE_BYTES / event_bytes.max(1)).clamp(1, EVENTS_MAX)
 }
 

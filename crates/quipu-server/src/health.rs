@@ -21,9 +21,9 @@ pub(crate) async fn ready(State(host): State<Arc<Host>>) -> Response {
             false => problem::fault(&fault),
         };
         // A fault names folders, and so tenants: not for strangers.
-        return problem::respond(&match host.anybodys {
-            Some(_) => problem,
-            None => Problem::new(
+        return problem::respond(&match host.lets_anybody_in {
+            true => problem,
+            false => Problem::new(
                 problem.code().unwrap_or(Code::Internal),
                 "no appends are taken; the log of the server says why",
             ),

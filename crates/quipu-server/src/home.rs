@@ -5,16 +5,17 @@ use std::io;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use quipu_engine::{CommitGuard, Tenant};
+use quipu_engine::{CommitGuard, TENANT_SYSTEM, Tenant};
 use tokio::sync::{Mutex, watch};
-use tokio::task::JoinSet;
+use tokio::task::JoinHandle;
 
 use crate::gather::Gather;
 use crate::pusher::Pushers;
+use crate::quota::Meter;
 use crate::webhook::Block;
 use crate::{Phase, reached};
 
-/// One tenant.
+/// One tenant, from when it is served until nobody is let in any more: one that is resumed gets another.
 pub(crate) struct Home {
     /// Its name.
     pub name: String,
@@ -25,14 +26,17 @@ pub(crate) struct Home {
     pub pushers: Arc<Pushers>,
     /// The newest position on disk, for whoever waits for events.
     pub positions: Arc<watch::Sender<u64>>,
+    /// What it uses.
+    pub meter: Meter,
+    is_closed: watch::Sender<bool>,
+    /// Whoever pushes for it.
+    pushing: Mutex<Option<JoinHandle<()>>>,
     _wakes_tails: CommitGuard,
 }
 
-/// All tenants that are served.
+/// All tenants that are served, and those that are suspended.
 pub(crate) struct Homes {
     all: RwLock<BTreeMap<String, Arc<Home>>>,
-    /// Whoever pushes for them.
-    pushing: Mutex<JoinSet<()>>,
     phases: watch::Receiver<Phase>,
     webhook_allowed: Vec<Block>,
     drain_timeout: Duration,
@@ -56,27 +60,84 @@ impl Home {
             });
         });
         let gather = Gather::start(Arc::clone(&tenant));
-        Ok(Self { name: name.to_owned(), tenant, gather, pushers, positions, _wakes_tails: wakes_tails })
+        let (meter, pushing) = (Meter::new(), Mutex::default());
+        let (is_closed, _) = watch::channel(false);
+        let name = name.to_owned();
+        Ok(Self { name, tenant, gather, pushers, positions, meter, is_closed, pushing, _wakes_tails: wakes_tails })
+    }
+
+    /// Lets nobody in any more, ends what waits, and waits for what is on its way.
+    pub async fn close(&self) {
+        self.is_closed.send_replace(true);
+        self.pushed().await;
+    }
+
+    /// Whether nobody is let in any more.
+    pub fn is_closed(&self) -> bool {
+        *self.is_closed.borrow()
+    }
+
+    /// Waits until nobody is let in any more.
+    pub async fn closed(&self) {
+        // The sender is there as long as this is.
+        let _ = self.is_closed.subscribe().wait_for(|is_closed| *is_closed).await;
+    }
+
+    /// Waits until nobody pushes any more.
+    async fn pushed(&self) {
+        if let Some(pushing) = self.pushing.lock().await.take()
+            && let Err(error) = pushing.await
+        {
+            tracing::error!(%error, "pushing failed");
+        }
     }
 }
 
 impl Homes {
     pub fn new(phases: watch::Receiver<Phase>, webhook_allowed: Vec<Block>, drain_timeout: Duration) -> Self {
-        let (all, pushing) = (RwLock::default(), Mutex::default());
-        Self { all, pushing, phases, webhook_allowed, drain_timeout }
+        Self { all: RwLock::default(), phases, webhook_allowed, drain_timeout }
     }
 
-    /// Serves a tenant from now on, and pushes for it until the server drains.
+    /// Serves a tenant from now on, and pushes for it until the server drains or it is closed.
     ///
     /// # Errors
     /// Its secrets cannot be read.
     pub async fn open(&self, name: &str, tenant: Arc<Tenant>) -> io::Result<Arc<Home>> {
         let home = Arc::new(Home::open(name, tenant, self.webhook_allowed.clone())?);
-        let mut phases = self.phases.clone();
-        let draining = async move { reached(&mut phases, Phase::Draining).await };
-        self.pushing.lock().await.spawn(Arc::clone(&home.pushers).run(draining, self.drain_timeout));
-        self.all.write().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), Arc::clone(&home));
+        let (mut phases, mut is_closed) = (self.phases.clone(), home.is_closed.subscribe());
+        let ending = async move {
+            tokio::select! {
+                () = reached(&mut phases, Phase::Draining) => {}
+                _ = is_closed.wait_for(|is_closed| *is_closed) => {}
+            }
+        };
+        let pushing = tokio::spawn(Arc::clone(&home.pushers).run(ending, self.drain_timeout));
+        *home.pushing.lock().await = Some(pushing);
+        self.put(&home);
         Ok(home)
+    }
+
+    /// Knows a tenant and lets nobody in.
+    ///
+    /// # Errors
+    /// As [`Homes::open`].
+    pub fn open_suspended(&self, name: &str, tenant: Arc<Tenant>) -> io::Result<()> {
+        let home = Arc::new(Home::open(name, tenant, self.webhook_allowed.clone())?);
+        home.is_closed.send_replace(true);
+        self.put(&home);
+        Ok(())
+    }
+
+    fn put(&self, home: &Arc<Home>) {
+        self.all.write().unwrap_or_else(PoisonError::into_inner).insert(home.name.clone(), Arc::clone(home));
+    }
+
+    /// Knows a tenant no more.
+    pub async fn forget(&self, name: &str) {
+        let home = self.all.write().unwrap_or_else(PoisonError::into_inner).remove(name);
+        if let Some(home) = home {
+            home.close().await;
+        }
     }
 
     /// The tenant of that name, if it is served.
@@ -86,7 +147,9 @@ impl Homes {
 
     /// Why no tenant takes appends, if none does: where some do, each of the others says so to those who call it.
     pub fn unwell(&self) -> Option<quipu_engine::Fault> {
-        let mut faults = self.all().values().map(|home| home.tenant.refuses_appends()).collect::<Vec<_>>();
+        let all = self.all();
+        let others = all.values().filter(|home| home.name != TENANT_SYSTEM && !home.is_closed());
+        let mut faults = others.map(|home| home.tenant.refuses_appends()).collect::<Vec<_>>();
         if faults.iter().all(Option::is_some) { faults.pop().flatten() } else { None }
     }
 
@@ -96,11 +159,9 @@ impl Homes {
 
     /// Waits until nobody pushes any more: after the server began to drain.
     pub async fn end(&self) {
-        let mut pushing = self.pushing.lock().await;
-        while let Some(ended) = pushing.join_next().await {
-            if let Err(error) = ended {
-                tracing::error!(%error, "pushing failed");
-            }
+        let homes: Vec<_> = self.all().values().cloned().collect();
+        for home in homes {
+            home.pushed().await;
         }
     }
 }

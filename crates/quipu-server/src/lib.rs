@@ -44,6 +44,7 @@ mod places;
 mod problem;
 mod publish;
 pub mod pusher;
+mod quota;
 mod read;
 mod refusal;
 mod report;
@@ -56,6 +57,7 @@ mod state;
 mod stream;
 mod subscription;
 mod tail;
+mod tenant;
 mod ticket;
 mod tls;
 mod trace;
@@ -100,15 +102,16 @@ use std::time::Duration;
 use bytes::Bytes;
 use quipu_domain::Access;
 use quipu_domain::limits::EVENT_BYTES_DEFAULT;
-use quipu_engine::{Engine, Tenant};
+use quipu_engine::{Engine, TENANT_SYSTEM, Tenant, TenantState};
 use tokio::net::TcpListener;
-use tokio::sync::{RwLock, Semaphore, watch};
+use tokio::sync::{Mutex, RwLock, Semaphore, watch};
 
 use crate::admission::Caller;
 use crate::attempts::Attempts;
 use crate::audited::Asked;
 use crate::home::{Home, Homes};
 use crate::memory::Memory;
+use crate::quota::{Entered, HeldBack};
 use crate::ticket::Tickets;
 
 /// Bytes of bulk loads that may be on their way through the engine at once, over all connections, in KiB. Far below
@@ -223,16 +226,25 @@ impl Server {
     ) -> io::Result<()> {
         let (phase, phases) = watch::channel(Phase::Serving);
         let homes = Homes::new(phases.clone(), self.webhook_allowed.clone(), self.drain_timeout);
-        let stand_in = engine.tenant(anybodys).map_err(io::Error::other)?;
-        let home = homes.open(anybodys, Arc::clone(&stand_in)).await?;
-        for name in engine.tenant_names().map_err(io::Error::other)?.iter().filter(|name| *name != anybodys) {
+        engine.tenant(anybodys).map_err(io::Error::other)?;
+        engine.adopt_tenants().map_err(io::Error::other)?;
+        let stand_in = engine.tenant(TENANT_SYSTEM).map_err(io::Error::other)?;
+        homes.open(TENANT_SYSTEM, Arc::clone(&stand_in)).await?;
+        let there = engine.tenant_names().map_err(io::Error::other)?;
+        for info in engine.tenants().map_err(io::Error::other)? {
+            let name = info.name.as_str();
             // What is wrong with one tenant is no reason to serve none.
             let opened = match engine.tenant(name) {
-                Ok(tenant) => homes.open(name, tenant).await.map(drop),
+                // It would be made anew.
+                _ if !there.contains(&info.name) => Err(io::Error::other("its folder is gone")),
+                Ok(tenant) if info.state == TenantState::Active => homes.open(name, tenant).await.map(drop),
+                Ok(tenant) => homes.open_suspended(name, tenant),
                 Err(fault) => Err(io::Error::other(fault)),
             };
-            if let Err(error) = opened {
-                tracing::error!(tenant = name, %error, "a tenant is not served");
+            match opened {
+                Err(error) if name == anybodys => return Err(error),
+                Err(error) => tracing::error!(tenant = name, %error, "a tenant is not served"),
+                Ok(()) => {}
             }
         }
         let identity = identity::Identity::new(&self.providers).map_err(io::Error::other)?;
@@ -251,7 +263,11 @@ impl Server {
             acts: Arc::default(),
             identity,
             tickets: Tickets::new(),
-            anybodys: lets_in.then_some(home),
+            lets_anybody_in: lets_in,
+            anybodys: anybodys.to_owned(),
+            held_back: HeldBack::new(),
+            acting: Mutex::default(),
+            engine,
             everything: Access::everything(),
             homes,
             stand_in,
@@ -277,8 +293,13 @@ struct Host {
     /// Whose requests are taken.
     gatekeeper: origin::Gatekeeper,
     homes: Homes,
-    /// The tenant of whoever has no credential, if such are let in; and what they may do there.
-    anybodys: Option<Arc<Home>>,
+    engine: Arc<Engine>,
+    /// Acts on tenants come one after the other.
+    acting: Mutex<()>,
+    held_back: HeldBack,
+    /// Whether somebody without a credential is let in, the tenant of such, and what they may do there.
+    lets_anybody_in: bool,
+    anybodys: String,
     everything: Access,
     /// Asked for a key where the tenant of one does not exist.
     stand_in: Arc<Tenant>,
@@ -314,6 +335,8 @@ struct App {
     caller: Caller,
     /// What it is, for the audit trail.
     asked: Asked,
+    /// Its place in the tenant, which counts as long as it is under way; nothing for operators, who are in none.
+    entered: Option<Entered>,
 }
 
 /// Where the server is between start and end.
@@ -325,6 +348,17 @@ enum Phase {
     Draining,
     /// Time is up: connections are dropped.
     Ending,
+}
+
+impl App {
+    /// Waits until the server drains, or nobody is let into the tenant any more: what goes on for long ends then.
+    async fn ending(&self) {
+        let mut phases = self.host.phases.clone();
+        tokio::select! {
+            () = reached(&mut phases, Phase::Draining) => {}
+            () = self.home.closed(), if self.entered.is_some() => {}
+        }
+    }
 }
 
 /// Waits until the server is in that phase or a later one.

@@ -160,6 +160,8 @@ impl Load {
 
     /// Takes a piece of somebody who is still let in.
     async fn admit(&mut self, piece: usize) -> Result<(), Problem> {
+        // Slowed down by not being read: nothing of a load is refused that the tenant may send later.
+        self.app.pace().await;
         self.app.demand_good()?;
         self.cover(piece).await
     }

@@ -23,7 +23,8 @@ pub(crate) fn respond(problem: &Problem) -> Response {
         headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"quipu\""));
     }
     if problem.retryable && problem.status == 429 {
-        headers.insert(header::RETRY_AFTER, HeaderValue::from_static("60"));
+        let seconds = problem.members.get("retryafter").and_then(serde_json::Value::as_u64).unwrap_or(60);
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
     if problem.retryable && problem.status == 503 {
         headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
@@ -39,7 +40,7 @@ pub(crate) fn answer(result: Result<Response, Problem>) -> Response {
 /// A fault of the store that a request met, as the public sees it.
 pub(crate) fn fault(fault: &Fault) -> Problem {
     let problem = of_fault(fault);
-    if problem.code() != Some(Code::Overloaded) {
+    if !matches!(problem.code(), Some(Code::Overloaded | Code::StorageQuotaExceeded)) {
         tracing::error!(code = problem.code, %fault, "a request met a fault");
     }
     problem
@@ -49,6 +50,7 @@ pub(crate) fn fault(fault: &Fault) -> Problem {
 pub(crate) fn of_fault(fault: &Fault) -> Problem {
     let code = match fault {
         Fault::DiskFull { .. } => Code::DiskFull,
+        Fault::StorageQuota { .. } => Code::StorageQuotaExceeded,
         Fault::Damaged { .. } => Code::Damaged,
         Fault::Overloaded { .. } => Code::Overloaded,
         Fault::Poisoned { .. }
@@ -58,7 +60,11 @@ pub(crate) fn of_fault(fault: &Fault) -> Problem {
         | Fault::Locked { .. } => Code::Unavailable,
         Fault::Io { .. } | Fault::UnknownFormat { .. } => Code::Internal,
     };
-    Problem::new(code, fault.to_string())
+    let problem = Problem::new(code, fault.to_string());
+    match fault {
+        Fault::StorageQuota { limit } => problem.with("limit", *limit),
+        _ => problem,
+    }
 }
 
 /// A task of ours ended without an answer: a bug, or the server is going down.
@@ -98,6 +104,7 @@ mod tests {
             (Fault::Locked { path: path.clone() }, Code::Unavailable),
             (Fault::Fenced { expected: 1, actual: 2 }, Code::Unavailable),
             (Fault::Overloaded { waiting: 1, limit: 1 }, Code::Overloaded),
+            (Fault::StorageQuota { limit: 1 }, Code::StorageQuotaExceeded),
             (Fault::Closed, Code::Unavailable),
             (Fault::UnknownFormat { path, found: "9".into() }, Code::Internal),
         ] {

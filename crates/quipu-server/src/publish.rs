@@ -42,6 +42,12 @@ async fn run(app: Arc<App>, request: Request) -> Result<Response, Problem> {
             return Err(problem);
         }
     };
+    if let Err(over) = app.demand_rate() {
+        // Before the body is read: what is refused is to cost little.
+        body::linger(request_body);
+        app.host.hold_back(&over).await;
+        return Err(over);
+    }
     let whole = body::whole(&app, headers, request_body).await?;
     let bytes = whole.bytes.len();
     let is_batch = match mode {
@@ -56,7 +62,8 @@ async fn run(app: Arc<App>, request: Request) -> Result<Response, Problem> {
     let (prepared, _held) = match mode {
         Mode::Binary => {
             let headers = parts.headers;
-            parse(&app, whole, move |app, body| app.prepare_event(&binary::read(&headers, body)?, None)).await?
+            parse(&app, whole, move |app, body| app.prepare_event(&binary::read(&headers, body)?, None, body.len()))
+                .await?
         }
         _ => parse(&app, whole, App::prepare).await?,
     };
@@ -128,12 +135,23 @@ async fn batch(app: &Arc<App>, entries: Vec<Entry>, bytes: usize) -> Result<Resp
 impl App {
     /// Reads, checks and encodes the JSON of one event.
     pub(crate) fn prepare(&self, json: &[u8]) -> Result<Prepared, Problem> {
-        let Incoming { event, stream_version } = parse_event(json)?;
-        self.prepare_event(&event, stream_version)
+        match parse_event(json) {
+            Ok(Incoming { event, stream_version }) => self.prepare_event(&event, stream_version, json.len()),
+            Err(invalid) => {
+                self.count_event(json.len());
+                Err(invalid.into())
+            }
+        }
     }
 
     /// Checks and encodes an event that is to be published: every way into the log comes through here.
-    pub(crate) fn prepare_event(&self, event: &Event<'_>, stream_version: Option<u64>) -> Result<Prepared, Problem> {
+    pub(crate) fn prepare_event(
+        &self,
+        event: &Event<'_>,
+        stream_version: Option<u64>,
+        bytes: usize,
+    ) -> Result<Prepared, Problem> {
+        self.count_event(bytes);
         self.demand_publish(event)?;
         Ok(self.tenant.prepare(event, stream_version)?)
     }
@@ -150,7 +168,9 @@ impl App {
             }
             other => other.into(),
         })?;
-        Ok(texts.into_iter().map(|text| self.prepare(text.get().as_bytes()).map_err(Box::new)).collect())
+        // Each for itself: of a batch that is more than the tenant may send, the rest is refused.
+        let prepare = |text: &[u8]| self.demand_rate().and_then(|()| self.prepare(text));
+        Ok(texts.into_iter().map(|text| prepare(text.get().as_bytes()).map_err(Box::new)).collect())
     }
 
     /// Hands events to the engine, in order; `guard` is dropped as soon as the engine is done with them.

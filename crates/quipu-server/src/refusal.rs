@@ -2,7 +2,7 @@
 
 use quipu_api::{Code, Problem};
 use quipu_domain::delivery::NotInFlight;
-use quipu_engine::{KeyRefusal, NotDone, OperationRefusal, SubscriptionRefusal, Tenant};
+use quipu_engine::{KeyRefusal, NotDone, OperationRefusal, SubscriptionRefusal, Tenant, TenantRefusal};
 use std::sync::Arc;
 
 use crate::pusher::{NotMade, Pushers};
@@ -86,6 +86,24 @@ fn refused_key(refusal: &KeyRefusal) -> Problem {
     }
 }
 
+/// A refusal of an act on a tenant as operators see it.
+fn refused_tenant(refusal: &TenantRefusal) -> Problem {
+    let of = |code| Problem::new(code, refusal.to_string());
+    match refusal {
+        TenantRefusal::NotFound { name } => of(Code::TenantNotFound).with("tenant", clip(name)),
+        TenantRefusal::Exists { name } => of(Code::TenantExists).with("tenant", clip(name)),
+        TenantRefusal::InvalidName { .. } => of(Code::InvalidTenant).with("pointer", "/name"),
+        TenantRefusal::InvalidReason { limit } => {
+            of(Code::InvalidTenant).with("pointer", "/reason").with("limit", *limit)
+        }
+        TenantRefusal::WrongState { name, state, .. } => {
+            of(Code::TenantState).with("tenant", clip(name)).with("state", *state)
+        }
+        TenantRefusal::Busy { name } => of(Code::TenantState).with("tenant", clip(name)).with("state", "deleting"),
+        TenantRefusal::TooMany { limit } => of(Code::TooManyTenants).with("limit", *limit),
+    }
+}
+
 /// A name that a stranger sent, short enough for a problem.
 fn clip(name: &str) -> String {
     name.chars().take(128).collect()
@@ -96,6 +114,7 @@ pub(crate) fn not_done(not_done: &NotDone) -> Problem {
         NotDone::Refused(refusal) => refused(refusal),
         NotDone::RefusedOperation(refusal) => refused_operation(refusal),
         NotDone::RefusedKey(refusal) => refused_key(refusal),
+        NotDone::RefusedTenant(refusal) => refused_tenant(refusal),
         NotDone::Failed(fault) => problem::fault(fault),
     }
 }
@@ -142,6 +161,25 @@ mod tests {
             assert_eq!(problem.code(), Some(code));
             assert!(problem.members.contains_key(member), "{problem:?}");
             assert!(problem.detail.len() < 300, "{problem:?}");
+        }
+    }
+
+    #[test]
+    fn every_refusal_of_a_tenant_has_its_code_and_members() {
+        let name = || "a".repeat(9);
+        let wrong = TenantRefusal::WrongState { name: name(), state: "active", expected: "suspended" };
+        for (refusal, code, member) in [
+            (TenantRefusal::NotFound { name: name() }, Code::TenantNotFound, "tenant"),
+            (TenantRefusal::Exists { name: name() }, Code::TenantExists, "tenant"),
+            (TenantRefusal::InvalidName { name: name() }, Code::InvalidTenant, "pointer"),
+            (TenantRefusal::InvalidReason { limit: 1 }, Code::InvalidTenant, "pointer"),
+            (wrong, Code::TenantState, "state"),
+            (TenantRefusal::Busy { name: name() }, Code::TenantState, "state"),
+            (TenantRefusal::TooMany { limit: 1 }, Code::TooManyTenants, "limit"),
+        ] {
+            let problem = not_done(&refusal.into());
+            assert_eq!(problem.code(), Some(code));
+            assert!(problem.members.contains_key(member), "{problem:?}");
         }
     }
 

@@ -12,7 +12,7 @@ use quipu_api::{Code, OPERATIONS, Problem};
 
 use crate::{
     Host, admission, answer, append, audit, consume, deadletter, document, health, key, operation, pattern, problem,
-    publish, read, secret, state, stream, subscription, tail, ticket, trace, websocket,
+    publish, read, secret, state, stream, subscription, tail, tenant, ticket, trace, websocket,
 };
 
 type Route = fn() -> MethodRouter<Arc<Host>>;
@@ -65,6 +65,14 @@ const HANDLERS: &[(&str, Route)] = &[
     ("audit.list", || get(audit::list)),
     ("audit.report", || get(audit::report)),
     ("audit.export", || get(audit::export)),
+    ("tenant.create", || post(tenant::create)),
+    ("tenant.list", || get(tenant::list)),
+    ("tenant.get", || get(tenant::get)),
+    ("tenant.suspend", || post(tenant::suspend)),
+    ("tenant.resume", || post(tenant::resume)),
+    ("tenant.limit", || put(tenant::limit)),
+    ("tenant.export", || get(tenant::export)),
+    ("tenant.delete", || delete(tenant::delete)),
     ("checkpoint.get", || get(state::checkpoint)),
     ("store.stats", || get(state::stats)),
     ("health.live", || get(health::live)),

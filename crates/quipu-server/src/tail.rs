@@ -12,7 +12,7 @@ use futures_util::stream::{self, StreamExt};
 use quipu_api::{MEDIA_SSE, Problem, TailFrom, TailRequest};
 
 use crate::delivery::Deliveries;
-use crate::{App, Phase, answer, media, problem, reached, read};
+use crate::{App, answer, media, problem, read};
 
 pub(crate) async fn tail(Extension(app): Extension<Arc<App>>, request: Request) -> Response {
     problem::answer(run(app, &request))
@@ -36,7 +36,6 @@ fn run(app: Arc<App>, request: &Request) -> Result<Response, Problem> {
 
 /// What goes out next; nothing at the end.
 async fn next(app: &App, deliveries: &mut Deliveries) -> Option<Bytes> {
-    let mut phases = app.host.phases.clone();
     tokio::select! {
         events = deliveries.next() => {
             // A client that is cut off here comes back with its last id, and then gets the fault as an answer or goes on.
@@ -53,7 +52,7 @@ async fn next(app: &App, deliveries: &mut Deliveries) -> Option<Bytes> {
         }
         // Ended, and not only silent, for whoever is not let in any more.
         () = tokio::time::sleep(app.host.server.heartbeat) => app.demand_good().ok().map(|()| mark(deliveries.position())),
-        () = reached(&mut phases, Phase::Draining) => None,
+        () = app.ending() => None,
     }
 }
 

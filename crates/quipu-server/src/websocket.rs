@@ -141,12 +141,12 @@ enum Woken {
     Events(Result<Vec<Recorded>, Problem>),
     Pushed(Result<(Arc<str>, Batch), Problem>),
     Heartbeat,
-    Draining,
+    Ending,
 }
 
 impl Session {
     async fn run(&mut self) -> Result<(), Gone> {
-        let mut phases = self.app.host.phases.clone();
+        let app = Arc::clone(&self.app);
         let mut heartbeat = tokio::time::interval(self.app.host.server.heartbeat);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         heartbeat.reset();
@@ -157,7 +157,7 @@ impl Session {
                 events = next(&mut self.deliveries) => Woken::Events(events),
                 pushed = self.consuming.next() => Woken::Pushed(pushed),
                 _ = heartbeat.tick() => Woken::Heartbeat,
-                () = reached(&mut phases, Phase::Draining) => Woken::Draining,
+                () = app.ending() => Woken::Ending,
             };
             match woken {
                 Woken::Reply(reply) => self.settle(reply).await?,
@@ -175,14 +175,20 @@ impl Session {
                 Woken::Pushed(Err(problem)) => self.say(&ServerFrame::Error(problem)).await?,
                 Woken::Heartbeat => match self.app.demand_good() {
                     Ok(()) => self.socket.send(Message::Ping(Bytes::new())).await?,
-                    Err(problem) => {
-                        self.say(&ServerFrame::Error(problem)).await?;
-                        return self.close(CloseCode::Policy, "the credential is not valid any more").await;
-                    }
+                    Err(problem) => return self.turn_out(problem).await,
                 },
-                Woken::Draining => return self.leave().await,
+                Woken::Ending => match self.app.demand_good() {
+                    Ok(()) => return self.leave().await,
+                    Err(problem) => return self.turn_out(problem).await,
+                },
             }
         }
+    }
+
+    /// Says why the client is not let in any more, and closes.
+    async fn turn_out(&mut self, problem: Problem) -> Result<(), Gone> {
+        self.say(&ServerFrame::Error(problem)).await?;
+        self.close(CloseCode::Policy, "the credential is not valid any more").await
     }
 
     /// Takes a frame and those that have arrived behind it.
@@ -211,8 +217,12 @@ impl Session {
             }
         }
         // What came before the end is recorded, though nobody may be there to hear it.
+        let over = group.over.take();
         self.send(group);
         self.socket.get_mut().taken();
+        if let Some(over) = over {
+            self.app.host.hold_back(&over).await;
+        }
         if let Some(error) = broken {
             self.give_up(&error).await?;
         }
@@ -223,13 +233,18 @@ impl Session {
     async fn take(&mut self, text: &str, group: &mut Draft) -> Result<(), Gone> {
         match parse_event_text(text) {
             Ok(Incoming { event, stream_version }) => {
-                let prepared = self.app.prepare_event(&event, stream_version);
+                let may_send = self.app.demand_rate();
+                group.over = group.over.take().or_else(|| may_send.clone().err());
+                let prepared = may_send.and_then(|()| self.app.prepare_event(&event, stream_version, text.len()));
                 group.event(event.id(), event.source(), prepared.map_err(Box::new));
             }
             Err(InvalidEvent::MissingAttribute { .. } | InvalidEvent::InvalidAttribute { .. }) if is_control(text) => {
                 return self.control(text).await;
             }
-            Err(invalid) => group.unreadable(invalid.into()),
+            Err(invalid) => {
+                self.app.count_event(text.len());
+                group.unreadable(invalid.into());
+            }
         }
         Ok(())
     }
@@ -394,6 +409,8 @@ impl Session {
 /// A group in the making.
 #[derive(Default)]
 struct Draft {
+    /// The tenant sends more than it may.
+    over: Option<Problem>,
     entries: Vec<Entry>,
     heads: Vec<u8>,
     ends: Vec<usize>,

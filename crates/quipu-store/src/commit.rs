@@ -60,6 +60,8 @@ pub enum RecordKind {
     Operation = 8,
     /// A key was made, rotated, revoked or used: JSON.
     Key = 9,
+    /// A tenant was made, suspended, resumed or deleted, or has other quotas: JSON. In the log of `system`.
+    Tenant = 10,
 }
 
 impl RecordKind {
@@ -75,6 +77,7 @@ impl RecordKind {
             Self::DeadLetterOutcome,
             Self::Operation,
             Self::Key,
+            Self::Tenant,
         ];
         kinds.into_iter().find(|kind| *kind as u8 == byte)
     }

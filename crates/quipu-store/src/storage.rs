@@ -37,6 +37,8 @@ pub trait Storage: Send + Sync + fmt::Debug {
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
     /// Removes a file.
     fn remove(&self, path: &str) -> io::Result<()>;
+    /// Removes a folder with all that is in it; one that does not exist is fine. After a crash some of it may be left.
+    fn remove_dir(&self, dir: &str) -> io::Result<()>;
     /// Makes the names in a folder durable; of the topmost one, also the names that lead to it.
     fn sync_dir(&self, dir: &str) -> io::Result<()>;
     /// Locks a file (made if missing) until the returned guard is dropped or the process ends. `WouldBlock` if
@@ -126,6 +128,11 @@ pub enum Fault {
         /// The one that is.
         actual: u64,
     },
+    /// A log has as many bytes as it may have: no events are taken, all else goes on.
+    StorageQuota {
+        /// How many that is.
+        limit: u64,
+    },
     /// Too much is waiting to be appended.
     Overloaded {
         /// Bytes that wait.
@@ -183,6 +190,9 @@ impl fmt::Display for Fault {
             }
             Self::Overloaded { waiting, limit } => {
                 write!(f, "{waiting} bytes wait to be appended, the limit is {limit}; try again")
+            }
+            Self::StorageQuota { limit } => {
+                write!(f, "the storage quota of {limit} bytes is used up: no more events are taken, reads go on")
             }
             Self::Closed => f.write_str("the store is closed"),
             Self::UnknownFormat { path, found } => {
@@ -267,6 +277,13 @@ impl Storage for DiskStorage {
 
     fn remove(&self, path: &str) -> io::Result<()> {
         fs::remove_file(self.at(path))
+    }
+
+    fn remove_dir(&self, dir: &str) -> io::Result<()> {
+        match fs::remove_dir_all(self.at(dir)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => removed,
+        }
     }
 
     fn sync_dir(&self, dir: &str) -> io::Result<()> {

@@ -38,7 +38,7 @@ pub enum Kind {
     Write,
     /// [`File::sync`].
     Sync,
-    /// Making, renaming, removing and locking a name, and changing a file's length or room.
+    /// Making, renaming, removing and locking a name, removing a folder, and changing a file's length or room.
     Change,
     /// [`Storage::sync_dir`].
     SyncDir,
@@ -440,6 +440,28 @@ impl Storage for FaultyDisk {
         let mut state = self.state.lock();
         state.file(path)?;
         state.change(|state| state.names.unlink(path))
+    }
+
+    fn remove_dir(&self, dir: &str) -> io::Result<()> {
+        let mut state = self.state.lock();
+        if state.names.get(dir).is_none() {
+            return state.look();
+        }
+        state.folder(dir)?;
+        let fate = state.begin(Some(Kind::Change))?;
+        if state.is_read_only {
+            return Err(io::ErrorKind::ReadOnlyFilesystem.into());
+        }
+        if fate == Fate::Succeeds {
+            state.names.remove_dir(dir);
+            return Ok(());
+        }
+        // What is in a folder goes before it. A call that is cut short has come as far as chance lets it.
+        let mut gone = state.names.below(dir);
+        let count = state.dice.below(gone.len() as u64 + 1) as usize;
+        gone.truncate(count);
+        gone.iter().for_each(|path| state.names.unlink(path));
+        fate.answer()
     }
 
     fn sync_dir(&self, dir: &str) -> io::Result<()> {

@@ -23,9 +23,22 @@ pub(crate) struct Names {
 
 #[derive(Clone, Debug)]
 enum Change {
-    Link { path: String, node: Node },
-    Unlink { path: String },
-    Rename { from: String, to: String, node: Node },
+    Link {
+        path: String,
+        node: Node,
+    },
+    Unlink {
+        path: String,
+    },
+    Rename {
+        from: String,
+        to: String,
+        node: Node,
+    },
+    /// The last of a folder that is removed with all that is in it. A folder of that name is another one after it.
+    RemoveDir {
+        path: String,
+    },
 }
 
 impl Names {
@@ -46,12 +59,25 @@ impl Names {
         self.now.keys().filter(|path| parent(path) == dir).map(|path| name(path).to_owned()).collect()
     }
 
+    /// A folder and all that is below it, the deepest first.
+    pub fn below(&self, dir: &str) -> Vec<String> {
+        let paths: Vec<&String> = self.now.keys().filter(|path| is_below(path, dir)).collect();
+        paths.into_iter().rev().cloned().collect()
+    }
+
     pub fn link(&mut self, path: &str, node: Node) {
         self.change(Change::Link { path: path.to_owned(), node });
     }
 
     pub fn unlink(&mut self, path: &str) {
         self.change(Change::Unlink { path: path.to_owned() });
+    }
+
+    /// Removes a folder with all that is in it. A power cut before the folder above is synced leaves any part of it.
+    pub fn remove_dir(&mut self, dir: &str) {
+        let below = self.below(dir);
+        below.iter().filter(|path| *path != dir).for_each(|path| self.unlink(path));
+        self.change(Change::RemoveDir { path: dir.to_owned() });
     }
 
     pub fn rename(&mut self, from: &str, to: &str, node: Node) {
@@ -65,12 +91,19 @@ impl Names {
 
     /// Makes a folder's names durable. A rename between folders belongs to the one that it leads to.
     pub fn sync(&mut self, dir: &str) {
-        let (due, rest) = self.pending.drain(..).partition(|change| change.folder() == dir);
-        self.pending = rest;
-        let due: Vec<Change> = due;
-        for change in &due {
+        let mut left = Vec::new();
+        for change in self.pending.drain(..) {
+            if change.folder() != dir {
+                left.push(change);
+                continue;
+            }
             change.apply(&mut self.durable);
+            if let Change::RemoveDir { path } = &change {
+                // What was done in it before is nothing that could come back.
+                left.retain(|before: &Change| !is_below(before.folder(), path));
+            }
         }
+        self.pending = left;
     }
 
     /// The names that a power cut leaves. What stands in a folder whose own name was lost is lost with it.
@@ -102,7 +135,7 @@ impl Names {
 impl Change {
     fn folder(&self) -> &str {
         match self {
-            Self::Link { path, .. } | Self::Unlink { path } => parent(path),
+            Self::Link { path, .. } | Self::Unlink { path } | Self::RemoveDir { path } => parent(path),
             Self::Rename { to, .. } => parent(to),
         }
     }
@@ -115,12 +148,18 @@ impl Change {
             Self::Unlink { path } => {
                 names.remove(path);
             }
+            Self::RemoveDir { path } => names.retain(|other, _| !is_below(other, path)),
             Self::Rename { from, to, node } => {
                 names.remove(from);
                 names.insert(to.clone(), *node);
             }
         }
     }
+}
+
+/// Whether a path is that folder, or stands below it.
+fn is_below(path: &str, dir: &str) -> bool {
+    path.strip_prefix(dir).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// The folder that a path stands in; the root is the empty path.

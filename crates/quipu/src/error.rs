@@ -3,7 +3,7 @@
 use std::fmt;
 
 use quipu_domain::{InvalidEvent, Refusal};
-use quipu_engine::{KeyRefusal, NotAppended, NotDone, OperationRefusal, SubscriptionRefusal};
+use quipu_engine::{KeyRefusal, NotAppended, NotDone, OperationRefusal, SubscriptionRefusal, TenantRefusal};
 use quipu_store::Fault;
 
 /// Why an operation did not succeed.
@@ -36,6 +36,8 @@ pub enum Error {
     Operation(OperationRefusal),
     /// What was asked of a key is not allowed. Nothing was changed.
     Key(KeyRefusal),
+    /// What was asked of a tenant is not allowed. Nothing was changed.
+    Tenant(TenantRefusal),
     /// The world failed. After [`Fault::Poisoned`] or [`Fault::Closed`] the outcome of an append is unknown: repeat it
     /// with the same ids once the store is open again.
     Fault(Fault),
@@ -55,6 +57,7 @@ impl fmt::Display for Error {
             Self::Subscription(refusal) => write!(f, "{refusal}"),
             Self::Operation(refusal) => write!(f, "{refusal}"),
             Self::Key(refusal) => write!(f, "{refusal}"),
+            Self::Tenant(refusal) => write!(f, "{refusal}"),
             Self::Invalid { index, reason } => write!(f, "event {index}: {reason}"),
             Self::Fault(fault) => write!(f, "{fault}"),
             Self::Server { url, reason } => write!(f, "{url}: {reason}"),
@@ -69,6 +72,7 @@ impl std::error::Error for Error {
             Self::Subscription(refusal) => Some(refusal),
             Self::Operation(refusal) => Some(refusal),
             Self::Key(refusal) => Some(refusal),
+            Self::Tenant(refusal) => Some(refusal),
             Self::Invalid { reason, .. } => Some(reason),
             Self::Fault(fault) => Some(fault),
             Self::Server { .. } => None,
@@ -94,6 +98,7 @@ impl From<NotDone> for Error {
             NotDone::Refused(refusal) => Self::Subscription(refusal),
             NotDone::RefusedOperation(refusal) => Self::Operation(refusal),
             NotDone::RefusedKey(refusal) => Self::Key(refusal),
+            NotDone::RefusedTenant(refusal) => Self::Tenant(refusal),
             NotDone::Failed(fault) => Self::Fault(fault),
         }
     }

@@ -83,7 +83,7 @@ pub use quipu_engine::{
     SeekPreview, Standstill, SubscriptionInfo, SubscriptionRefusal,
 };
 pub use quipu_engine::{Appended, Options, Page, Place, Published, Recorded, Stats, StreamInfo, TornTail};
-pub use quipu_engine::{KeyRefusal, OperationRefusal};
+pub use quipu_engine::{KeyRefusal, OperationRefusal, TenantRefusal};
 pub use quipu_store::Fault;
 
 /// An immutable fact: a CloudEvents 1.0 envelope and its data, owning its bytes.

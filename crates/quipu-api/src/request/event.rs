@@ -42,12 +42,29 @@ impl EventKey {
 /// # Errors
 /// `invalid-parameter`, with the name of the parameter.
 pub fn checkpoint_source(query: &str) -> Result<String, Problem> {
-    let mut source = None;
-    for (name, value) in pairs(query) {
-        if name != "source" {
-            return Err(unknown(&name, "source"));
-        }
-        once(&name, &mut source, value.into_owned())?;
+    only(query, "source")
+}
+
+/// That the name of what is to be deleted is said twice.
+///
+/// # Errors
+/// It is missing or another, or there is another parameter.
+pub fn confirmed(query: &str, name: &str) -> Result<(), Problem> {
+    let confirm = only(query, "confirm")?;
+    match confirm == name {
+        true => Ok(()),
+        false => Err(Problem::parameter("confirm", "the name of what is to be deleted once more", &confirm)),
     }
-    source.ok_or_else(|| missing("source"))
+}
+
+/// The one parameter.
+fn only(query: &str, expected: &str) -> Result<String, Problem> {
+    let mut found = None;
+    for (name, value) in pairs(query) {
+        if name != expected {
+            return Err(unknown(&name, expected));
+        }
+        once(&name, &mut found, value.into_owned())?;
+    }
+    found.ok_or_else(|| missing(expected))
 }

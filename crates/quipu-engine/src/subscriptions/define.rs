@@ -73,7 +73,8 @@ impl Tenant {
                 Err(SubscriptionRefusal::Exists { name: name.into() }.into())
             };
         }
-        let limit = self.options.subscriptions_max;
+        let quota = self.quotas().subscriptions.and_then(|quota| usize::try_from(quota.get()).ok());
+        let limit = self.options.subscriptions_max.min(quota.unwrap_or(usize::MAX));
         if self.subscriptions.running.read().len() >= limit {
             return Err(SubscriptionRefusal::TooMany { limit }.into());
         }

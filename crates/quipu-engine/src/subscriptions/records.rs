@@ -269,7 +269,8 @@ impl FoldedSubscriptions {
             | RecordKind::Genesis
             | RecordKind::Checkpoint
             | RecordKind::Operation
-            | RecordKind::Key => {}
+            | RecordKind::Key
+            | RecordKind::Tenant => {}
         }
         Some(())
     }

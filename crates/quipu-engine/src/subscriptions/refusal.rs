@@ -8,6 +8,7 @@ use quipu_store::Fault;
 
 use crate::keys::KeyRefusal;
 use crate::operations::OperationRefusal;
+use crate::tenants::TenantRefusal;
 use crate::transform::InvalidTransform;
 
 /// Understood, and not allowed.
@@ -67,6 +68,8 @@ pub enum NotDone {
     RefusedOperation(OperationRefusal),
     /// A key was understood, and is not allowed.
     RefusedKey(KeyRefusal),
+    /// An act on a tenant was understood, and is not allowed.
+    RefusedTenant(TenantRefusal),
     /// The world failed.
     Failed(Fault),
 }
@@ -86,6 +89,12 @@ impl From<OperationRefusal> for NotDone {
 impl From<KeyRefusal> for NotDone {
     fn from(refusal: KeyRefusal) -> Self {
         Self::RefusedKey(refusal)
+    }
+}
+
+impl From<TenantRefusal> for NotDone {
+    fn from(refusal: TenantRefusal) -> Self {
+        Self::RefusedTenant(refusal)
     }
 }
 
@@ -140,6 +149,7 @@ impl fmt::Display for NotDone {
             Self::Refused(refusal) => refusal.fmt(f),
             Self::RefusedOperation(refusal) => refusal.fmt(f),
             Self::RefusedKey(refusal) => refusal.fmt(f),
+            Self::RefusedTenant(refusal) => refusal.fmt(f),
             Self::Failed(fault) => fault.fmt(f),
         }
     }

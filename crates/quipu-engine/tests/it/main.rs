@@ -22,4 +22,5 @@ mod seek;
 mod subscriptions;
 mod support;
 mod taken_back;
+mod tenants;
 mod threads;

@@ -59,6 +59,10 @@ impl Storage for Watched {
         self.disk.remove(path)
     }
 
+    fn remove_dir(&self, dir: &str) -> io::Result<()> {
+        self.disk.remove_dir(dir)
+    }
+
     fn sync_dir(&self, dir: &str) -> io::Result<()> {
         self.disk.sync_dir(dir)
     }

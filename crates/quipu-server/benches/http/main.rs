@@ -5,6 +5,7 @@
 //! JSON object a line to stdout. The clients write requests that differ in a few digits and read no more of an answer
 //! than they have to: what they cost is taken from the server.
 
+mod flood;
 mod load;
 #[path = "../loopback/mod.rs"]
 mod loopback;
@@ -107,8 +108,71 @@ fn delivery(folder: &Path, size: Size) {
     }
 }
 
-const PARTS: [Part<Size>; 5] =
-    [("single", single), ("batch", batch), ("websocket", websocket), ("ndjson", lines), ("delivery", delivery)];
+/// What counting costs: the same load without quotas and with some that are never reached, in turn.
+fn quota(folder: &Path, size: Size) {
+    let host = Host::start(&folder.join("quota"));
+    let mut numbers = Numbers::default();
+    let mut run = |time, quotas: &str| {
+        flood::limit(host.address, "default", quotas);
+        load::singles(host.address, Route::Publish, 64, time, &mut numbers).per_second()
+    };
+    let all = r#"{"eventspersecond":1000000000,"bytespersecond":1000000000000,"connections":1000000,"storagebytes":1000000000000}"#;
+    run(size.time / 2, all);
+    let (mut without, mut shares) = (Vec::new(), Vec::new());
+    for _ in 0..size.rounds.max(10) {
+        let rate = run(size.time, "{}");
+        shares.push(run(size.time, all) / rate);
+        without.push(rate);
+    }
+    report(
+        "quota_cost",
+        &[("events_s", quantile(&mut without, 0.5)), ("share_with_quotas", quantile(&mut shares, 0.5))],
+    );
+}
+
+/// What a tenant that floods makes of the times of its neighbour: with a quota, and without any.
+fn flood(folder: &Path, size: Size) {
+    for (name, quota) in [("flood_quota_1000", Some(1_000)), ("flood_no_quota", None)] {
+        let host = Host::start(&folder.join(name));
+        let mut flooded = flood::Flood::new(&host, quota);
+        flooded.round(size.time / 2, false);
+        flooded.round(size.time / 2, true);
+        let (mut p50, mut p99, mut quiet, mut loud) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let (mut taken, mut refused) = (Vec::new(), Vec::new());
+        for _ in 0..size.rounds.max(10) {
+            let (mut before, _) = flooded.round(size.time, false);
+            let (mut during, counts) = flooded.round(size.time, true);
+            let [a, b] = [&mut before, &mut during].map(|times| (quantile(times, 0.5), quantile(times, 0.99)));
+            p50.push(b.0 / a.0);
+            p99.push(b.1 / a.1);
+            quiet.push(a.1);
+            loud.push(b.1);
+            taken.push(counts.taken as f64 / size.time.as_secs_f64());
+            refused.push(counts.refused as f64 / size.time.as_secs_f64());
+        }
+        let [p50, p99, quiet, loud, taken, refused] =
+            [p50, p99, quiet, loud, taken, refused].map(|mut all| quantile(&mut all, 0.5));
+        let figures = [
+            ("p99_ratio", p99),
+            ("p50_ratio", p50),
+            ("quiet_p99_ms", quiet),
+            ("flooded_p99_ms", loud),
+            ("taken_s", taken),
+            ("refused_s", refused),
+        ];
+        report(name, &figures);
+    }
+}
+
+const PARTS: [Part<Size>; 7] = [
+    ("single", single),
+    ("batch", batch),
+    ("websocket", websocket),
+    ("ndjson", lines),
+    ("delivery", delivery),
+    ("quota", quota),
+    ("flood", flood),
+];
 
 fn main() {
     arguments::run(&PARTS, Size { rounds: 5, time: Duration::from_secs(1) }, |size, flag, number| {

@@ -52,8 +52,14 @@ pub fn frame(bytes: &[u8]) -> Option<(&[u8], usize)> {
 
 /// The body of the first answer and how many bytes the answer takes; nothing if it is not whole yet.
 pub fn answer(bytes: &[u8]) -> Option<(&[u8], usize)> {
-    let head = find(bytes, b"\r\n\r\n")? + 4;
+    let answer = any_answer(bytes)?;
     assert!(bytes.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(bytes));
+    Some(answer)
+}
+
+/// The same, whatever its status.
+pub fn any_answer(bytes: &[u8]) -> Option<(&[u8], usize)> {
+    let head = find(bytes, b"\r\n\r\n")? + 4;
     let at = find(&bytes[..head], b"content-length: ").expect("an answer says its length") + 16;
     let length = bytes[at..].iter().take_while(|c| c.is_ascii_digit());
     let length = length.fold(0, |length, digit| length * 10 + usize::from(digit - b'0'));

@@ -45,6 +45,10 @@ impl Storage for NoRuns {
         self.disk.remove(path)
     }
 
+    fn remove_dir(&self, dir: &str) -> io::Result<()> {
+        self.disk.remove_dir(dir)
+    }
+
     fn sync_dir(&self, dir: &str) -> io::Result<()> {
         self.disk.sync_dir(dir)
     }

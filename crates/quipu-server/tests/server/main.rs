@@ -31,6 +31,7 @@ mod secrets;
 mod security_headers;
 mod shutdown;
 mod tail;
+mod tenants;
 mod threads;
 mod tls;
 mod transcripts;

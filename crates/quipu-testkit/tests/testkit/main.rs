@@ -19,3 +19,4 @@ mod outcomes;
 mod seam;
 mod simulation;
 mod supply_chain;
+mod tenants;

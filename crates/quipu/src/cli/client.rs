@@ -110,6 +110,13 @@ impl Client {
         self.read(self.post(path, MEDIA_JSON, &document(body)?)?)
     }
 
+    /// Puts a JSON document in the place of what was there; the answer as the text that came.
+    pub fn put(&self, path: &str, body: &impl Serialize) -> Result<String, Failure> {
+        let request = self.with_key(self.agent.put(format!("{}{path}", self.url))).header("content-type", MEDIA_JSON);
+        let sent = request.send(document(body)?.as_slice());
+        self.read(self.accepted(sent.map_err(|error| self.failure(&error))?)?)
+    }
+
     /// Posts to a route that says everything in its path.
     pub fn act(&self, path: &str) -> Result<String, Failure> {
         let sent = self.with_key(self.agent.post(format!("{}{path}", self.url))).send_empty();

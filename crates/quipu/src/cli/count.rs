@@ -2,7 +2,8 @@
 
 /// So many of what is called `one`, such as "1 event" or "2 events".
 pub fn counted(count: u64, one: &str) -> String {
-    match one.strip_suffix('y') {
+    // A key, keys; a delivery, deliveries.
+    match one.strip_suffix('y').filter(|stem| !stem.ends_with('e')) {
         _ if count == 1 => format!("1 {one}"),
         Some(stem) => format!("{count} {stem}ies"),
         None => format!("{count} {one}s"),

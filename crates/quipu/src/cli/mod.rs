@@ -29,6 +29,7 @@ mod sse;
 mod store;
 mod stream;
 mod subscription;
+mod tenant;
 mod tls;
 
 use std::io;
@@ -107,6 +108,9 @@ enum Command {
     /// See who administered a tenant and who was refused, and verify that nothing of it was changed
     #[command(subcommand)]
     Audit(audit::AuditCommand),
+    /// Make, suspend, limit, export and delete tenants, as an operator
+    #[command(subcommand)]
+    Tenant(tenant::TenantCommand),
     /// Check, measure, copy and fill a data folder
     #[command(subcommand)]
     Store(store::StoreCommand),
@@ -165,6 +169,7 @@ fn run(cli: Cli, out: &mut Out) -> Outcome {
         Command::Operation(command) => operation::run(command, &global, out),
         Command::Key(command) => key::run(command, &global, out),
         Command::Audit(command) => audit::run(command, &global, out),
+        Command::Tenant(command) => tenant::run(command, &global, out),
         Command::Store(command) => store::run(command, &global, out),
         Command::Context(command) => context::run(command, out),
         Command::Completions { shell } => completions(shell, out),

@@ -24,6 +24,7 @@ mod remote;
 mod stores;
 mod subscriptions;
 mod tails;
+mod tenants;
 mod tls;
 mod tour;
 mod webhooks;

@@ -138,9 +138,10 @@ fn is_hash(text: &str) -> bool {
 }
 
 /// Positions after the demo's 324 events, numbers of commits, and sizes. Versions, and counts of what the tour has done,
-/// are smaller than 5, the least number that the commit it shows can have; the demo's own test counts its duplicates.
+/// are smaller than 5, the least number that the commit it shows can have; the demo's own test counts its duplicates. The log
+/// of the tenant `system` has some 290 bytes.
 fn is_moving(text: &str) -> bool {
-    text.parse().is_ok_and(|number: u64| (5..100).contains(&number) || number > 324)
+    text.parse().is_ok_and(|number: u64| (5..100).contains(&number) || (280..300).contains(&number) || number > 324)
 }
 
 /// As a lag is shown: `412ms`, `13s`.

@@ -61,6 +61,12 @@ keys! {
     "body_bytes_max" "bytes" "67108864" number(1_024, 1 << 30) => "one event or batch is held in memory; bulk lines have no limit";
     "request_memory_bytes_max" "bytes" "268435456" number(1 << 20, 1 << 40) => "bodies, bulk loads and frames of all connections that are not recorded yet; four of the largest bodies";
     "connections_max" "connections" "20000" number(1, 1 << 20) => "10,000 idle connections and as many again";
+    "tenants_max" "tenants" "10000" number(1, 1 << 20) => "each that is open takes some hundred KiB of memory and a few files";
+    "quota_events_per_second" "events/s" "0" number(0, 1 << 40) => "of each tenant that has no quota of its own; 0 is none";
+    "quota_bytes_per_second" "bytes/s" "0" number(0, 1 << 50) => "the same for bytes of events";
+    "quota_subscriptions" "subscriptions" "0" number(0, 1 << 20) => "the same for subscriptions";
+    "quota_connections" "requests" "0" number(0, 1 << 20) => "the same for requests under way, tails and WebSockets among them";
+    "quota_storage_bytes" "bytes" "0" number(0, 1 << 60) => "the same for bytes of the log";
     "dedup_window_hours" "hours" "24" number(1, 24 * 365) => "a client that retries gives up within a day";
     "dedup_window_events" "events" "1000000" number(1_000, 1 << 32) => "whichever of the two windows is larger counts";
     "segment_bytes" "bytes" "268435456" number(1 << 20, 1 << 31) => "sealed about once in a million events, small enough to copy and to index at once";

@@ -13,9 +13,11 @@ pub use raw::{Origin, Raw, Sources};
 pub use settings::Settings;
 
 use std::net::SocketAddr;
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use quipu_domain::Quotas;
 use quipu_server::PublicHost;
 use quipu_server::webhook::Block;
 use serde_json::{Value, json};
@@ -37,6 +39,8 @@ pub struct Config {
     pub body_bytes_max: usize,
     pub request_memory_bytes_max: usize,
     pub connections_max: usize,
+    pub tenants_max: usize,
+    pub quotas: Quotas,
     pub dedup_window: Duration,
     pub dedup_window_events: u64,
     pub segment_bytes: u64,
@@ -70,6 +74,14 @@ impl Config {
             body_bytes_max: size("body_bytes_max")?,
             request_memory_bytes_max: size("request_memory_bytes_max")?,
             connections_max: size("connections_max")?,
+            tenants_max: size("tenants_max")?,
+            quotas: Quotas {
+                events_per_second: NonZeroU64::new(number("quota_events_per_second")?),
+                bytes_per_second: NonZeroU64::new(number("quota_bytes_per_second")?),
+                subscriptions: NonZeroU64::new(number("quota_subscriptions")?),
+                connections: NonZeroU64::new(number("quota_connections")?),
+                storage_bytes: NonZeroU64::new(number("quota_storage_bytes")?),
+            },
             dedup_window: Duration::from_secs(number("dedup_window_hours")?.saturating_mul(3_600)),
             dedup_window_events: number("dedup_window_events")?,
             segment_bytes: number("segment_bytes")?,
@@ -112,6 +124,8 @@ impl Config {
         let default = quipu::Options::default();
         quipu::Options {
             event_bytes_max: self.event_bytes_max,
+            tenants_max: self.tenants_max,
+            quotas: self.quotas,
             dedup_window_ms: i64::try_from(self.dedup_window.as_millis()).unwrap_or(i64::MAX),
             dedup_window_events: self.dedup_window_events,
             segment_bytes: self.segment_bytes,

@@ -23,7 +23,7 @@ use super::{Folder, shown};
 pub struct Create {
     /// What people call it
     name: String,
-    /// What it may do; may be repeated: publish, read, consume, manage, redrive, edit, replay, observe, administer, audit
+    /// What it may do; may be repeated: publish, read, consume, manage, redrive, edit, replay, observe, administer, audit; and operate in the tenant system
     #[arg(long = "may", value_name = "PERMISSION", value_parser = permission, required_unless_present = "grants")]
     may: Vec<Permission>,
     /// Only events of this type as it is written, with publish and read; `order.*` for all that begin alike; may be repeated
@@ -113,8 +113,7 @@ fn from_file(path: &str) -> Result<Vec<Grant>, Failure> {
 
 fn permission(text: &str) -> Result<Permission, String> {
     Permission::parse(text).ok_or_else(|| {
-        let all = Permission::ALL.iter().filter(|one| **one != Permission::Operate);
-        let all: Vec<_> = all.map(|one| one.as_str()).collect();
+        let all: Vec<_> = Permission::ALL.iter().map(|one| one.as_str()).collect();
         format!("expected one of {}", all.join(", "))
     })
 }
