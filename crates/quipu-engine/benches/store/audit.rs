@@ -40,7 +40,9 @@ pub fn run(folder: &Path, report: &mut Report) {
     let (mut without, mut with, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         let (bare, audited) = (timed(&bare), timed(&audited));
-        (without.push(bare), with.push(audited), ratios.push(audited / bare));
+        without.push(bare);
+        with.push(audited);
+        ratios.push(audited / bare);
     }
     let (without, with) = (quantile(&mut without, 0.5), quantile(&mut with, 0.5));
     let numbers = [("us", with), ("us_without", without), ("ratio", quantile(&mut ratios, 0.5))];

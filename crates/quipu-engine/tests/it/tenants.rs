@@ -164,7 +164,7 @@ fn only_keys_of_system_may_operate() {
     engine.create_tenant("acme", Quotas::default()).unwrap();
     let make = |tenant: &str| {
         let grants = serde_json::from_str(r#"[{"permissions":["operate"]}]"#).unwrap();
-        let new = NewKey { name: "op".into(), grants, user: None, life_ms: None };
+        let new = NewKey { name: "op".into(), grants, user: None, certificate: None, life_ms: None };
         engine.tenant(tenant).unwrap().create_key(new)
     };
     assert!(matches!(make("acme"), Err(NotDone::RefusedKey(_))));

@@ -68,7 +68,7 @@ async fn every_act_that_administers_stands_in_the_trail_with_its_outcome_and_not
     assert!(audited > 15, "{audited}");
     let unaudited = OPERATIONS.iter().filter(|operation| !operation.is_audited() && !only_asks(operation));
     let unaudited: Vec<_> = unaudited.map(|operation| operation.name).collect();
-    assert_eq!(unaudited, ["event.publish", "event.append", "delivery.pull", "delivery.answer"]);
+    assert_eq!(unaudited, ["event.publish", "event.append", "delivery.pull", "delivery.answer", "access.ticket"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -149,7 +149,7 @@ async fn an_act_says_what_was_done_to_what_and_no_secret() {
     let made = send(&host, "POST", "/v1/subscriptions", Some(&admin), Some(("application/json", push))).await;
     assert_eq!(made.status, 201, "{made:?}");
     let found = acts(&host, &auditor, "subject=subscriptions/hook").await;
-    assert_eq!(found[0]["details"]["push"]["url"], "https://hooks.example.com/a", "{found:?}");
+    assert_eq!(found[0]["details"]["push"]["url"], "https://hooks.example.com", "{found:?}");
     let secret = made.json()["secret"].as_str().unwrap().to_owned();
     for target in ["/v1/audit?limit=1000", "/v1/audit/report", "/v1/audit/export"] {
         let all = send(&host, "GET", target, Some(&auditor), None).await;
@@ -225,7 +225,8 @@ async fn what_cannot_be_written_down_is_not_done() {
     let keys = host.tenant.keys().len();
     // Something stands where the trail should be.
     std::fs::write(host.folder().join("tenants/test/audit"), "").unwrap();
-    for operation in OPERATIONS.iter().filter(|operation| operation.is_audited()) {
+    let of_tenants = |operation: &&Operation| operation.is_audited() && !operation.name.starts_with("tenant.");
+    for operation in OPERATIONS.iter().filter(of_tenants) {
         let answer = ask(&host, operation, Some(&admin)).await;
         assert!(answer.status >= 500, "{}: {answer:?}", operation.name);
     }

@@ -3,6 +3,7 @@
 use futures_util::future::join_all;
 use quipu_api::OPERATIONS;
 use quipu_api::catalogue::Needs;
+use quipu_domain::Permission;
 use serde_json::json;
 
 use super::provider::{Provider, Signer};
@@ -34,6 +35,11 @@ async fn every_operation_needs_a_valid_token_and_its_permission() {
         let refused = ask(&host, operation, Some(&of(&others))).await;
         assert_eq!((refused.status, code(&refused).as_str()), (403, "forbidden"), "{}", operation.name);
         let allowed = ask(&host, operation, Some(&of(&[needed.as_str()]))).await;
+        if needed == Permission::Operate {
+            // What is for all tenants no role gives in one.
+            assert_eq!(allowed.status, 403, "{}: {allowed:?}", operation.name);
+            continue;
+        }
         assert!(!matches!(allowed.status, 401 | 403), "{}: {allowed:?}", operation.name);
     }
 }
