@@ -393,7 +393,9 @@ async fn an_export_has_every_event_also_of_a_suspended_tenant() {
     let ids: Vec<_> = exported.text().lines().map(|line| serde_json::from_str::<Value>(line).unwrap()).collect();
     assert_eq!(ids.len(), 1_500);
     assert!(
-        ids.iter().enumerate().all(|(at, event)| event["position"] == at + 1 && event["id"] == json!((at + 1).to_string()))
+        ids.iter()
+            .enumerate()
+            .all(|(at, event)| event["position"] == at + 1 && event["id"] == json!((at + 1).to_string()))
     );
     let empty = act(&host, &operator, "GET", "/v1/tenants/other/export", None).await;
     assert_eq!((empty.status, empty.header("quipu-position"), empty.text()), (200, "0", ""));
