@@ -73,3 +73,41 @@ fn an_operator_makes_limits_suspends_exports_and_deletes_a_tenant() {
     assert!(tenant(&["show", "acme"]).ended(3).stderr.contains("[tenant-not-found]"));
     assert!(!user.home.path().join("data/tenants/acme").exists());
 }
+
+#[test]
+fn the_session_of_the_examples_goes_as_it_should_and_the_trails_tell_all_of_it() {
+    let user = User::new();
+    let data = user.path("data");
+    let make =
+        ["key", "create", "operator", "--may", "operate", "--may", "audit", "--tenant", "system", "--data", &data];
+    let operator = user.run(&make).ok().stdout.trim().to_owned();
+    let server = user.serve(&["--data", &data, "--set", "needs_keys=true"]);
+    let binary = std::path::Path::new(env!("CARGO_BIN_EXE_quipu")).parent().unwrap();
+    let path = format!("{}:{}", binary.display(), std::env::var("PATH").unwrap());
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/tenant-session.sh");
+    let mut session = std::process::Command::new("sh");
+    session.arg(script).env("PATH", path).env("QUIPU_URL", &server.url).env("QUIPU_KEY", &operator);
+    let ran = finish(session.env("HOME", user.home.path()).stdin(Stdio::null())).ok();
+    let rows: Vec<Vec<&str>> = ran.stdout.lines().map(|line| line.split_whitespace().collect()).collect();
+    let told = |operation: &str, outcome: &str| {
+        rows.iter().filter(|row| row.contains(&operation) && row.contains(&outcome)).count()
+    };
+    for (operation, outcome, count) in [
+        // That of the operator was made in the folder.
+        ("key.create", "done", 5),
+        ("key.create", "refused", 1),
+        ("subscription.create", "done", 2),
+        ("event.publish", "refused", 3),
+        ("event.list", "refused", 1),
+        ("delivery.pull", "refused", 1),
+        ("key.list", "refused", 1),
+        ("tenant.list", "refused", 1),
+        ("audit.list", "refused", 1),
+        ("tenant.create", "done", 1),
+        ("tenant.suspend", "done", 1),
+        ("tenant.resume", "done", 1),
+    ] {
+        assert_eq!(told(operation, outcome), count, "{operation} {outcome}: {}", ran.stdout);
+    }
+    assert!(!ran.stdout.contains("qp_") && !ran.stderr.contains(&operator), "{ran:?}");
+}
