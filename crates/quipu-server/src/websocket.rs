@@ -29,6 +29,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Data, O
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
 
+use crate::admission::Peer;
 use crate::consume::{self, Batch};
 use crate::consuming::{Consuming, about};
 use crate::delivery::Deliveries;
@@ -64,16 +65,19 @@ fn open(app: Arc<App>, mut request: Request) -> Result<Response, Problem> {
         let detail = format!("expected the subprotocol {SUBPROTOCOL} in Sec-WebSocket-Protocol, found another or none");
         return Err(Problem::new(Code::InvalidRequest, detail));
     }
-    // The connection gives its permit back when it is upgraded; the WebSocket needs one of its own.
-    let permit = Arc::clone(&app.host.connections).try_acquire_owned().map_err(|_| {
-        Problem::new(Code::TooManyConnections, "expected fewer connections than the limit, found as many")
-    })?;
+    // The connection gives its permit, and its place among those of its address, back when it is upgraded; the WebSocket needs
+    // its own.
+    let member = request.extensions().get::<Peer>().map(|Peer(peer)| app.host.crowd.enter(peer.ip()));
+    let permit = Arc::clone(&app.host.connections).try_acquire_owned().ok();
+    let (Some(member), Some(permit)) = (member.flatten(), permit) else {
+        return Err(Problem::new(Code::TooManyConnections, "expected fewer connections than the limit, found as many"));
+    };
     tokio::spawn(async move {
         match upgrade.await {
             Ok(upgraded) => serve(app, wire, upgraded).await,
             Err(error) => tracing::debug!(%error, "a connection ended before it became a WebSocket"),
         }
-        drop(permit);
+        drop((permit, member));
     });
     Ok(handshake::answer(&accept_key))
 }

@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use quipu_domain::{Access, Grant};
-use quipu_engine::Tenant;
+use quipu_engine::{TENANT_SYSTEM, Tenant};
 use serde::Deserialize;
 
 use super::claims::{self, ClaimPath, Claims};
@@ -199,7 +199,10 @@ impl TenantRule {
     fn of(&self, claims: &Claims) -> Option<String> {
         match self {
             Self::Named(name) => Some(name.clone()),
-            Self::Claimed { claim, names: None } => claim.text(claims).map(str::to_owned),
+            // That of the operators is given by whoever writes the settings, never by a claim alone.
+            Self::Claimed { claim, names: None } => {
+                claim.text(claims).filter(|name| *name != TENANT_SYSTEM).map(str::to_owned)
+            }
             Self::Claimed { claim, names: Some(names) } => names.get(claim.text(claims)?).cloned(),
         }
     }
@@ -326,6 +329,12 @@ mod tests {
         assert_eq!(tenant(json!({"claim":"tenant"})).as_deref(), Some("acme"));
         assert_eq!(tenant(json!({"claim":"tenant","names":{"acme":"a"}})).as_deref(), Some("a"));
         assert_eq!(tenant(json!({"claim":"tenant","names":{"beta":"b"}})), None);
+        let operators = |rule: Value| {
+            let claims = json!({"sub":"ada","tenant":"system"});
+            somebody(with("/tenant", rule), claims).map(|found| found.0)
+        };
+        assert_eq!(operators(json!({"claim":"tenant"})), None, "a claim alone makes no operator");
+        assert_eq!(operators(json!({"claim":"tenant","names":{"system":"system"}})).as_deref(), Some("system"));
         assert_eq!(tenant(json!({"claim":"other"})), None);
         assert_eq!(tenant(json!({"name":"fixed"})).as_deref(), Some("fixed"));
     }

@@ -10,6 +10,8 @@ use tokio::task::block_in_place;
 
 use crate::client::Client;
 use crate::host::{DEADLINE, Host, event, within};
+use crate::origins::HANDSHAKE;
+use crate::websocket::Socket;
 
 const IDLE: usize = 10_000;
 /// One in so many of them publishes at last.
@@ -112,6 +114,21 @@ async fn one_address_does_not_get_all_connections() {
     assert_eq!((refused.status, refused.json()["code"].as_str()), (503, Some("too-many-connections")));
     let mut other = Client::connect_from([127, 0, 0, 2].into(), host.address).await;
     assert_eq!(other.get("/health/live").await.status, 200);
+}
+
+#[tokio::test]
+async fn websockets_count_among_the_connections_of_their_address() {
+    let host = Host::start_with(Server { connections_max: 8, ..Server::default() }).await;
+    let mut open = Vec::new();
+    // Of six that one address may have, one is for the handshake of the next.
+    for _ in 0..5 {
+        open.push(Socket::open(&host).await);
+    }
+    let sixth = host.client().await.request("GET", "/v1/ws", &HANDSHAKE, b"").await;
+    assert_eq!((sixth.status, sixth.json()["code"].as_str()), (503, Some("too-many-connections")));
+    let mut other = Client::connect_from([127, 0, 0, 2].into(), host.address).await;
+    assert_eq!(other.get("/health/live").await.status, 200);
+    drop(open);
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use crate::client::Answer;
 use crate::host::{Host, event};
 
 const EVIL: &str = "https://evil.example";
-const HANDSHAKE: [(&str, &str); 5] = [
+pub const HANDSHAKE: [(&str, &str); 5] = [
     ("connection", "upgrade"),
     ("upgrade", "websocket"),
     ("sec-websocket-version", "13"),
