@@ -42,6 +42,24 @@ pub struct ActAnswer {
     pub count: Option<u64>,
 }
 
+impl ActAnswer {
+    /// Who it was, in words.
+    pub fn who(&self) -> String {
+        match &self.actor.name {
+            Some(name) => format!("{name} ({})", self.actor.id),
+            None => self.actor.id.clone(),
+        }
+    }
+
+    /// How it ended, in words.
+    pub fn ended(&self) -> String {
+        match self.count {
+            Some(count) => format!("{} {count} times", self.outcome),
+            None => self.outcome.clone(),
+        }
+    }
+}
+
 /// Who did something.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ActorBody {

@@ -37,4 +37,11 @@ impl Tenant {
     pub fn fill_random(&self, bytes: &mut [u8]) {
         self.world.random.fill(bytes);
     }
+
+    /// Sixteen hexadecimal digits by chance.
+    pub(crate) fn random_id(&self) -> String {
+        let mut bytes = [0; 8];
+        self.fill_random(&mut bytes);
+        format!("{:016x}", u64::from_le_bytes(bytes))
+    }
 }

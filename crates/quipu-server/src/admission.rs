@@ -85,7 +85,7 @@ pub(crate) async fn admit(State((host, operation)): State<Gate>, mut request: Re
     let tenant = Arc::clone(&home.tenant);
     let mut app = App { host, home, tenant, caller, asked, entered: None };
     if let Err(refused) = app.demand_entry(operation, &request) {
-        audited::write_refusals(&app.tenant).await;
+        audited::write_refusals(&app).await;
         body::linger(request.into_body());
         app.host.hold_back(&refused).await;
         return problem::respond(&refused);

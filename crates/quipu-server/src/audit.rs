@@ -18,12 +18,10 @@ use quipu_engine::{
     ActOutcome, AuditEntry, AuditPage, AuditQuery, Fault, Head, Tenant, export_begin, export_commit, export_end,
 };
 
-use crate::read::query;
+use crate::read::{over_stretches, query};
 use crate::subscription::json;
 use crate::{App, answer, media, problem, report};
 
-/// How often an empty stretch of the trail is followed by the next within one request.
-const STRETCHES: usize = 32;
 /// Acts that are read at once for a report.
 const REPORT_PAGE: usize = 1_000;
 
@@ -37,13 +35,8 @@ async fn run_list(app: Arc<App>, request: Request) -> Result<Response, Problem> 
     let query = audit_query(&asked);
     problem::blocking(move || {
         let read = |from| app.tenant.audited_acts(&query, start.direction, from, start.limit);
-        let mut page: AuditPage = read(start.from)?;
-        for _ in 1..STRETCHES {
-            if !page.entries.is_empty() || page.next.is_none() {
-                break;
-            }
-            page = read(page.next)?;
-        }
+        let rest = |page: &AuditPage| page.next.filter(|_| page.entries.is_empty());
+        let page = over_stretches(start.from, read, rest)?;
         let cursor = page.next.map(|next| start.cursor(next));
         Ok(json(&ActsPage { acts: page.entries.into_iter().map(act_answer).collect(), cursor }))
     })

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use axum::extract::Request;
-use axum::http::HeaderMap;
+use axum::http::{HeaderValue, Uri};
 use axum::middleware::Next;
 use axum::response::Response;
 use percent_encoding::percent_decode_str;
@@ -23,8 +23,10 @@ use crate::{App, body, problem};
 pub(crate) struct Asked {
     operation: &'static Operation,
     address: Option<IpAddr>,
-    subject: String,
-    correlation: Option<String>,
+    /// What the subject and the correlation are read from, once something is written down: most requests leave nothing.
+    uri: Uri,
+    own_correlation: Option<HeaderValue>,
+    trace: Option<HeaderValue>,
     /// Its act stands in the trail: its refusal will, too.
     is_begun: AtomicBool,
     is_refusal_noted: AtomicBool,
@@ -49,8 +51,9 @@ impl Asked {
         Self {
             operation,
             address: request.extensions().get::<Peer>().map(|Peer(address)| address.ip().to_canonical()),
-            subject: subject(operation, request.uri().path()),
-            correlation: correlation(request.headers()),
+            uri: request.uri().clone(),
+            own_correlation: request.headers().get("ce-correlationid").cloned(),
+            trace: request.headers().get("traceparent").cloned(),
             is_begun: AtomicBool::new(false),
             is_refusal_noted: AtomicBool::new(false),
             told: OnceLock::new(),
@@ -68,13 +71,9 @@ impl Asked {
 
     fn act(&self, tenant: &Tenant, actor: Actor) -> Act {
         Act {
-            id: tenant.act_id(),
-            operation: self.operation.name.to_owned(),
-            actor,
             address: self.address.map(|address| address.to_string()),
-            subject: self.subject.clone(),
-            correlation: self.correlation.clone(),
-            details: Value::Null,
+            correlation: correlation(self.own_correlation.as_ref(), self.trace.as_ref()),
+            ..tenant.act(self.operation.name, actor, subject(self.operation, self.uri.path()))
         }
     }
 }
@@ -85,17 +84,17 @@ pub(crate) async fn serve(app: Arc<App>, request: Request, next: Next) -> Respon
         return act(app, request, next).await;
     }
     let response = next.run(request).await;
-    if app.asked.is_refusal_noted.load(Ordering::Relaxed) {
-        write_refusals(&app.tenant).await;
-    }
+    write_refusals(&app).await;
     response
 }
 
-/// Writes down what was noted, before its answer goes out: who was refused may ask for the trail next.
-pub(crate) async fn write_refusals(tenant: &Arc<Tenant>) {
-    let tenant = Arc::clone(tenant);
-    // It is tried again by itself; what is refused is refused whether or not that stands anywhere.
-    _ = problem::blocking(move || tenant.write_refusals()).await;
+/// Writes down what of a request was refused, before its answer goes out: who was refused may ask for the trail next.
+pub(crate) async fn write_refusals(app: &App) {
+    if app.asked.is_refusal_noted.load(Ordering::Relaxed) {
+        let tenant = Arc::clone(&app.tenant);
+        // It is tried again by itself; what is refused is refused whether or not that stands anywhere.
+        _ = problem::blocking(move || tenant.write_refusals()).await;
+    }
 }
 
 /// An act is done and written down whether or not its client waits for the answer, and the server ends after it.
@@ -113,13 +112,12 @@ async fn run(app: Arc<App>, request: Request, next: Next) -> Response {
     let mut act = app.asked.act(&app.tenant, app.caller.actor());
     // What only reads begins with its end: before it nothing has happened.
     let is_reading = app.asked.operation.method == Method::Get;
-    let begun = {
+    if !is_reading {
         let (tenant, act) = (Arc::clone(&app.tenant), act.clone());
-        problem::blocking(move || if is_reading { Ok(()) } else { tenant.begin_act(&act) }).await
-    };
-    if let Err(problem) = begun {
-        body::linger(request.into_body());
-        return problem::respond(&problem);
+        if let Err(problem) = problem::blocking(move || tenant.begin_act(&act)).await {
+            body::linger(request.into_body());
+            return problem::respond(&problem);
+        }
     }
     app.asked.is_begun.store(true, Ordering::Relaxed);
     // A handler that fails in a way that nobody thought of has ended as well.
@@ -197,11 +195,10 @@ fn subject(operation: &Operation, path: &str) -> String {
 }
 
 /// The correlation of a request: as an event in binary mode says it, or its trace.
-fn correlation(headers: &HeaderMap) -> Option<String> {
-    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    let own = text("ce-correlationid").map(|id| percent_decode_str(id).decode_utf8_lossy().into_owned());
-    own.or_else(|| text("traceparent").and_then(|text| text.split('-').nth(1)).map(str::to_owned))
-        .filter(|id| !id.is_empty())
+fn correlation(own: Option<&HeaderValue>, trace: Option<&HeaderValue>) -> Option<String> {
+    let text = |value: Option<&HeaderValue>| value.and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let own = text(own).map(|id| percent_decode_str(&id).decode_utf8_lossy().into_owned());
+    own.or_else(|| text(trace)?.split('-').nth(1).map(str::to_owned)).filter(|id| !id.is_empty())
 }
 
 #[cfg(test)]
@@ -225,10 +222,11 @@ mod tests {
     #[test]
     fn a_request_is_correlated_by_its_own_id_or_by_its_trace() {
         let found = |pairs: &[(&'static str, &str)]| {
-            let headers = pairs.iter().map(|(name, value)| {
-                (axum::http::HeaderName::from_static(name), axum::http::HeaderValue::from_str(value).unwrap())
-            });
-            correlation(&headers.collect())
+            let mut request = Request::new(axum::body::Body::empty());
+            let headers = pairs.iter().map(|(name, value)| (*name, HeaderValue::from_str(value).unwrap()));
+            headers.for_each(|(name, value)| _ = request.headers_mut().insert(name, value));
+            let asked = Asked::of(quipu_api::operation("key.list").unwrap(), &request);
+            correlation(asked.own_correlation.as_ref(), asked.trace.as_ref())
         };
         let trace = ("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01");
         assert_eq!(found(&[]), None);

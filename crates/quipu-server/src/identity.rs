@@ -16,7 +16,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use quipu_domain::{Access, Timestamp};
 use quipu_engine::Tenant;
-use ring::digest::{SHA256, digest};
 
 use algorithm::Algorithm;
 use fetch::Fetcher;
@@ -27,6 +26,7 @@ use provider::{Provider, Somebody};
 use token::Token;
 pub use token::is_token;
 
+use crate::hash::{Hash, sha256};
 use crate::webhook::InvalidAuthorities;
 
 /// Most tokens that are remembered, of those that were shown lately; as many again of those before. One takes 1 KiB, and if it
@@ -34,8 +34,6 @@ use crate::webhook::InvalidAuthorities;
 const REMEMBERED_MAX: usize = 2_048;
 /// Most sets of roles, by their tenants, whose patterns are kept ready.
 const GRANTED_MAX: usize = 1_024;
-
-type Hash = [u8; 32];
 
 /// Checks tokens.
 pub struct Identity {
@@ -118,8 +116,7 @@ impl Identity {
         if self.believed.is_empty() || text.len() > token::TOKEN_BYTES_MAX {
             return Err(NotVerified::Wrong);
         }
-        let hash = digest(&SHA256, text.as_bytes());
-        let hash: Hash = hash.as_ref().try_into().expect("SHA-256 has 32 bytes");
+        let hash = sha256(text.as_bytes());
         let known = self.remembered().get(&hash);
         if let Some(known) = known.filter(|known| known.is_good(now) && tenants(&known.tenant).is_some()) {
             return Ok(known);

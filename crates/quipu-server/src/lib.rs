@@ -26,6 +26,7 @@ mod document;
 mod frames;
 mod gather;
 mod handshake;
+mod hash;
 mod head;
 mod health;
 mod home;

@@ -48,12 +48,19 @@ async fn run_list(app: Arc<App>, request: Request) -> Result<Response, Problem> 
 
 /// Reads a page, over empty stretches.
 pub(crate) fn read_page(start: Start, read: impl Fn(Option<u64>) -> Result<Page, Fault>) -> Result<Page, Fault> {
-    let mut page = read(start.from)?;
+    over_stretches(start.from, read, |page| page.next.filter(|_| page.events.is_empty()))
+}
+
+/// Reads what `from` leads to, and where that is empty what is behind it; `rest` says where that is.
+pub(crate) fn over_stretches<P>(
+    from: Option<u64>,
+    read: impl Fn(Option<u64>) -> Result<P, Fault>,
+    rest: impl Fn(&P) -> Option<u64>,
+) -> Result<P, Fault> {
+    let mut page = read(from)?;
     for _ in 1..STRETCHES {
-        if !page.events.is_empty() || page.next.is_none() {
-            break;
-        }
-        page = read(page.next)?;
+        let Some(next) = rest(&page) else { break };
+        page = read(Some(next))?;
     }
     Ok(page)
 }

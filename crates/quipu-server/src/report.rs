@@ -47,21 +47,13 @@ pub(crate) fn html(report: &ReportAnswer) -> String {
 }
 
 fn row(out: &mut String, act: &ActAnswer) {
-    let who = match &act.actor.name {
-        Some(name) => format!("{name} ({})", act.actor.id),
-        None => act.actor.id.clone(),
-    };
-    let outcome = match act.count {
-        Some(count) => format!("{} {count} times", act.outcome),
-        None => act.outcome.clone(),
-    };
     let details = if act.details.is_null() { String::new() } else { act.details.to_string() };
     let correlation = act.correlation.as_ref().map(|id| format!("correlation {id}")).unwrap_or_default();
     let more = [act.code.as_deref(), act.detail.as_deref(), Some(&details), Some(&correlation)];
     let more: Vec<_> = more.into_iter().flatten().filter(|text| !text.is_empty()).collect();
     _ = write!(out, "<tr class=\"{}\">", Escaped(&act.outcome));
     let address = act.address.as_deref().unwrap_or_default();
-    for text in [&act.time, &who, address, &act.operation, &act.subject, &outcome, &more.join("; ")] {
+    for text in [&act.time, &act.who(), address, &act.operation, &act.subject, &act.ended(), &more.join("; ")] {
         _ = write!(out, "<td>{}</td>", Escaped(text));
     }
     out.push_str("</tr>\n");

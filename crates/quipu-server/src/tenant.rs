@@ -29,7 +29,7 @@ pub(crate) async fn create(Extension(app): Extension<Arc<App>>, request: Request
 
 async fn run_create(app: Arc<App>, request: Request) -> Result<Response, Problem> {
     let CreateTenant { name, quotas } = read_body(&app, request, CreateTenant::from_json).await?;
-    let (info, key, secret) = to_the_end(Arc::clone(&app.host).create_tenant(name, quotas)).await?;
+    let (info, key, secret) = Arc::clone(&app.host).create_tenant(name, quotas).await?;
     let text = Some(secret.token(&info.name, &key.id).to_string());
     let key = quipu_api::key::KeyAnswer { key: text, ..key_answer(key) };
     let told = serde_json::json!({ "quotas": info.quotas, "key": key.id });
@@ -73,12 +73,12 @@ pub(crate) async fn suspend(
 async fn run_suspend(app: Arc<App>, name: String, request: Request) -> Result<Response, Problem> {
     let SuspendTenant { reason } = read_body(&app, request, SuspendTenant::from_json).await?;
     app.tell(serde_json::json!({ "reason": reason }));
-    let info = to_the_end(Arc::clone(&app.host).suspend_tenant(name, reason)).await?;
+    let info = Arc::clone(&app.host).suspend_tenant(name, reason).await?;
     Ok(json(&tenant_answer(info)))
 }
 
 pub(crate) async fn resume(Extension(app): Extension<Arc<App>>, Path(name): Path<String>) -> Response {
-    let resumed = to_the_end(Arc::clone(&app.host).resume_tenant(name)).await;
+    let resumed = Arc::clone(&app.host).resume_tenant(name).await;
     problem::answer(resumed.map(|info| json(&tenant_answer(info))))
 }
 
@@ -89,7 +89,7 @@ pub(crate) async fn limit(Extension(app): Extension<Arc<App>>, Path(name): Path<
 async fn run_limit(app: Arc<App>, name: String, request: Request) -> Result<Response, Problem> {
     let quotas = read_body(&app, request, quotas_from_json).await?;
     app.tell(serde_json::json!({ "quotas": quotas }));
-    let info = to_the_end(Arc::clone(&app.host).limit_tenant(name, quotas)).await?;
+    let info = Arc::clone(&app.host).limit_tenant(name, quotas).await?;
     Ok(json(&tenant_answer(info)))
 }
 
@@ -104,15 +104,8 @@ pub(crate) async fn delete(
 async fn run_delete(app: Arc<App>, name: String, request: Request) -> Result<Response, Problem> {
     confirmed(read::query(&request), &name)?;
     drop(request);
-    let deleted = to_the_end(Arc::clone(&app.host).delete_tenant(name)).await?;
+    let deleted = Arc::clone(&app.host).delete_tenant(name).await?;
     Ok(json(&DeletedTenantAnswer { deleted }))
-}
-
-/// Does what has several steps, also if whoever asked for it is gone before the last.
-async fn to_the_end<T: Send + 'static>(
-    act: impl Future<Output = Result<T, Problem>> + Send + 'static,
-) -> Result<T, Problem> {
-    tokio::spawn(act).await.unwrap_or_else(|_| Err(problem::no_answer()))
 }
 
 /// A tenant as it goes over the wire.

@@ -15,10 +15,10 @@ use quipu_api::key::TicketAnswer;
 use quipu_api::{Code, Problem};
 use quipu_domain::Timestamp;
 use quipu_domain::access::KeySecret;
-use ring::digest::{SHA256, digest};
 use zeroize::Zeroizing;
 
 use crate::admission::Caller;
+use crate::hash::{Hash, sha256};
 use crate::subscription::json;
 use crate::{App, problem};
 
@@ -32,8 +32,6 @@ const LIFE_MS: i64 = 60_000;
 const CALLER_MAX: usize = 500;
 /// Most that all callers of a tenant get within that time. One takes some 300 bytes.
 const TENANT_MAX: usize = 2_000;
-
-type Hash = [u8; 32];
 
 /// Tickets that were given out within their time.
 pub(crate) struct Tickets(Mutex<Given>);
@@ -87,7 +85,7 @@ impl Tickets {
         let mut given = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         given.forget(now);
         let name: Arc<str> = format!("{tenant} {name}").into();
-        let (tenant, hash, until): (Arc<str>, _, _) = (tenant.into(), hash(secret), now.plus_ms(LIFE_MS));
+        let (tenant, hash, until): (Arc<str>, _, _) = (tenant.into(), sha256(secret.bytes()), now.plus_ms(LIFE_MS));
         if given.of_tenant.get(&tenant).is_some_and(|count| *count >= TENANT_MAX) {
             return Err(TENANT_MAX);
         }
@@ -103,7 +101,7 @@ impl Tickets {
 
     /// The tenant and the caller of a ticket, which is then used up.
     pub fn take(&self, text: &str, now: Timestamp) -> Option<(Arc<str>, Caller)> {
-        let hash = hash(&KeySecret::from_hex(text.strip_prefix(PREFIX)?)?);
+        let hash = sha256(KeySecret::from_hex(text.strip_prefix(PREFIX)?)?.bytes());
         let mut given = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         given.forget(now);
         given.unused.remove(&hash).map(|ticket| (ticket.tenant, ticket.caller))
@@ -125,10 +123,6 @@ impl Given {
             }
         }
     }
-}
-
-fn hash(secret: &KeySecret) -> Hash {
-    digest(&SHA256, secret.bytes()).as_ref().try_into().expect("SHA-256 has 32 bytes")
 }
 
 pub(crate) async fn give(Extension(app): Extension<Arc<App>>) -> Response {

@@ -5,10 +5,11 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use quipu_domain::access::Fingerprint;
-use ring::digest::{SHA256, digest};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
+
+use crate::hash::sha256;
 
 /// An accepted connection.
 pub(crate) enum Transport {
@@ -37,8 +38,7 @@ impl Transport {
     pub(crate) fn client_certificate(&self) -> Option<Fingerprint> {
         let Self::Tls(stream) = self else { return None };
         let certificate = stream.get_ref().1.peer_certificates()?.first()?;
-        let hash: [u8; 32] = digest(&SHA256, certificate).as_ref().try_into().ok()?;
-        Some(hash.into())
+        Some(sha256(certificate).into())
     }
 }
 

@@ -17,14 +17,10 @@ pub fn run(folder: &Path, report: &mut Report) {
     let grants = serde_json::from_str(r#"[{"permissions":["publish"]}]"#).expect("grants");
     let new = NewKey { name: "a key".into(), grants, user: None, certificate: None, life_ms: None };
     let (info, _) = tenant.create_key(new).expect("there is room");
-    let act = || Act {
-        id: tenant.act_id(),
-        operation: "key.rotate".into(),
-        actor: Actor { id: "key:0123456789abcdef".into(), name: Some("admin".into()) },
-        address: Some("192.0.2.1".into()),
-        subject: format!("keys/{}", info.id),
-        correlation: None,
-        details: serde_json::json!({ "keepms": 0 }),
+    let act = || {
+        let actor = Actor { id: "key:0123456789abcdef".into(), name: Some("admin".into()) };
+        let act = tenant.act("key.rotate", actor, format!("keys/{}", info.id));
+        Act { address: Some("192.0.2.1".into()), details: serde_json::json!({ "keepms": 0 }), ..act }
     };
     let bare = || tenant.rotate_key(&info.id, 0).map(drop).expect("it is there");
     let audited = || {

@@ -3,9 +3,8 @@
 
 use std::io::ErrorKind;
 
-use quipu_store::{BackupReport, Fault, Storage, snapshot};
+use quipu_store::{BackupReport, Fault, Storage};
 
-use super::heads::FILE;
 use super::{AUDIT_FOLDER, Head, Heads};
 
 /// Copies the logs of the tenant in `folder` to the same folder of another storage, durably, and checks the copies: of its log
@@ -32,8 +31,7 @@ pub fn backup(
     let head = |report: &BackupReport| Head { commit: report.check.commits, chain: report.check.chain };
     let begun = audit.as_ref().map(|audit| Heads { log: head(&log), audit: head(audit) });
     if let Some(heads) = heads.or(begun) {
-        let text = serde_json::to_vec(&heads).expect("it is plain data");
-        snapshot::write_whole(target, folder, &format!("{folder}/{FILE}"), &text)?;
+        heads.write(target, folder)?;
     }
     Ok((log, audit))
 }

@@ -8,11 +8,11 @@ use std::sync::Arc;
 use quipu_store::{Digest, Fault, OpenMode, snapshot};
 use serde::{Deserialize, Serialize};
 
-use super::act::{Act, Actor, Ended};
+use super::act::{Actor, Ended};
 use crate::tenant::Tenant;
 
 /// The name of the file in the tenant's folder.
-pub(super) const FILE: &str = "heads";
+const FILE: &str = "heads";
 /// Bytes of a log that are read at once to find a commit.
 const SCAN_BYTES: usize = 256 << 10;
 /// Largest such file that is read, bytes.
@@ -98,6 +98,12 @@ impl Heads {
             detail: format!("expected the heads of the logs, found {error}"),
         })
     }
+
+    /// Puts them beside the logs.
+    pub(super) fn write(&self, storage: &dyn quipu_store::Storage, folder: &str) -> Result<(), Fault> {
+        let text = serde_json::to_vec(self).expect("it is plain data");
+        snapshot::write_whole(storage, folder, &format!("{folder}/{FILE}"), &text)
+    }
 }
 
 impl Tenant {
@@ -125,9 +131,7 @@ impl Tenant {
         let mut written = self.audit.heads.lock();
         let heads = Heads { log: self.head(), audit: trail.head() };
         if *written != Some(heads) {
-            let (storage, path) = (self.world.storage.as_ref(), format!("{}/{FILE}", self.folder()));
-            let text = serde_json::to_vec(&heads).expect("it is plain data");
-            snapshot::write_whole(storage, self.folder(), &path, &text)?;
+            heads.write(self.world.storage.as_ref(), self.folder())?;
             *written = Some(heads);
         }
         Ok(())
@@ -156,15 +160,7 @@ impl Tenant {
         if problems.is_empty() {
             return Ok(());
         }
-        let act = Act {
-            id: self.act_id(),
-            operation: "audit.open".into(),
-            actor: Actor { id: "server".into(), name: None },
-            address: None,
-            subject: "audit".into(),
-            correlation: None,
-            details: serde_json::Value::Null,
-        };
+        let act = self.act("audit.open", Actor { id: "server".into(), name: None }, "audit");
         trail.take_acts(&[act.ended(&Ended::failed(Some("damaged"), problems.join("; ")), self.now())])
     }
 }

@@ -51,17 +51,25 @@ pub(crate) struct Audit {
     trail: OnceLock<Arc<Tenant>>,
     opening: Mutex<()>,
     refusals: Mutex<Refusals>,
+    /// Held while refusals are written: whoever finds none to write waits for those that another has taken.
+    writing: Mutex<()>,
     /// As they were written last. Serializes the writing.
     heads: Mutex<Option<Heads>>,
     heads_due: Due,
 }
 
 impl Tenant {
-    /// The id of a new act.
-    pub fn act_id(&self) -> String {
-        let mut bytes = [0; 8];
-        self.world.random.fill(&mut bytes);
-        format!("{:016x}", u64::from_le_bytes(bytes))
+    /// A new act. From where it comes, its correlation and its details are not known yet.
+    pub fn act(&self, operation: &str, actor: Actor, subject: impl Into<String>) -> Act {
+        Act {
+            id: self.random_id(),
+            operation: operation.to_owned(),
+            actor,
+            address: None,
+            subject: subject.into(),
+            correlation: None,
+            details: serde_json::Value::Null,
+        }
     }
 
     /// Writes down that an act begins. Without that it must not be done.
@@ -108,7 +116,7 @@ impl Tenant {
         self.audit.refusals.lock().note(self.now(), act, ended);
     }
 
-    /// Writes down the refusals that were noted.
+    /// Writes down the refusals that were noted. When this is done they stand there, whoever has written them.
     ///
     /// # Errors
     /// As [`Tenant::begin_act`]; they are kept for the next time.
@@ -120,9 +128,10 @@ impl Tenant {
         &self,
         take: impl FnOnce(&mut Refusals, Timestamp) -> Vec<refusals::Noted>,
     ) -> Result<(), Fault> {
+        let _one = self.audit.writing.lock();
         let now = self.now();
         let noted = take(&mut self.audit.refusals.lock(), now);
-        let events: Vec<_> = noted.iter().map(|noted| noted.event(self.act_id(), now)).collect();
+        let events: Vec<_> = noted.iter().map(|noted| noted.event(self.random_id(), now)).collect();
         if events.is_empty() {
             return Ok(());
         }

@@ -40,15 +40,8 @@ fn told() -> Told {
 }
 
 fn act(tenant: &Arc<Tenant>, subject: &str) {
-    let act = Act {
-        id: tenant.act_id(),
-        operation: "key.create".into(),
-        actor: Actor { id: "key:1".into(), name: None },
-        address: None,
-        subject: subject.into(),
-        correlation: None,
-        details: json!({"n": 1}),
-    };
+    let act = tenant.act("key.create", Actor { id: "key:1".into(), name: None }, subject);
+    let act = Act { details: json!({"n": 1}), ..act };
     tenant.audited(act, |_, _| Ok(())).unwrap();
 }
 

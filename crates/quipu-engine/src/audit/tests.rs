@@ -1,3 +1,6 @@
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
+
 use quipu_domain::{Direction, Range};
 use quipu_store::{DiskStorage, check};
 use serde_json::{Value, json};
@@ -6,6 +9,9 @@ use tempfile::TempDir;
 use super::*;
 use crate::options::Options;
 use crate::still;
+
+/// Different refusals that have room in a minute.
+const KINDS: u64 = 100;
 
 fn open(folder: &TempDir) -> Arc<Tenant> {
     still::tenant(folder.path(), Options::default())
@@ -19,13 +25,10 @@ fn close(tenant: &Tenant) {
 
 fn act(tenant: &Tenant, actor: &str, operation: &str, subject: &str) -> Act {
     Act {
-        id: tenant.act_id(),
-        operation: operation.into(),
-        actor: Actor { id: actor.into(), name: Some("somebody".into()) },
         address: Some("192.0.2.1".into()),
-        subject: subject.into(),
         correlation: Some("c-1".into()),
         details: json!({"grants":["read"]}),
+        ..tenant.act(operation, Actor { id: actor.into(), name: Some("somebody".into()) }, subject)
     }
 }
 
@@ -95,6 +98,30 @@ fn nothing_of_the_trail_is_in_the_log() {
     tenant.end_act(&done, &Ended::done()).unwrap();
     assert_eq!((tenant.position(), tenant.commit(), tenant.stream_count()), before);
     assert_eq!(tenant.trail().unwrap().position(), 2);
+}
+
+#[test]
+fn a_refusal_stands_there_when_writing_is_done_whoever_has_written_it() {
+    let folder = TempDir::new().unwrap();
+    let tenant = open(&folder);
+    let is_done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        // As what happens by itself.
+        scope.spawn(|| {
+            while !is_done.load(Relaxed) {
+                tenant.write_refusals().unwrap();
+            }
+        });
+        let missing = (0..KINDS).find(|number| {
+            let (id, actor) = (number.to_string(), format!("key:{number}"));
+            let refused = Act { id, ..act(&tenant, &actor, "event.get", "events/1") };
+            tenant.note_refusal(refused, Ended::refused(Some("forbidden"), "no"));
+            tenant.write_refusals().unwrap();
+            tenant.trail().unwrap().position() <= *number
+        });
+        is_done.store(true, Relaxed);
+        assert_eq!(missing, None);
+    });
 }
 
 #[test]

@@ -328,9 +328,7 @@ impl Tenant {
     /// An id that no key has: one that is there is not to be overwritten, however unlikely it is to be met.
     fn key_id(&self) -> String {
         loop {
-            let mut bytes = [0; 8];
-            self.world.random.fill(&mut bytes);
-            let id = format!("{:016x}", u64::from_le_bytes(bytes));
+            let id = self.random_id();
             if self.keys.get(&id).is_none() {
                 return id;
             }

@@ -1,4 +1,5 @@
-//! What operators do to tenants, to the end: what the log says first, and what is served then. One act at a time.
+//! What operators do to tenants, to the end: what the log says first, and what is served then. One act at a time; that
+//! each goes to its end, also if whoever asked for it is gone before, is seen to where acts are written down (see `audited`).
 
 use std::sync::Arc;
 use std::time::Duration;

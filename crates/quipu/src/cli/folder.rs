@@ -40,15 +40,7 @@ pub fn open(folder: &Path, tenant: &str, settings: &Settings) -> Result<Quipu, F
 /// An act of whoever has the data folder, for the trail of a tenant.
 pub fn local_act(tenant: &Tenant, operation: &str, subject: &str) -> Act {
     // Who is at the machine is for the machine to say; a name in the environment is whatever somebody wrote there.
-    Act {
-        id: tenant.act_id(),
-        operation: operation.to_owned(),
-        actor: Actor { id: "local".into(), name: None },
-        address: None,
-        subject: subject.to_owned(),
-        correlation: None,
-        details: serde_json::Value::Null,
-    }
+    tenant.act(operation, Actor { id: "local".into(), name: None }, subject)
 }
 
 /// What is said while a folder is opened: without caches the whole log is read.

@@ -22,6 +22,7 @@ mod key;
 mod members;
 mod operation;
 mod output;
+mod paging;
 mod pattern;
 mod progress;
 mod serve;

@@ -8,11 +8,8 @@ use super::client::{Client, Query, encode};
 use super::event::{Direction, client, page, rows};
 use super::exit::{Exit, Failure, Outcome};
 use super::output::{Format, Out};
+use super::paging::{JSON_LINES, TABLE_LINES, limit, pages};
 
-/// Lines in a table: what fits on a screen.
-const TABLE_LINES: u64 = 20;
-/// Streams asked for at once when everything is listed.
-const PAGE_STREAMS: u64 = 1_000;
 /// Events asked for at once when everything is read.
 const PAGE_EVENTS: u64 = 1_000;
 
@@ -81,37 +78,24 @@ fn read(read: Read, client: &Client, out: &mut Out) -> Outcome {
                 }
             }
         }
-        Format::Json => out.document(&page(client, &path, &query, read.cursor, read.limit.unwrap_or(100))?)?,
+        Format::Json => out.document(&page(client, &path, &query, read.cursor, read.limit.unwrap_or(JSON_LINES))?)?,
         Format::Table => rows(&page(client, &path, &query, read.cursor, read.limit.unwrap_or(TABLE_LINES))?, out)?,
     }
     Ok(Exit::Ok)
 }
 
 fn list(list: List, client: &Client, out: &mut Out) -> Outcome {
-    let limit = list.limit.unwrap_or(match out.format {
-        Format::Table => TABLE_LINES,
-        Format::Json => 100,
-        Format::Ndjson => u64::MAX,
-    });
-    let mut cursor = list.cursor;
+    let query: Query = list.prefix.map(|prefix| ("prefix", prefix)).into_iter().collect();
     let mut streams = Vec::new();
-    let mut written = 0;
-    loop {
-        let left = limit - written;
-        let mut query: Query = vec![("limit", left.min(PAGE_STREAMS).to_string())];
-        query.extend(list.prefix.clone().map(|prefix| ("prefix", prefix)));
-        query.extend(cursor.take().map(|cursor| ("cursor", cursor)));
-        let mut page: StreamsPage = client.parsed("/v1/streams", &query)?;
-        cursor = page.cursor;
-        written += page.streams.len() as u64;
+    let limit = limit(list.limit, out.format);
+    let cursor = pages(client, "/v1/streams", &query, list.cursor, limit, |mut page: StreamsPage| {
+        let count = page.streams.len();
         match out.format {
             Format::Ndjson => page.streams.iter().try_for_each(|stream| out.document(stream))?,
             Format::Table | Format::Json => streams.append(&mut page.streams),
         }
-        if written >= limit || cursor.is_none() {
-            break;
-        }
-    }
+        Ok((count, page.cursor))
+    })?;
     show(streams, cursor, out)?;
     Ok(Exit::Ok)
 }

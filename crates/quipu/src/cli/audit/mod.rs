@@ -3,7 +3,6 @@
 mod list;
 mod verify;
 
-use std::io::Write as _;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
@@ -12,7 +11,7 @@ use quipu_api::{MEDIA_HTML, MEDIA_LINES};
 use super::Global;
 use super::client::{Client, Get, Query};
 use super::event::client;
-use super::exit::{Exit, Failure, Outcome};
+use super::exit::{Exit, Outcome};
 use super::output::Out;
 use super::store::Partial;
 
@@ -118,15 +117,9 @@ fn write(path: &str, query: &Query, media_type: &str, target: &Target, client: &
     let answer = client.get(&Get { path, query, headers: &[("accept", media_type)] })?;
     let mut from = answer.into_body().into_reader();
     let broken = |error: std::io::Error| client.broken_off(&error);
-    let Some(path) = &target.to else {
-        std::io::copy(&mut from, out).map_err(broken)?;
-        return Ok(Exit::Ok);
+    match &target.to {
+        None => std::io::copy(&mut from, out).map_err(broken)?,
+        Some(path) => Partial::write(path, |file| std::io::copy(&mut from, file).map_err(broken))?,
     };
-    let mut file = Partial::begin(path)?;
-    let copied = std::io::copy(&mut from, &mut file);
-    file.check()?;
-    copied.map_err(broken)?;
-    file.flush().map_err(|error| Failure::file("write", path.display(), &error))?;
-    file.finish()?;
     Ok(Exit::Ok)
 }

@@ -11,14 +11,8 @@ use super::super::client::Client;
 use super::super::count::counted;
 use super::super::exit::{Exit, Failure, Outcome};
 use super::super::output::{Format, Out, text};
+use super::super::paging::{limit, pages};
 use super::FilterFlags;
-
-/// Lines in a table: what fits on a screen.
-const TABLE_LINES: u64 = 20;
-/// Dead letters in a JSON document: the server's default.
-const JSON_LINES: u64 = 100;
-/// Dead letters asked for at once when everything is listed.
-const PAGE_LINES: u64 = 1_000;
 
 pub const HEADER: [&str; 9] =
     ["ID", "TIME", "SUBSCRIPTION", "POSITION", "TYPE", "REASON", "ATTEMPTS", "STATE", "FINGERPRINT"];
@@ -63,30 +57,19 @@ impl StateWord {
 }
 
 pub fn run(list: List, client: &Client, out: &mut Out) -> Outcome {
-    let limit = list.limit.unwrap_or(match out.format {
-        Format::Table => TABLE_LINES,
-        Format::Json => JSON_LINES,
-        Format::Ndjson => u64::MAX,
-    });
     let mut query = list.filter.query();
     query.push(("state", list.state.name().to_owned()));
-    let mut whole = DeadLettersPage { dead_letters: Vec::new(), cursor: list.cursor };
-    let mut written = 0;
-    loop {
-        let mut query = query.clone();
-        query.push(("limit", (limit - written).min(PAGE_LINES).to_string()));
-        query.extend(whole.cursor.take().map(|cursor| ("cursor", cursor)));
-        let mut page: DeadLettersPage = client.parsed("/v1/deadletters", &query)?;
-        written += page.dead_letters.len() as u64;
-        whole.cursor = page.cursor;
+    let mut dead_letters = Vec::new();
+    let limit = limit(list.limit, out.format);
+    let cursor = pages(client, "/v1/deadletters", &query, list.cursor, limit, |mut page: DeadLettersPage| {
+        let count = page.dead_letters.len();
         match out.format {
             Format::Ndjson => page.dead_letters.iter().try_for_each(|letter| out.document(letter))?,
-            Format::Table | Format::Json => whole.dead_letters.append(&mut page.dead_letters),
+            Format::Table | Format::Json => dead_letters.append(&mut page.dead_letters),
         }
-        if written >= limit || whole.cursor.is_none() {
-            break;
-        }
-    }
+        Ok((count, page.cursor))
+    })?;
+    let whole = DeadLettersPage { dead_letters, cursor };
     show(&whole, out)?;
     Ok(Exit::Ok)
 }

@@ -35,15 +35,7 @@ pub struct Export {
 pub fn run(export: &Export, global: &Global, out: &mut Out) -> Outcome {
     let written = match &export.to {
         None => write(export, global, out)?,
-        Some(path) => {
-            let mut file = Partial::begin(path)?;
-            let written = write(export, global, &mut file);
-            // An error of the file says more than what the writing made of it.
-            file.check()?;
-            let written = written?;
-            file.finish()?;
-            written
-        }
+        Some(path) => Partial::write(path, |file| write(export, global, file))?,
     };
     eprintln!("{written} events exported");
     Ok(Exit::Ok)

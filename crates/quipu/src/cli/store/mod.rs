@@ -5,7 +5,7 @@ mod backup;
 mod check;
 mod export;
 mod import;
-pub mod partial;
+mod partial;
 mod stats;
 
 use clap::Subcommand;

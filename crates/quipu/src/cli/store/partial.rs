@@ -18,7 +18,7 @@ pub struct Partial {
 
 impl Partial {
     /// Begins a file that must not exist.
-    pub fn begin(path: &Path) -> Result<Self, Failure> {
+    fn begin(path: &Path) -> Result<Self, Failure> {
         if path.try_exists().map_err(|error| Failure::file("write", path.display(), &error))? {
             return Err(exists(path));
         }
@@ -37,8 +37,19 @@ impl Partial {
         Ok(Self { path: path.to_owned(), partial, to, error: None, is_finished: false })
     }
 
+    /// Writes a file that must not exist, and gives it its name when it is whole.
+    pub fn write<T>(path: &Path, write: impl FnOnce(&mut Self) -> Result<T, Failure>) -> Result<T, Failure> {
+        let mut file = Self::begin(path)?;
+        let written = write(&mut file);
+        // An error of the file says more than what the writing made of it.
+        file.check()?;
+        let written = written?;
+        file.finish()?;
+        Ok(written)
+    }
+
     /// Whether everything could be written so far.
-    pub fn check(&self) -> Result<(), Failure> {
+    fn check(&self) -> Result<(), Failure> {
         match &self.error {
             Some(error) => Err(Failure::file("write", self.path.display(), error)),
             None => Ok(()),
@@ -60,7 +71,7 @@ impl Partial {
     }
 
     /// Puts the file on the disk, and then under its name.
-    pub fn finish(mut self) -> Result<(), Failure> {
+    fn finish(mut self) -> Result<(), Failure> {
         let on_disk = self.to.flush().and_then(|()| self.to.get_ref().sync_all());
         on_disk.and_then(|()| self.name()).map_err(|error| match error.kind() {
             io::ErrorKind::AlreadyExists => exists(&self.path),

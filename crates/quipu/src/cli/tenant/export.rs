@@ -10,7 +10,7 @@ use super::super::client::{Client, Get, Query};
 use super::super::exit::{Exit, Failure, Outcome};
 use super::super::output::Out;
 use super::super::progress::Progress;
-use super::super::store::partial::Partial;
+use super::super::store::Partial;
 use super::Named;
 
 #[derive(Debug, Args)]
@@ -25,15 +25,7 @@ pub struct Export {
 pub fn run(export: &Export, client: &Client, out: &mut Out) -> Outcome {
     let events = match &export.to {
         None => write(export, client, out)?,
-        Some(path) => {
-            let mut file = Partial::begin(path)?;
-            let written = write(export, client, &mut file);
-            // An error of the file says more than what the writing made of it.
-            file.check()?;
-            let written = written?;
-            file.finish()?;
-            written
-        }
+        Some(path) => Partial::write(path, |file| write(export, client, file))?,
     };
     eprintln!("{events} events exported");
     Ok(Exit::Ok)
