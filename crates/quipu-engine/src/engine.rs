@@ -7,8 +7,9 @@ use parking_lot::Mutex;
 use quipu_store::Fault;
 
 use crate::options::{Options, World};
+use crate::subscriptions::NotDone;
 use crate::tenant::Tenant;
-use crate::tenants::{TENANT_SYSTEM, is_there};
+use crate::tenants::{FoldedTenant, TENANT_SYSTEM, TenantRefusal, is_there};
 use crate::threads::Threads;
 
 /// A data folder that is open.
@@ -16,8 +17,10 @@ pub struct Engine {
     world: World,
     options: Options,
     tenants: Arc<Mutex<BTreeMap<String, Arc<Tenant>>>>,
-    /// Tenants that this let go of, and whoever still holds them.
-    leaving: Mutex<BTreeMap<String, Weak<Tenant>>>,
+    /// Held while a tenant is opened or let go of: one at a time. Opening reads the disk, and those that are open do not wait.
+    opening: Mutex<()>,
+    /// Tenants that this let go of, with their trails, and whoever still holds them.
+    leaving: Mutex<BTreeMap<String, Vec<Weak<Tenant>>>>,
     threads: Arc<Threads>,
 }
 
@@ -33,7 +36,8 @@ impl Engine {
             let trails: Vec<_> = tenants.iter().filter_map(|tenant| tenant.open_trail()).collect();
             tenants.into_iter().chain(trails).collect()
         });
-        let engine = Self { world, options, tenants, leaving: Mutex::default(), threads };
+        let (opening, leaving) = (Mutex::default(), Mutex::default());
+        let engine = Self { world, options, tenants, opening, leaving, threads };
         if engine.tenant_exists(TENANT_SYSTEM) {
             engine.sweep()?;
         }
@@ -43,27 +47,63 @@ impl Engine {
     /// The tenant of that name, made if there is none. Names are 1 to 64 of `a-z`, `0-9`, `-` and `_`.
     ///
     /// # Errors
-    /// See [`Tenant::open`]. One that is being made or deleted is [`Fault::Closed`].
+    /// See [`Tenant::open`]. One that is being made or deleted is [`Fault::Closed`]. One that was made before and whose folder is
+    /// gone is not made again: a restored folder must not find an empty one in its place.
     pub fn tenant(&self, name: &str) -> Result<Arc<Tenant>, Fault> {
         assert!(is_tenant_name(name), "whoever takes names from outside checks them");
-        let known = self.opened_tenant(TENANT_SYSTEM).and_then(|system| system.register.get(name));
-        match known.is_none_or(|known| is_there(&known.state)) {
-            true => self.open_tenant(name),
-            false => Err(Fault::Closed),
+        let _one = self.opening.lock();
+        match self.registered(name) {
+            Some(known) => self.open_registered(name, &known),
+            None => self.open_locked(name),
         }
+    }
+
+    /// The tenant of that name, which is never made.
+    ///
+    /// # Errors
+    /// [`TenantRefusal::NotFound`] if the log of `system` knows none; otherwise as [`Engine::tenant`].
+    pub fn existing_tenant(&self, name: &str) -> Result<Arc<Tenant>, NotDone> {
+        let _one = self.opening.lock();
+        let known = self.registered(name).ok_or_else(|| TenantRefusal::not_found(name))?;
+        Ok(self.open_registered(name, &known)?)
+    }
+
+    fn open_registered(&self, name: &str, known: &FoldedTenant) -> Result<Arc<Tenant>, Fault> {
+        if !is_there(&known.state) {
+            return Err(Fault::Closed);
+        }
+        self.opened_tenant(name).map_or_else(
+            || {
+                let folder = format!("tenants/{name}/log");
+                let storage = &self.world.storage;
+                storage.list(&folder).map_err(|e| Fault::io("open", storage.display(&folder), e))?;
+                self.open_locked(name)
+            },
+            Ok,
+        )
+    }
+
+    /// What the log of `system` says of a tenant, if anybody has opened it.
+    fn registered(&self, name: &str) -> Option<FoldedTenant> {
+        self.opened_tenant(TENANT_SYSTEM).and_then(|system| system.register.get(name))
     }
 
     /// The tenant of that name, whatever is going on with it.
     pub(crate) fn open_tenant(&self, name: &str) -> Result<Arc<Tenant>, Fault> {
-        let mut tenants = self.tenants.lock();
-        if let Some(tenant) = tenants.get(name) {
-            return Ok(Arc::clone(tenant));
+        let _one = self.opening.lock();
+        self.open_locked(name)
+    }
+
+    /// The same, for whoever holds `opening`.
+    fn open_locked(&self, name: &str) -> Result<Arc<Tenant>, Fault> {
+        if let Some(tenant) = self.opened_tenant(name) {
+            return Ok(tenant);
         }
         let threads = Arc::downgrade(&self.threads);
         let tenant = Tenant::open_driven(&self.world, &format!("tenants/{name}"), self.options.clone(), threads)?;
-        let known = tenants.get(TENANT_SYSTEM).and_then(|system| system.register.get(name));
+        let known = self.registered(name);
         tenant.set_quotas(known.map_or(self.options.quotas, |known| known.quotas.or(self.options.quotas)));
-        tenants.insert(name.to_owned(), Arc::clone(&tenant));
+        self.tenants.lock().insert(name.to_owned(), Arc::clone(&tenant));
         Ok(tenant)
     }
 
@@ -100,17 +140,19 @@ impl Engine {
 
     /// Closes a tenant that goes away. Whoever holds it still can read it, and append nothing.
     pub(crate) fn let_go(&self, name: &str) {
+        let _one = self.opening.lock();
         let Some(tenant) = self.tenants.lock().remove(name) else { return };
-        self.leaving.lock().insert(name.to_owned(), Arc::downgrade(&tenant));
+        let held = [Some(Arc::clone(&tenant)), tenant.open_trail()].into_iter().flatten();
+        self.leaving.lock().insert(name.to_owned(), held.map(|one| Arc::downgrade(&one)).collect());
         // What it could not write down is not needed any more.
         let _ = tenant.close_trail();
         let _ = tenant.close();
     }
 
-    /// Whether somebody holds a tenant that this let go of.
+    /// Whether somebody holds a tenant that this let go of, or its trail: a thread that maintains it does.
     pub(crate) fn is_held(&self, name: &str) -> bool {
         let mut leaving = self.leaving.lock();
-        leaving.retain(|_, tenant| tenant.strong_count() > 0);
+        leaving.retain(|_, held| held.iter().any(|one| one.strong_count() > 0));
         leaving.contains_key(name) || self.tenants.lock().contains_key(name)
     }
 
@@ -119,6 +161,7 @@ impl Engine {
     /// # Errors
     /// The first tenant's fault; the others are closed all the same.
     pub fn close(&self) -> Result<(), Fault> {
+        let _one = self.opening.lock();
         let tenants: Vec<_> = std::mem::take(&mut *self.tenants.lock()).into_values().collect();
         let mut outcome = Ok(());
         for tenant in tenants {
@@ -146,4 +189,26 @@ impl Drop for Engine {
 pub fn is_tenant_name(name: &str) -> bool {
     (1..=64).contains(&name.len())
         && name.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-' || c == b'_')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::still;
+
+    #[test]
+    fn a_tenant_is_not_removed_under_whoever_maintains_its_trail() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let engine = Engine::open(still::world(folder.path()).0, Options::default()).unwrap();
+        let tenant = engine.tenant("acme").unwrap();
+        let trail = tenant.trail().unwrap();
+        engine.let_go("acme");
+        drop(tenant);
+        assert!(engine.is_held("acme"));
+        drop(trail);
+        while engine.is_held("acme") {
+            // A thread may look at it right now.
+            std::thread::yield_now();
+        }
+    }
 }

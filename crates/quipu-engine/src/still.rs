@@ -42,9 +42,15 @@ pub(crate) fn tenant(folder: &Path, options: Options) -> Arc<Tenant> {
 
 /// The same, and its clock.
 pub(crate) fn tenant_with_clock(folder: &Path, options: Options) -> (Arc<Tenant>, Arc<Hands>) {
+    let (world, clock) = world(folder);
+    (Tenant::open(&world, "t", options).unwrap(), clock)
+}
+
+/// The world of a folder, and its clock.
+pub(crate) fn world(folder: &Path) -> (World, Arc<Hands>) {
     let (storage, clock) = (Arc::new(DiskStorage::new(folder)), Arc::new(Hands(AtomicI64::new(1))));
     let world = World { storage, clock: Arc::clone(&clock) as Arc<dyn Clock>, random: Arc::new(Counter::default()) };
-    (Tenant::open(&world, "t", options).unwrap(), clock)
+    (world, clock)
 }
 
 /// Publishes one event, whose subject is its id.

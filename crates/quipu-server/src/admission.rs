@@ -175,10 +175,13 @@ fn of_key(host: &Host, text: &str) -> Result<(Arc<Home>, Caller), Unknown> {
         Some(home) => (&home.tenant, token.id),
         None => (&host.stand_in, ""),
     };
-    let shown = asked.authenticate(id, &token.secret);
-    match (home, shown) {
-        (Some(home), Some(shown)) => Ok((home, Caller::Key(shown))),
-        (home, _) => Err(Unknown { tenant: home.map(|home| Arc::clone(&home.tenant)), ..invalid().into() }),
+    let Some(shown) = asked.authenticate(id, &token.secret) else {
+        let actor = Actor::stranger_with(asked.key(id).ok().map(|key| key.id).as_deref());
+        return Err(Unknown { tenant: home.map(|home| Arc::clone(&home.tenant)), actor, ..invalid().into() });
+    };
+    match home {
+        Some(home) => Ok((home, Caller::Key(shown))),
+        None => Err(invalid().into()),
     }
 }
 
@@ -259,7 +262,10 @@ impl App {
         }
         self.demand_open()?;
         self.demand_needs(operation, request)?;
-        self.entered = Some(self.home.enter()?);
+        self.entered = Some(match operation.is_audited() {
+            true => self.home.enter_to_act().or_else(|problem| self.refuse(problem))?,
+            false => self.home.enter()?,
+        });
         Ok(())
     }
 

@@ -99,10 +99,11 @@ pub(crate) async fn write_refusals(app: &App) {
 
 /// An act is done and written down whether or not its client waits for the answer, and the server ends after it.
 async fn act(app: Arc<App>, request: Request, next: Next) -> Response {
+    let one = Arc::clone(&app.home.acts).acquire_owned().await;
     let running = Arc::clone(&app.host.acts).read_owned().await;
     let done = tokio::spawn(async move {
         let response = run(app, request, next).await;
-        drop(running);
+        drop((running, one));
         response
     });
     done.await.unwrap_or_else(|_| problem::respond(&problem::no_answer()))

@@ -151,7 +151,8 @@ async fn serve(
     let router = TowerToHyperService::new(router);
     let (certificate, gatekeeper) = (transport.client_certificate(), host.gatekeeper.clone());
     let service = Service { router, peer, certificate, wire: Arc::clone(&wire), gatekeeper };
-    let connection = http.serve_connection(TokioIo::new(Socket::new(transport, wire)), service).with_upgrades();
+    let socket = Socket::new(transport, wire, host.server.body_timeout);
+    let connection = http.serve_connection(TokioIo::new(socket), service).with_upgrades();
     let mut connection = pin!(connection);
     let mut phases = host.phases.clone();
     tokio::select! {

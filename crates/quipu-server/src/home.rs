@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use quipu_engine::{CommitGuard, TENANT_SYSTEM, Tenant};
-use tokio::sync::{Mutex, watch};
+use tokio::sync::{Mutex, Semaphore, watch};
 use tokio::task::JoinHandle;
 
 use crate::gather::Gather;
@@ -14,6 +14,9 @@ use crate::pusher::Pushers;
 use crate::quota::Meter;
 use crate::webhook::Block;
 use crate::{Phase, reached};
+
+/// Acts of a tenant that are under way at the same time; others wait.
+const ACTS_MAX: usize = 16;
 
 /// One tenant, from when it is served until nobody is let in any more: one that is resumed gets another.
 pub(crate) struct Home {
@@ -28,6 +31,8 @@ pub(crate) struct Home {
     pub positions: Arc<watch::Sender<u64>>,
     /// What it uses.
     pub meter: Meter,
+    /// A permit for each act that is under way: each takes threads that all tenants share.
+    pub acts: Arc<Semaphore>,
     is_closed: watch::Sender<bool>,
     /// Whoever pushes for it.
     pushing: Mutex<Option<JoinHandle<()>>>,
@@ -60,10 +65,21 @@ impl Home {
             });
         });
         let gather = Gather::start(Arc::clone(&tenant));
-        let (meter, pushing) = (Meter::new(), Mutex::default());
+        let (meter, acts, pushing) = (Meter::new(), Arc::new(Semaphore::new(ACTS_MAX)), Mutex::default());
         let (is_closed, _) = watch::channel(false);
         let name = name.to_owned();
-        Ok(Self { name, tenant, gather, pushers, positions, meter, is_closed, pushing, _wakes_tails: wakes_tails })
+        Ok(Self {
+            name,
+            tenant,
+            gather,
+            pushers,
+            positions,
+            meter,
+            acts,
+            is_closed,
+            pushing,
+            _wakes_tails: wakes_tails,
+        })
     }
 
     /// Lets nobody in any more, ends what waits, and waits for what is on its way.
@@ -98,12 +114,17 @@ impl Homes {
         Self { all: RwLock::default(), phases, webhook_allowed, drain_timeout }
     }
 
-    /// Serves a tenant from now on, and pushes for it until the server drains or it is closed.
+    /// Opens what stands around a tenant, which reads the disk.
     ///
     /// # Errors
     /// Its secrets cannot be read.
-    pub async fn open(&self, name: &str, tenant: Arc<Tenant>) -> io::Result<Arc<Home>> {
-        let home = Arc::new(Home::open(name, tenant, self.webhook_allowed.clone())?);
+    pub fn open(&self, name: &str, tenant: Arc<Tenant>) -> io::Result<Home> {
+        Home::open(name, tenant, self.webhook_allowed.clone())
+    }
+
+    /// Serves a tenant from now on, and pushes for it until the server drains or it is closed.
+    pub async fn serve(&self, home: Home) {
+        let home = Arc::new(home);
         let (mut phases, mut is_closed) = (self.phases.clone(), home.is_closed.subscribe());
         let ending = async move {
             tokio::select! {
@@ -113,23 +134,17 @@ impl Homes {
         };
         let pushing = tokio::spawn(Arc::clone(&home.pushers).run(ending, self.drain_timeout));
         *home.pushing.lock().await = Some(pushing);
-        self.put(&home);
-        Ok(home)
+        self.put(home);
     }
 
     /// Knows a tenant and lets nobody in.
-    ///
-    /// # Errors
-    /// As [`Homes::open`].
-    pub fn open_suspended(&self, name: &str, tenant: Arc<Tenant>) -> io::Result<()> {
-        let home = Arc::new(Home::open(name, tenant, self.webhook_allowed.clone())?);
+    pub fn keep_out(&self, home: Home) {
         home.is_closed.send_replace(true);
-        self.put(&home);
-        Ok(())
+        self.put(Arc::new(home));
     }
 
-    fn put(&self, home: &Arc<Home>) {
-        self.all.write().unwrap_or_else(PoisonError::into_inner).insert(home.name.clone(), Arc::clone(home));
+    fn put(&self, home: Arc<Home>) {
+        self.all.write().unwrap_or_else(PoisonError::into_inner).insert(home.name.clone(), home);
     }
 
     /// Knows a tenant no more.

@@ -140,7 +140,7 @@ pub struct Server {
     /// How long a connection may be idle between two requests.
     pub idle_timeout: Duration,
     /// How long the body of a request may pause, or a message of a WebSocket. On the whole it must come at 32 KiB/s; of
-    /// a bulk load each line.
+    /// a bulk load each line. Nor may a client take nothing for longer of what it is sent.
     pub body_timeout: Duration,
     /// How often an idle tail sends a sign of life. Proxies close what is silent for 30 to 60 seconds.
     pub heartbeat: Duration,
@@ -230,22 +230,19 @@ impl Server {
         engine.tenant(anybodys).map_err(io::Error::other)?;
         engine.adopt_tenants().map_err(io::Error::other)?;
         let stand_in = engine.tenant(TENANT_SYSTEM).map_err(io::Error::other)?;
-        homes.open(TENANT_SYSTEM, Arc::clone(&stand_in)).await?;
-        let there = engine.tenant_names().map_err(io::Error::other)?;
+        homes.serve(homes.open(TENANT_SYSTEM, Arc::clone(&stand_in))?).await;
         for info in engine.tenants().map_err(io::Error::other)? {
             let name = info.name.as_str();
             // What is wrong with one tenant is no reason to serve none.
-            let opened = match engine.tenant(name) {
-                // It would be made anew.
-                _ if !there.contains(&info.name) => Err(io::Error::other("its folder is gone")),
-                Ok(tenant) if info.state == TenantState::Active => homes.open(name, tenant).await.map(drop),
-                Ok(tenant) => homes.open_suspended(name, tenant),
+            let opened = match engine.existing_tenant(name) {
+                Ok(tenant) => homes.open(name, tenant),
                 Err(fault) => Err(io::Error::other(fault)),
             };
             match opened {
                 Err(error) if name == anybodys => return Err(error),
                 Err(error) => tracing::error!(tenant = name, %error, "a tenant is not served"),
-                Ok(()) => {}
+                Ok(home) if info.state == TenantState::Active => homes.serve(home).await,
+                Ok(home) => homes.keep_out(home),
             }
         }
         let identity = identity::Identity::new(&self.providers).map_err(io::Error::other)?;
@@ -277,8 +274,9 @@ impl Server {
         });
         let router = router::router(&host);
         let served = connection::accept(listener, router, Arc::clone(&host), phase, shutdown).await;
+        // An act may serve a tenant; none begins after this.
+        let _no_more = host.acts.write().await;
         host.homes.end().await;
-        drop(host.acts.write().await);
         served
     }
 

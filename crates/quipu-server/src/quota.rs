@@ -24,6 +24,8 @@ pub(crate) struct Meter {
     begun: Instant,
     events: Mutex<TokenBucket>,
     bytes: Mutex<TokenBucket>,
+    /// Apart from events: whoever is flooded must be able to do something about it.
+    acts: Mutex<TokenBucket>,
     connections: AtomicU64,
 }
 
@@ -43,8 +45,8 @@ struct Over {
 
 impl Meter {
     pub fn new() -> Self {
-        let (events, bytes) = (Mutex::default(), Mutex::default());
-        Self { begun: Instant::now(), events, bytes, connections: AtomicU64::new(0) }
+        let (events, bytes, acts) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Self { begun: Instant::now(), events, bytes, acts, connections: AtomicU64::new(0) }
     }
 
     /// Requests that are under way.
@@ -71,6 +73,16 @@ impl Meter {
             let wait = self.wait(bucket, rate.get())?;
             Some(Over { quota, limit: rate.get(), unit, wait })
         })
+    }
+
+    /// Counts an act, which takes about what an event does, or says that there are too many.
+    fn act(&self, quotas: Quotas) -> Result<(), Over> {
+        let Some(rate) = quotas.events_per_second else { return Ok(()) };
+        if let Some(wait) = self.wait(&self.acts, rate.get()) {
+            return Err(Over { quota: "eventspersecond", limit: rate.get(), unit: "acts a second", wait });
+        }
+        self.take(&self.acts, rate.get(), 1);
+        Ok(())
     }
 
     fn take(&self, bucket: &Mutex<TokenBucket>, rate: u64, count: usize) {
@@ -113,13 +125,23 @@ impl Home {
     /// Lets a request in, if there are not as many as there may be.
     pub fn enter(self: &Arc<Self>) -> Result<Entered, Problem> {
         let limit = self.tenant.quotas().connections.map_or(u64::MAX, std::num::NonZeroU64::get);
-        let before = self.meter.connections.fetch_add(1, Ordering::Relaxed);
-        let entered = Entered(Arc::clone(self));
+        let (entered, before) = self.count_entry();
         if before < limit {
             return Ok(entered);
         }
         let wait = Duration::from_secs(1);
         Err(Over { quota: "connections", limit, unit: "requests at the same time", wait }.problem())
+    }
+
+    /// Lets an act in however many requests there are: one of them may be to revoke the key that makes all others.
+    pub fn enter_to_act(self: &Arc<Self>) -> Result<Entered, Problem> {
+        self.meter.act(self.tenant.quotas()).map_err(|over| over.problem())?;
+        Ok(self.count_entry().0)
+    }
+
+    fn count_entry(self: &Arc<Self>) -> (Entered, u64) {
+        let before = self.meter.connections.fetch_add(1, Ordering::Relaxed);
+        (Entered(Arc::clone(self)), before)
     }
 }
 
@@ -211,6 +233,9 @@ mod tests {
             problem.members["retryafter"], 3,
             "a second's worth was free, and one more is waited for: {problem:?}"
         );
+        // Acts are counted by themselves.
+        assert!((0..1_000).all(|_| meter.act(quotas).is_ok()) && meter.act(quotas).is_err());
+        assert!(meter.act(Quotas::default()).is_ok());
         // Whoever is given more does not wait for less.
         assert!(meter.over(Quotas { bytes_per_second: None, ..quotas }).is_none());
     }

@@ -106,6 +106,12 @@ impl Tickets {
         given.forget(now);
         given.unused.remove(&hash).map(|ticket| (ticket.tenant, ticket.caller))
     }
+
+    /// Those of a tenant that goes away are not good for the next of its name.
+    pub fn withdraw(&self, tenant: &str) {
+        let mut given = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        given.unused.retain(|_, ticket| &*ticket.tenant != tenant);
+    }
 }
 
 impl Given {
@@ -178,6 +184,18 @@ mod tests {
 
     fn text(number: usize) -> String {
         format!("{PREFIX}{}", *secret(number).hex())
+    }
+
+    #[test]
+    fn tickets_of_a_tenant_that_goes_away_are_good_for_nothing() {
+        let tickets = Tickets::new();
+        for (number, tenant) in ["a", "b"].into_iter().enumerate() {
+            let asker = Asker { tenant, name: "somebody", caller: Caller::Anybody };
+            tickets.give(asker, &secret(number), Timestamp(0)).unwrap();
+        }
+        tickets.withdraw("a");
+        let is_good = |number: usize| tickets.take(&text(number), Timestamp(1)).is_some();
+        assert_eq!((is_good(0), is_good(1)), (false, true));
     }
 
     #[test]

@@ -50,7 +50,7 @@ pub struct TenantInfo {
 pub struct TenantUsage {
     /// The position of its newest event.
     pub position: u64,
-    /// Bytes of its log.
+    /// Bytes of its log and of its audit trail.
     pub storage_bytes: u64,
     /// Its subscriptions.
     pub subscriptions: u64,
@@ -129,8 +129,8 @@ impl Engine {
         if !is_there(&self.tenant_info(name)?.state) {
             return Ok(None);
         }
-        let tenant = self.tenant(name)?;
-        let (position, storage_bytes) = (tenant.position(), tenant.log.size().bytes);
+        let tenant = self.existing_tenant(name)?;
+        let (position, storage_bytes) = (tenant.position(), tenant.storage_bytes());
         let (subscriptions, keys) = (tenant.subscriptions().len() as u64, tenant.keys().len() as u64);
         Ok(Some(TenantUsage { position, storage_bytes, subscriptions, keys }))
     }
@@ -142,7 +142,7 @@ impl Engine {
     pub fn create_tenant(&self, name: &str, quotas: Quotas) -> Result<(TenantInfo, KeyInfo, KeySecret), NotDone> {
         let system = self.tenant(TENANT_SYSTEM)?;
         if !is_name(name) {
-            return Err(TenantRefusal::InvalidName { name: clipped(name) }.into());
+            return Err(TenantRefusal::invalid_name(name).into());
         }
         let _one = system.register.changing.lock();
         // One that could not be finished before is begun anew.
@@ -307,7 +307,7 @@ impl Tenant {
     }
 
     fn known_tenant(&self, name: &str) -> Result<FoldedTenant, TenantRefusal> {
-        self.register.get(name).ok_or_else(|| TenantRefusal::NotFound { name: clipped(name) })
+        self.register.get(name).ok_or_else(|| TenantRefusal::not_found(name))
     }
 }
 
@@ -319,8 +319,4 @@ pub(crate) fn is_there(state: &TenantState) -> bool {
 fn first_key() -> NewKey {
     let grant = Grant { permissions: [Permission::Administer].into(), pattern: None, subscriptions: None };
     NewKey { name: FIRST_KEY.into(), grants: vec![grant], user: None, certificate: None, life_ms: None }
-}
-
-fn clipped(name: &str) -> String {
-    name.chars().take(64).collect()
 }

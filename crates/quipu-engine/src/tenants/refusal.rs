@@ -46,6 +46,21 @@ pub enum TenantRefusal {
     },
 }
 
+impl TenantRefusal {
+    pub(crate) fn not_found(name: &str) -> Self {
+        Self::NotFound { name: clipped(name) }
+    }
+
+    pub(crate) fn invalid_name(name: &str) -> Self {
+        Self::InvalidName { name: clipped(name) }
+    }
+}
+
+/// What is no name may be long.
+fn clipped(name: &str) -> String {
+    name.chars().take(64).collect()
+}
+
 impl fmt::Display for TenantRefusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -148,6 +148,26 @@ fn a_deletion_that_a_crash_cut_short_goes_on_at_the_next_start() {
 }
 
 #[test]
+fn a_tenant_whose_folder_is_gone_is_not_made_anew() {
+    let folder = TempDir::new().unwrap();
+    let engine_before = open(folder.path());
+    engine_before.create_tenant("acme", Quotas::default()).unwrap();
+    drop(engine_before);
+    let (there, away) = (folder.path().join("tenants/acme"), folder.path().join("acme"));
+    std::fs::rename(&there, &away).unwrap();
+    let engine = open(folder.path());
+    for failed in [engine.tenant("acme").map(drop).map_err(NotDone::from), engine.existing_tenant("acme").map(drop)] {
+        assert!(matches!(&failed, Err(NotDone::Failed(Fault::Io { path, .. })) if path.contains("acme")), "{failed:?}");
+    }
+    assert!(engine.tenant_usage("acme").is_err() && !there.exists());
+    // Once it is back all is well, without a restart.
+    std::fs::rename(&away, &there).unwrap();
+    assert_eq!(engine.existing_tenant("acme").unwrap().keys().len(), 1);
+    assert_eq!(refusal(engine.existing_tenant("nobody").map(drop)), TenantRefusal::NotFound { name: "nobody".into() });
+    assert!(!folder.path().join("tenants/nobody").exists());
+}
+
+#[test]
 fn there_are_no_more_tenants_than_may_be() {
     let folder = TempDir::new().unwrap();
     let engine = engine(folder.path(), Options { tenants_max: 1, ..small() });

@@ -83,7 +83,10 @@ impl Keyring {
         *asking = Asking { is_under_way: true, last: Some(now) };
         let this = Arc::clone(self);
         // On its own, since whoever asks may go away.
-        self.runtime.spawn(async move { this.get(now).await });
+        self.runtime.spawn(async move {
+            let asked = Asked(this);
+            asked.0.get(now).await;
+        });
         true
     }
 
@@ -96,8 +99,16 @@ impl Keyring {
                 tracing::warn!(issuer = self.source.issuer, error, "the keys of an identity provider cannot be got");
             }
         }
-        self.asking.lock().unwrap_or_else(PoisonError::into_inner).is_under_way = false;
-        self.asked.send_modify(|count| *count += 1);
+    }
+}
+
+/// The end of asking, also of one that fails in a way that nobody thought of: else nobody would ask again.
+struct Asked(Arc<Keyring>);
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        self.0.asking.lock().unwrap_or_else(PoisonError::into_inner).is_under_way = false;
+        self.0.asked.send_modify(|count| *count += 1);
     }
 }
 

@@ -22,11 +22,7 @@ pub(crate) async fn export(Extension(app): Extension<Arc<App>>, Path(name): Path
 }
 
 async fn begin(app: Arc<App>, name: String) -> Result<Response, Problem> {
-    let open = move |engine: &quipu_engine::Engine| {
-        let name = engine.tenant_info(&name)?.name;
-        Ok(engine.tenant(&name)?)
-    };
-    let tenant = app.host.tell(open).await?;
+    let tenant = app.host.tell(move |engine| engine.existing_tenant(&name)).await?;
     // What comes later is in the next one.
     let last = tenant.position();
     let follower = Box::new(tenant.follow(Filter::default(), 0));

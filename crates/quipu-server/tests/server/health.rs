@@ -62,11 +62,13 @@ async fn the_log_hears_once_of_a_fault_that_anybody_may_ask_about() {
     let host = Host::start_on(Arc::new(disk.clone()), Server::default()).await;
     let mut client = host.client().await;
     disk.fail(Kind::Sync, Trigger::Percent(100));
-    assert_eq!(client.publish(&event("1", "t", "s")).await.status, 503);
+    // Which fault it is the disk chooses.
+    let failed = client.publish(&event("1", "t", "s")).await.status;
+    assert!(matches!(failed, 503 | 507), "{failed}");
     let told = || log.0.lock().unwrap().matches("a request met a fault").count();
     let before = told();
     for _ in 0..5 {
-        assert_eq!(client.get("/health/ready").await.status, 503);
+        assert_eq!(client.get("/health/ready").await.status, failed);
     }
     assert_eq!((before, told()), (1, 2));
 }

@@ -5,14 +5,15 @@ use std::time::{Duration, Instant};
 
 use quipu_api::OPERATIONS;
 use quipu_api::catalogue::Needs;
-use quipu_domain::Permission;
-use quipu_engine::{Engine, Options, TENANT_SYSTEM, World};
+use quipu_domain::{Direction, Permission};
+use quipu_engine::{ActOutcome, AuditQuery, Engine, Options, TENANT_SYSTEM, World};
 use quipu_server::{Anybody, Server};
 use quipu_store::DiskStorage;
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::access::{ask, closed, code, everything, key_of, permissions, send};
+use crate::auditing::actor;
 use crate::client::{Answer, Client};
 use crate::host::{Dice, Host, event, within};
 use crate::platform::Platform;
@@ -360,6 +361,12 @@ async fn requests_over_the_quota_are_refused_until_others_end() {
     }
     let neighbour = key_of(&host.tenant, "test", everything(), None);
     assert_eq!(send(&host, "GET", "/v1/events", Some(&neighbour), None).await.status, 200);
+    // Whoever takes all of them with a key is got rid of by revoking it.
+    let other = key_of(&host.engine.tenant("acme").unwrap(), "acme", everything(), None);
+    let revoked =
+        send(&host, "DELETE", &format!("/v1/keys/{}", actor(&other).trim_start_matches("key:")), Some(&key), None)
+            .await;
+    assert_eq!(revoked.status, 200, "{revoked:?}");
     drop((first, second));
     let freed = async {
         while send(&host, "GET", "/v1/events", Some(&key), None).await.status != 200 {
@@ -367,6 +374,28 @@ async fn requests_over_the_quota_are_refused_until_others_end() {
         }
     };
     within(freed).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn acts_are_held_to_the_rate_of_events_and_stand_in_the_trail_when_they_are_over_it() {
+    let (host, operator) = operated().await;
+    let key = make(&host, &operator, "acme", json!({"eventspersecond":2})).await;
+    let refused = async {
+        loop {
+            let answer = send(&host, "DELETE", "/v1/keys/0123456789abcdef", Some(&key), None).await;
+            if answer.status != 404 {
+                return answer;
+            }
+        }
+    };
+    let refused = within(refused).await;
+    assert_eq!((refused.status, &refused.json()["quota"]), (429, &json!("eventspersecond")), "{refused:?}");
+    // Events have a rate of their own, and so do their refusals.
+    assert_eq!(publish(&host, &key, "1").await.status, 200);
+    let acme = host.engine.tenant("acme").unwrap();
+    let query = AuditQuery { actor: Some(actor(&key)), ..AuditQuery::default() };
+    let found = acme.audited_acts(&query, Direction::Backward, None, 1).unwrap().entries;
+    assert_eq!((found[0].outcome, found[0].code.as_deref()), (ActOutcome::Refused, Some("quota-exceeded")));
 }
 
 #[tokio::test(flavor = "multi_thread")]
