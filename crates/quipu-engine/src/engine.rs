@@ -51,6 +51,11 @@ impl Engine {
     /// gone is not made again: a restored folder must not find an empty one in its place.
     pub fn tenant(&self, name: &str) -> Result<Arc<Tenant>, Fault> {
         assert!(is_tenant_name(name), "whoever takes names from outside checks them");
+        if self.registered(name).is_none_or(|known| is_there(&known.state))
+            && let Some(tenant) = self.opened_tenant(name)
+        {
+            return Ok(tenant);
+        }
         let _one = self.opening.lock();
         match self.registered(name) {
             Some(known) => self.open_registered(name, &known),

@@ -382,16 +382,7 @@ impl Tenant {
     /// way.
     pub(crate) fn weigh(&self) {
         let limit = self.quotas().storage_bytes;
-        self.is_full.store(limit.is_some_and(|limit| self.storage_bytes() >= limit.get()), Ordering::Relaxed);
-    }
-
-    /// Bytes of its log and of its trail.
-    pub(crate) fn storage_bytes(&self) -> u64 {
-        self.log.size().bytes + self.trail_bytes()
-    }
-
-    pub(crate) fn trail_bytes(&self) -> u64 {
-        self.open_trail().map_or(0, |trail| trail.log.size().bytes)
+        self.is_full.store(limit.is_some_and(|limit| self.log.size().bytes >= limit.get()), Ordering::Relaxed);
     }
 
     /// Whether this is the tenant that has the records of all of them.

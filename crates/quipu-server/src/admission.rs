@@ -176,8 +176,7 @@ fn of_key(host: &Host, text: &str) -> Result<(Arc<Home>, Caller), Unknown> {
         None => (&host.stand_in, ""),
     };
     let Some(shown) = asked.authenticate(id, &token.secret) else {
-        let actor = Actor::stranger_with(asked.key(id).ok().map(|key| key.id).as_deref());
-        return Err(Unknown { tenant: home.map(|home| Arc::clone(&home.tenant)), actor, ..invalid().into() });
+        return Err(Unknown { tenant: home.map(|home| Arc::clone(&home.tenant)), ..invalid().into() });
     };
     match home {
         Some(home) => Ok((home, Caller::Key(shown))),
@@ -262,11 +261,19 @@ impl App {
         }
         self.demand_open()?;
         self.demand_needs(operation, request)?;
-        self.entered = Some(match operation.is_audited() {
-            true => self.home.enter_to_act().or_else(|problem| self.refuse(problem))?,
-            false => self.home.enter()?,
+        self.entered = Some(match operation.needs {
+            Needs::Permission(Permission::Administer) => self.home.enter_to_administer(),
+            _ => self.home.enter().or_else(|problem| self.refuse_act(operation, problem))?,
         });
+        if operation.is_audited() && operation.needs != Needs::Permission(Permission::Administer) {
+            self.home.count_act().or_else(|problem| self.refuse_act(operation, problem))?;
+        }
         Ok(())
+    }
+
+    /// A refusal for a quota, which stands in the trail if it is of an act.
+    fn refuse_act<T>(&self, operation: &Operation, problem: Problem) -> Result<T, Problem> {
+        if operation.is_audited() { self.refuse(problem) } else { Err(problem) }
     }
 
     /// What the catalogue says that an operation needs.

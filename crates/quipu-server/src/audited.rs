@@ -99,11 +99,10 @@ pub(crate) async fn write_refusals(app: &App) {
 
 /// An act is done and written down whether or not its client waits for the answer, and the server ends after it.
 async fn act(app: Arc<App>, request: Request, next: Next) -> Response {
-    let one = Arc::clone(&app.home.acts).acquire_owned().await;
     let running = Arc::clone(&app.host.acts).read_owned().await;
     let done = tokio::spawn(async move {
         let response = run(app, request, next).await;
-        drop((running, one));
+        drop(running);
         response
     });
     done.await.unwrap_or_else(|_| problem::respond(&problem::no_answer()))
@@ -115,7 +114,7 @@ async fn run(app: Arc<App>, request: Request, next: Next) -> Response {
     let is_reading = app.asked.operation.method == Method::Get;
     if !is_reading {
         let (tenant, act) = (Arc::clone(&app.tenant), act.clone());
-        if let Err(problem) = problem::blocking(move || tenant.begin_act(&act)).await {
+        if let Err(problem) = app.home.blocking(move || tenant.begin_act(&act)).await {
             body::linger(request.into_body());
             return problem::respond(&problem);
         }
@@ -133,7 +132,7 @@ async fn run(app: Arc<App>, request: Request, next: Next) -> Response {
         }
     }
     let (tenant, ended) = (Arc::clone(&app.tenant), ended(&response));
-    let written = problem::blocking(move || tenant.end_act(&act, &ended)).await;
+    let written = app.home.blocking(move || tenant.end_act(&act, &ended)).await;
     app.asked.is_begun.store(false, Ordering::Relaxed);
     match written {
         // Who reads without that it stands there learns nothing; what was done cannot be taken back, and stands there as begun.

@@ -26,6 +26,7 @@ use tokio::sync::watch;
 use crate::admission::Peer;
 use crate::head::{self, Timer};
 use crate::origin::Gatekeeper;
+use crate::patient::Patient;
 use crate::problem;
 use crate::security_headers;
 use crate::socket::{Socket, Wire};
@@ -115,7 +116,8 @@ fn open(stream: TcpStream, peer: Peer, http: &http1::Builder, router: &Router, h
 
 /// What HTTP goes over: with TLS, after the handshake. As long as that lasts the connection is like one with a slow head.
 async fn transport(stream: TcpStream, host: &Host) -> io::Result<Transport> {
-    let Some(tls) = &host.server.tls else { return Ok(Transport::Plain(stream)) };
+    let pause_max = host.server.body_timeout;
+    let Some(tls) = &host.server.tls else { return Ok(Transport::Plain(Patient::new(stream, pause_max))) };
     let mut phases = host.phases.clone();
     let shaken = async {
         if speaks_plain_http(&stream).await? {
@@ -124,7 +126,7 @@ async fn transport(stream: TcpStream, host: &Host) -> io::Result<Transport> {
             let _ = tokio::time::timeout(REFUSAL_TIME, refuse(stream, &problem, "")).await;
             return Err(io::Error::new(io::ErrorKind::InvalidData, "HTTP without TLS"));
         }
-        tls.accept(stream).await
+        tls.accept(Patient::new(stream, pause_max)).await
     };
     tokio::select! {
         shaken = tokio::time::timeout(host.server.header_timeout, shaken) => shaken?,
@@ -151,7 +153,7 @@ async fn serve(
     let router = TowerToHyperService::new(router);
     let (certificate, gatekeeper) = (transport.client_certificate(), host.gatekeeper.clone());
     let service = Service { router, peer, certificate, wire: Arc::clone(&wire), gatekeeper };
-    let socket = Socket::new(transport, wire, host.server.body_timeout);
+    let socket = Socket::new(transport, wire);
     let connection = http.serve_connection(TokioIo::new(socket), service).with_upgrades();
     let mut connection = pin!(connection);
     let mut phases = host.phases.clone();

@@ -5,7 +5,8 @@ use std::io;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use quipu_engine::{CommitGuard, TENANT_SYSTEM, Tenant};
+use quipu_api::Problem;
+use quipu_engine::{CommitGuard, Fault, TENANT_SYSTEM, Tenant};
 use tokio::sync::{Mutex, Semaphore, watch};
 use tokio::task::JoinHandle;
 
@@ -13,10 +14,11 @@ use crate::gather::Gather;
 use crate::pusher::Pushers;
 use crate::quota::Meter;
 use crate::webhook::Block;
-use crate::{Phase, reached};
+use crate::{Phase, problem, reached};
 
-/// Acts of a tenant that are under way at the same time; others wait.
-const ACTS_MAX: usize = 16;
+/// Threads beside those that serve sockets that acts and questions of a tenant take at the same time; others wait. A sixteenth of
+/// what there are.
+const THREADS_MAX: usize = 32;
 
 /// One tenant, from when it is served until nobody is let in any more: one that is resumed gets another.
 pub(crate) struct Home {
@@ -31,8 +33,8 @@ pub(crate) struct Home {
     pub positions: Arc<watch::Sender<u64>>,
     /// What it uses.
     pub meter: Meter,
-    /// A permit for each act that is under way: each takes threads that all tenants share.
-    pub acts: Arc<Semaphore>,
+    /// A permit for each thread that does something for it beside those that serve sockets: all tenants share them.
+    threads: Semaphore,
     is_closed: watch::Sender<bool>,
     /// Whoever pushes for it.
     pushing: Mutex<Option<JoinHandle<()>>>,
@@ -65,7 +67,7 @@ impl Home {
             });
         });
         let gather = Gather::start(Arc::clone(&tenant));
-        let (meter, acts, pushing) = (Meter::new(), Arc::new(Semaphore::new(ACTS_MAX)), Mutex::default());
+        let (meter, threads, pushing) = (Meter::new(), Semaphore::new(THREADS_MAX), Mutex::default());
         let (is_closed, _) = watch::channel(false);
         let name = name.to_owned();
         Ok(Self {
@@ -75,11 +77,21 @@ impl Home {
             pushers,
             positions,
             meter,
-            acts,
+            threads,
             is_closed,
             pushing,
             _wakes_tails: wakes_tails,
         })
+    }
+
+    /// Does something for the tenant that may wait for the disk, on a thread of those that it may take.
+    pub async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, Problem> {
+        // Nobody closes it.
+        let _one = self.threads.acquire().await;
+        problem::blocking(work).await
     }
 
     /// Lets nobody in any more, ends what waits, and waits for what is on its way.
@@ -161,7 +173,7 @@ impl Homes {
     }
 
     /// Why no tenant takes appends, if none does: where some do, each of the others says so to those who call it.
-    pub fn unwell(&self) -> Option<quipu_engine::Fault> {
+    pub fn unwell(&self) -> Option<Fault> {
         let all = self.all();
         let others = all.values().filter(|home| home.name != TENANT_SYSTEM && !home.is_closed());
         let mut faults = others.map(|home| home.tenant.refuses_appends()).collect::<Vec<_>>();

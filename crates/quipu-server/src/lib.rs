@@ -40,6 +40,7 @@ mod ndjson;
 mod operation;
 mod origin;
 mod patience;
+mod patient;
 mod pattern;
 mod places;
 mod problem;

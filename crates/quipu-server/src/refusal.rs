@@ -125,7 +125,7 @@ pub(crate) async fn ask<T: Send + 'static>(
     work: impl FnOnce(&Arc<Tenant>) -> Result<T, NotDone> + Send + 'static,
 ) -> Result<T, Problem> {
     let tenant = Arc::clone(&app.tenant);
-    problem::blocking(move || Ok(work(&tenant))).await?.map_err(|error| not_done(&error))
+    app.home.blocking(move || Ok(work(&tenant))).await?.map_err(|error| not_done(&error))
 }
 
 /// As [`ask`], of whoever makes the subscriptions that push; `prefix` is where `push` stands in the body.
@@ -135,7 +135,7 @@ pub(crate) async fn ask_pushers<T: Send + 'static>(
     work: impl FnOnce(&Pushers, &Arc<Tenant>) -> Result<T, NotMade> + Send + 'static,
 ) -> Result<T, Problem> {
     let (pushers, tenant) = (Arc::clone(&app.home.pushers), Arc::clone(&app.tenant));
-    let made = problem::blocking(move || Ok(work(&pushers, &tenant))).await?;
+    let made = app.home.blocking(move || Ok(work(&pushers, &tenant))).await?;
     made.map_err(|not_made| not_made.problem(prefix))
 }
 

@@ -10,7 +10,6 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -128,32 +127,6 @@ pub(crate) struct Socket {
     refusal: Option<Refusal>,
     /// After the last answer, while the client may still send what nobody reads.
     lingering: Option<Lingering>,
-    /// How long the client may take nothing of what it is sent.
-    pause_max: Duration,
-    writing: Stall,
-    flushing: Stall,
-}
-
-/// The end of waiting for a client that takes nothing of what it is sent, while it does not.
-#[derive(Default)]
-struct Stall(Option<Pin<Box<Sleep>>>);
-
-impl Stall {
-    /// What came of writing; an error when nothing did for too long.
-    fn watch<T>(
-        &mut self,
-        cx: &mut Context<'_>,
-        pause_max: Duration,
-        written: Poll<io::Result<T>>,
-    ) -> Poll<io::Result<T>> {
-        if written.is_ready() {
-            self.0 = None;
-            return written;
-        }
-        let end = self.0.get_or_insert_with(|| Box::pin(sleep(pause_max)));
-        ready!(end.as_mut().poll(cx));
-        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client reads nothing of what it is sent")))
-    }
 }
 
 struct Refusal {
@@ -191,10 +164,8 @@ impl Lingering {
 }
 
 impl Socket {
-    /// `pause_max` is how long the client may take nothing of what it is sent.
-    pub(crate) fn new(stream: Transport, wire: Arc<Wire>, pause_max: Duration) -> Self {
-        let (writing, flushing) = (Stall::default(), Stall::default());
-        Self { stream, wire, room: None, refusal: None, lingering: None, pause_max, writing, flushing }
+    pub(crate) fn new(stream: Transport, wire: Arc<Wire>) -> Self {
+        Self { stream, wire, room: None, refusal: None, lingering: None }
     }
 
     /// Ready when there is room for what was read and one more piece.
@@ -272,12 +243,10 @@ impl AsyncRead for Socket {
 
 impl AsyncWrite for Socket {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let written = match self.is_replaced(bytes) {
-            true => self.poll_refuse(cx, bytes.len()),
-            false => Pin::new(&mut self.stream).poll_write(cx, bytes),
-        };
-        let pause_max = self.pause_max;
-        self.writing.watch(cx, pause_max, written)
+        if self.is_replaced(bytes) {
+            return self.poll_refuse(cx, bytes.len());
+        }
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
     }
 
     fn poll_write_vectored(
@@ -285,12 +254,12 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = match slices {
-            [only] if self.is_replaced(only) => self.poll_refuse(cx, only.len()),
-            _ => Pin::new(&mut self.stream).poll_write_vectored(cx, slices),
-        };
-        let pause_max = self.pause_max;
-        self.writing.watch(cx, pause_max, written)
+        if let [only] = slices
+            && self.is_replaced(only)
+        {
+            return self.poll_refuse(cx, only.len());
+        }
+        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -298,15 +267,13 @@ impl AsyncWrite for Socket {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let (flushed, pause_max) = (Pin::new(&mut self.stream).poll_flush(cx), self.pause_max);
-        self.flushing.watch(cx, pause_max, flushed)
+        Pin::new(&mut self.stream).poll_flush(cx)
     }
 
     /// After an early answer the rest is read and thrown away for a while: a connection that is closed with unread bytes
     /// is reset, and the client would never see the answer.
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let (shut, pause_max) = (Pin::new(&mut self.stream).poll_shutdown(cx), self.pause_max);
-        ready!(self.flushing.watch(cx, pause_max, shut))?;
+        ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
         let Self { stream, wire, refusal, lingering, .. } = &mut *self;
         if refusal.is_none() && lingering.is_none() && !wire.is_cut_short() {
             return Poll::Ready(Ok(()));
@@ -318,7 +285,9 @@ impl AsyncWrite for Socket {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::patient::Patient;
     use std::future::poll_fn;
+    use std::time::Duration;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::{TcpListener, TcpStream};
 
@@ -333,37 +302,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_reads_nothing_of_what_he_is_sent_is_given_up_and_who_reads_slowly_is_not() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        // More than the kernel buffers.
-        let bytes = vec![b'x'; 32 << 20];
-        for reads in [false, true] {
-            let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-            let wire = Wire::new(Arc::new(Memory::new(1 << 20, Duration::ZERO)));
-            let stream = Transport::Plain(listener.accept().await.unwrap().0);
-            let mut socket = Socket::new(stream, wire, Duration::from_secs(1));
-            let reading = tokio::spawn(async move {
-                let mut read = vec![0; 256 << 10];
-                while reads && client.read(&mut read).await.unwrap() > 0 {
-                    tokio::time::sleep(Duration::from_millis(5)).await;
-                }
-                std::future::pending::<()>().await;
-            });
-            let written = tokio::time::timeout(Duration::from_secs(60), socket.write_all(&bytes)).await.unwrap();
-            let found = written.map_err(|error| error.kind());
-            assert_eq!(found, if reads { Ok(()) } else { Err(io::ErrorKind::TimedOut) });
-            reading.abort();
-        }
-    }
-
-    #[tokio::test]
     async fn no_more_than_a_piece_is_read_at_once_however_large_the_buffer() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         client.write_all(&[b'x'; 2 * READ_BYTES_MAX]).await.unwrap();
         let wire = Wire::new(Arc::new(Memory::new(1 << 20, Duration::ZERO)));
-        let stream = Transport::Plain(listener.accept().await.unwrap().0);
-        let mut socket = Socket::new(stream, Arc::clone(&wire), Duration::MAX);
+        let stream = Patient::new(listener.accept().await.unwrap().0, Duration::MAX);
+        let mut socket = Socket::new(Transport::Plain(stream), Arc::clone(&wire));
         let mut buffer = vec![0; 256 << 10];
         let mut all = 0;
         while all < 2 * READ_BYTES_MAX {

@@ -18,10 +18,10 @@ use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{CertificateError, Error, InconsistentKeys, RootCertStore, ServerConfig};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use zeroize::Zeroize as _;
 
+use crate::patient::Patient;
 use crate::transport::Transport;
 use crate::webhook::InvalidAuthorities;
 use crate::webhook::trust;
@@ -119,7 +119,7 @@ impl Tls {
     }
 
     /// The handshake. There is no limit of time here.
-    pub(crate) async fn accept(&self, stream: TcpStream) -> io::Result<Transport> {
+    pub(crate) async fn accept(&self, stream: Patient) -> io::Result<Transport> {
         let config = Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner).config);
         match TlsAcceptor::from(config).accept(stream).into_fallible().await {
             Ok(stream) => Ok(Transport::Tls(Box::new(stream))),

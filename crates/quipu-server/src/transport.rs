@@ -6,16 +6,16 @@ use std::task::{Context, Poll};
 
 use quipu_domain::access::Fingerprint;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
 use crate::hash::sha256;
+use crate::patient::Patient;
 
 /// An accepted connection.
 pub(crate) enum Transport {
-    Plain(TcpStream),
+    Plain(Patient),
     /// Behind a pointer, since it is large and most of what holds a transport is moved.
-    Tls(Box<TlsStream<TcpStream>>),
+    Tls(Box<TlsStream<Patient>>),
 }
 
 macro_rules! over {

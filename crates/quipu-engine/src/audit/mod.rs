@@ -41,9 +41,6 @@ pub use verify::{Kept, Verified, VerifiedLog, verify};
 pub const AUDIT_FOLDER: &str = "audit";
 /// How far the file of heads may be behind the logs while nothing is audited, milliseconds.
 const HEADS_MS: i64 = 60 * 1_000;
-/// What the trail may take beyond the storage quota of a tenant, whose events are refused long before: keys must be revoked and
-/// subscriptions paused all the same. Some ten thousand acts.
-const ACT_BYTES: u64 = 16 << 20;
 /// Bytes of the trail that are read at once for an export.
 const EXPORT_BYTES: usize = 1 << 20;
 
@@ -78,14 +75,8 @@ impl Tenant {
     /// Writes down that an act begins. Without that it must not be done.
     ///
     /// # Errors
-    /// The trail cannot be opened or takes nothing, or is larger than the storage quota and what acts may take
-    /// beside it.
+    /// The trail cannot be opened or takes nothing.
     pub fn begin_act(&self, act: &Act) -> Result<(), Fault> {
-        if let Some(limit) = self.quotas().storage_bytes
-            && self.trail_bytes() >= limit.get().saturating_add(ACT_BYTES)
-        {
-            return Err(Fault::StorageQuota { limit: limit.get() });
-        }
         self.write_acts(&[act.begun(self.now())])
     }
 

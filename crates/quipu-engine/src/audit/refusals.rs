@@ -149,20 +149,13 @@ impl Window {
 }
 
 impl Actor {
-    const STRANGER: &str = "stranger";
-
     /// Somebody who has not said who he is, or not so that it could be believed.
     pub fn stranger() -> Self {
-        Self { id: Self::STRANGER.into(), name: None }
-    }
-
-    /// The same of somebody who showed a key with this id, if there is one. It is not his word, so he is no less a stranger.
-    pub fn stranger_with(key: Option<&str>) -> Self {
-        Self { name: key.map(|id| format!("with the id of key {id}")), ..Self::stranger() }
+        Self { id: "stranger".into(), name: None }
     }
 
     fn is_stranger(&self) -> bool {
-        self.id == Self::STRANGER
+        *self == Self::stranger()
     }
 }
 

@@ -10,8 +10,6 @@ use super::*;
 use crate::options::Options;
 use crate::still;
 
-/// Bytes of large details.
-const DETAILS: usize = 60_000;
 /// Different refusals that have room in a minute.
 const KINDS: u64 = 100;
 
@@ -124,27 +122,6 @@ fn a_refusal_stands_there_when_writing_is_done_whoever_has_written_it() {
         is_done.store(true, Relaxed);
         assert_eq!(missing, None);
     });
-}
-
-#[test]
-fn acts_go_on_at_the_storage_quota_but_not_for_ever() {
-    let folder = TempDir::new().unwrap();
-    let tenant = open(&folder);
-    let publish = |id: &str| still::publish(&tenant, "order.placed", id);
-    tenant.set_quotas(serde_json::from_str(r#"{"storagebytes":4096}"#).unwrap());
-    // The trail takes storage as the log does.
-    while tenant.storage_bytes() < 4_096 {
-        tenant.begin_act(&act(&tenant, "key:1", "key.create", "keys/7")).unwrap();
-    }
-    tenant.weigh();
-    assert!(matches!(publish("1"), Err(Fault::StorageQuota { limit: 4_096 })));
-    let large = Act { details: json!("x".repeat(DETAILS)), ..act(&tenant, "key:1", "key.create", "keys/7") };
-    let refused = (0..=ACT_BYTES / DETAILS as u64)
-        .find_map(|number| tenant.begin_act(&Act { id: number.to_string(), ..large.clone() }).err());
-    assert!(matches!(refused, Some(Fault::StorageQuota { limit: 4_096 })), "{refused:?}");
-    tenant.set_quotas(quipu_domain::Quotas::default());
-    tenant.begin_act(&large).unwrap();
-    publish("1").unwrap();
 }
 
 #[test]

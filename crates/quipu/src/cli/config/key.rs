@@ -74,7 +74,7 @@ keys! {
     "threads" "threads" "0" number(0, 1_024) => "0 is twice the cores: engine threads mostly wait for the disk";
     "header_timeout_ms" "ms" "10000" number(100, DAY_MS) => "a client that sends the head of a request slower than this keeps a connection from others";
     "idle_timeout_ms" "ms" "75000" number(100, DAY_MS) => "between two requests: longer than the 60 s for which proxies keep a connection, so that they close it first";
-    "body_idle_timeout_ms" "ms" "30000" number(100, DAY_MS) => "a bulk load may last for hours, but not stand still";
+    "body_idle_timeout_ms" "ms" "30000" number(100, DAY_MS) => "a bulk load may last for hours, but not stand still; nor may a client that is sent something";
     "drain_timeout_ms" "ms" "10000" number(0, DAY_MS) => "as long as container platforms wait before they kill";
     "webhook_allowed_networks" "" "none" Kind::Text => "blocks such as 10.1.0.0/16, separated by commas, that webhooks may go to beside public addresses: whoever makes a subscription names the address";
     "identity_providers" "" "none" Kind::Text => "a file of JSON that lists the providers whose tokens are taken beside keys: whom to believe is for the operator to say";
