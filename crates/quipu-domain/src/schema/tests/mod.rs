@@ -1,0 +1,3 @@
+//! The rules of schemas, as tables and properties.
+
+mod hostile;
