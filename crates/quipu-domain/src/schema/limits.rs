@@ -39,7 +39,7 @@ impl Default for Limits {
         Limits {
             bytes: 256 * 1024,
             depth: 64,
-            nodes: 10_000,
+            nodes: 20_000,
             properties: 1_000,
             enum_values: 1_000,
             patterns: 128,
@@ -49,7 +49,7 @@ impl Default for Limits {
             recursive_reach: 16,
             documents: 64,
             document_depth: 16,
-            bundled_nodes: 20_000,
+            bundled_nodes: 40_000,
         }
     }
 }

@@ -7,9 +7,11 @@
 mod bundle;
 mod component;
 mod cost;
+mod diff;
 mod document;
 mod draft;
 mod graph;
+mod inference;
 mod invalid;
 mod keyword;
 mod limits;
@@ -21,8 +23,10 @@ mod tests;
 mod validator;
 mod violation;
 
+pub use diff::{Change, ChangeKind, diff};
 pub use document::{Document, Lookup};
 pub use draft::Draft;
+pub use inference::{Inference, InferenceLimits};
 pub use invalid::InvalidSchema;
 pub use limits::Limits;
 pub use validator::Validator;
