@@ -49,7 +49,7 @@ impl Validator {
         }
         let mut found = Vec::new();
         let mut add = |error: &ValidationError<'_>| {
-            found.extend(violation::violations(error, |pointer| self.graph.is_sensitive(pointer)));
+            found.extend(violation::violations(error, value, |pointer| self.graph.is_sensitive(pointer)));
             found.len() < max
         };
         if self.is_recursive || self.cost.saturating_mul(values(value)) > ALL_COST_MAX {

@@ -43,7 +43,11 @@ const POINTER_CHARS_MAX: usize = 512;
 const HIDDEN: &str = "a value that is not shown";
 
 /// The violations that one error stands for: one for each field where it is about several.
-pub(super) fn violations(error: &ValidationError<'_>, is_sensitive: impl Fn(&str) -> bool) -> Vec<Violation> {
+pub(super) fn violations(
+    error: &ValidationError<'_>,
+    value: &Value,
+    is_sensitive: impl Fn(&str) -> bool,
+) -> Vec<Violation> {
     let at = error.instance_path().as_str();
     let one = |pointer: &str, expected: String, found: String| {
         let found = if found != "nothing" && is_sensitive(pointer) { HIDDEN.to_owned() } else { found };
@@ -66,6 +70,14 @@ pub(super) fn violations(error: &ValidationError<'_>, is_sensitive: impl Fn(&str
                 one(&member(at, name), "no field of this name".to_owned(), value)
             };
             unexpected.iter().map(each).collect()
+        }
+        // Where no field at all is allowed the engine names the object and shows a field's value.
+        Kind::FalseSchema if value.pointer(at).is_some_and(|whole| whole != error.instance().as_ref()) => {
+            let whole = value.pointer(at).and_then(Value::as_object);
+            let each = |(name, value): (&String, &Value)| {
+                one(&member(at, name), "no field of this name".to_owned(), shown(value))
+            };
+            whole.into_iter().flatten().map(each).collect()
         }
         _ => {
             let (expected, found) = words(error);

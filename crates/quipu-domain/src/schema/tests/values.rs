@@ -83,7 +83,7 @@ fn what_is_sensitive_is_found_through_references_and_never_shown() {
             "card": {"x-sensitive": true, "properties": {"number": {"type": "string"}}},
         },
     }));
-    let fields = ["/buyer/name", "/card", "/codes/*", "/owner/friends/*/name", "/owner/name"];
+    let fields = ["/buyer/name", "/card", "/codes/*", "/owner/name"];
     for field in fields {
         assert!(document.sensitive().contains(&field.to_owned()), "{field} {:?}", document.sensitive());
     }
