@@ -1,0 +1,33 @@
+//! JSON Schemas of event types: which texts are accepted, what fits them, how two versions differ, and which schema
+//! would fit what was really published.
+//!
+//! A [`Document`] is a schema that was checked: whatever takes too much time or memory, and whatever would have to be
+//! fetched, is refused when it is read. Its [`Validator`] can then be held against any data in bounded time.
+
+mod bundle;
+mod component;
+mod cost;
+mod diff;
+mod document;
+mod draft;
+mod graph;
+mod inference;
+mod invalid;
+mod keyword;
+mod limits;
+mod pointer;
+mod resolve;
+mod size;
+#[cfg(test)]
+mod tests;
+mod validator;
+mod violation;
+
+pub use diff::{Change, ChangeKind, diff};
+pub use document::{Document, Lookup};
+pub use draft::Draft;
+pub use inference::{Inference, InferenceLimits};
+pub use invalid::InvalidSchema;
+pub use limits::Limits;
+pub use validator::Validator;
+pub use violation::Violation;

@@ -1,0 +1,8 @@
+//! The rules of schemas, as tables and properties.
+
+mod diff;
+mod hostile;
+mod inference;
+mod references;
+mod values;
+mod webhooks;
