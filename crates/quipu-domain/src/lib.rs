@@ -17,6 +17,7 @@ mod pattern;
 mod query;
 mod quotas;
 mod recorded;
+pub mod schema;
 mod subscription;
 mod timestamp;
 mod trace;
