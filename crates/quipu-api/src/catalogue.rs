@@ -10,6 +10,7 @@ mod operation;
 mod pattern;
 mod publish;
 mod read;
+mod schema;
 mod secret;
 mod state;
 mod subscription;
@@ -57,6 +58,17 @@ pub const OPERATIONS: &[Operation] = &[
     operation::LIST,
     operation::GET,
     operation::ITEMS,
+    schema::REGISTER,
+    schema::CHECK,
+    schema::LIST,
+    schema::GET,
+    schema::VERSION_GET,
+    schema::DIFF,
+    schema::DEPRECATE,
+    schema::REMOVE,
+    schema::RULES,
+    schema::DEFAULTS,
+    schema::INFER,
     secret::LIST,
     secret::ROTATE,
     secret::ENDPOINT,
@@ -184,6 +196,7 @@ impl Operation {
             | Permission::Redrive
             | Permission::Edit
             | Permission::Replay
+            | Permission::Schema
             | Permission::Administer => self.method != Method::Get,
             Permission::Publish | Permission::Read | Permission::Consume | Permission::Observe => false,
         }
@@ -253,6 +266,8 @@ const EVENT: &[Code] = &[
     Code::EventTooLarge,
     Code::IdConflict,
     Code::WrongVersion,
+    Code::SchemaViolated,
+    Code::NoSchema,
     Code::ForeignTenant,
     Code::StorageQuotaExceeded,
 ];

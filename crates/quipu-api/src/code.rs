@@ -58,6 +58,7 @@ codes! {
     InvalidOperation "invalid-operation" 400 false "The operation makes no sense";
     RepeatedWithin "repeated-within" 400 false "The same event stands twice in one append";
     InvalidKey "invalid-key" 400 false "The key makes no sense";
+    InvalidSchema "invalid-schema" 400 false "The schema makes no sense";
     InvalidTenant "invalid-tenant" 400 false "The tenant makes no sense";
     Unauthenticated "unauthenticated" 401 false "There is no valid credential";
     Forbidden "forbidden" 403 false "The credential does not allow this";
@@ -68,6 +69,7 @@ codes! {
     PositionNotFound "position-not-found" 404 false "There is no event at this position";
     StreamNotFound "stream-not-found" 404 false "There is no such stream";
     TenantNotFound "tenant-not-found" 404 false "There is no such tenant";
+    SchemaNotFound "schema-not-found" 404 false "There is no such schema";
     KeyNotFound "key-not-found" 404 false "There is no such key";
     SubscriptionNotFound "subscription-not-found" 404 false "There is no such subscription";
     DeadLetterNotFound "dead-letter-not-found" 404 false "There is no such dead letter";
@@ -89,6 +91,10 @@ codes! {
     DeadLetterDecided "dead-letter-decided" 409 false "The dead letter was decided about before";
     OperationState "operation-state" 409 false "The operation is not in the state for this";
     TooManyOperations "too-many-operations" 409 false "There are too many operations";
+    SchemaExists "schema-exists" 409 false "The version belongs to another schema";
+    IncompatibleSchema "incompatible-schema" 409 false "The schema breaks readers or writers";
+    SchemaInUse "schema-in-use" 409 false "Something uses the schema";
+    TooManySchemas "too-many-schemas" 409 false "There are too many schemas";
     TooManyKeys "too-many-keys" 409 false "There are too many keys";
     TenantExists "tenant-exists" 409 false "The name belongs to another tenant";
     TenantState "tenant-state" 409 false "The tenant is not in the state for this";
@@ -101,6 +107,8 @@ codes! {
     TooManyAttempts "too-many-attempts" 429 true "Too many credentials were not valid";
     TooManyTickets "too-many-tickets" 429 true "Too many tickets were asked for";
     QuotaExceeded "quota-exceeded" 429 true "The tenant uses more than it may";
+    SchemaViolated "schema-violated" 422 false "The data breaks its schema";
+    NoSchema "no-schema" 422 false "The type has no schema";
     HeadTooLarge "head-too-large" 431 false "The head of the request is too large";
     Internal "internal" 500 false "The server failed";
     Damaged "damaged" 500 false "Recorded data is damaged";

@@ -21,6 +21,7 @@ pub mod problem;
 pub mod publish;
 mod reference;
 pub mod request;
+pub mod schema;
 pub mod secret;
 mod server_url;
 pub mod state;

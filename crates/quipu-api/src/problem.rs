@@ -249,6 +249,15 @@ impl From<&Refusal> for Problem {
             }
             Refusal::RepeatedWithin { index } => Self::new(Code::RepeatedWithin, detail).with("index", *index),
             Refusal::TooLarge { .. } => Self::new(Code::BodyTooLarge, detail),
+            Refusal::BreaksSchema { index, schema, violations } => Self::new(Code::SchemaViolated, detail)
+                .with("index", *index)
+                .with("schema", schema.as_str())
+                .with("violations", json!(violations)),
+            Refusal::NoSchema { index, kind, version, known } => Self::new(Code::NoSchema, detail)
+                .with("index", *index)
+                .with("type", kind.as_str())
+                .with("version", *version)
+                .with("known", json!(known)),
             Refusal::CheckpointBehind { source, recorded, given } => Self::new(Code::CheckpointBehind, detail)
                 .with("source", source.as_str())
                 .with("recorded", *recorded)

@@ -6,6 +6,7 @@ mod dead_letters;
 mod event;
 mod page;
 mod read;
+mod schema;
 mod tail;
 
 use std::borrow::Cow;
@@ -17,6 +18,7 @@ pub use dead_letters::DeadLettersRequest;
 pub use event::{EventKey, checkpoint_source, confirmed};
 pub use page::Start;
 pub use read::{ReadRequest, StreamRequest, StreamsRequest};
+pub use schema::{DiffRequest, bundled, version as schema_version};
 pub use tail::{TailFrom, TailRequest};
 
 pub(crate) use page::limit;

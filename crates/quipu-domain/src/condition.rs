@@ -4,6 +4,7 @@
 use std::fmt;
 
 use crate::Query;
+use crate::schema::Violation;
 
 /// What must still be true for an append.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -144,6 +145,26 @@ pub enum Refusal {
         /// How many there are.
         actual: usize,
     },
+    /// The data breaks the schema of its type.
+    BreaksSchema {
+        /// Which event of the append, from 0.
+        index: usize,
+        /// The type with its version.
+        schema: String,
+        /// Where, and how.
+        violations: Vec<Violation>,
+    },
+    /// There is no schema for its type, or for this version of it, and events without one are not taken.
+    NoSchema {
+        /// Which event of the append, from 0.
+        index: usize,
+        /// The type, without a version.
+        kind: String,
+        /// The version.
+        version: u32,
+        /// The versions that have one.
+        known: Vec<u32>,
+    },
     /// A checkpoint must advance.
     CheckpointBehind {
         /// Who numbers.
@@ -190,6 +211,17 @@ impl fmt::Display for ConditionFailure {
     }
 }
 
+impl Refusal {
+    /// The same of another event of an append.
+    #[must_use]
+    pub fn at(mut self, place: usize) -> Self {
+        if let Self::BreaksSchema { index, .. } | Self::NoSchema { index, .. } = &mut self {
+            *index = place;
+        }
+        self
+    }
+}
+
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -214,6 +246,17 @@ impl fmt::Display for Refusal {
             }
             Self::TooLarge { what, limit, actual } => {
                 write!(f, "expected at most {limit} {what} in one append, found {actual}: split it")
+            }
+            Self::BreaksSchema { index, schema, violations } => {
+                write!(f, "event {index}: expected data as the schema of {schema} says")?;
+                violations.first().map_or(Ok(()), |first| write!(f, "; {first}"))
+            }
+            Self::NoSchema { index, kind, version, known } => {
+                write!(f, "event {index}: expected a type that has a schema, found version {version} of {kind}")?;
+                match known.is_empty() {
+                    true => f.write_str(", which has none; register one"),
+                    false => write!(f, ", of which there are {known:?}; register it"),
+                }
             }
             Self::CheckpointBehind { source, recorded, given } => {
                 write!(f, "checkpoint of {source}: expected a number above {recorded}, found {given}")

@@ -179,6 +179,17 @@ impl<'a> Event<'a> {
         Self { data_content_type: None, data_schema: None, data, ..self }
     }
 
+    /// The same event with another value of an extension attribute, or without it.
+    #[must_use]
+    pub fn with_attribute(mut self, name: &'static str, value: Option<Value<'a>>) -> Self {
+        self.attributes.retain(|(known, _)| known != name);
+        if let Some(value) = value {
+            let at = self.attributes.partition_point(|(known, _)| known.as_ref() < name);
+            self.attributes.insert(at, (name.into(), value));
+        }
+        self
+    }
+
     /// Whether a second event under the same `source` and `id` says the same: same type, subject and data. A retry
     /// may carry a new `traceparent` or `time`. JSON is compared by value, since a client may write it anew.
     pub fn same_content(&self, other: &Event<'_>) -> bool {

@@ -16,6 +16,10 @@ pub struct Prepared {
     pub(crate) known: Vec<u64>,
     /// The runs that were looked into end before this position: the loop looks from here on.
     pub(crate) known_to: u64,
+    /// The schemas that it was checked against, and what they say.
+    pub(crate) schemas: u64,
+    pub(crate) refused: Option<Box<Refusal>>,
+    pub(crate) is_marked: bool,
 }
 
 impl Prepared {
@@ -46,6 +50,9 @@ impl Prepared {
             terms,
             known: Vec::new(),
             known_to: 0,
+            schemas: 0,
+            refused: None,
+            is_marked: false,
         }
     }
 

@@ -3,6 +3,7 @@
 //! everything it rests on is durable.
 
 use std::collections::HashMap;
+use std::sync::atomic::Ordering;
 
 use quipu_domain::limits::CHECKPOINT_SOURCES_MAX;
 use quipu_domain::{Condition, ConditionFailure, Event, Refusal, Timestamp};
@@ -12,6 +13,7 @@ use crate::append::{Append, Appended, NotAppended, Place, Prepared, Published};
 use crate::fold::Fold;
 use crate::options::Options;
 use crate::query::{expr_of_query, first_match};
+use crate::schemas::{Finding, Registry};
 
 /// A commit is closed when it would grow beyond this, so that one publish of many events stays readable in pieces.
 /// Only for publishing: an append is always one commit.
@@ -26,6 +28,7 @@ pub(crate) struct Turn<'a> {
     /// Never before the last commit's.
     pub now: Timestamp,
     pub window: Window,
+    pub schemas: &'a Registry,
     /// The first position that this turn gives away.
     pub first_position: u64,
     pub commits: Vec<Commit>,
@@ -89,7 +92,7 @@ impl Turn<'_> {
                     true => Published::Duplicate(found.place()),
                     false => Published::Refused(Refusal::IdConflict { index: 0, position: found.position }),
                 },
-                None => match self.wrong_version(&event, 0) {
+                None => match self.breaks_schema(&event, 0).or_else(|| self.wrong_version(&event, 0)) {
                     Some(refusal) => Published::Refused(refusal),
                     None => {
                         bytes += event.bytes();
@@ -106,6 +109,10 @@ impl Turn<'_> {
     pub fn append(&mut self, append: Append, checked: &[Checked]) -> Result<Appended, NotAppended> {
         if let Some(answer) = self.repeated(&append.events)? {
             return Ok(answer);
+        }
+        let mut events = append.events.iter().enumerate();
+        if let Some(refusal) = events.find_map(|(index, event)| self.breaks_schema(event, index)) {
+            return Err(refusal.into());
         }
         let failures = self.failures(&append.conditions, checked)?;
         if !failures.is_empty() {
@@ -156,6 +163,20 @@ impl Turn<'_> {
             }
         }
         self.commit(open);
+    }
+
+    /// What the schema of its type says against an event: what was found before the mailbox, unless schemas have changed since.
+    fn breaks_schema(&self, event: &Prepared, index: usize) -> Option<Refusal> {
+        let refused = match event.schemas == self.schemas.revision {
+            true => event.refused.clone(),
+            false => match self.schemas.look(&event.event()) {
+                Finding::Refused(refusal) => Some(refusal),
+                Finding::Fine | Finding::Marked(_) => None,
+            },
+        };
+        let refused = refused?;
+        self.schemas.counts(event.event().kind()).refused.fetch_add(1, Ordering::Relaxed);
+        Some(refused.at(index))
     }
 
     /// The first answer to an append that is repeated. A part of it that is recorded is a refusal.
@@ -302,6 +323,9 @@ impl Turn<'_> {
         let position = self.fold.tail.next_position;
         self.fold.tail.next_position += 1;
         let version = self.fold.record(event.stream, position);
+        if event.is_marked {
+            self.schemas.counts(event.event().kind()).marked.fetch_add(1, Ordering::Relaxed);
+        }
         let mut terms = event.terms;
         if version == 1 {
             terms.push(self.hasher.term(quipu_store::Term::StreamStart));

@@ -2,9 +2,9 @@
 //! outside sources. A snapshot is this, written down; it may be deleted.
 //!
 //! ```text
-//! snapshot body = format:u8 (6) number position recorded_time epoch chain:[32]
+//! snapshot body = format:u8 (7) number position recorded_time epoch chain:[32]
 //!                 checkpoints:count (source number)* subscriptions:(length, postcard) operations:(length, postcard) keys:(length, JSON)
-//!                 tenants:(length, JSON)
+//!                 tenants:(length, JSON) schemas:(length, JSON)
 //!                 streams:count (hash:[16] version position)*
 //! ```
 //! All numbers but the chain and the hashes are varints.
@@ -17,11 +17,12 @@ use quipu_store::{Digest, Locator, Reader, RecordKind, Tail, put, put_bytes};
 
 use crate::keys::FoldedKeys;
 use crate::operations::FoldedOperations;
+use crate::schemas::FoldedSchemas;
 use crate::streams::Streams;
 use crate::subscriptions::FoldedSubscriptions;
 use crate::tenants::FoldedTenants;
 
-const FORMAT: u8 = 6;
+const FORMAT: u8 = 7;
 
 /// The state after a commit.
 #[derive(Clone)]
@@ -33,6 +34,7 @@ pub(crate) struct Fold {
     pub operations: FoldedOperations,
     pub keys: FoldedKeys,
     pub tenants: FoldedTenants,
+    pub schemas: FoldedSchemas,
 }
 
 impl Fold {
@@ -47,6 +49,7 @@ impl Fold {
             operations: FoldedOperations::default(),
             keys: FoldedKeys::default(),
             tenants: FoldedTenants::default(),
+            schemas: FoldedSchemas::default(),
         }
     }
 
@@ -56,6 +59,7 @@ impl Fold {
             RecordKind::Operation => self.operations.apply(body),
             RecordKind::Key => self.keys.apply(body),
             RecordKind::Tenant => self.tenants.apply(body),
+            RecordKind::Schema => self.schemas.apply(body),
             kind => self.subscriptions.apply(kind, body, locator),
         }
     }
@@ -86,6 +90,7 @@ impl Fold {
         put_bytes(&mut out, &self.operations.encode());
         put_bytes(&mut out, &self.keys.encode());
         put_bytes(&mut out, &self.tenants.encode());
+        put_bytes(&mut out, &self.schemas.encode());
         put(&mut out, self.streams.len() as u64);
         for (stream, state) in self.streams.iter() {
             out.extend_from_slice(&stream.to_le_bytes());
@@ -114,6 +119,7 @@ impl Fold {
         fold.operations = FoldedOperations::decode(reader.bytes()?)?;
         fold.keys = FoldedKeys::decode(reader.bytes()?)?;
         fold.tenants = FoldedTenants::decode(reader.bytes()?)?;
+        fold.schemas = FoldedSchemas::decode(reader.bytes()?)?;
         let streams = reader.varint()?;
         fold.streams.reserve(usize::try_from(streams).ok()?.min(bytes.len() / 18));
         for _ in 0..streams {

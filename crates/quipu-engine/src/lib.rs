@@ -20,6 +20,7 @@ mod options;
 mod private;
 mod query;
 mod read;
+mod schemas;
 mod stages;
 #[cfg(test)]
 mod still;
@@ -49,6 +50,10 @@ pub use operations::{
 pub use options::{Clock, Options, Random, World};
 pub use quipu_store::{Fault, TornTail};
 pub use read::{Page, Recorded, Stats, StreamInfo};
+pub use schemas::{
+    CheckedSchema, Incompatible, NewSchema, Registered, SCHEMA_MARK, SchemaInfo, SchemaRefusal, Stored, TypeInfo,
+    VERSION_UNSAID,
+};
 pub use subscriptions::{
     Answer, CHECKPOINT_MS, Counts, DeadLetter, DeadLetterFilter, DeadLetterGroup, DeadLetterLine, DeadLetterState,
     DefinitionGuard, Explained, Handed, Lag, NotDone, SeekPreview, Standstill, SubscriptionInfo, SubscriptionRefusal,

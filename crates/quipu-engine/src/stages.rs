@@ -43,6 +43,7 @@ impl Tenant {
         let first_position = fold.tail.next_position;
         let now = self.world.clock.now().max(fold.tail.recorded_time);
         let window = Window::of(&self.options);
+        let schemas = self.schemas.current();
         let mut turn = Turn {
             fold: &mut fold,
             index: &self.index,
@@ -50,6 +51,7 @@ impl Tenant {
             hasher: &self.hasher,
             now,
             window,
+            schemas: &schemas,
             first_position,
             commits: Vec::with_capacity(count),
         };

@@ -21,6 +21,7 @@ use crate::opening;
 use crate::operations::Operations;
 use crate::options::{Options, World};
 use crate::query::{expr_of_query, first_match};
+use crate::schemas::{Finding, SCHEMA_MARK, Schemas};
 use crate::stages::Written;
 use crate::subscriptions::Subscriptions;
 use crate::tenants::{Register, TENANT_SYSTEM};
@@ -67,6 +68,7 @@ pub struct Tenant {
     pub(crate) subscriptions: Subscriptions,
     pub(crate) operations: Mutex<Operations>,
     pub(crate) keys: Keys,
+    pub(crate) schemas: Schemas,
     pub(crate) audit: Audit,
     /// The tenants of the folder, if this is `system`.
     pub(crate) register: Register,
@@ -146,6 +148,7 @@ impl Tenant {
         let subscriptions = Subscriptions::new(&fold.subscriptions, position, world.random.as_ref());
         let operations = Operations::new(&fold.operations);
         let keys = Keys::new(&fold.keys);
+        let schemas = Schemas::new(&fold.schemas);
         let register = Register::new(&fold.tenants);
         Ok(Self {
             folder: folder.to_owned(),
@@ -179,6 +182,7 @@ impl Tenant {
             subscriptions,
             operations: Mutex::new(operations),
             keys,
+            schemas,
             audit: Audit::default(),
             register,
             quotas: RwLock::default(),
@@ -193,13 +197,28 @@ impl Tenant {
         self.torn.as_ref()
     }
 
-    /// Checks the size of an event, encodes and hashes it, on the caller's thread. `stream_version` is the version
-    /// that the event claims to become, if it does.
+    /// Checks an event against the schema of its type and its size, encodes and hashes it, on the caller's thread.
+    /// `stream_version` is the version that the event claims to become, if it does. What the schema refuses is refused when it is
+    /// decided: it may be a repeat of what was recorded before there was a schema.
     ///
     /// # Errors
     /// [`InvalidEvent::TooLarge`].
     pub fn prepare(&self, event: &Event<'_>, stream_version: Option<u64>) -> Result<Prepared, InvalidEvent> {
-        Prepared::new(event, stream_version, &self.hasher, self.options.event_bytes_max)
+        let schemas = self.schemas.current();
+        let (mut marked, mut refused) = (None, None);
+        match schemas.look(event) {
+            Finding::Fine if event.attribute(SCHEMA_MARK).is_none() => {}
+            Finding::Fine => marked = Some(event.clone().with_attribute(SCHEMA_MARK, None)),
+            Finding::Marked(pointer) => {
+                let mark = quipu_domain::Value::Text(pointer.into());
+                marked = Some(event.clone().with_attribute(SCHEMA_MARK, Some(mark)));
+            }
+            Finding::Refused(refusal) => refused = Some(refusal),
+        }
+        let event = marked.as_ref().unwrap_or(event);
+        let prepared = Prepared::new(event, stream_version, &self.hasher, self.options.event_bytes_max)?;
+        let is_marked = event.attribute(SCHEMA_MARK).is_some();
+        Ok(Prepared { schemas: schemas.revision, refused, is_marked, ..prepared })
     }
 
     /// Publishes events, each for itself. Never blocks on the disk's writing; the reply comes, on another thread,

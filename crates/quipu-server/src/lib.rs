@@ -51,6 +51,7 @@ mod read;
 mod refusal;
 mod report;
 mod router;
+mod schema;
 mod secret;
 pub mod secrets;
 mod security_headers;

@@ -2,11 +2,11 @@
 
 use quipu_api::{Code, Problem};
 use quipu_domain::delivery::NotInFlight;
-use quipu_engine::{KeyRefusal, NotDone, OperationRefusal, SubscriptionRefusal, Tenant, TenantRefusal};
+use quipu_engine::{KeyRefusal, NotDone, OperationRefusal, SchemaRefusal, SubscriptionRefusal, Tenant, TenantRefusal};
 use std::sync::Arc;
 
 use crate::pusher::{NotMade, Pushers};
-use crate::{App, problem};
+use crate::{App, problem, schema};
 
 /// A refusal as the public sees it.
 pub(crate) fn refused(refusal: &SubscriptionRefusal) -> Problem {
@@ -104,6 +104,29 @@ fn refused_tenant(refusal: &TenantRefusal) -> Problem {
     }
 }
 
+/// A refusal of a schema as the public sees it.
+fn refused_schema(refusal: &SchemaRefusal) -> Problem {
+    let of = |code| Problem::new(code, refusal.to_string());
+    match refusal {
+        SchemaRefusal::NotFound { name } => of(Code::SchemaNotFound).with("schema", clip(name)),
+        SchemaRefusal::InvalidType { name } => of(Code::InvalidSchema).with("type", clip(name)),
+        SchemaRefusal::Invalid(invalid) => {
+            of(Code::InvalidSchema).with("pointer", format!("/schema{}", invalid.pointer().unwrap_or_default()))
+        }
+        SchemaRefusal::Exists { name } => of(Code::SchemaExists).with("schema", clip(name)),
+        SchemaRefusal::WrongVersion { next, .. } => of(Code::SchemaExists).with("next", *next),
+        SchemaRefusal::InvalidExample { index, violations } => of(Code::InvalidSchema)
+            .with("pointer", format!("/examples/{index}"))
+            .with("violations", serde_json::json!(violations)),
+        SchemaRefusal::Incompatible(incompatible) => of(Code::IncompatibleSchema)
+            .with("schema", clip(&incompatible.name))
+            .with("compatibility", serde_json::json!(schema::compatibility_answer(&incompatible.checked))),
+        SchemaRefusal::InUse { name, by } => of(Code::SchemaInUse).with("schema", clip(name)).with("by", clip(by)),
+        SchemaRefusal::TooLong { limit, .. } => of(Code::InvalidSchema).with("limit", *limit),
+        SchemaRefusal::TooMany { limit, .. } => of(Code::TooManySchemas).with("limit", *limit),
+    }
+}
+
 /// A name that a stranger sent, short enough for a problem.
 fn clip(name: &str) -> String {
     name.chars().take(128).collect()
@@ -115,6 +138,7 @@ pub(crate) fn not_done(not_done: &NotDone) -> Problem {
         NotDone::RefusedOperation(refusal) => refused_operation(refusal),
         NotDone::RefusedKey(refusal) => refused_key(refusal),
         NotDone::RefusedTenant(refusal) => refused_tenant(refusal),
+        NotDone::RefusedSchema(refusal) => refused_schema(refusal),
         NotDone::Failed(fault) => problem::fault(fault),
     }
 }

@@ -12,7 +12,7 @@ use quipu_api::{Code, OPERATIONS, Problem};
 
 use crate::{
     Host, admission, answer, append, audit, consume, deadletter, document, health, key, operation, pattern, problem,
-    publish, read, secret, state, stream, subscription, tail, tenant, ticket, trace, websocket,
+    publish, read, schema, secret, state, stream, subscription, tail, tenant, ticket, trace, websocket,
 };
 
 type Route = fn() -> MethodRouter<Arc<Host>>;
@@ -52,6 +52,17 @@ const HANDLERS: &[(&str, Route)] = &[
     ("operation.list", || get(operation::list)),
     ("operation.get", || get(operation::get)),
     ("operation.items", || get(operation::items)),
+    ("schema.register", || post(schema::register)),
+    ("schema.check", || post(schema::check)),
+    ("schema.list", || get(schema::list)),
+    ("schema.get", || get(schema::get)),
+    ("schema.version", || get(schema::version)),
+    ("schema.diff", || get(schema::diff)),
+    ("schema.deprecate", || post(schema::deprecate)),
+    ("schema.remove", || delete(schema::remove)),
+    ("schema.rules", || put(schema::rules)),
+    ("schema.defaults", || put(schema::defaults)),
+    ("schema.infer", || get(schema::infer)),
     ("secret.list", || get(secret::list)),
     ("secret.rotate", || post(secret::rotate)),
     ("endpoint.get", || get(secret::endpoint)),

@@ -62,6 +62,8 @@ pub enum RecordKind {
     Key = 9,
     /// A tenant was made, suspended, resumed or deleted, or has other quotas: JSON. In the log of `system`.
     Tenant = 10,
+    /// A schema was registered, deprecated or removed, or rules of schemas were changed: JSON.
+    Schema = 11,
 }
 
 impl RecordKind {
@@ -78,6 +80,7 @@ impl RecordKind {
             Self::Operation,
             Self::Key,
             Self::Tenant,
+            Self::Schema,
         ];
         kinds.into_iter().find(|kind| *kind as u8 == byte)
     }

@@ -3,7 +3,9 @@
 use std::fmt;
 
 use quipu_domain::{InvalidEvent, Refusal};
-use quipu_engine::{KeyRefusal, NotAppended, NotDone, OperationRefusal, SubscriptionRefusal, TenantRefusal};
+use quipu_engine::{
+    KeyRefusal, NotAppended, NotDone, OperationRefusal, SchemaRefusal, SubscriptionRefusal, TenantRefusal,
+};
 use quipu_store::Fault;
 
 /// Why an operation did not succeed.
@@ -38,6 +40,8 @@ pub enum Error {
     Key(KeyRefusal),
     /// What was asked of a tenant is not allowed. Nothing was changed.
     Tenant(TenantRefusal),
+    /// What was asked of a schema is not allowed. Nothing was changed.
+    Schema(SchemaRefusal),
     /// The world failed. After [`Fault::Poisoned`] or [`Fault::Closed`] the outcome of an append is unknown: repeat it
     /// with the same ids once the store is open again.
     Fault(Fault),
@@ -58,6 +62,7 @@ impl fmt::Display for Error {
             Self::Operation(refusal) => write!(f, "{refusal}"),
             Self::Key(refusal) => write!(f, "{refusal}"),
             Self::Tenant(refusal) => write!(f, "{refusal}"),
+            Self::Schema(refusal) => write!(f, "{refusal}"),
             Self::Invalid { index, reason } => write!(f, "event {index}: {reason}"),
             Self::Fault(fault) => write!(f, "{fault}"),
             Self::Server { url, reason } => write!(f, "{url}: {reason}"),
@@ -73,6 +78,7 @@ impl std::error::Error for Error {
             Self::Operation(refusal) => Some(refusal),
             Self::Key(refusal) => Some(refusal),
             Self::Tenant(refusal) => Some(refusal),
+            Self::Schema(refusal) => Some(refusal),
             Self::Invalid { reason, .. } => Some(reason),
             Self::Fault(fault) => Some(fault),
             Self::Server { .. } => None,
@@ -99,6 +105,7 @@ impl From<NotDone> for Error {
             NotDone::RefusedOperation(refusal) => Self::Operation(refusal),
             NotDone::RefusedKey(refusal) => Self::Key(refusal),
             NotDone::RefusedTenant(refusal) => Self::Tenant(refusal),
+            NotDone::RefusedSchema(refusal) => Self::Schema(refusal),
             NotDone::Failed(fault) => Self::Fault(fault),
         }
     }

@@ -25,6 +25,9 @@ pub enum Permission {
     Replay,
     /// To see how subscriptions and the tenant are, and why they stand still; may be narrowed to subscriptions by name.
     Observe,
+    /// To register, deprecate and remove schemas, and to say how events are held to them. Who proposes one sees what stored
+    /// events have.
+    Schema,
     /// To make and revoke keys, and to change secrets and settings of the tenant.
     Administer,
     /// To read the audit trail.
@@ -55,6 +58,7 @@ impl Permission {
         Self::Edit,
         Self::Replay,
         Self::Observe,
+        Self::Schema,
         Self::Administer,
         Self::Audit,
         Self::Operate,
@@ -71,6 +75,7 @@ impl Permission {
             Self::Edit => "edit",
             Self::Replay => "replay",
             Self::Observe => "observe",
+            Self::Schema => "schema",
             Self::Administer => "administer",
             Self::Audit => "audit",
             Self::Operate => "operate",
@@ -87,7 +92,7 @@ impl Permission {
         match self {
             Self::Publish | Self::Read => Narrowing::Events,
             Self::Consume | Self::Manage | Self::Observe | Self::Redrive | Self::Edit => Narrowing::Subscriptions,
-            Self::Replay | Self::Administer | Self::Audit | Self::Operate => Narrowing::Nothing,
+            Self::Replay | Self::Schema | Self::Administer | Self::Audit | Self::Operate => Narrowing::Nothing,
         }
     }
 }

@@ -5,11 +5,13 @@
 //! fetched, is refused when it is read. Its [`Validator`] can then be held against any data in bounded time.
 
 mod bundle;
+pub mod compatibility;
 mod component;
 mod cost;
 mod diff;
 mod document;
 mod draft;
+mod generate;
 mod graph;
 mod inference;
 mod invalid;
@@ -17,6 +19,7 @@ mod keyword;
 mod limits;
 mod pointer;
 mod resolve;
+mod rules;
 mod size;
 #[cfg(test)]
 mod tests;
@@ -29,5 +32,6 @@ pub use draft::Draft;
 pub use inference::{Inference, InferenceLimits};
 pub use invalid::InvalidSchema;
 pub use limits::Limits;
+pub use rules::{Enforcement, SchemaRules, UnknownTypes};
 pub use validator::Validator;
 pub use violation::Violation;

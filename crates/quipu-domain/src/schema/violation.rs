@@ -6,7 +6,7 @@ use std::fmt;
 
 use jsonschema::ValidationError;
 use jsonschema::error::{TypeKind, ValidationErrorKind as Kind};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::draft::Draft;
@@ -14,18 +14,33 @@ use super::invalid::InvalidSchema;
 use super::pointer::member;
 
 /// One reason why a value does not fit.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Violation {
     /// The place in the data as a JSON pointer. A field that is missing is named as if it were there.
     pub pointer: String,
     /// The keyword that does not hold.
     pub keyword: String,
     /// The place in the schema as a JSON pointer, references followed.
+    #[serde(rename = "schemapointer")]
     pub schema_pointer: String,
     /// What may stand there.
     pub expected: String,
     /// What stands there: a short value, or what kind of value it is.
     pub found: String,
+}
+
+impl Violation {
+    /// That the data as a whole is not what any schema is about.
+    pub fn of_all(expected: &str, found: &str) -> Self {
+        Self {
+            pointer: String::new(),
+            keyword: "type".to_owned(),
+            schema_pointer: String::new(),
+            expected: expected.to_owned(),
+            found: found.to_owned(),
+        }
+    }
 }
 
 impl fmt::Display for Violation {

@@ -270,7 +270,8 @@ impl FoldedSubscriptions {
             | RecordKind::Checkpoint
             | RecordKind::Operation
             | RecordKind::Key
-            | RecordKind::Tenant => {}
+            | RecordKind::Tenant
+            | RecordKind::Schema => {}
         }
         Some(())
     }

@@ -8,6 +8,7 @@ use quipu_store::Fault;
 
 use crate::keys::KeyRefusal;
 use crate::operations::OperationRefusal;
+use crate::schemas::SchemaRefusal;
 use crate::tenants::TenantRefusal;
 use crate::transform::InvalidTransform;
 
@@ -70,6 +71,8 @@ pub enum NotDone {
     RefusedKey(KeyRefusal),
     /// An act on a tenant was understood, and is not allowed.
     RefusedTenant(TenantRefusal),
+    /// A schema was understood, and is not allowed.
+    RefusedSchema(SchemaRefusal),
     /// The world failed.
     Failed(Fault),
 }
@@ -89,6 +92,12 @@ impl From<OperationRefusal> for NotDone {
 impl From<KeyRefusal> for NotDone {
     fn from(refusal: KeyRefusal) -> Self {
         Self::RefusedKey(refusal)
+    }
+}
+
+impl From<SchemaRefusal> for NotDone {
+    fn from(refusal: SchemaRefusal) -> Self {
+        Self::RefusedSchema(refusal)
     }
 }
 
@@ -150,6 +159,7 @@ impl fmt::Display for NotDone {
             Self::RefusedOperation(refusal) => refusal.fmt(f),
             Self::RefusedKey(refusal) => refusal.fmt(f),
             Self::RefusedTenant(refusal) => refusal.fmt(f),
+            Self::RefusedSchema(refusal) => refusal.fmt(f),
             Self::Failed(fault) => fault.fmt(f),
         }
     }

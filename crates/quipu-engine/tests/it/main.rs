@@ -18,6 +18,7 @@ mod operations;
 mod parked;
 mod places;
 mod read;
+mod schemas;
 mod seek;
 mod subscriptions;
 mod support;

@@ -71,7 +71,9 @@ impl From<NotDone> for NotAnswered {
         match not_done {
             NotDone::Refused(refusal) => Self::Refused(refusal),
             NotDone::RefusedOperation(refusal) => Self::Operation(refusal),
-            NotDone::RefusedKey(_) | NotDone::RefusedTenant(_) => unreachable!("neither is asked for here"),
+            NotDone::RefusedKey(_) | NotDone::RefusedTenant(_) | NotDone::RefusedSchema(_) => {
+                unreachable!("none is asked for here")
+            }
             NotDone::Failed(fault) => Self::Failed(fault),
         }
     }

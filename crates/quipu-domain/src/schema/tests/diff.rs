@@ -45,7 +45,7 @@ fn each_change_is_told_with_its_field() {
     );
     assert_eq!(diff(&old, &old), []);
     let first = serde_json::to_value(&diff(&old, &new)[1]).unwrap();
-    assert_eq!(first, json!({"path": "/a", "change": "enum_value_added", "value": "r"}));
+    assert_eq!(first, json!({"path": "/a", "change": "enumvalueadded", "value": "r"}));
 }
 
 #[test]

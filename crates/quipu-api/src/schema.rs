@@ -1,0 +1,252 @@
+//! Schemas as they are registered, checked and listed.
+
+use std::collections::BTreeMap;
+
+use quipu_domain::schema::{Change, SchemaRules, Violation};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use crate::Problem;
+use crate::problem::read_json;
+
+/// A schema that is to be registered or checked.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RegisterSchema {
+    /// JSON Schema: draft 4, 6, 7, 2019-09 or 2020-12, the last without `$schema`. It may refer to other schemas of the tenant by
+    /// `quipu:order.address.v1`.
+    #[schemars(with = "Value")]
+    pub schema: Box<RawValue>,
+    /// The version, which must be larger than those that are there; the next one if it is not said.
+    #[serde(default)]
+    #[schemars(range(min = 1))]
+    pub version: Option<u32>,
+    /// What the schema calls other schemas, if not by their names, and the types with versions that those are.
+    #[serde(default)]
+    pub references: BTreeMap<String, String>,
+    /// Who answers for it, at most 256 bytes.
+    #[serde(default)]
+    pub owner: Option<String>,
+    /// What people should know of it, at most 4,096 bytes.
+    #[serde(default)]
+    pub description: Option<String>,
+    /// Data that it accepts; at most 100.
+    #[serde(default)]
+    pub examples: Vec<Value>,
+}
+
+/// Why nobody should begin with a version any more.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DeprecateSchema {
+    /// The reason, at most 4,096 bytes; without one the version is as good as any again.
+    #[serde(default)]
+    pub reason: Option<String>,
+}
+
+/// A version of a schema.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct SchemaAnswer {
+    /// The type, without a version.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The version. Events of it have the type with `.vN` at the end; those of version 1 may go without.
+    pub version: u32,
+    /// Its number among all schemas of the tenant; the same text has the same.
+    pub id: u32,
+    /// JSON Schema, as it was registered.
+    #[schemars(with = "Value")]
+    pub schema: Box<RawValue>,
+    /// What the schema calls other schemas, and which those are.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub references: BTreeMap<String, String>,
+    /// Who answers for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
+    /// What people should know of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// Data that it accepts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub examples: Vec<Value>,
+    /// Why nobody should begin with it any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deprecated: Option<String>,
+    /// When it was registered.
+    pub made: String,
+}
+
+/// A type with its schemas.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct SchemaTypeAnswer {
+    /// Its name, without a version.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Its own rules; what they do not say the tenant's do.
+    pub rules: SchemaRules,
+    /// Its versions, oldest first.
+    pub versions: Vec<SchemaAnswer>,
+    /// Events that were refused since the server has the tenant open.
+    pub refused: u64,
+    /// Events that were recorded with the attribute `schemaviolation` since then.
+    pub marked: u64,
+}
+
+/// All types that have schemas or rules of their own.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct SchemasAnswer {
+    /// The rules of the tenant.
+    pub rules: SchemaRules,
+    /// The types, by their names.
+    pub types: Vec<SchemaTypeAnswer>,
+}
+
+/// What came of a registration.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct RegisteredAnswer {
+    /// What is registered.
+    #[serde(flatten)]
+    pub schema: SchemaAnswer,
+    /// Whether it was so before.
+    pub known: bool,
+    /// How it goes with the versions before it.
+    pub compatibility: CompatibilityAnswer,
+}
+
+/// How a schema goes with versions before it.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct CompatibilityAnswer {
+    /// Whether it may be registered.
+    pub compatible: bool,
+    /// What it is held to: `none`, `backward`, `forward` or `full`, each of the last three also with `_transitive`.
+    pub level: String,
+    /// What the rules say: `yes`, `no`, or `unknown`; then stored events decide.
+    pub verdict: String,
+    /// What breaks.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub breaks: Vec<BreakAnswer>,
+    /// Data that one of the two versions accepts and the other refuses.
+    #[serde(rename = "counterexamples", default, skip_serializing_if = "Vec::is_empty")]
+    pub counter_examples: Vec<CounterExampleAnswer>,
+    /// Why the rules do not know.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reasons: Vec<String>,
+    /// What stored events say, where they were asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stored: Option<StoredAnswer>,
+}
+
+/// A field that breaks a direction.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct BreakAnswer {
+    /// `backward` if the new version does not read what the old one writes, `forward` if the old one does not read what the new
+    /// one writes.
+    pub direction: String,
+    /// The version that it breaks with.
+    pub version: u32,
+    /// The field, as a JSON Pointer into the data; `*` stands for every item.
+    pub pointer: String,
+    /// What is wrong.
+    pub detail: String,
+}
+
+/// Data that shows it.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct CounterExampleAnswer {
+    /// As of a break.
+    pub direction: String,
+    /// The version before.
+    pub version: u32,
+    /// What the writer's schema accepts and the reader's refuses.
+    pub data: Value,
+    /// Where the reader's schema refuses it.
+    pub pointer: String,
+}
+
+/// What stored events of a type say of a schema.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct StoredAnswer {
+    /// How many there are, of all versions.
+    pub events: u64,
+    /// How many of them the schema refuses.
+    pub breaking: u64,
+    /// The first of those.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub first: Vec<StoredViolation>,
+}
+
+/// A stored event that a schema refuses.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct StoredViolation {
+    /// Where it is: `/v1/positions/7`.
+    pub link: String,
+    /// Its position.
+    pub position: u64,
+    /// Where it breaks the schema first.
+    #[schemars(with = "Value")]
+    pub violation: Violation,
+}
+
+/// What a version changed.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct SchemaDiffAnswer {
+    /// The type, without a version.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The version before.
+    pub from: u32,
+    /// The version after.
+    pub to: u32,
+    /// The changes, by field.
+    #[schemars(with = "Vec<Value>")]
+    pub changes: Vec<Change>,
+}
+
+/// A version that was removed.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct RemovedSchemaAnswer {
+    /// The type with its version.
+    pub removed: String,
+}
+
+/// A schema that fits the events that were published.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct InferredAnswer {
+    /// The type, without a version.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// How many events it was learned from.
+    pub events: u64,
+    /// JSON Schema 2020-12. `x-observed` says how often each field was there.
+    pub schema: Value,
+}
+
+impl RegisterSchema {
+    /// Reads the body.
+    ///
+    /// # Errors
+    /// It is no such object; the problem says where.
+    pub fn from_json(bytes: &[u8]) -> Result<Self, Problem> {
+        read_json(bytes, "an object with schema, version, references, owner, description and examples")
+    }
+}
+
+impl DeprecateSchema {
+    /// Reads the body.
+    ///
+    /// # Errors
+    /// It is no such object; the problem says where.
+    pub fn from_json(bytes: &[u8]) -> Result<Self, Problem> {
+        read_json(bytes, "an object with reason")
+    }
+}
+
+/// Reads the rules of a type or a tenant.
+///
+/// # Errors
+/// They are none; the problem says where.
+pub fn rules_from_json(bytes: &[u8]) -> Result<SchemaRules, Problem> {
+    read_json(bytes, "an object with compatibility, enforcement and unknown")
+}

@@ -1,0 +1,454 @@
+//! The schemas of a tenant: what the data of its types looks like, version by version. Records in the tenant's log: a registration is a
+//! commit like any other. What every event is checked against is in memory.
+//!
+//! A version that is registered never changes. One that no event has and no schema refers to can be removed.
+
+mod records;
+mod refusal;
+mod registry;
+mod stored;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use parking_lot::{Mutex, RwLock};
+use quipu_domain::limits::TYPE_BYTES_MAX;
+use quipu_domain::schema::compatibility::{self, Answer, Budget, Level, Verdict};
+use quipu_domain::schema::{Change, Document, Limits, SchemaRules, diff};
+use quipu_domain::{Timestamp, type_version};
+use quipu_store::Fault;
+use serde_json::Value;
+
+use crate::subscriptions::NotDone;
+use crate::tenant::Tenant;
+pub(crate) use records::FoldedSchemas;
+use records::{FoldedSchema, SchemaRecord};
+pub use refusal::{Incompatible, SchemaRefusal};
+pub use registry::VERSION_UNSAID;
+use registry::Version;
+pub(crate) use registry::{Finding, Registry};
+pub use stored::Stored;
+
+/// Most versions of one type.
+pub const VERSIONS_MAX: usize = 1_000;
+/// Most types with schemas or rules of their own.
+pub const TYPES_MAX: usize = 10_000;
+/// Most bytes of all schemas of a tenant: they are in memory and stand in each snapshot. 161 types of GitHub take some 2 MiB.
+pub const SCHEMA_BYTES_MAX: usize = 32 << 20;
+/// Most examples of a version.
+const EXAMPLES_MAX: usize = 100;
+/// Longest owner and longest description, bytes.
+const OWNER_BYTES_MAX: usize = 256;
+const DESCRIPTION_BYTES_MAX: usize = 4_096;
+/// The attribute of an event that breaks its schema and was recorded all the same: where it does so first, a JSON Pointer.
+pub const SCHEMA_MARK: &str = "schemaviolation";
+/// What nobody has said is this: a new version reads what is stored.
+const LEVEL_DEFAULT: Level = Level::Backward;
+
+/// What a schema is to be.
+#[derive(Clone, Debug, Default)]
+pub struct NewSchema {
+    /// The version; the next one if it is not said.
+    pub version: Option<u32>,
+    /// JSON Schema.
+    pub text: String,
+    /// What the text calls other schemas, and the types with versions that those are.
+    pub references: BTreeMap<String, String>,
+    /// Who answers for it.
+    pub owner: Option<String>,
+    /// What people should know of it.
+    pub description: Option<String>,
+    /// Data that it accepts.
+    pub examples: Vec<Value>,
+}
+
+/// A version of a schema, as everybody may see it.
+#[derive(Clone, Debug)]
+pub struct SchemaInfo {
+    /// The type, without a version.
+    pub kind: String,
+    /// The version.
+    pub version: u32,
+    /// Its number among all schemas of the tenant; the same text has the same.
+    pub id: u32,
+    /// JSON Schema, as it was registered.
+    pub text: String,
+    /// What the text calls other schemas, and which those are.
+    pub references: BTreeMap<String, String>,
+    /// Who answers for it.
+    pub owner: Option<String>,
+    /// What people should know of it.
+    pub description: Option<String>,
+    /// Data that it accepts.
+    pub examples: Vec<Value>,
+    /// Why nobody should begin with it any more.
+    pub deprecated: Option<String>,
+    /// When it was registered.
+    pub made: Timestamp,
+}
+
+/// A type with its schemas.
+#[derive(Clone, Debug)]
+pub struct TypeInfo {
+    /// Its name, without a version.
+    pub kind: String,
+    /// Its own rules.
+    pub rules: SchemaRules,
+    /// Its versions, oldest first.
+    pub versions: Vec<SchemaInfo>,
+    /// Events that were refused since the tenant was opened.
+    pub refused: u64,
+    /// Events that were recorded with a mark since then.
+    pub marked: u64,
+}
+
+/// What came of a registration.
+#[derive(Clone, Debug)]
+pub struct Registered {
+    /// What is registered.
+    pub schema: SchemaInfo,
+    /// Whether it was so before.
+    pub is_known: bool,
+    /// How it goes with the versions before it.
+    pub checked: CheckedSchema,
+}
+
+/// How a schema goes with the versions before it, and with what is stored.
+#[derive(Clone, Debug)]
+pub struct CheckedSchema {
+    /// What it was held to.
+    pub level: Level,
+    /// What the rules say.
+    pub verdict: Verdict,
+    /// What stored events say, where that was asked.
+    pub stored: Option<Stored>,
+}
+
+impl CheckedSchema {
+    /// Whether it may be registered. Where the rules do not know, what is stored decides.
+    pub fn is_compatible(&self) -> bool {
+        match self.verdict.answer {
+            Answer::Yes => true,
+            Answer::No => false,
+            Answer::Unknown => self.stored.as_ref().is_some_and(|stored| stored.breaking == 0),
+        }
+    }
+}
+
+/// The schemas of a tenant in memory.
+pub(crate) struct Schemas {
+    current: RwLock<Arc<Registry>>,
+    folded: Mutex<FoldedSchemas>,
+}
+
+impl Schemas {
+    pub fn new(folded: &FoldedSchemas) -> Self {
+        let registry = Arc::new(Registry::new(folded, None));
+        Self { current: RwLock::new(registry), folded: Mutex::new(folded.clone()) }
+    }
+
+    pub fn current(&self) -> Arc<Registry> {
+        Arc::clone(&self.current.read())
+    }
+}
+
+impl Tenant {
+    /// Registers a version of a schema. The same again is answered with what is there.
+    ///
+    /// # Errors
+    /// [`SchemaRefusal`].
+    pub fn register_schema(self: &Arc<Self>, kind: &str, new: NewSchema) -> Result<Registered, NotDone> {
+        check_kind(kind)?;
+        let mut folded = self.schemas.folded.lock();
+        let registry = self.schemas.current();
+        let document = parse(&registry, &new)?;
+        if let Some(known) = same(&registry, kind, &new, &document) {
+            let schema = info(kind, known.0, &known.1.folded);
+            let verdict = Verdict::default();
+            let checked = CheckedSchema { level: level(&registry, kind), verdict, stored: None };
+            return Ok(Registered { schema, is_known: true, checked });
+        }
+        let version = self.next_version(&folded, kind, new.version)?;
+        let schema = FoldedSchema {
+            id: id_of(&folded, &new),
+            text: new.text.clone(),
+            references: new.references.clone(),
+            owner: new.owner.clone(),
+            description: new.description.clone(),
+            examples: new.examples.clone(),
+            deprecated: None,
+            made: self.now(),
+        };
+        check_limits(&folded, kind, &schema)?;
+        let checked = self.compared(&registry, kind, &document)?;
+        if !checked.is_compatible() {
+            let name = format!("{kind}.v{version}");
+            return Err(SchemaRefusal::Incompatible(Box::new(Incompatible { name, checked })).into());
+        }
+        let info = info(kind, version, &schema);
+        self.change_schemas(&mut folded, SchemaRecord::Registered { kind: kind.to_owned(), version, schema })?;
+        Ok(Registered { schema: info, is_known: false, checked })
+    }
+
+    /// How a schema would go with what is there, without registering it.
+    ///
+    /// # Errors
+    /// [`SchemaRefusal`].
+    pub fn check_schema(self: &Arc<Self>, kind: &str, new: &NewSchema) -> Result<CheckedSchema, NotDone> {
+        check_kind(kind)?;
+        let registry = self.schemas.current();
+        let document = parse(&registry, new)?;
+        self.compared(&registry, kind, &document)
+    }
+
+    /// All types that have schemas or rules of their own, by their names.
+    pub fn schemas(&self) -> Vec<TypeInfo> {
+        let registry = self.schemas.current();
+        let mut all: Vec<_> = registry.types.keys().filter_map(|kind| type_info(&registry, kind)).collect();
+        all.sort_unstable_by(|a, b| a.kind.cmp(&b.kind));
+        all
+    }
+
+    /// One of them.
+    ///
+    /// # Errors
+    /// [`SchemaRefusal::NotFound`].
+    pub fn schema_type(&self, kind: &str) -> Result<TypeInfo, NotDone> {
+        type_info(&self.schemas.current(), kind).ok_or_else(|| not_found(kind))
+    }
+
+    /// One version of a schema.
+    ///
+    /// # Errors
+    /// [`SchemaRefusal::NotFound`].
+    pub fn schema(&self, kind: &str, version: u32) -> Result<SchemaInfo, NotDone> {
+        let name = format!("{kind}.v{version}");
+        let registry = self.schemas.current();
+        let found = registry.types.get(kind).and_then(|of| of.versions.get(&version));
+        found.map(|found| info(kind, version, &found.folded)).ok_or_else(|| not_found(&name))
+    }
+
+    /// A schema in one text, with those that it refers to inside of it.
+    ///
+    /// # Errors
+    /// [`SchemaRefusal::NotFound`].
+    pub fn bundled_schema(&self, kind: &str, version: u32) -> Result<Value, NotDone> {
+        let registry = self.schemas.current();
+        let name = format!("{kind}.v{version}");
+        let found = registry.types.get(kind).and_then(|of| of.versions.get(&version));
+        let document = found.and_then(|found| registry.document(found));
+        document.map(|document| document.bundled().clone()).ok_or_else(|| not_found(&name))
+    }
+
+    /// What a version changed: without any said, the newest against the one before it. With the two that were compared.
+    ///
+    /// # Errors
+    /// [`SchemaRefusal::NotFound`].
+    pub fn diff_schemas(
+        &self,
+        kind: &str,
+        from: Option<u32>,
+        to: Option<u32>,
+    ) -> Result<(u32, u32, Vec<Change>), NotDone> {
+        let registry = self.schemas.current();
+        let versions = &registry.types.get(kind).ok_or_else(|| not_found(kind))?.versions;
+        let newest = versions.keys().next_back().copied();
+        let to = to.or(newest).ok_or_else(|| not_found(kind))?;
+        let before = versions.range(..to).next_back().map(|(number, _)| *number);
+        let from = from.or(before).ok_or_else(|| not_found(&format!("{kind} before version {to}")))?;
+        let of = |number: u32| {
+            let version = versions.get(&number).ok_or_else(|| not_found(&format!("{kind}.v{number}")))?;
+            registry.document(version).ok_or_else(|| not_found(&format!("{kind}.v{number}")))
+        };
+        Ok((from, to, diff(of(from)?.bundled(), of(to)?.bundled())))
+    }
+
+    /// Says that nobody should begin with a version any more, and why; or takes that back.
+    ///
+    /// # Errors
+    /// [`SchemaRefusal::NotFound`].
+    pub fn deprecate_schema(
+        self: &Arc<Self>,
+        kind: &str,
+        version: u32,
+        reason: Option<String>,
+    ) -> Result<SchemaInfo, NotDone> {
+        check_text("a reason", reason.as_deref(), DESCRIPTION_BYTES_MAX)?;
+        let mut folded = self.schemas.folded.lock();
+        self.schema(kind, version)?;
+        self.change_schemas(&mut folded, SchemaRecord::Deprecated { kind: kind.to_owned(), version, reason })?;
+        drop(folded);
+        self.schema(kind, version)
+    }
+
+    /// Removes a version that no event has and no schema refers to.
+    ///
+    /// # Errors
+    /// [`SchemaRefusal::InUse`].
+    pub fn remove_schema(self: &Arc<Self>, kind: &str, version: u32) -> Result<(), NotDone> {
+        let mut folded = self.schemas.folded.lock();
+        self.schema(kind, version)?;
+        let name = format!("{kind}.v{version}");
+        let refers =
+            |schema: &FoldedSchema| schema.references.values().any(|to| *to == name) || schema.text.contains(&name);
+        let mut all = folded.types.iter().flat_map(|(other, of)| of.versions.iter().map(move |(v, s)| (other, v, s)));
+        if let Some((other, number, _)) =
+            all.find(|(other, v, s)| (*other, **v) != (&kind.to_owned(), version) && refers(s))
+        {
+            return Err(SchemaRefusal::InUse { name, by: format!("the schema {other}.v{number}") }.into());
+        }
+        if let Some(position) = self.first_of(kind, version)? {
+            return Err(SchemaRefusal::InUse { name, by: format!("the event at position {position}") }.into());
+        }
+        Ok(self.change_schemas(&mut folded, SchemaRecord::Removed { kind: kind.to_owned(), version })?)
+    }
+
+    /// The rules of a type, or of the tenant.
+    ///
+    /// # Errors
+    /// [`SchemaRefusal::InvalidType`].
+    pub fn set_schema_rules(self: &Arc<Self>, kind: Option<&str>, rules: SchemaRules) -> Result<(), NotDone> {
+        kind.map_or(Ok(()), check_kind)?;
+        let mut folded = self.schemas.folded.lock();
+        let is_new = kind.is_some_and(|kind| !folded.types.contains_key(kind));
+        if is_new && folded.types.len() >= TYPES_MAX {
+            return Err(SchemaRefusal::TooMany { what: "types", limit: TYPES_MAX }.into());
+        }
+        Ok(self.change_schemas(&mut folded, SchemaRecord::Rules { kind: kind.map(str::to_owned), rules })?)
+    }
+
+    /// The rules of the tenant, for types that have none of their own.
+    pub fn schema_rules(&self) -> SchemaRules {
+        self.schemas.current().rules
+    }
+
+    /// Holds a change for true and writes it down. In this order: an event that is decided after the record was checked by the new
+    /// rules, since the loop looks again at those that were checked by older ones.
+    fn change_schemas(self: &Arc<Self>, folded: &mut FoldedSchemas, record: SchemaRecord) -> Result<(), Fault> {
+        let before = self.schemas.current();
+        let mut after = folded.clone();
+        after.take(record.clone());
+        *self.schemas.current.write() = Arc::new(Registry::new(&after, Some(&before)));
+        let written = self.write_records_wait(vec![record.record()]);
+        match &written {
+            Ok(()) => *folded = after,
+            // Nobody knows whether it is on disk, but nothing more is written until a restart finds out.
+            Err(_) => *self.schemas.current.write() = Arc::new(Registry::new(folded, Some(&self.schemas.current()))),
+        }
+        written
+    }
+
+    fn next_version(&self, folded: &FoldedSchemas, kind: &str, given: Option<u32>) -> Result<u32, SchemaRefusal> {
+        let of = folded.types.get(kind);
+        let last = of.and_then(|of| of.versions.keys().next_back()).copied().unwrap_or(0);
+        match given {
+            None => Ok(last + 1),
+            Some(given) if given > last => Ok(given),
+            Some(given) if of.is_some_and(|of| of.versions.contains_key(&given)) => {
+                Err(SchemaRefusal::Exists { name: format!("{kind}.v{given}") })
+            }
+            Some(given) => Err(SchemaRefusal::WrongVersion { given, next: last + 1 }),
+        }
+    }
+
+    /// Compares a schema with the versions before it, and with stored events where that cannot tell.
+    fn compared(self: &Arc<Self>, registry: &Registry, kind: &str, new: &Document) -> Result<CheckedSchema, NotDone> {
+        let level = level(registry, kind);
+        let versions = registry.types.get(kind).map(|of| &of.versions);
+        let documents: Vec<_> = versions
+            .into_iter()
+            .flatten()
+            .filter_map(|(number, version)| Some((*number, registry.document(version)?)))
+            .collect();
+        let old: Vec<_> = documents.iter().map(|(number, document)| (*number, document.bundled())).collect();
+        let verdict = compatibility::compare(level, &old, new.bundled(), Budget::default());
+        let stored = match verdict.answer {
+            Answer::Yes => None,
+            _ => Some(self.check_stored(kind, &new.validator())?),
+        };
+        Ok(CheckedSchema { level, verdict, stored })
+    }
+}
+
+/// What is registered already, if it is the same.
+fn same(registry: &Registry, kind: &str, new: &NewSchema, document: &Document) -> Option<(u32, Arc<Version>)> {
+    let versions = &registry.types.get(kind)?.versions;
+    let mut candidates = versions.iter().rev().filter(|(number, _)| new.version.is_none_or(|given| given == **number));
+    let is_same = |version: &Version| registry.document(version).is_some_and(|known| *known == *document);
+    candidates.find(|(_, version)| is_same(version)).map(|(number, version)| (*number, Arc::clone(version)))
+}
+
+fn level(registry: &Registry, kind: &str) -> Level {
+    let own = registry.types.get(kind).map(|of| of.rules).unwrap_or_default();
+    own.or(registry.rules).compatibility.unwrap_or(LEVEL_DEFAULT)
+}
+
+/// The number of a text that is known, or the next one.
+fn id_of(folded: &FoldedSchemas, new: &NewSchema) -> u32 {
+    let mut all = folded.types.values().flat_map(|of| of.versions.values());
+    let same = all.find(|schema| schema.text == new.text && schema.references == new.references);
+    same.map_or(folded.last_id + 1, |same| same.id)
+}
+
+fn parse(registry: &Registry, new: &NewSchema) -> Result<Document, SchemaRefusal> {
+    let lookup = |name: &str| registry.lookup(&new.references, name);
+    let document = Document::parse_with(&new.text, &Limits::default(), &lookup).map_err(SchemaRefusal::Invalid)?;
+    check_text("an owner", new.owner.as_deref(), OWNER_BYTES_MAX)?;
+    check_text("a description", new.description.as_deref(), DESCRIPTION_BYTES_MAX)?;
+    if new.examples.len() > EXAMPLES_MAX {
+        return Err(SchemaRefusal::TooMany { what: "examples", limit: EXAMPLES_MAX });
+    }
+    document
+        .check_examples(&new.examples)
+        .map_err(|(index, violations)| SchemaRefusal::InvalidExample { index, violations })?;
+    Ok(document)
+}
+
+fn check_kind(kind: &str) -> Result<(), SchemaRefusal> {
+    let is_one = (1..=TYPE_BYTES_MAX).contains(&kind.len())
+        && !kind.chars().any(|c| quipu_domain::is_forbidden_char(c) || c.is_whitespace())
+        && type_version(kind).is_none();
+    match is_one {
+        true => Ok(()),
+        false => Err(SchemaRefusal::InvalidType { name: kind.chars().take(64).collect() }),
+    }
+}
+
+fn check_text(what: &'static str, text: Option<&str>, limit: usize) -> Result<(), SchemaRefusal> {
+    match text.is_some_and(|text| text.len() > limit) {
+        true => Err(SchemaRefusal::TooLong { what, limit }),
+        false => Ok(()),
+    }
+}
+
+fn check_limits(folded: &FoldedSchemas, kind: &str, new: &FoldedSchema) -> Result<(), SchemaRefusal> {
+    let of = folded.types.get(kind);
+    if of.is_none() && folded.types.len() >= TYPES_MAX {
+        return Err(SchemaRefusal::TooMany { what: "types", limit: TYPES_MAX });
+    }
+    if of.is_some_and(|of| of.versions.len() >= VERSIONS_MAX) {
+        return Err(SchemaRefusal::TooMany { what: "versions of a type", limit: VERSIONS_MAX });
+    }
+    let bytes: usize = folded.types.values().flat_map(|of| of.versions.values()).map(FoldedSchema::bytes).sum();
+    if bytes + new.bytes() > SCHEMA_BYTES_MAX {
+        return Err(SchemaRefusal::TooMany { what: "bytes of schemas", limit: SCHEMA_BYTES_MAX });
+    }
+    Ok(())
+}
+
+fn type_info(registry: &Registry, kind: &str) -> Option<TypeInfo> {
+    let of = registry.types.get(kind)?;
+    let versions = of.versions.iter().map(|(number, version)| info(kind, *number, &version.folded)).collect();
+    let [refused, marked] = of.counts.both();
+    Some(TypeInfo { kind: kind.to_owned(), rules: of.rules, versions, refused, marked })
+}
+
+fn info(kind: &str, version: u32, folded: &FoldedSchema) -> SchemaInfo {
+    let FoldedSchema { id, text, references, owner, description, examples, deprecated, made } = folded.clone();
+    let kind = kind.to_owned();
+    SchemaInfo { kind, version, id, text, references, owner, description, examples, deprecated, made }
+}
+
+fn not_found(name: &str) -> NotDone {
+    SchemaRefusal::NotFound { name: name.chars().take(300).collect() }.into()
+}

@@ -1,0 +1,124 @@
+//! The records of schemas, and the fold of them. All are JSON, as schemas are.
+
+use std::collections::BTreeMap;
+
+use quipu_domain::Timestamp;
+use quipu_domain::schema::SchemaRules;
+use quipu_store::{Record, RecordKind};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// A record of a schema.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum SchemaRecord {
+    /// A version was registered.
+    Registered { kind: String, version: u32, schema: FoldedSchema },
+    /// Nobody is to begin with a version any more, for this reason; or it is as good as any, without one.
+    Deprecated { kind: String, version: u32, reason: Option<String> },
+    /// A version that no event uses was removed.
+    Removed { kind: String, version: u32 },
+    /// The rules of a type, or of the tenant, are these now.
+    Rules { kind: Option<String>, rules: SchemaRules },
+}
+
+/// A version of a schema as the log has it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct FoldedSchema {
+    /// Its number among all schemas of the tenant. The same text has the same number, whatever type it is for.
+    pub id: u32,
+    /// As it was registered.
+    pub text: String,
+    /// What the text calls other schemas, and which those are.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub references: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub examples: Vec<Value>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deprecated: Option<String>,
+    pub made: Timestamp,
+}
+
+impl FoldedSchema {
+    /// What it takes in memory and in each snapshot, about.
+    pub fn bytes(&self) -> usize {
+        let examples: usize = self.examples.iter().map(|example| example.to_string().len()).sum();
+        let texts = [&self.owner, &self.description, &self.deprecated];
+        self.text.len() + examples + texts.into_iter().flatten().map(String::len).sum::<usize>() + 256
+    }
+}
+
+/// A type as the log has it.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct FoldedType {
+    #[serde(default)]
+    pub versions: BTreeMap<u32, FoldedSchema>,
+    #[serde(default)]
+    pub rules: SchemaRules,
+}
+
+/// The fold of all records of schemas.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct FoldedSchemas {
+    pub types: BTreeMap<String, FoldedType>,
+    /// The rules of the tenant.
+    pub rules: SchemaRules,
+    /// The largest number of a schema that was ever given.
+    pub last_id: u32,
+}
+
+impl SchemaRecord {
+    pub fn record(&self) -> Record {
+        Record::new(RecordKind::Schema, serde_json::to_vec(self).expect("it is plain data"))
+    }
+}
+
+impl FoldedSchemas {
+    /// Takes a record in. Nothing if it cannot be read.
+    pub fn apply(&mut self, body: &[u8]) -> Option<()> {
+        self.take(serde_json::from_slice(body).ok()?);
+        Some(())
+    }
+
+    pub fn take(&mut self, record: SchemaRecord) {
+        match record {
+            SchemaRecord::Registered { kind, version, schema } => {
+                self.last_id = self.last_id.max(schema.id);
+                self.types.entry(kind).or_default().versions.insert(version, schema);
+            }
+            SchemaRecord::Deprecated { kind, version, reason } => {
+                if let Some(schema) = self.types.get_mut(&kind).and_then(|of| of.versions.get_mut(&version)) {
+                    schema.deprecated = reason;
+                }
+            }
+            SchemaRecord::Removed { kind, version } => {
+                if let Some(of) = self.types.get_mut(&kind) {
+                    of.versions.remove(&version);
+                    if of.versions.is_empty() && of.rules == SchemaRules::default() {
+                        self.types.remove(&kind);
+                    }
+                }
+            }
+            SchemaRecord::Rules { kind: None, rules } => self.rules = rules,
+            SchemaRecord::Rules { kind: Some(kind), rules } => {
+                let of = self.types.entry(kind.clone()).or_default();
+                of.rules = rules;
+                if of.versions.is_empty() && rules == SchemaRules::default() {
+                    self.types.remove(&kind);
+                }
+            }
+        }
+    }
+
+    pub fn encode(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("it is plain data")
+    }
+
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        serde_json::from_slice(bytes).ok()
+    }
+}

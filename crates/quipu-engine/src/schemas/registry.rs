@@ -1,0 +1,187 @@
+//! The schemas of a tenant, ready to be asked of every event. It never changes: a registration makes another one.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use quipu_domain::schema::{Document, Enforcement, Limits, SchemaRules, UnknownTypes, Validator, Violation};
+use quipu_domain::{Data, Event, Refusal, base_type, type_version};
+
+use super::records::{FoldedSchema, FoldedSchemas, FoldedType};
+
+/// The version of a type that does not say one.
+pub const VERSION_UNSAID: u32 = 1;
+/// What references to schemas of the tenant begin with.
+const REFERENCE_PREFIX: &str = "quipu:";
+/// Most violations that an event is told of.
+const VIOLATIONS_MAX: usize = 16;
+
+/// All schemas of a tenant.
+pub(crate) struct Registry {
+    /// Counts changes, so that it is seen whether an event was checked against these.
+    pub revision: u64,
+    pub rules: SchemaRules,
+    pub types: HashMap<String, Arc<Kind>>,
+    /// Whether no event has to be looked at.
+    is_off: bool,
+    /// Events of types without a schema.
+    pub unknown: Arc<Counts>,
+}
+
+/// A type.
+pub(crate) struct Kind {
+    pub rules: SchemaRules,
+    pub versions: BTreeMap<u32, Arc<Version>>,
+    pub counts: Arc<Counts>,
+}
+
+/// A version of one.
+pub(crate) struct Version {
+    pub folded: FoldedSchema,
+    /// Compiled by the first who needs it.
+    compiled: OnceLock<Option<(Arc<Document>, Validator)>>,
+}
+
+/// What was found since the tenant was opened.
+#[derive(Default)]
+pub(crate) struct Counts {
+    pub refused: AtomicU64,
+    pub marked: AtomicU64,
+}
+
+/// What the schemas say of an event.
+pub(crate) enum Finding {
+    Fine,
+    /// It is recorded all the same, with this mark: where it breaks its schema first.
+    Marked(String),
+    Refused(Box<Refusal>),
+}
+
+impl Registry {
+    /// What the log says, with what was compiled and counted before where that is the same.
+    pub fn new(folded: &FoldedSchemas, before: Option<&Self>) -> Self {
+        let kind = |(name, of): (&String, &FoldedType)| {
+            let known = before.and_then(|before| before.types.get(name));
+            let version = |(number, schema): (&u32, &FoldedSchema)| {
+                let same = known.and_then(|known| known.versions.get(number)).filter(|same| same.folded == *schema);
+                (*number, same.map_or_else(|| Arc::new(Version::new(schema.clone())), Arc::clone))
+            };
+            let versions = of.versions.iter().map(version).collect();
+            let counts = known.map(|known| Arc::clone(&known.counts)).unwrap_or_default();
+            (name.clone(), Arc::new(Kind { rules: of.rules, versions, counts }))
+        };
+        let types: HashMap<_, _> = folded.types.iter().map(kind).collect();
+        let asks = |rules: SchemaRules| {
+            rules.enforcement.unwrap_or_default() != Enforcement::Off
+                || rules.unknown.unwrap_or_default() != UnknownTypes::Allow
+        };
+        let is_off = !asks(folded.rules) && !types.values().any(|kind| asks(kind.rules));
+        let revision = before.map_or(0, |before| before.revision + 1);
+        let unknown = before.map(|before| Arc::clone(&before.unknown)).unwrap_or_default();
+        Self { revision, rules: folded.rules, types, is_off, unknown }
+    }
+
+    /// The schema of `order.placed.v2`.
+    pub fn version(&self, name: &str) -> Option<&Arc<Version>> {
+        self.types.get(base_type(name))?.versions.get(&type_version(name).unwrap_or(VERSION_UNSAID))
+    }
+
+    /// What a schema of this tenant says, with those that it refers to.
+    pub fn document(&self, version: &Version) -> Option<Arc<Document>> {
+        self.compiled(version).map(|(document, _)| Arc::clone(document))
+    }
+
+    /// Checks values against it.
+    pub fn validator<'v>(&self, version: &'v Version) -> Option<&'v Validator> {
+        self.compiled(version).map(|(_, validator)| validator)
+    }
+
+    fn compiled<'v>(&self, version: &'v Version) -> Option<&'v (Arc<Document>, Validator)> {
+        let compile = || {
+            let lookup = |name: &str| self.lookup(&version.folded.references, name);
+            let document = Document::parse_with(&version.folded.text, &Limits::default(), &lookup).ok()?;
+            let validator = document.validator();
+            Some((Arc::new(document), validator))
+        };
+        // It was compiled when it was registered: one that cannot be any more is of a newer version of this program.
+        version.compiled.get_or_init(compile).as_ref()
+    }
+
+    /// What a reference of a schema means: a name that it was registered with, or that of a type.
+    pub fn lookup(&self, references: &BTreeMap<String, String>, name: &str) -> Option<Arc<Document>> {
+        let kind = references.get(name).map(String::as_str).or_else(|| name.strip_prefix(REFERENCE_PREFIX))?;
+        self.document(self.version(kind)?)
+    }
+
+    /// Where events of a type are counted that were refused or marked.
+    pub fn counts(&self, name: &str) -> &Counts {
+        self.types.get(base_type(name)).map_or(&self.unknown, |kind| &kind.counts)
+    }
+
+    /// Looks at an event before it is recorded.
+    pub fn look(&self, event: &Event<'_>) -> Finding {
+        if self.is_off {
+            return Finding::Fine;
+        }
+        let name = event.kind();
+        let kind = self.types.get(base_type(name));
+        let rules = kind.map_or(self.rules, |kind| kind.rules.or(self.rules));
+        let number = type_version(name).unwrap_or(VERSION_UNSAID);
+        let Some((kind, version)) = kind.and_then(|kind| Some((kind, kind.versions.get(&number)?))) else {
+            return match rules.unknown.unwrap_or_default() {
+                UnknownTypes::Allow => Finding::Fine,
+                UnknownTypes::Warn => Finding::Marked("no schema".to_owned()),
+                UnknownTypes::Refuse => {
+                    let known = kind.map(|kind| kind.versions.keys().copied().collect()).unwrap_or_default();
+                    Finding::Refused(Box::new(Refusal::NoSchema {
+                        index: 0,
+                        kind: base_type(name).to_owned(),
+                        version: number,
+                        known,
+                    }))
+                }
+            };
+        };
+        let enforcement = rules.enforcement.unwrap_or_default();
+        if enforcement == Enforcement::Off {
+            return Finding::Fine;
+        }
+        let Some(validator) = self.validator(version) else { return Finding::Fine };
+        let violations = violations(validator, event.data(), VIOLATIONS_MAX);
+        let Some(first) = violations.first() else { return Finding::Fine };
+        match enforcement {
+            Enforcement::Warn => Finding::Marked(first.pointer.clone()),
+            _ => {
+                let schema = format!("{}.v{number}", base_type(name));
+                Finding::Refused(Box::new(Refusal::BreaksSchema { index: 0, schema, violations }))
+            }
+        }
+    }
+}
+
+impl Version {
+    fn new(folded: FoldedSchema) -> Self {
+        Self { folded, compiled: OnceLock::new() }
+    }
+}
+
+impl Counts {
+    /// How many were refused and how many marked.
+    pub fn both(&self) -> [u64; 2] {
+        [&self.refused, &self.marked].map(|count| count.load(Ordering::Relaxed))
+    }
+}
+
+/// Where the data of an event breaks a schema. Data that is not JSON breaks every one.
+pub(crate) fn violations(validator: &Validator, data: &Data<'_>, most: usize) -> Vec<Violation> {
+    let of_all = |found: &str| vec![Violation::of_all("data that is JSON", found)];
+    match data {
+        Data::Json(text) => match serde_json::from_str(text) {
+            Ok(value) => validator.violations(&value, most),
+            Err(error) => of_all(&format!("an error: {error}")),
+        },
+        Data::None => of_all("none"),
+        Data::Text(_) => of_all("text"),
+        Data::Binary(_) => of_all("bytes"),
+    }
+}

@@ -1,0 +1,228 @@
+//! Schemas as a tenant keeps them: registered, held to, compared, also after a restart and against stored events.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use quipu_domain::schema::compatibility::{Answer, Level};
+use quipu_domain::schema::{Enforcement, SchemaRules, UnknownTypes};
+use quipu_domain::{Event, Refusal};
+use quipu_engine::{Append, Engine, NewSchema, NotAppended, NotDone, Published, SCHEMA_MARK, SchemaRefusal, Tenant};
+use serde_json::json;
+use tempfile::TempDir;
+
+use crate::support::{engine, small};
+
+const ORDER: &str = r#"{"type":"object","properties":{"total":{"type":"number"}},"required":["total"]}"#;
+
+fn open(folder: &Path) -> (Engine, Arc<Tenant>) {
+    let engine = engine(folder, small());
+    let tenant = engine.tenant("t").unwrap();
+    (engine, tenant)
+}
+
+fn new(text: &str) -> NewSchema {
+    NewSchema { text: text.into(), ..NewSchema::default() }
+}
+
+fn rules(enforcement: Enforcement) -> SchemaRules {
+    SchemaRules { enforcement: Some(enforcement), ..SchemaRules::default() }
+}
+
+fn publish(tenant: &Arc<Tenant>, id: &str, kind: &str, data: &str) -> Published {
+    let event = Event::builder(id, "/shop", kind).subject("order/1").json(data.to_owned()).build().unwrap();
+    tenant.publish_wait(vec![tenant.prepare(&event, None).unwrap()]).unwrap().pop().unwrap()
+}
+
+fn is_recorded(published: &Published) -> bool {
+    matches!(published, Published::Recorded(_))
+}
+
+fn refusal<T: std::fmt::Debug>(result: Result<T, NotDone>) -> SchemaRefusal {
+    match result {
+        Err(NotDone::RefusedSchema(refusal)) => refusal,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_schema_is_there_after_a_restart_and_the_same_again_is_the_same() {
+    let folder = TempDir::new().unwrap();
+    {
+        let (_engine, tenant) = open(folder.path());
+        let first = tenant.register_schema("order.placed", new(ORDER)).unwrap();
+        assert_eq!((first.schema.version, first.schema.id, first.is_known), (1, 1, false));
+        let spaced = ORDER.replace(':', " : ");
+        let again = tenant.register_schema("order.placed", new(&spaced)).unwrap();
+        assert_eq!((again.schema.version, again.is_known), (1, true));
+        let other = tenant.register_schema("order.paid", new(ORDER)).unwrap();
+        assert_eq!((other.schema.id, other.schema.version), (1, 1), "the same text has the same number");
+        tenant.set_schema_rules(None, rules(Enforcement::Enforce)).unwrap();
+        tenant.deprecate_schema("order.paid", 1, Some("nobody pays".into())).unwrap();
+    }
+    for _ in 0..2 {
+        let (_engine, tenant) = open(folder.path());
+        let all = tenant.schemas();
+        assert_eq!(all.iter().map(|of| of.kind.as_str()).collect::<Vec<_>>(), ["order.paid", "order.placed"]);
+        assert_eq!(all[0].versions[0].deprecated.as_deref(), Some("nobody pays"));
+        assert_eq!(all[1].versions[0].text, ORDER);
+        assert_eq!(tenant.schema_rules().enforcement, Some(Enforcement::Enforce));
+        assert!(matches!(publish(&tenant, "x", "order.placed", "{}"), Published::Refused(_)));
+        // The second time from a snapshot.
+        tenant.maintain().unwrap();
+    }
+}
+
+#[test]
+fn data_that_breaks_its_schema_is_refused_marked_or_taken_as_the_rules_say() {
+    let folder = TempDir::new().unwrap();
+    let (_engine, tenant) = open(folder.path());
+    tenant.register_schema("order.placed", new(ORDER)).unwrap();
+    let bad = r#"{"total":"5"}"#;
+    assert!(is_recorded(&publish(&tenant, "1", "order.placed", bad)), "nobody looks by default");
+    tenant.set_schema_rules(Some("order.placed"), rules(Enforcement::Enforce)).unwrap();
+    let Published::Refused(Refusal::BreaksSchema { schema, violations, .. }) =
+        publish(&tenant, "2", "order.placed.v1", bad)
+    else {
+        panic!()
+    };
+    assert_eq!((schema.as_str(), violations[0].pointer.as_str()), ("order.placed.v1", "/total"));
+    assert!(is_recorded(&publish(&tenant, "2", "order.placed", r#"{"total":5}"#)));
+    // What was recorded before is answered as it was, and not held to what came later.
+    assert!(matches!(publish(&tenant, "1", "order.placed", bad), Published::Duplicate(_)));
+    tenant.set_schema_rules(Some("order.placed"), rules(Enforcement::Warn)).unwrap();
+    let Published::Recorded(place) = publish(&tenant, "3", "order.placed", bad) else { panic!() };
+    let recorded = tenant.event_at(place.position).unwrap().unwrap();
+    assert_eq!(recorded.event().attribute(SCHEMA_MARK), Some("/total"));
+    let of = tenant.schema_type("order.placed").unwrap();
+    assert_eq!((of.refused, of.marked), (1, 1));
+    // A version without a schema, and a type without one.
+    assert!(is_recorded(&publish(&tenant, "4", "order.placed.v2", "{}")));
+    tenant
+        .set_schema_rules(None, SchemaRules { unknown: Some(UnknownTypes::Refuse), ..SchemaRules::default() })
+        .unwrap();
+    for (id, kind, known) in [("5", "order.placed.v2", vec![1]), ("6", "order.place", vec![])] {
+        let Published::Refused(Refusal::NoSchema { known: found, .. }) = publish(&tenant, id, kind, "{}") else {
+            panic!()
+        };
+        assert_eq!(found, known);
+    }
+    // An append is refused as a whole, and says which event it was.
+    tenant.set_schema_rules(None, rules(Enforcement::Enforce)).unwrap();
+    tenant.set_schema_rules(Some("order.placed"), SchemaRules::default()).unwrap();
+    let events = [r#"{"total":1}"#, "{}"].map(|data| {
+        let event = Event::builder(data, "/shop", "order.placed").subject("order/2").json(data).build().unwrap();
+        tenant.prepare(&event, None).unwrap()
+    });
+    let refused = tenant.append_wait(Append { events: events.into(), ..Append::default() });
+    assert!(matches!(refused, Err(NotAppended::Refused(Refusal::BreaksSchema { index: 1, .. }))), "{refused:?}");
+}
+
+#[test]
+fn an_event_that_was_prepared_before_the_rules_changed_is_held_to_those_that_are() {
+    let folder = TempDir::new().unwrap();
+    let (_engine, tenant) = open(folder.path());
+    tenant.register_schema("order.placed", new(ORDER)).unwrap();
+    let event = Event::builder("1", "/shop", "order.placed").subject("order/1").json("{}").build().unwrap();
+    let early = tenant.prepare(&event, None).unwrap();
+    tenant.set_schema_rules(None, rules(Enforcement::Enforce)).unwrap();
+    let refused = tenant.publish_wait(vec![early]).unwrap().pop().unwrap();
+    assert!(matches!(refused, Published::Refused(Refusal::BreaksSchema { .. })), "{refused:?}");
+    // And the other way round.
+    let late = tenant.prepare(&event, None).unwrap();
+    tenant.set_schema_rules(None, rules(Enforcement::Off)).unwrap();
+    assert!(is_recorded(&tenant.publish_wait(vec![late]).unwrap().pop().unwrap()));
+}
+
+#[test]
+fn a_new_version_is_held_to_those_before_it_and_to_what_is_stored() {
+    let folder = TempDir::new().unwrap();
+    let (_engine, tenant) = open(folder.path());
+    tenant.register_schema("order.placed", new(ORDER)).unwrap();
+    for (id, data) in [("1", r#"{"total":1}"#), ("2", r#"{"total":2}"#)] {
+        publish(&tenant, id, "order.placed", data);
+    }
+    let wider =
+        r#"{"type":"object","properties":{"total":{"type":"number"},"note":{"type":"string"}},"required":["total"]}"#;
+    let narrower = r#"{"type":"object","properties":{"total":{"type":"string"}},"required":["total"]}"#;
+    let SchemaRefusal::Incompatible(why) = refusal(tenant.register_schema("order.placed", new(narrower))) else {
+        panic!()
+    };
+    assert_eq!((why.name.as_str(), why.checked.level), ("order.placed.v2", Level::Backward));
+    assert_eq!((why.checked.verdict.answer, why.checked.verdict.breaks[0].pointer.as_str()), (Answer::No, "/total"));
+    let stored = why.checked.stored.as_ref().unwrap();
+    assert_eq!((stored.events, stored.breaking, stored.first[0].0), (2, 2, 1));
+    assert_eq!(tenant.schema_type("order.placed").unwrap().versions.len(), 1, "nothing is registered");
+    let second = tenant.register_schema("order.placed", new(wider)).unwrap();
+    assert_eq!((second.schema.version, second.schema.id), (2, 2));
+    let (from, to, changes) = tenant.diff_schemas("order.placed", None, None).unwrap();
+    assert_eq!((from, to, changes[0].path.as_str()), (1, 2, "/note"));
+    // Whoever wants no such care says so.
+    let none = SchemaRules { compatibility: Some(Level::None), ..SchemaRules::default() };
+    tenant.set_schema_rules(Some("order.placed"), none).unwrap();
+    assert_eq!(tenant.register_schema("order.placed", new(narrower)).unwrap().schema.version, 3);
+}
+
+#[test]
+fn what_is_used_is_neither_changed_nor_removed() {
+    let folder = TempDir::new().unwrap();
+    let (_engine, tenant) = open(folder.path());
+    tenant.register_schema("order.address", new(r#"{"type":"object","required":["city"]}"#)).unwrap();
+    let refers = r#"{"type":"object","properties":{"to":{"$ref":"quipu:order.address.v1"}}}"#;
+    tenant.register_schema("order.sent", new(refers)).unwrap();
+    let by = |result| match refusal::<()>(result) {
+        SchemaRefusal::InUse { by, .. } => by,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(by(tenant.remove_schema("order.address", 1)), "the schema order.sent.v1");
+    publish(&tenant, "1", "order.sent", "{}");
+    assert_eq!(by(tenant.remove_schema("order.sent", 1)), "the event at position 1");
+    let changed = NewSchema { version: Some(1), ..new(ORDER) };
+    assert!(matches!(refusal(tenant.register_schema("order.sent", changed)), SchemaRefusal::Exists { .. }));
+    tenant.register_schema("order.kept", new(ORDER)).unwrap();
+    tenant.remove_schema("order.kept", 1).unwrap();
+    assert!(matches!(refusal(tenant.schema_type("order.kept")), SchemaRefusal::NotFound { .. }));
+    // What is referred to holds too, and one text has all of it.
+    tenant.set_schema_rules(None, rules(Enforcement::Enforce)).unwrap();
+    let refused = publish(&tenant, "2", "order.sent", r#"{"to":{}}"#);
+    assert!(
+        matches!(&refused, Published::Refused(Refusal::BreaksSchema { violations, .. }) if violations[0].pointer == "/to/city"),
+        "{refused:?}"
+    );
+    assert!(!tenant.bundled_schema("order.sent", 1).unwrap().to_string().contains("quipu:order.address.v1\"}"));
+}
+
+#[test]
+fn what_makes_no_sense_is_not_registered() {
+    let folder = TempDir::new().unwrap();
+    let (_engine, tenant) = open(folder.path());
+    for (kind, new) in [
+        ("order.placed.v2", new(ORDER)),
+        ("", new(ORDER)),
+        ("a b", new(ORDER)),
+        ("order.placed", new(r#"{"type":"money"}"#)),
+        ("order.placed", new(r#"{"$ref":"quipu:order.address.v1"}"#)),
+        ("order.placed", new(r#"{"$ref":"https://example.com/schema.json"}"#)),
+        ("order.placed", NewSchema { examples: vec![json!({"total":"5"})], ..new(ORDER) }),
+        ("order.placed", NewSchema { owner: Some("x".repeat(1_000)), ..new(ORDER) }),
+    ] {
+        refusal(tenant.register_schema(kind, new));
+    }
+    assert!(tenant.schemas().is_empty());
+}
+
+#[test]
+fn a_schema_is_proposed_from_what_was_published() {
+    let folder = TempDir::new().unwrap();
+    let (_engine, tenant) = open(folder.path());
+    assert!(matches!(refusal(tenant.infer_schema("order.placed")), SchemaRefusal::NotFound { .. }));
+    for (id, data) in [("1", r#"{"total":1,"note":"x"}"#), ("2", r#"{"total":2.5}"#)] {
+        publish(&tenant, id, "order.placed", data);
+    }
+    let (count, schema) = tenant.infer_schema("order.placed").unwrap();
+    assert_eq!((count, &schema["required"]), (2, &json!(["total"])));
+    let registered = tenant.register_schema("order.placed", new(&schema.to_string())).unwrap();
+    assert_eq!(registered.schema.version, 1);
+    tenant.set_schema_rules(None, rules(Enforcement::Enforce)).unwrap();
+    assert!(is_recorded(&publish(&tenant, "3", "order.placed", r#"{"total":7}"#)));
+    assert!(matches!(publish(&tenant, "4", "order.placed", r#"{"note":"x"}"#), Published::Refused(_)));
+}

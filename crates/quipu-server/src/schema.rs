@@ -1,0 +1,212 @@
+//! Schemas: registering and comparing them, what they are held to, and proposing one.
+
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::extract::{Path, Request};
+use axum::http::StatusCode;
+use axum::response::Response;
+use quipu_api::Problem;
+use quipu_api::request::{DiffRequest, bundled, schema_version};
+use quipu_api::schema::{
+    BreakAnswer, CompatibilityAnswer, CounterExampleAnswer, DeprecateSchema, InferredAnswer, RegisterSchema,
+    RegisteredAnswer, RemovedSchemaAnswer, SchemaAnswer, SchemaDiffAnswer, SchemaTypeAnswer, SchemasAnswer,
+    StoredAnswer, StoredViolation, rules_from_json,
+};
+use quipu_domain::schema::SchemaRules;
+use quipu_domain::schema::compatibility::Answer;
+use quipu_engine::{CheckedSchema, NewSchema, SchemaInfo, Stored, TypeInfo};
+use serde_json::json as value;
+use serde_json::value::RawValue;
+
+use crate::read::query;
+use crate::refusal::ask;
+use crate::subscription::{json, read_body};
+use crate::{App, problem};
+
+pub(crate) async fn register(
+    Extension(app): Extension<Arc<App>>,
+    Path(kind): Path<String>,
+    request: Request,
+) -> Response {
+    problem::answer(run_register(app, kind, request).await)
+}
+
+async fn run_register(app: Arc<App>, kind: String, request: Request) -> Result<Response, Problem> {
+    let new = new_schema(read_body(&app, request, RegisterSchema::from_json).await?);
+    let registered = ask(&app, move |tenant| tenant.register_schema(&kind, new)).await?;
+    app.tell(value!({ "version": registered.schema.version, "id": registered.schema.id }));
+    let (known, compatibility) = (registered.is_known, compatibility_answer(&registered.checked));
+    let mut response = json(&RegisteredAnswer { schema: schema_answer(registered.schema), known, compatibility });
+    if !known {
+        *response.status_mut() = StatusCode::CREATED;
+    }
+    Ok(response)
+}
+
+pub(crate) async fn check(Extension(app): Extension<Arc<App>>, Path(kind): Path<String>, request: Request) -> Response {
+    problem::answer(run_check(app, kind, request).await)
+}
+
+async fn run_check(app: Arc<App>, kind: String, request: Request) -> Result<Response, Problem> {
+    let new = new_schema(read_body(&app, request, RegisterSchema::from_json).await?);
+    let checked = ask(&app, move |tenant| tenant.check_schema(&kind, &new)).await?;
+    Ok(json(&compatibility_answer(&checked)))
+}
+
+pub(crate) async fn list(Extension(app): Extension<Arc<App>>) -> Response {
+    let listed = ask(&app, |tenant| {
+        let types = tenant.schemas().into_iter().map(type_answer).collect();
+        Ok(json(&SchemasAnswer { rules: tenant.schema_rules(), types }))
+    });
+    problem::answer(listed.await)
+}
+
+pub(crate) async fn get(Extension(app): Extension<Arc<App>>, Path(kind): Path<String>) -> Response {
+    problem::answer(ask(&app, move |tenant| Ok(json(&type_answer(tenant.schema_type(&kind)?)))).await)
+}
+
+pub(crate) async fn version(
+    Extension(app): Extension<Arc<App>>,
+    Path((kind, version)): Path<(String, String)>,
+    request: Request,
+) -> Response {
+    problem::answer(run_version(app, kind, &version, bundled(query(&request))).await)
+}
+
+async fn run_version(
+    app: Arc<App>,
+    kind: String,
+    version: &str,
+    bundled: Result<bool, Problem>,
+) -> Result<Response, Problem> {
+    let (version, is_bundled) = (schema_version("version", version)?, bundled?);
+    let found = ask(&app, move |tenant| {
+        let mut info = tenant.schema(&kind, version)?;
+        if is_bundled {
+            info.text = tenant.bundled_schema(&kind, version)?.to_string();
+        }
+        Ok(info)
+    });
+    Ok(json(&schema_answer(found.await?)))
+}
+
+pub(crate) async fn diff(Extension(app): Extension<Arc<App>>, Path(kind): Path<String>, request: Request) -> Response {
+    problem::answer(run_diff(app, kind, DiffRequest::from_query(query(&request))).await)
+}
+
+async fn run_diff(app: Arc<App>, kind: String, asked: Result<DiffRequest, Problem>) -> Result<Response, Problem> {
+    let DiffRequest { from, to } = asked?;
+    let asked = kind.clone();
+    let (from, to, changes) = ask(&app, move |tenant| tenant.diff_schemas(&asked, from, to)).await?;
+    Ok(json(&SchemaDiffAnswer { kind, from, to, changes }))
+}
+
+pub(crate) async fn deprecate(
+    Extension(app): Extension<Arc<App>>,
+    Path((kind, version)): Path<(String, String)>,
+    request: Request,
+) -> Response {
+    problem::answer(run_deprecate(app, kind, &version, request).await)
+}
+
+async fn run_deprecate(app: Arc<App>, kind: String, version: &str, request: Request) -> Result<Response, Problem> {
+    let version = schema_version("version", version)?;
+    let DeprecateSchema { reason } = read_body(&app, request, DeprecateSchema::from_json).await?;
+    app.tell(value!({ "reason": reason }));
+    let info = ask(&app, move |tenant| tenant.deprecate_schema(&kind, version, reason)).await?;
+    Ok(json(&schema_answer(info)))
+}
+
+pub(crate) async fn remove(
+    Extension(app): Extension<Arc<App>>,
+    Path((kind, version)): Path<(String, String)>,
+) -> Response {
+    problem::answer(run_remove(app, kind, &version).await)
+}
+
+async fn run_remove(app: Arc<App>, kind: String, version: &str) -> Result<Response, Problem> {
+    let version = schema_version("version", version)?;
+    let removed = format!("{kind}.v{version}");
+    ask(&app, move |tenant| tenant.remove_schema(&kind, version)).await?;
+    Ok(json(&RemovedSchemaAnswer { removed }))
+}
+
+pub(crate) async fn rules(Extension(app): Extension<Arc<App>>, Path(kind): Path<String>, request: Request) -> Response {
+    problem::answer(run_rules(app, Some(kind), request).await)
+}
+
+pub(crate) async fn defaults(Extension(app): Extension<Arc<App>>, request: Request) -> Response {
+    problem::answer(run_rules(app, None, request).await)
+}
+
+async fn run_rules(app: Arc<App>, kind: Option<String>, request: Request) -> Result<Response, Problem> {
+    let rules: SchemaRules = read_body(&app, request, rules_from_json).await?;
+    app.tell(value!(rules));
+    ask(&app, move |tenant| tenant.set_schema_rules(kind.as_deref(), rules)).await?;
+    Ok(json(&rules))
+}
+
+pub(crate) async fn infer(Extension(app): Extension<Arc<App>>, Path(kind): Path<String>) -> Response {
+    let asked = kind.clone();
+    let inferred = ask(&app, move |tenant| tenant.infer_schema(&asked)).await;
+    problem::answer(inferred.map(|(events, schema)| json(&InferredAnswer { kind, events, schema })))
+}
+
+fn new_schema(asked: RegisterSchema) -> NewSchema {
+    let RegisterSchema { schema, version, references, owner, description, examples } = asked;
+    NewSchema { version, text: schema.get().to_owned(), references, owner, description, examples }
+}
+
+fn schema_answer(info: SchemaInfo) -> SchemaAnswer {
+    let SchemaInfo { kind, version, id, text, references, owner, description, examples, deprecated, made } = info;
+    let schema = RawValue::from_string(text).expect("what is registered is JSON");
+    let made = made.to_string();
+    SchemaAnswer { kind, version, id, schema, references, owner, description, examples, deprecated, made }
+}
+
+fn type_answer(info: TypeInfo) -> SchemaTypeAnswer {
+    let TypeInfo { kind, rules, versions, refused, marked } = info;
+    let versions = versions.into_iter().map(schema_answer).collect();
+    SchemaTypeAnswer { kind, rules, versions, refused, marked }
+}
+
+/// How a schema goes with others, as it goes over the wire.
+pub(crate) fn compatibility_answer(checked: &CheckedSchema) -> CompatibilityAnswer {
+    let CheckedSchema { level, verdict, stored } = checked;
+    let breaks = verdict.breaks.iter().map(|found| BreakAnswer {
+        direction: found.direction.to_string(),
+        version: found.version,
+        pointer: found.pointer.clone(),
+        detail: found.what.clone(),
+    });
+    let examples = verdict.counter_examples.iter().map(|found| CounterExampleAnswer {
+        direction: found.direction.to_string(),
+        version: found.version,
+        data: found.payload.clone(),
+        pointer: found.pointer.clone(),
+    });
+    let word = match verdict.answer {
+        Answer::Yes => "yes",
+        Answer::No => "no",
+        Answer::Unknown => "unknown",
+    };
+    CompatibilityAnswer {
+        compatible: checked.is_compatible(),
+        level: level.to_string(),
+        verdict: word.to_owned(),
+        breaks: breaks.collect(),
+        counter_examples: examples.collect(),
+        reasons: verdict.reasons.clone(),
+        stored: stored.as_ref().map(stored_answer),
+    }
+}
+
+fn stored_answer(stored: &Stored) -> StoredAnswer {
+    let first = stored.first.iter().map(|(position, violation)| StoredViolation {
+        link: format!("/v1/positions/{position}"),
+        position: *position,
+        violation: violation.clone(),
+    });
+    StoredAnswer { events: stored.events, breaking: stored.breaking, first: first.collect() }
+}
