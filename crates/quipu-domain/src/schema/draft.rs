@@ -67,4 +67,22 @@ impl Draft {
     pub(super) fn shelf(self) -> &'static str {
         if self <= Draft::Draft7 { "definitions" } else { "$defs" }
     }
+
+    /// The keywords that refer to another schema. One of another draft is a remark.
+    pub(super) fn references(self) -> &'static [&'static str] {
+        match self {
+            Draft::Draft4 | Draft::Draft6 | Draft::Draft7 => &["$ref"],
+            Draft::Draft201909 => &["$ref", "$recursiveRef"],
+            Draft::Draft202012 => &["$ref", "$dynamicRef"],
+        }
+    }
+
+    /// The keywords whose text names the schema they stand in.
+    pub(super) fn anchors(self) -> &'static [&'static str] {
+        match self {
+            Draft::Draft4 | Draft::Draft6 | Draft::Draft7 => &[],
+            Draft::Draft201909 => &["$anchor"],
+            Draft::Draft202012 => &["$anchor", "$dynamicAnchor"],
+        }
+    }
 }

@@ -42,7 +42,8 @@ impl Graph {
                         edges.push((step, index));
                     }
                 });
-                let target = members.get("$ref").and_then(Value::as_str).and_then(|text| decode(&text[1..]));
+                let target = members.get("$ref").and_then(Value::as_str).and_then(|text| text.strip_prefix('#'));
+                let target = target.and_then(decode);
                 edges.extend(target.map(|target| (Step::Same, graph.index(target, &mut indexes))));
                 let node = &mut graph.nodes[next];
                 node.edges = edges;

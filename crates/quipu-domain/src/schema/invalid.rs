@@ -76,11 +76,12 @@ pub enum InvalidSchema {
         /// The draft of the document.
         found: Draft,
     },
-    /// A dynamic reference whose target depends on how it was reached.
+    /// Two schemas of one name: an anchor or an `$id` twice, or a dynamic anchor that a schema which is referred to has
+    /// as well, so that what it means would depend on how it was reached.
     AmbiguousAnchor {
         /// Where.
         pointer: String,
-        /// The anchor's name.
+        /// The name.
         anchor: String,
     },
     /// A schema that applies itself to the very value it is applied to.
@@ -126,7 +127,8 @@ impl fmt::Display for InvalidSchema {
             }
             InvalidSchema::UnknownDraft { found, .. } => write!(
                 f,
-                "expected one of the drafts 4, 6, 7, 2019-09 and 2020-12, the same in all of the schema, found {found:?}"
+                "expected one of the drafts 4, 6, 7, 2019-09 and 2020-12, the same in all of the schema, \
+                 found {found:?}"
             )?,
             InvalidSchema::Malformed { expected, found, .. } => write!(f, "expected {expected}, found {found}")?,
             InvalidSchema::Pattern { pattern, .. } => write!(
@@ -147,8 +149,8 @@ impl fmt::Display for InvalidSchema {
             }
             InvalidSchema::AmbiguousAnchor { anchor, .. } => write!(
                 f,
-                "expected a dynamic anchor that only one schema has, also of those that are referred to, found \
-                 {anchor:?} twice"
+                "expected an anchor or $id that only one schema has, for dynamic anchors also of those that are \
+                 referred to, found {anchor:?} twice"
             )?,
             InvalidSchema::Cycle { .. } => f.write_str(
                 "expected a schema that goes into a field or an item before it refers to itself, found one that \

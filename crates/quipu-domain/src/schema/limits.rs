@@ -18,7 +18,8 @@ pub struct Limits {
     pub patterns: usize,
     /// Most `if`s that apply to one value. Each doubles what is compared; eight took 1.5 s, so six take about 0.4 s.
     pub conditionals: usize,
-    /// Most subschemas that one value and all that surround it are held against, see [`Document::cost`](super::Document::cost).
+    /// Most subschemas that one value and all that surround it are held against, see
+    /// [`Document::cost`](super::Document::cost).
     pub cost: u64,
     /// Longest way through the schema and what it refers to, in subschemas: each level is compiled inside of the one
     /// before. The text's own depth fits.

@@ -127,26 +127,29 @@ impl<'a> Resolver<'a> {
         let is_alone = self.draft.ignores_beside_reference() && text("$ref").is_some();
         let id = text(if self.draft == Draft::Draft4 { "id" } else { "$id" }).filter(|_| !is_alone);
         match id.map(|id| id.split_once('#').unwrap_or((id, ""))) {
-            Some(("", anchor)) => self.name(&resource, anchor, pointer),
+            Some(("", anchor)) => self.name(&resource, anchor, pointer)?,
             Some((uri, anchor)) => {
                 resource = pointer.to_owned();
-                self.ids.insert(uri, resource.clone());
-                self.name(&resource, anchor, pointer);
+                let before = self.ids.insert(uri, resource.clone());
+                unique(before.as_deref(), uri, pointer)?;
+                self.name(&resource, anchor, pointer)?;
             }
             None => {}
         }
-        for keyword in ["$anchor", "$dynamicAnchor"] {
+        for keyword in self.draft.anchors() {
             if let Some(anchor) = text(keyword) {
-                self.name(&resource, anchor, pointer);
+                self.name(&resource, anchor, pointer)?;
             }
         }
-        let recursive = members.get("$recursiveAnchor") == Some(&Value::Bool(true));
-        for anchor in text("$dynamicAnchor").into_iter().chain(recursive.then_some("")) {
+        let is_old = self.draft == Draft::Draft201909;
+        let recursive = is_old && members.get("$recursiveAnchor") == Some(&Value::Bool(true));
+        let dynamic = text("$dynamicAnchor").filter(|_| self.draft.anchors().contains(&"$dynamicAnchor"));
+        for anchor in dynamic.into_iter().chain(recursive.then_some("")) {
             if !self.found.dynamic.insert(anchor.to_owned()) {
                 return Err(InvalidSchema::AmbiguousAnchor { pointer: pointer.to_owned(), anchor: anchor.to_owned() });
             }
         }
-        for keyword in ["$ref", "$dynamicRef", "$recursiveRef"] {
+        for keyword in self.draft.references() {
             if let Some(text) = text(keyword) {
                 let (pointer, resource) = (pointer.to_owned(), resource.clone());
                 self.unresolved.push(Unresolved { pointer, keyword, text, resource });
@@ -155,10 +158,13 @@ impl<'a> Resolver<'a> {
         Ok(resource)
     }
 
-    fn name(&mut self, resource: &str, anchor: &str, pointer: &str) {
-        if !anchor.is_empty() {
-            self.found.anchors.insert((resource.to_owned(), anchor.to_owned()), pointer.to_owned());
+    /// Notes a name. What begins with a slash is no name but a pointer, which some generators write everywhere.
+    fn name(&mut self, resource: &str, anchor: &str, pointer: &str) -> Result<(), InvalidSchema> {
+        if anchor.is_empty() || anchor.starts_with('/') {
+            return Ok(());
         }
+        let before = self.found.anchors.insert((resource.to_owned(), anchor.to_owned()), pointer.to_owned());
+        unique(before.as_deref(), anchor, pointer)
     }
 
     fn reference(&mut self, reference: Unresolved<'a>, lookup: Lookup<'_>) -> Result<(), InvalidSchema> {
@@ -192,5 +198,15 @@ impl<'a> Resolver<'a> {
         };
         self.found.references.push(Reference { pointer, keyword, document, target });
         Ok(())
+    }
+}
+
+/// Refuses a name that was another place's: which one it means would depend on who reads the schema.
+fn unique(before: Option<&str>, name: &str, pointer: &str) -> Result<(), InvalidSchema> {
+    match before {
+        Some(place) if place != pointer => {
+            Err(InvalidSchema::AmbiguousAnchor { pointer: pointer.to_owned(), anchor: clip(name).to_owned() })
+        }
+        _ => Ok(()),
     }
 }

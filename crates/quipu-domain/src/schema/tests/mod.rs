@@ -3,6 +3,7 @@
 mod diff;
 mod hostile;
 mod inference;
+mod random;
 mod references;
 mod values;
 mod webhooks;

@@ -73,8 +73,14 @@ fn formats_are_asserted_in_every_draft_and_unknown_ones_say_nothing() {
 fn what_is_sensitive_is_found_through_references_and_never_shown() {
     let document = document(&json!({
         "$defs": {
-            "person": {"properties": {"name": {"x-sensitive": true, "type": "string"}, "friends": {"items": {"$ref": "#/$defs/person"}}}},
-            "map": {"additionalProperties": {"x-sensitive": true, "type": "integer"}, "properties": {"open": {"type": "integer"}}},
+            "person": {"properties": {
+                "name": {"x-sensitive": true, "type": "string"},
+                "friends": {"items": {"$ref": "#/$defs/person"}},
+            }},
+            "map": {
+                "additionalProperties": {"x-sensitive": true, "type": "integer"},
+                "properties": {"open": {"type": "integer"}},
+            },
         },
         "properties": {
             "owner": {"$ref": "#/$defs/person"},

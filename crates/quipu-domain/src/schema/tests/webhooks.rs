@@ -36,17 +36,24 @@ fn a_learned_schema_accepts_every_event_of_its_type_and_names_every_mistake() {
         for event in &events {
             assert_eq!(validator.violations(event, 3), [], "{event_type}");
         }
-        let before = mutants;
-        mutate(&validator, document.value(), &events[0], &mut events[0].clone(), "", &mut mutants);
-        assert!(mutants > before, "{event_type} has no required field");
+        let mut left = MUTANTS_MAX;
+        mutate(&validator, document.value(), &events[0], &mut events[0].clone(), "", &mut left);
+        assert!(left < MUTANTS_MAX, "{event_type} has no required field");
+        mutants += MUTANTS_MAX - left;
     }
-    assert!(mutants > 10_000, "{mutants}");
+    assert!(mutants > 5_000, "{mutants}");
 }
 
-/// Spoils each required field of an event in turn: of another type, and missing.
-fn mutate(validator: &Validator, schema: &Value, place: &Value, event: &mut Value, pointer: &str, mutants: &mut usize) {
+/// Most mistakes tried of one type: all of GitHub's events have thousands.
+const MUTANTS_MAX: usize = 40;
+
+/// Spoils required fields of an event in turn: of another type, and missing.
+fn mutate(validator: &Validator, schema: &Value, place: &Value, event: &mut Value, pointer: &str, left: &mut usize) {
     let required = schema["required"].as_array().map_or(&[][..], Vec::as_slice);
     for name in required.iter().filter_map(Value::as_str) {
+        if *left == 0 {
+            return;
+        }
         let at = crate::schema::pointer::member(pointer, name);
         let field = &schema["properties"][name];
         let right = event.pointer(&at).unwrap().clone();
@@ -58,9 +65,9 @@ fn mutate(validator: &Validator, schema: &Value, place: &Value, event: &mut Valu
         event.pointer_mut(pointer).unwrap().as_object_mut().unwrap().remove(name);
         expect(validator, event, &at, "required");
         event.pointer_mut(pointer).unwrap()[name] = right;
-        *mutants += 2;
+        *left -= 2;
         if place[name].is_object() {
-            mutate(validator, field, &place[name], event, &at, mutants);
+            mutate(validator, field, &place[name], event, &at, left);
         }
     }
 }
