@@ -61,7 +61,7 @@ pub struct Budget {
 
 impl Default for Budget {
     fn default() -> Self {
-        Self { steps: 20_000, questions: 1_000, payloads: 4_000, versions: 64 }
+        Self { steps: 20_000, questions: 300, payloads: 3_000, versions: 64 }
     }
 }
 
