@@ -189,5 +189,7 @@ pub(crate) fn all_of(draft: Draft, schemas: Vec<Value>) -> Value {
         Draft::Seven => "http://json-schema.org/draft-07/schema#",
         Draft::TwentyTwelve => "https://json-schema.org/draft/2020-12/schema",
     };
+    // An empty `allOf` is not a valid schema.
+    let schemas = if schemas.is_empty() { vec![json!(true)] } else { schemas };
     json!({ "$schema": uri, "allOf": schemas })
 }

@@ -6,7 +6,7 @@ use super::keyword::{Form, schemas_in};
 use super::tree::{Located, Tree, address, listed};
 
 /// Alternatives of one place that are looked at one by one.
-const ALTERNATIVES_MAX: usize = 64;
+const ALTERNATIVES_MAX: usize = 32;
 
 /// A set of types; integers and other numbers are two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

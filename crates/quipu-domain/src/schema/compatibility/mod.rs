@@ -4,18 +4,19 @@
 //! *Forward*: the old version accepts whatever a producer of the new one writes.
 //!
 //! **What a producer writes** of a schema: what the schema accepts, with only the fields that the schema declares. A
-//! field is declared at a place if some schema that applies there names it under `properties` or `required`, on either side
-//! of a dependency, or by a pattern of `patternProperties`; in whichever branch of an `anyOf`, `oneOf` or `if`, so
-//! that a payload may mix branches. A place where nothing names fields is free, and so is one that states
-//! `additionalProperties` or `unevaluatedProperties` other than `false`. What a reader accepts is its schema as it stands.
+//! field is declared at a place if some schema that applies there names it under `properties` or `required`, as
+//! needed by a dependency, or by a pattern of `patternProperties`; in whichever branch of an `anyOf`, `oneOf` or
+//! `if`, so that a payload may mix branches. A place where nothing names fields is free, and so is one that states
+//! `additionalProperties` or `unevaluatedProperties` other than `false`. A reader accepts what its schema does as it
+//! stands.
 //!
 //! From this follows: to add an optional field is compatible in both directions, of whatever type, unless the older
 //! reader says `additionalProperties: false`; to add a required one breaks backward; to remove an optional one breaks
 //! nothing under an open reader; to remove a required one breaks forward.
 //!
 //! **Answers.** Yes is a proof (field by field, with the algebra of schemas at the leaves). No is a payload that
-//! the writer's schema accepts and the reader's refuses, tried on the validator that the registry uses. Else the answer is
-//! unknown, with reasons, and the caller may go and try the events that are stored.
+//! the writer's schema accepts and the reader's refuses, tried on the validator that the registry uses. Else the
+//! answer is unknown, with reasons, and the caller may go and try the events that are stored.
 //!
 //! Pure and repeatable: budgets count steps, not time, and what is drawn at random follows from a fixed seed.
 
@@ -61,7 +62,7 @@ pub struct Budget {
 
 impl Default for Budget {
     fn default() -> Self {
-        Self { steps: 20_000, questions: 1_000, payloads: 4_000, versions: 64 }
+        Self { steps: 20_000, questions: 300, payloads: 3_000, versions: 64 }
     }
 }
 

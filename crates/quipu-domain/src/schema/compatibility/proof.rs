@@ -28,6 +28,9 @@ pub(super) struct Doubt<'a> {
     pub(super) reader: &'a Value,
 }
 
+/// What a step costs among alternatives.
+const QUIET_STEP: usize = 10;
+
 type Key = (Vec<usize>, Vec<usize>, usize);
 
 /// One attempt at a proof.
@@ -131,7 +134,8 @@ impl<'t, 'a> Proof<'t, 'a> {
             self.reasons.insert("the schemas are too large or too deep for a proof".to_owned());
             return false;
         }
-        self.steps -= 1;
+        // Attempts among alternatives can multiply, steps into the data cannot.
+        self.steps = self.steps.saturating_sub(if self.quiet > 0 { QUIET_STEP } else { 1 });
         self.depth += 1;
         let doubts = self.doubts.len();
         let mut holds = self.reader.target(map).is_none_or(|target| self.here(writer, target));
@@ -173,7 +177,8 @@ impl<'t, 'a> Proof<'t, 'a> {
             || self.ask(writer, reader, &near, &asked);
         if holds {
             self.doubts.truncate(doubts);
-        } else {
+        } else if self.doubts.len() == doubts {
+            // The innermost place is where to look.
             self.doubt(writer, reader);
         }
         holds
@@ -203,6 +208,9 @@ impl<'t, 'a> Proof<'t, 'a> {
         of_writer: &dyn Fn(&str) -> bool,
         of_reader: &dyn Fn(&str) -> bool,
     ) -> bool {
+        if !self.may_ask() {
+            return false;
+        }
         let Some(inner) = self.document(writer, of_writer) else { return false };
         let Some(outer) = standalone(self.reader, reader, Cut::Narrower, of_reader) else { return false };
         let outer = algebra::all_of(self.draft(), vec![outer]);
@@ -213,7 +221,7 @@ impl<'t, 'a> Proof<'t, 'a> {
                 false
             }
         };
-        if !self.may_ask(&[&inner, &outer]) {
+        if !self.is_small(&[&inner, &outer]) {
             return false;
         }
         let answer = algebra::covers(&outer, &inner);
@@ -222,23 +230,31 @@ impl<'t, 'a> Proof<'t, 'a> {
 
     /// Whether there is nothing that both the writer writes and a schema of the reader accepts.
     pub(super) fn is_apart(&mut self, writer: &Located<'a>, reader: &'a Value) -> bool {
+        if !self.may_ask() {
+            return false;
+        }
         let Some(inner) = self.document(writer, &|_| true) else { return false };
         let Some(outer) = standalone(self.reader, reader, Cut::Wider, &|_| true) else { return false };
         let both = algebra::all_of(self.draft(), vec![inner, outer]);
-        self.may_ask(&[&both]) && algebra::is_empty(&both) == Ok(true)
+        self.is_small(&[&both]) && algebra::is_empty(&both) == Ok(true)
     }
 
-    fn may_ask(&mut self, documents: &[&Value]) -> bool {
+    /// Counts a question. To write it down costs as much as the answer, so that one that is not asked counts too.
+    fn may_ask(&mut self) -> bool {
         if self.questions == 0 {
             self.reasons.insert("too many questions to the algebra of schemas".to_owned());
             return false;
         }
-        if !documents.iter().all(|document| algebra::is_small(document)) {
-            self.reasons.insert("a part is too large for the algebra of schemas".to_owned());
-            return false;
-        }
         self.questions -= 1;
         true
+    }
+
+    fn is_small(&mut self, documents: &[&Value]) -> bool {
+        let small = documents.iter().all(|document| algebra::is_small(document));
+        if !small {
+            self.reasons.insert("a part is too large for the algebra of schemas".to_owned());
+        }
+        small
     }
 
     pub(super) fn draft(&self) -> Draft {

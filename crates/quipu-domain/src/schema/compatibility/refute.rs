@@ -33,7 +33,11 @@ pub(super) struct Refutation<'t, 'a> {
     whole: Located<'a>,
     writes: Validator,
     reads: Validator,
+    /// Whether all faults of the reader may be gathered.
+    is_tame: bool,
     left: usize,
+    /// One that was found while another was looked for.
+    spare: Option<Shown>,
     pub(super) shown: Vec<Shown>,
 }
 
@@ -41,20 +45,31 @@ impl<'t, 'a> Refutation<'t, 'a> {
     pub(super) fn new(writer: &'t Tree<'a>, reader: &Tree<'a>, payloads: usize) -> Result<Self, String> {
         let whole = writer.located(&[writer.root], &[writer.root]);
         let (writes, reads) = (Validator::new(writer.root)?, Validator::new(reader.root)?);
-        Ok(Self { writer, whole, writes, reads, left: payloads, shown: Vec::new() })
+        let is_tame = reader.is_tame;
+        Ok(Self { writer, whole, writes, reads, is_tame, left: payloads, spare: None, shown: Vec::new() })
     }
 
     /// Looks where the proof failed, then anywhere.
     pub(super) fn search(&mut self, proof: &Proof<'_, 'a>, seed: u64) {
         let mut generator = Generator::new(self.writer, seed);
         let total = self.left;
-        for (index, doubt) in proof.doubts.iter().enumerate() {
+        let mut doubts: Vec<&Doubt<'a>> = proof.doubts.iter().collect();
+        if !self.is_tame {
+            // A recursion is unrolled once by the proof: the outer place is the one to name.
+            doubts.sort_by_key(|doubt| doubt.path.len());
+        }
+        for (index, doubt) in doubts.iter().enumerate() {
             if self.shown.len() >= BREAKS_MAX {
                 return;
             }
             // What is left is shared out, so that one stubborn place does not starve the others.
-            let share = (self.left / (proof.doubts.len() - index)).max(40);
+            let share = (self.left / (doubts.len() - index)).max(40);
             self.at(&mut generator, doubt, proof, share);
+        }
+        if self.shown.is_empty()
+            && let Some(Shown { payload, fault }) = self.spare.take()
+        {
+            self.show(payload, fault);
         }
         if self.shown.is_empty() {
             self.left = self.left.max(total / 4);
@@ -63,7 +78,7 @@ impl<'t, 'a> Refutation<'t, 'a> {
     }
 
     /// Why a payload is a counter-example, if it is one.
-    fn fault(&mut self, payload: &Value) -> Option<Fault> {
+    fn fault(&mut self, payload: &Value, is_sought: impl Fn(&Fault) -> bool) -> Option<Fault> {
         // A validation walks the payload: a large one counts for many.
         self.left = self.left.saturating_sub(1 + size(payload) / 32);
         if self.reads.accepts(payload) || !self.writes.accepts(payload) {
@@ -72,27 +87,27 @@ impl<'t, 'a> Refutation<'t, 'a> {
         if !declares_all(self.writer, &self.whole, payload) {
             return None;
         }
-        self.reads.fault(payload)
+        if self.is_tame { self.reads.fault_at(payload, is_sought) } else { self.reads.fault(payload) }
     }
 
     fn at(&mut self, generator: &mut Generator<'_, 'a>, doubt: &Doubt<'a>, proof: &Proof<'_, 'a>, share: usize) {
         let stop = self.left.saturating_sub(share);
         let sought = pointer(&doubt.path);
-        let mut elsewhere: Option<Shown> = None;
-        let mut bases = Vec::new();
+        let is_there = |fault: &Fault| fault.pointer.starts_with(&sought);
+        let (mut bases, mut refused) = (Vec::new(), Vec::new());
         for round in 0..6 {
             let amount = if round < 2 { Amount::Least } else { Amount::Some };
             let Some(base) = generator.payload(amount, &doubt.path) else { continue };
-            if let Some(fault) = self.fault(&base) {
-                if fault.pointer.starts_with(&sought) {
-                    return self.show(base, fault);
+            match self.fault(&base, is_there) {
+                Some(fault) if is_there(&fault) => return self.show(base, fault),
+                Some(fault) => {
+                    self.spare.get_or_insert(Shown { payload: base.clone(), fault });
+                    refused.push(base);
                 }
-                elsewhere.get_or_insert(Shown { payload: base.clone(), fault });
-                bases.push(base);
-            } else {
-                bases.insert(0, base);
+                None => bases.push(base),
             }
         }
+        bases.append(&mut refused);
         let values = self.values(generator, doubt, proof);
         for base in bases.iter().take(3) {
             for value in &values {
@@ -102,15 +117,12 @@ impl<'t, 'a> Refutation<'t, 'a> {
                 let mut payload = base.clone();
                 let Some(place) = place(&mut payload, &doubt.path) else { break };
                 *place = value.clone();
-                let Some(fault) = self.fault(&payload) else { continue };
+                let Some(fault) = self.fault(&payload, is_there) else { continue };
                 if fault.pointer.starts_with(&sought) || sought.starts_with(&fault.pointer) {
                     return self.show(payload, fault);
                 }
-                elsewhere.get_or_insert(Shown { payload, fault });
+                self.spare.get_or_insert(Shown { payload, fault });
             }
-        }
-        if let Some(Shown { payload, fault }) = elsewhere {
-            self.show(payload, fault);
         }
     }
 
@@ -145,7 +157,7 @@ impl<'t, 'a> Refutation<'t, 'a> {
                 None => generator.payload(amount, &[]),
             };
             let Some(payload) = made else { continue };
-            if let Some(fault) = self.fault(&payload) {
+            if let Some(fault) = self.fault(&payload, |_| true) {
                 self.show(payload, fault);
             }
         }
@@ -154,9 +166,13 @@ impl<'t, 'a> Refutation<'t, 'a> {
     /// Keeps a counter-example, made small, unless its break is known.
     fn show(&mut self, payload: Value, fault: Fault) {
         let (payload, fault) = self.smaller(payload, fault);
+        let pointer = general(&payload, &fault.pointer);
         let repeats = |shown: &Shown| {
-            general(&shown.payload, &shown.fault.pointer) == general(&payload, &fault.pointer)
-                && shown.fault.keyword == fault.keyword
+            let known = general(&shown.payload, &shown.fault.pointer);
+            let is_unrolled = !self.is_tame
+                && shown.fault.schema_pointer == fault.schema_pointer
+                && known.rsplit('/').next() == pointer.rsplit('/').next();
+            (known == pointer || is_unrolled) && shown.fault.keyword == fault.keyword
         };
         if !self.shown.iter().any(repeats) {
             self.shown.push(Shown { payload, fault });
@@ -168,7 +184,11 @@ impl<'t, 'a> Refutation<'t, 'a> {
         let mut kept: BTreeSet<String> = BTreeSet::new();
         for _ in 0..REMOVALS_MAX {
             let Some((at, smaller)) = removal(&payload, &kept) else { break };
-            match self.fault(&smaller).filter(|found| found.keyword == fault.keyword && same_end(found, &fault)) {
+            if self.left == 0 {
+                break;
+            }
+            let is_same = |found: &Fault| found.keyword == fault.keyword && same_end(found, &fault);
+            match self.fault(&smaller, is_same).filter(is_same) {
                 Some(found) => (payload, fault) = (smaller, found),
                 None => drop(kept.insert(at)),
             }

@@ -1,6 +1,6 @@
 //! The rules for the parts of a schema: each says yes where it is a proof, and no where it does not know.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use serde_json::Value;
 
@@ -57,7 +57,11 @@ impl<'a> Proof<'_, 'a> {
                 let branches = [reader.get("then"), reader.get("else")];
                 branches.into_iter().flatten().all(|branch| proof.here(writer, branch)) || reader.get("if").is_none()
             }),
-            Part::Values | Part::Number | Part::Text | Part::Contains | Part::Not | Part::Unevaluated => false,
+            Part::Number | Part::Text => part.keywords().iter().all(|keyword| {
+                let bound = reader.get(keyword);
+                bound.is_none_or(|bound| writer.holds.iter().any(|schema| is_at_least(schema, keyword, bound)))
+            }),
+            Part::Values | Part::Contains | Part::Not | Part::Unevaluated => false,
         }
     }
 
@@ -70,12 +74,21 @@ impl<'a> Proof<'_, 'a> {
         let keep = |keyword: &str| part.keywords().contains(&keyword);
         let Some(outer) = standalone(self.reader, reader, Cut::Narrower, &keep) else { return false };
         let Ok(outer) = Validator::new(&all_of(self.draft(), vec![outer])) else { return false };
-        let refused: Vec<&Value> = values.iter().filter(|value| !outer.accepts(value)).collect();
-        if refused.is_empty() {
-            return true;
+        // A validator walks its list for each value; texts are many and compared by a set.
+        let known: HashSet<&str> =
+            if part == Part::Values { texts(reader.get("enum")).collect() } else { HashSet::new() };
+        let is_known = |value: &Value| value.as_str().is_some_and(|text| known.contains(text));
+        let mut inner = None;
+        for value in values.iter().filter(|value| !is_known(value) && !outer.accepts(value)) {
+            if inner.is_none() {
+                let document = self.document(writer, &|_| true);
+                inner = document.and_then(|document| Validator::new(&document).ok());
+            }
+            if inner.as_ref().is_none_or(|inner| inner.accepts(value)) {
+                return false;
+            }
         }
-        let Some(inner) = self.document(writer, &|_| true) else { return false };
-        Validator::new(&inner).is_ok_and(|inner| !refused.into_iter().any(|value| inner.accepts(value)))
+        true
     }
 
     fn fields(&mut self, writer: &Located<'a>, reader: &'a Value) -> bool {
@@ -247,6 +260,28 @@ impl<'a> Proof<'_, 'a> {
 
     fn greatest_of(&self, writer: &Located<'a>, keyword: &str) -> Option<u64> {
         writer.holds.iter().filter_map(|schema| count(schema, keyword)).max()
+    }
+}
+
+/// Whether a schema demands as much as a keyword with this value does; of a pattern only the same does.
+fn is_at_least(schema: &Value, keyword: &str, bound: &Value) -> bool {
+    // Larger numbers are not told apart by a double: the algebra compares those.
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    let number = |value: &Value| value.as_f64().filter(|number| number.abs() < EXACT);
+    let Some(own) = number(bound) else { return schema.get(keyword) == Some(bound) };
+    let stated = |keyword: &str| schema.get(keyword).and_then(number);
+    match keyword {
+        "minLength" => stated(keyword).is_some_and(|stated| stated >= own),
+        "maxLength" => stated(keyword).is_some_and(|stated| stated <= own),
+        "minimum" => ["minimum", "exclusiveMinimum"].iter().filter_map(|each| stated(each)).any(|stated| stated >= own),
+        "maximum" => ["maximum", "exclusiveMaximum"].iter().filter_map(|each| stated(each)).any(|stated| stated <= own),
+        "exclusiveMinimum" => {
+            stated("minimum").is_some_and(|stated| stated > own) || stated(keyword).is_some_and(|stated| stated >= own)
+        }
+        "exclusiveMaximum" => {
+            stated("maximum").is_some_and(|stated| stated < own) || stated(keyword).is_some_and(|stated| stated <= own)
+        }
+        _ => schema.get(keyword) == Some(bound),
     }
 }
 

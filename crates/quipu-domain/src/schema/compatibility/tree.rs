@@ -14,6 +14,8 @@ use super::validator::Validator;
 const LEVELS_MAX: usize = 64;
 /// Ways through references and combinators to say something of one value. A validator walks them all.
 const WAYS_MAX: usize = 4096;
+/// As many do not hurt where all ways are reported, and not only walked.
+const TAME_WAYS_MAX: usize = 64;
 /// Schemas that apply to one place.
 const GATHERED_MAX: usize = 512;
 
@@ -24,6 +26,9 @@ pub(crate) struct Tree<'a> {
     id: Option<&'a str>,
     /// A reference to the whole document, rather than to a definition.
     pub(crate) names_itself: bool,
+    /// Whether all that is wrong with a value is gathered in little time: nothing is recursive, and few schemas apply
+    /// to one value.
+    pub(crate) is_tame: bool,
     /// Compiled patterns of fields.
     patterns: RefCell<HashMap<String, Option<Validator>>>,
 }
@@ -63,7 +68,7 @@ impl<'a> Tree<'a> {
             return Err("a schema is an object or a boolean".to_owned());
         }
         let id = root.get("$id").and_then(Value::as_str).map(|id| id.trim_end_matches('#'));
-        let mut tree = Tree { root, draft, id, names_itself: false, patterns: RefCell::default() };
+        let mut tree = Tree { root, draft, id, names_itself: false, is_tame: true, patterns: RefCell::default() };
         tree.scan(root, true, 0)?;
         let mut measured = HashMap::new();
         tree.measure(root, 0, &mut measured)?;
@@ -100,7 +105,7 @@ impl<'a> Tree<'a> {
 
     /// The height of a schema with its references followed, and the ways through it in place; an error if too many.
     fn measure(
-        &self,
+        &mut self,
         schema: &'a Value,
         depth: usize,
         measured: &mut HashMap<usize, Option<(usize, usize)>>,
@@ -114,7 +119,10 @@ impl<'a> Tree<'a> {
             }
             Some(Some(known)) => return Ok(*known),
             // Met again inside itself: a recursive schema. The data ends the recursion.
-            Some(None) => return Ok((0, 1)),
+            Some(None) => {
+                self.is_tame = false;
+                return Ok((0, 1));
+            }
             None => {}
         }
         measured.insert(address(schema), None);
@@ -129,6 +137,7 @@ impl<'a> Tree<'a> {
         if ways > WAYS_MAX {
             return Err(format!("more than {WAYS_MAX} schemas apply to one value"));
         }
+        self.is_tame &= ways <= TAME_WAYS_MAX;
         measured.insert(address(schema), Some((height, ways)));
         Ok((height, ways))
     }

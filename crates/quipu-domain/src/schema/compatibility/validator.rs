@@ -8,6 +8,9 @@ use serde_json::Value;
 /// A compiled pattern may take a mebibyte: `^(.{1,100}){1,100}$` is refused in milliseconds instead of compiled.
 const PATTERN_BYTES_MAX: usize = 1 << 20;
 
+/// Reasons that are looked through.
+const FAULTS_MAX: usize = 256;
+
 /// A compiled schema.
 pub(crate) struct Validator(jsonschema::Validator);
 
@@ -43,9 +46,16 @@ impl Validator {
         self.0.is_valid(value)
     }
 
-    /// The first reason only: to gather them all takes exponential time on a recursive schema.
+    /// The first reason only.
     pub(crate) fn fault(&self, value: &Value) -> Option<Fault> {
         self.0.validate(value).err().map(|error| fault(&error))
+    }
+
+    /// The first of the reasons that is asked for, else the first of all. To gather them takes exponential time on a
+    /// recursive schema.
+    pub(crate) fn fault_at(&self, value: &Value, is_sought: impl Fn(&Fault) -> bool) -> Option<Fault> {
+        let sought = self.0.iter_errors(value).take(FAULTS_MAX).map(|error| fault(&error)).find(is_sought);
+        sought.or_else(|| self.fault(value))
     }
 }
 

@@ -41,7 +41,8 @@ pub struct Break {
     pub direction: Direction,
     /// The old version that is compared with.
     pub version: u32,
-    /// The field in the data, as a JSON pointer with `*` for the items of lists; of a missing field, where it is missed.
+    /// The field in the data, as a JSON pointer with `*` for the items of lists; of a missing field, where it is
+    /// missed.
     pub pointer: String,
     /// In words: `status: the value "paid" is no longer accepted`.
     pub what: String,

@@ -55,7 +55,7 @@ fn contradiction(writer: &Value, reader: &Value, seed: u64, wanted: usize) -> (u
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 30, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn what_is_said_yes_to_is_never_contradicted_by_a_thousand_payloads(seed: u64) {
