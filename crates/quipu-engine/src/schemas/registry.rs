@@ -127,7 +127,7 @@ impl Registry {
         let kind = self.types.get(base_type(name));
         let rules = kind.map_or(self.rules, |kind| kind.rules.or(self.rules));
         let number = type_version(name).unwrap_or(VERSION_UNSAID);
-        let Some((kind, version)) = kind.and_then(|kind| Some((kind, kind.versions.get(&number)?))) else {
+        let Some(version) = kind.and_then(|kind| kind.versions.get(&number)) else {
             return match rules.unknown.unwrap_or_default() {
                 UnknownTypes::Allow => Finding::Fine,
                 UnknownTypes::Warn => Finding::Marked("no schema".to_owned()),
