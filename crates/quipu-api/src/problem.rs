@@ -255,8 +255,7 @@ impl From<&Refusal> for Problem {
                 .with("violations", json!(violations)),
             Refusal::NoSchema { index, kind, version, known } => Self::new(Code::NoSchema, detail)
                 .with("index", *index)
-                .with("type", kind.as_str())
-                .with("version", *version)
+                .with("schema", format!("{kind}.v{version}"))
                 .with("known", json!(known)),
             Refusal::CheckpointBehind { source, recorded, given } => Self::new(Code::CheckpointBehind, detail)
                 .with("source", source.as_str())

@@ -109,7 +109,7 @@ fn refused_schema(refusal: &SchemaRefusal) -> Problem {
     let of = |code| Problem::new(code, refusal.to_string());
     match refusal {
         SchemaRefusal::NotFound { name } => of(Code::SchemaNotFound).with("schema", clip(name)),
-        SchemaRefusal::InvalidType { name } => of(Code::InvalidSchema).with("type", clip(name)),
+        SchemaRefusal::InvalidType { name } => of(Code::InvalidSchema).with("schema", clip(name)),
         SchemaRefusal::Invalid(invalid) => {
             of(Code::InvalidSchema).with("pointer", format!("/schema{}", invalid.pointer().unwrap_or_default()))
         }

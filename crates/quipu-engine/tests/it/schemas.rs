@@ -226,3 +226,60 @@ fn a_schema_is_proposed_from_what_was_published() {
     assert!(is_recorded(&publish(&tenant, "3", "order.placed", r#"{"total":7}"#)));
     assert!(matches!(publish(&tenant, "4", "order.placed", r#"{"note":"x"}"#), Published::Refused(_)));
 }
+
+/// The webhooks of GitHub, as they are published.
+fn webhooks() -> Vec<Event<'static>> {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/github/events.ndjson");
+    let text = std::fs::read_to_string(file).unwrap();
+    text.lines().map(|line| quipu_domain::parse_event(line.as_bytes()).unwrap().event.into_owned()).collect()
+}
+
+fn publish_event(tenant: &Arc<Tenant>, event: &Event<'_>) -> Published {
+    tenant.publish_wait(vec![tenant.prepare(event, None).unwrap()]).unwrap().pop().unwrap()
+}
+
+#[test]
+fn schemas_learned_from_webhooks_take_all_of_them_and_no_mutant() {
+    let folders = [TempDir::new().unwrap(), TempDir::new().unwrap()];
+    let (_engine, teacher) = open(folders[0].path());
+    let (_other, tenant) = open(folders[1].path());
+    let events = webhooks();
+    for event in &events {
+        assert!(!matches!(publish_event(&teacher, event), Published::Refused(_)));
+    }
+    let kinds: std::collections::BTreeSet<_> = events.iter().map(Event::kind).collect();
+    assert_eq!((events.len(), kinds.len()), (329, 161));
+    for kind in &kinds {
+        let (_, schema) = teacher.infer_schema(kind).unwrap();
+        tenant.register_schema(kind, new(&schema.to_string())).unwrap_or_else(|error| panic!("{kind}: {error}"));
+    }
+    let all = SchemaRules { unknown: Some(UnknownTypes::Refuse), ..rules(Enforcement::Enforce) };
+    tenant.set_schema_rules(None, all).unwrap();
+    for event in &events {
+        let published = publish_event(&tenant, event);
+        assert!(!matches!(published, Published::Refused(_)), "{}: {published:?}", event.kind());
+    }
+    assert_eq!(tenant.position(), 324);
+    let mut mutants = 0;
+    for kind in kinds {
+        let event = events.iter().find(|event| event.kind() == kind).unwrap();
+        let quipu_domain::Data::Json(text) = event.data() else { panic!("{kind}") };
+        let mut data: serde_json::Value = serde_json::from_str(text).unwrap();
+        // A field that is always there is something else now.
+        let (_, schema) = teacher.infer_schema(kind).unwrap();
+        let field = schema["required"][0].as_str().unwrap().to_owned();
+        data[field.as_str()] = match &data[field.as_str()] {
+            serde_json::Value::Array(_) => json!("x"),
+            _ => json!([]),
+        };
+        let mutant = Event::builder(format!("mutant-{kind}"), "/test", kind).json(data.to_string()).build().unwrap();
+        let published = publish_event(&tenant, &mutant);
+        let Published::Refused(Refusal::BreaksSchema { violations, .. }) = published else {
+            panic!("{kind}: {published:?}")
+        };
+        let pointers: Vec<_> = violations.iter().map(|one| one.pointer.as_str()).collect();
+        assert_eq!(pointers, [format!("/{field}")], "{kind}");
+        mutants += 1;
+    }
+    assert_eq!((mutants, tenant.position()), (161, 324));
+}
