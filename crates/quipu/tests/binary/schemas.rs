@@ -109,7 +109,7 @@ fn a_check_ends_with_0_or_1_and_says_what_breaks_whom() {
         "not compatible (backward)\n",
         "backward, version 1, /total: ",
         "\n  counter-example: {",
-        "\n1 of 1 stored event break it\n",
+        "\n1 of 1 stored event breaks it\n",
         "\n  /v1/positions/1  /",
     ] {
         assert!(ran.stdout.contains(part), "{part} in {ran:#?}");
@@ -201,7 +201,7 @@ fn rules_change_as_they_are_named_and_events_are_held_to_them() {
     shop.run(&["schema", "rules", "--enforcement", "maybe"]).ended(2);
 
     let ran = shop.publish(r#"{"total":"x"}"#).ended(1);
-    assert!(ran.stderr.contains("[schema-violation]") && ran.stderr.contains("/total"), "{ran:#?}");
+    assert!(ran.stderr.contains("[schema-violated]") && ran.stderr.contains("/total"), "{ran:#?}");
     shop.publish(r#"{"total":1}"#).ok();
     assert_eq!(shop.run(&["schema", "show", "order.placed", "-o", "json"]).ok().json()["refused"], 1);
 }

@@ -38,8 +38,7 @@ pub fn run(check: Check, client: &Client, out: &mut Out) -> Outcome {
 fn show(answer: &CompatibilityAnswer, out: &mut Out) -> Result<(), Failure> {
     out.line(&format!("{} ({})", if answer.compatible { "compatible" } else { "not compatible" }, answer.level))?;
     for found in &answer.breaks {
-        let field = if found.pointer.is_empty() { "the root" } else { &found.pointer };
-        let told = format!("{}, version {}, {field}: {}", found.direction, found.version, found.detail);
+        let told = format!("{}, version {}, {}", found.direction, found.version, wrong(found));
         out.line(&escape(&told))?;
         if let Some(example) = counter_example(answer, found) {
             out.line(&escape(&format!("  counter-example: {}", example.data)))?;
@@ -66,7 +65,16 @@ pub fn counter_example<'a>(answer: &'a CompatibilityAnswer, found: &BreakAnswer)
     of_version().find(|example| example.pointer == found.pointer).or_else(|| of_version().next())
 }
 
+/// What is wrong with a field, which the detail may name in its own way.
+pub fn wrong(found: &BreakAnswer) -> String {
+    let field = if found.pointer.is_empty() { "the root" } else { &found.pointer };
+    let named = found.pointer.trim_start_matches('/').replace('/', ".");
+    let detail = found.detail.strip_prefix(&format!("{named}: ")).unwrap_or(&found.detail);
+    format!("{field}: {detail}")
+}
+
 /// What stored events say, in a few words.
 pub fn stored(told: &StoredAnswer) -> String {
-    format!("{} of {} break it", told.breaking, counted(told.events, "stored event"))
+    let break_ = if told.breaking == 1 { "breaks" } else { "break" };
+    format!("{} of {} {break_} it", told.breaking, counted(told.events, "stored event"))
 }

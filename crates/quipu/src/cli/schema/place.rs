@@ -81,8 +81,8 @@ mod tests {
     fn a_field_is_where_the_text_describes_it_or_where_its_parent_is() {
         let found = |pointer: &str| place(TEXT, pointer).map(|at| (at.line, at.column, at.end_line, at.end_column));
         assert_eq!(found("/tötal"), Some((3, 27, 3, 45)));
-        assert_eq!(found("/to"), Some((4, 11, 4, 32)));
-        assert_eq!(found("/to/a~1b/*"), Some((6, 54, 6, 58)));
+        assert_eq!(found("/to"), Some((4, 11, 4, 33)));
+        assert_eq!(found("/to/a~1b/*"), Some((6, 52, 6, 56)));
         assert_eq!(found("/to/a~1b/*/x"), found("/to/a~1b/*"));
         assert_eq!(found(""), Some((2, 1, 7, 2)));
         assert_eq!(found("/none"), found(""));

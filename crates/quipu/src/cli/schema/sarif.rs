@@ -5,7 +5,7 @@ use quipu_api::schema::CompatibilityAnswer;
 use serde_json::{Value, json};
 
 use super::super::client::encode;
-use super::check::{counter_example, stored};
+use super::check::{counter_example, stored, wrong};
 use super::place::place;
 
 const SCHEMA: &str = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json";
@@ -97,8 +97,7 @@ fn findings(answer: &CompatibilityAnswer) -> Vec<Finding> {
 
 fn of_break(answer: &CompatibilityAnswer, found: &quipu_api::schema::BreakAnswer) -> Finding {
     let rule = if found.direction == "forward" { "schema-forward" } else { "schema-backward" };
-    let field = if found.pointer.is_empty() { "the root" } else { &found.pointer };
-    let mut message = format!("{field}: {}; {} with version {}", found.detail, found.direction, found.version);
+    let mut message = format!("{}; {} with version {}", wrong(found), found.direction, found.version);
     let mut properties = json!({"direction": found.direction, "version": found.version, "pointer": found.pointer});
     if let Some(example) = counter_example(answer, found) {
         message.push_str(&format!("; counter-example: {}", example.data));
