@@ -70,7 +70,7 @@ pub(super) const REGISTER: Operation = Operation {
         )),
         answer: r#"{"type":"order.placed","version":1,"id":1,"schema":{"type":"object","properties":{"total":{"type":"number"}},"required":["total"]},"owner":"shop","made":"2026-01-31T09:30:00.000Z","known":false,"compatibility":{"compatible":true,"level":"backward","verdict":"yes"}}"#,
     },
-    command: None,
+    command: Some("schema register"),
 };
 
 pub(super) const CHECK: Operation = Operation {
@@ -97,7 +97,7 @@ pub(super) const CHECK: Operation = Operation {
         )),
         answer: r#"{"compatible":false,"level":"backward","verdict":"no","breaks":[{"direction":"backward","version":1,"pointer":"/total","detail":"expected a string, found a number"}],"counterexamples":[{"direction":"backward","version":1,"data":{"total":0},"pointer":"/total"}],"stored":{"events":0,"breaking":0}}"#,
     },
-    command: None,
+    command: Some("schema check"),
 };
 
 pub(super) const LIST: Operation = Operation {
@@ -116,7 +116,7 @@ pub(super) const LIST: Operation = Operation {
         body: None,
         answer: r#"{"rules":{"enforcement":"enforce"},"types":[{"type":"order.placed","rules":{},"versions":[{"type":"order.placed","version":1,"id":1,"schema":{"type":"object"},"made":"2026-01-31T09:30:00.000Z"}],"refused":0,"marked":0}]}"#,
     },
-    command: None,
+    command: Some("schema list"),
 };
 
 pub(super) const GET: Operation = Operation {
@@ -135,7 +135,7 @@ pub(super) const GET: Operation = Operation {
         body: None,
         answer: r#"{"type":"order.placed","rules":{},"versions":[{"type":"order.placed","version":1,"id":1,"schema":{"type":"object"},"made":"2026-01-31T09:30:00.000Z"}],"refused":0,"marked":0}"#,
     },
-    command: None,
+    command: Some("schema show"),
 };
 
 pub(super) const VERSION_GET: Operation = Operation {
@@ -154,7 +154,7 @@ pub(super) const VERSION_GET: Operation = Operation {
         body: None,
         answer: r#"{"type":"order.placed","version":1,"id":1,"schema":{"type":"object"},"made":"2026-01-31T09:30:00.000Z"}"#,
     },
-    command: None,
+    command: Some("schema show"),
 };
 
 pub(super) const DIFF: Operation = Operation {
@@ -173,7 +173,7 @@ pub(super) const DIFF: Operation = Operation {
         body: None,
         answer: r#"{"type":"order.placed","from":1,"to":2,"changes":[]}"#,
     },
-    command: None,
+    command: Some("schema diff"),
 };
 
 pub(super) const DEPRECATE: Operation = Operation {
@@ -193,7 +193,7 @@ pub(super) const DEPRECATE: Operation = Operation {
         body: Some((MEDIA_JSON, r#"{"reason":"version 2 has the currency"}"#)),
         answer: r#"{"type":"order.placed","version":1,"id":1,"schema":{"type":"object"},"deprecated":"version 2 has the currency","made":"2026-01-31T09:30:00.000Z"}"#,
     },
-    command: None,
+    command: Some("schema deprecate"),
 };
 
 pub(super) const REMOVE: Operation = Operation {
@@ -212,7 +212,7 @@ pub(super) const REMOVE: Operation = Operation {
         body: None,
         answer: r#"{"removed":"order.placed.v2"}"#,
     },
-    command: None,
+    command: Some("schema remove"),
 };
 
 pub(super) const RULES: Operation = Operation {
@@ -233,7 +233,7 @@ pub(super) const RULES: Operation = Operation {
         body: Some((MEDIA_JSON, r#"{"compatibility":"full","enforcement":"enforce"}"#)),
         answer: r#"{"compatibility":"full","enforcement":"enforce"}"#,
     },
-    command: None,
+    command: Some("schema rules"),
 };
 
 pub(super) const DEFAULTS: Operation = Operation {
@@ -252,7 +252,7 @@ pub(super) const DEFAULTS: Operation = Operation {
         body: Some((MEDIA_JSON, r#"{"enforcement":"enforce","unknown":"warn"}"#)),
         answer: r#"{"enforcement":"enforce","unknown":"warn"}"#,
     },
-    command: None,
+    command: Some("schema rules"),
 };
 
 pub(super) const INFER: Operation = Operation {
@@ -272,6 +272,6 @@ pub(super) const INFER: Operation = Operation {
         body: None,
         answer: r#"{"type":"order.placed","events":2,"schema":{"type":"object","properties":{"total":{"type":"number","x-observed":{"count":2,"of":2}}},"required":["total"]}}"#,
     },
-    command: None,
+    command: Some("schema infer"),
 };
 const SCHEMA_NONE: &[Code] = &[Code::InvalidSchema, Code::SchemaNotFound];

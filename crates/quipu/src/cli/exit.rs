@@ -26,11 +26,11 @@ impl Exit {
         match self {
             Self::Ok => "done; also when the reader of standard output went away",
             Self::Failed => {
-                "refused, or failed: at least one event was refused, a condition did not hold, a pattern did not match, the disk is full"
+                "refused, or failed: at least one event was refused, a condition did not hold, a pattern did not match, a schema is not compatible, the disk is full"
             }
             Self::Usage => "wrong usage: an unknown flag, a missing argument, an invalid configuration",
             Self::NotFound => {
-                "there is no such event, position, stream, subscription, dead letter, operation, context or file"
+                "there is no such event, position, stream, schema, subscription, dead letter, operation, context or file"
             }
             Self::Unreachable => "no server answers at the URL",
             Self::Damaged => "the store is damaged: bytes are not what was written",

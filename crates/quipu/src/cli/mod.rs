@@ -25,6 +25,7 @@ mod output;
 mod paging;
 mod pattern;
 mod progress;
+mod schema;
 mod serve;
 mod sse;
 mod store;
@@ -94,6 +95,9 @@ enum Command {
     /// Test event patterns
     #[command(subcommand)]
     Pattern(pattern::PatternCommand),
+    /// Register, compare, check and propose schemas of event types
+    #[command(subcommand)]
+    Schema(schema::SchemaCommand),
     /// Make, move and explain subscriptions; fetch and answer deliveries
     #[command(subcommand)]
     Subscription(subscription::SubscriptionCommand),
@@ -165,6 +169,7 @@ fn run(cli: Cli, out: &mut Out) -> Outcome {
         Command::Event(command) => event::run(command, &global, out),
         Command::Stream(command) => stream::run(command, &global, out),
         Command::Pattern(command) => pattern::run(command, out),
+        Command::Schema(command) => schema::run(command, &global, out),
         Command::Subscription(command) => subscription::run(command, &global, out),
         Command::DeadLetter(command) => deadletter::run(command, &global, out),
         Command::Operation(command) => operation::run(command, &global, out),

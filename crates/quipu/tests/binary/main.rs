@@ -21,6 +21,7 @@ mod patterns;
 mod process;
 #[cfg(feature = "remote")]
 mod remote;
+mod schemas;
 mod stores;
 mod subscriptions;
 mod tails;
