@@ -103,8 +103,9 @@ pub struct SchemasAnswer {
     pub types: Vec<SchemaTypeAnswer>,
 }
 
-/// What came of a registration.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+/// What came of a registration. Clients read it as a [`SchemaAnswer`] and what stands beside it: a part that is kept as text
+/// cannot be read out of a flattened member.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct RegisteredAnswer {
     /// What is registered.
     #[serde(flatten)]
@@ -120,7 +121,7 @@ pub struct RegisteredAnswer {
 pub struct CompatibilityAnswer {
     /// Whether it may be registered.
     pub compatible: bool,
-    /// What it is held to: `none`, `backward`, `forward` or `full`, each of the last three also with `_transitive`.
+    /// What it is held to: `none`, `backward`, `forward` or `full`, each of the last three also with `-transitive`.
     pub level: String,
     /// What the rules say: `yes`, `no`, or `unknown`; then stored events decide.
     pub verdict: String,
