@@ -5,6 +5,7 @@ use quipu_api::key::{CreateKey, RotateKey};
 use quipu_domain::access::{Narrowing, Token};
 use quipu_domain::{Access, Event, Grant, Pattern, Permission, Value};
 use quipu_server::bearer;
+use quipu_server::identity::reads_token;
 
 /// A value of `Authorization`: a key that is read is written as it was, and is there in the text.
 pub fn credential(bytes: &[u8]) -> bool {
@@ -15,6 +16,20 @@ pub fn credential(bytes: &[u8]) -> bool {
     assert_eq!(*token.secret.token(token.tenant, token.id), text);
     assert!(!format!("{token:?}").contains(&text[text.len() - 64..]));
     true
+}
+
+/// The header and the claims of a token, a line each: what is read has an algorithm, and nothing that must be understood.
+pub fn token(bytes: &[u8]) -> bool {
+    let mut lines = bytes.splitn(2, |byte| *byte == b'\n');
+    let (header, claims) = (lines.next().unwrap_or_default(), lines.next().unwrap_or_default());
+    let is_read = reads_token(header, claims);
+    if is_read {
+        let read: serde_json::Value = serde_json::from_slice(header).expect("a header that is read is JSON");
+        assert!(read["alg"].as_str().is_some_and(|name| name != "none" && !name.starts_with("HS")));
+        assert!(read.get("crit").is_none());
+        assert!(serde_json::from_slice::<serde_json::Value>(claims).is_ok_and(|claims| claims.is_object()));
+    }
+    is_read
 }
 
 /// A key that is to be made, or rotated: what its grants allow is what one of them allows alone, and nothing beside.

@@ -14,7 +14,7 @@ mod sse;
 mod webhook;
 
 pub use connection::{ahead, lines, messages};
-pub use credential::{credential, grants};
+pub use credential::{credential, grants, token};
 pub use folder::{records, run, segment, snapshot};
 pub use head::{headers, negotiation, retry};
 pub use pattern::{pattern, transform};

@@ -56,6 +56,11 @@ impl Prepared {
         }
     }
 
+    /// What the schema of its type says against it.
+    pub fn refused(&self) -> Option<&Refusal> {
+        self.refused.as_deref()
+    }
+
     pub(crate) fn bytes(&self) -> usize {
         self.record.body.len() + 128
     }

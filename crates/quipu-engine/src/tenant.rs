@@ -209,10 +209,11 @@ impl Tenant {
         match schemas.look(event) {
             Finding::Fine if event.attribute(SCHEMA_MARK).is_none() => {}
             Finding::Fine => marked = Some(event.clone().with_attribute(SCHEMA_MARK, None)),
-            Finding::Marked(pointer) => {
-                let mark = quipu_domain::Value::Text(pointer.into());
+            Finding::Marked(mark) if event.attributes().len() < quipu_domain::limits::ATTRIBUTES_MAX => {
+                let mark = quipu_domain::Value::Text(mark.into());
                 marked = Some(event.clone().with_attribute(SCHEMA_MARK, Some(mark)));
             }
+            Finding::Marked(_) => {}
             Finding::Refused(refusal) => refused = Some(refusal),
         }
         let event = marked.as_ref().unwrap_or(event);

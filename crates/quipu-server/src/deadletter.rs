@@ -212,8 +212,8 @@ fn edited(app: &App, text: &RawValue) -> Result<Box<RawValue>, Problem> {
     let checked = || -> Result<(), Problem> {
         let Incoming { event, stream_version } = parse_event(bare.get().as_bytes())?;
         app.demand_own_tenant(&event)?;
-        app.tenant.prepare(&event, stream_version)?;
-        Ok(())
+        let prepared = app.tenant.prepare(&event, stream_version)?;
+        prepared.refused().map_or(Ok(()), |refusal| Err(refusal.into()))
     };
     checked().map_err(|problem| problem.with("pointer", "/event"))?;
     Ok(bare)

@@ -20,6 +20,9 @@ use crate::{Phase, problem, reached};
 /// what there are.
 const THREADS_MAX: usize = 32;
 
+/// How many of them may read all events of a type: others wait, and whoever revokes a key meanwhile does not.
+const SCANS_MAX: usize = 2;
+
 /// One tenant, from when it is served until nobody is let in any more: one that is resumed gets another.
 pub(crate) struct Home {
     /// Its name.
@@ -35,6 +38,8 @@ pub(crate) struct Home {
     pub meter: Meter,
     /// A permit for each thread that does something for it beside those that serve sockets: all tenants share them.
     threads: Semaphore,
+    /// A permit for each of those that reads all events of a type, which may take long.
+    pub scans: Semaphore,
     is_closed: watch::Sender<bool>,
     /// Whoever pushes for it.
     pushing: Mutex<Option<JoinHandle<()>>>,
@@ -67,7 +72,8 @@ impl Home {
             });
         });
         let gather = Gather::start(Arc::clone(&tenant));
-        let (meter, threads, pushing) = (Meter::new(), Semaphore::new(THREADS_MAX), Mutex::default());
+        let (meter, pushing) = (Meter::new(), Mutex::default());
+        let (threads, scans) = (Semaphore::new(THREADS_MAX), Semaphore::new(SCANS_MAX));
         let (is_closed, _) = watch::channel(false);
         let name = name.to_owned();
         Ok(Self {
@@ -78,6 +84,7 @@ impl Home {
             positions,
             meter,
             threads,
+            scans,
             is_closed,
             pushing,
             _wakes_tails: wakes_tails,

@@ -24,7 +24,7 @@ use keyring::Keyring;
 pub use provider::{InvalidProviders, Providers};
 use provider::{Provider, Somebody};
 use token::Token;
-pub use token::is_token;
+pub use token::{is_token, reads_token};
 
 use crate::hash::{Hash, sha256};
 use crate::webhook::InvalidAuthorities;

@@ -34,6 +34,7 @@ pub(crate) async fn register(
 
 async fn run_register(app: Arc<App>, kind: String, request: Request) -> Result<Response, Problem> {
     let new = new_schema(read_body(&app, request, RegisterSchema::from_json).await?);
+    let _one = app.home.scans.acquire().await;
     let registered = ask(&app, move |tenant| tenant.register_schema(&kind, new)).await?;
     app.tell(value!({ "version": registered.schema.version, "id": registered.schema.id }));
     let (known, compatibility) = (registered.is_known, compatibility_answer(&registered.checked));
@@ -50,6 +51,7 @@ pub(crate) async fn check(Extension(app): Extension<Arc<App>>, Path(kind): Path<
 
 async fn run_check(app: Arc<App>, kind: String, request: Request) -> Result<Response, Problem> {
     let new = new_schema(read_body(&app, request, RegisterSchema::from_json).await?);
+    let _one = app.home.scans.acquire().await;
     let checked = ask(&app, move |tenant| tenant.check_schema(&kind, &new)).await?;
     Ok(json(&compatibility_answer(&checked)))
 }
@@ -128,6 +130,7 @@ pub(crate) async fn remove(
 async fn run_remove(app: Arc<App>, kind: String, version: &str) -> Result<Response, Problem> {
     let version = schema_version("version", version)?;
     let removed = format!("{kind}.v{version}");
+    let _one = app.home.scans.acquire().await;
     ask(&app, move |tenant| tenant.remove_schema(&kind, version)).await?;
     Ok(json(&RemovedSchemaAnswer { removed }))
 }
@@ -149,6 +152,7 @@ async fn run_rules(app: Arc<App>, kind: Option<String>, request: Request) -> Res
 
 pub(crate) async fn infer(Extension(app): Extension<Arc<App>>, Path(kind): Path<String>) -> Response {
     let asked = kind.clone();
+    let _one = app.home.scans.acquire().await;
     let inferred = ask(&app, move |tenant| tenant.infer_schema(&asked)).await;
     problem::answer(inferred.map(|(events, schema)| json(&InferredAnswer { kind, events, schema })))
 }

@@ -13,9 +13,9 @@ use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
 use quipu_domain::limits::TYPE_BYTES_MAX;
-use quipu_domain::schema::compatibility::{self, Answer, Budget, Level, Verdict};
+use quipu_domain::schema::compatibility::{self, Answer, Budget, Direction, Level, Verdict};
 use quipu_domain::schema::{Change, Document, Limits, SchemaRules, diff};
-use quipu_domain::{Timestamp, type_version};
+use quipu_domain::{Timestamp, base_type, type_version};
 use quipu_store::Fault;
 use serde_json::Value;
 
@@ -35,8 +35,14 @@ pub const VERSIONS_MAX: usize = 1_000;
 pub const TYPES_MAX: usize = 10_000;
 /// Most bytes of all schemas of a tenant: they are in memory and stand in each snapshot. 161 types of GitHub take some 2 MiB.
 pub const SCHEMA_BYTES_MAX: usize = 32 << 20;
-/// Most examples of a version.
+/// Largest version: thousands of them are thousands of changes, and a number that cannot be counted on from is a mistake.
+const VERSION_MAX: u32 = 1_000_000;
+/// Most names that a text may have for other schemas, and the longest one, bytes.
+const REFERENCES_MAX: usize = 64;
+const NAME_BYTES_MAX: usize = 512;
+/// Most examples of a version, and their deepest nesting: as deep as a schema may be.
 const EXAMPLES_MAX: usize = 100;
+const EXAMPLE_DEPTH_MAX: usize = 64;
 /// Longest owner and longest description, bytes.
 const OWNER_BYTES_MAX: usize = 256;
 const DESCRIPTION_BYTES_MAX: usize = 4_096;
@@ -125,12 +131,16 @@ pub struct CheckedSchema {
 }
 
 impl CheckedSchema {
-    /// Whether it may be registered. Where the rules do not know, what is stored decides.
+    /// Whether it may be registered. Where the rules do not know whether it reads what was written, what is stored decides.
     pub fn is_compatible(&self) -> bool {
         match self.verdict.answer {
             Answer::Yes => true,
             Answer::No => false,
-            Answer::Unknown => self.stored.as_ref().is_some_and(|stored| stored.breaking == 0),
+            // What is stored was written by the old version: it says nothing of what the new one will write.
+            Answer::Unknown => {
+                self.level.directions() == [Direction::Backward]
+                    && self.stored.as_ref().is_some_and(|stored| stored.breaking == 0)
+            }
         }
     }
 }
@@ -159,35 +169,43 @@ impl Tenant {
     /// [`SchemaRefusal`].
     pub fn register_schema(self: &Arc<Self>, kind: &str, new: NewSchema) -> Result<Registered, NotDone> {
         check_kind(kind)?;
-        let mut folded = self.schemas.folded.lock();
-        let registry = self.schemas.current();
-        let document = parse(&registry, &new)?;
-        if let Some(known) = same(&registry, kind, &new, &document) {
-            let schema = info(kind, known.0, &known.1.folded);
-            let verdict = Verdict::default();
-            let checked = CheckedSchema { level: level(&registry, kind), verdict, stored: None };
-            return Ok(Registered { schema, is_known: true, checked });
+        loop {
+            // Comparing may read the whole log, so nobody waits for it.
+            let registry = self.schemas.current();
+            let document = parse(&registry, &new)?;
+            if let Some((version, known)) = same(&registry, kind, &new, &document) {
+                let schema = info(kind, version, &known.folded);
+                let checked =
+                    CheckedSchema { level: level(&registry, kind), verdict: Verdict::default(), stored: None };
+                return Ok(Registered { schema, is_known: true, checked });
+            }
+            let checked = self.compared(&registry, kind, &document)?;
+            let mut folded = self.schemas.folded.lock();
+            if self.schemas.current().revision != registry.revision {
+                continue;
+            }
+            let version = next_version(&folded, kind, new.version)?;
+            if !checked.is_compatible() {
+                let name = format!("{kind}.v{version}");
+                return Err(SchemaRefusal::Incompatible(Box::new(Incompatible { name, checked })).into());
+            }
+            let schema = FoldedSchema {
+                id: id_of(&folded, &new),
+                text: new.text,
+                uses: document.references().keys().filter_map(|name| used(&new.references, name)).collect(),
+                references: new.references,
+                weight: document.bundled().to_string().len() as u64,
+                owner: new.owner,
+                description: new.description,
+                examples: new.examples,
+                deprecated: None,
+                made: self.now(),
+            };
+            check_limits(&folded, kind, &schema)?;
+            let info = info(kind, version, &schema);
+            self.change_schemas(&mut folded, SchemaRecord::Registered { kind: kind.to_owned(), version, schema })?;
+            return Ok(Registered { schema: info, is_known: false, checked });
         }
-        let version = self.next_version(&folded, kind, new.version)?;
-        let schema = FoldedSchema {
-            id: id_of(&folded, &new),
-            text: new.text.clone(),
-            references: new.references.clone(),
-            owner: new.owner.clone(),
-            description: new.description.clone(),
-            examples: new.examples.clone(),
-            deprecated: None,
-            made: self.now(),
-        };
-        check_limits(&folded, kind, &schema)?;
-        let checked = self.compared(&registry, kind, &document)?;
-        if !checked.is_compatible() {
-            let name = format!("{kind}.v{version}");
-            return Err(SchemaRefusal::Incompatible(Box::new(Incompatible { name, checked })).into());
-        }
-        let info = info(kind, version, &schema);
-        self.change_schemas(&mut folded, SchemaRecord::Registered { kind: kind.to_owned(), version, schema })?;
-        Ok(Registered { schema: info, is_known: false, checked })
     }
 
     /// How a schema would go with what is there, without registering it.
@@ -289,12 +307,8 @@ impl Tenant {
         let mut folded = self.schemas.folded.lock();
         self.schema(kind, version)?;
         let name = format!("{kind}.v{version}");
-        let refers =
-            |schema: &FoldedSchema| schema.references.values().any(|to| *to == name) || schema.text.contains(&name);
         let mut all = folded.types.iter().flat_map(|(other, of)| of.versions.iter().map(move |(v, s)| (other, v, s)));
-        if let Some((other, number, _)) =
-            all.find(|(other, v, s)| (*other, **v) != (&kind.to_owned(), version) && refers(s))
-        {
+        if let Some((other, number, _)) = all.find(|(_, _, schema)| schema.uses.contains(&name)) {
             return Err(SchemaRefusal::InUse { name, by: format!("the schema {other}.v{number}") }.into());
         }
         if let Some(position) = self.first_of(kind, version)? {
@@ -325,30 +339,20 @@ impl Tenant {
     /// Holds a change for true and writes it down. In this order: an event that is decided after the record was checked by the new
     /// rules, since the loop looks again at those that were checked by older ones.
     fn change_schemas(self: &Arc<Self>, folded: &mut FoldedSchemas, record: SchemaRecord) -> Result<(), Fault> {
-        let before = self.schemas.current();
+        let (before, record) = (self.schemas.current(), record.record());
         let mut after = folded.clone();
-        after.take(record.clone());
-        *self.schemas.current.write() = Arc::new(Registry::new(&after, Some(&before)));
-        let written = self.write_records_wait(vec![record.record()]);
+        after.apply(&record.body).expect("its parts are limited");
+        let registry = Registry::new(&after, Some(&before));
+        // Here, and not on the thread of the first event that needs it.
+        registry.compile();
+        *self.schemas.current.write() = Arc::new(registry);
+        let written = self.write_records_wait(vec![record]);
         match &written {
             Ok(()) => *folded = after,
             // Nobody knows whether it is on disk, but nothing more is written until a restart finds out.
             Err(_) => *self.schemas.current.write() = Arc::new(Registry::new(folded, Some(&self.schemas.current()))),
         }
         written
-    }
-
-    fn next_version(&self, folded: &FoldedSchemas, kind: &str, given: Option<u32>) -> Result<u32, SchemaRefusal> {
-        let of = folded.types.get(kind);
-        let last = of.and_then(|of| of.versions.keys().next_back()).copied().unwrap_or(0);
-        match given {
-            None => Ok(last + 1),
-            Some(given) if given > last => Ok(given),
-            Some(given) if of.is_some_and(|of| of.versions.contains_key(&given)) => {
-                Err(SchemaRefusal::Exists { name: format!("{kind}.v{given}") })
-            }
-            Some(given) => Err(SchemaRefusal::WrongVersion { given, next: last + 1 }),
-        }
     }
 
     /// Compares a schema with the versions before it, and with stored events where that cannot tell.
@@ -367,6 +371,36 @@ impl Tenant {
             _ => Some(self.check_stored(kind, &new.validator())?),
         };
         Ok(CheckedSchema { level, verdict, stored })
+    }
+}
+
+/// The version that is registered next: the one after the last that ever was, or a larger one that was asked for.
+fn next_version(folded: &FoldedSchemas, kind: &str, given: Option<u32>) -> Result<u32, SchemaRefusal> {
+    let of = folded.types.get(kind);
+    let last = of.map_or(0, |of| of.last);
+    match given.unwrap_or(last + 1) {
+        version if version > VERSION_MAX => {
+            Err(SchemaRefusal::TooMany { what: "as the number of a version", limit: VERSION_MAX as usize })
+        }
+        version if version > last => Ok(version),
+        version if of.is_some_and(|of| of.versions.contains_key(&version)) => {
+            Err(SchemaRefusal::Exists { name: format!("{kind}.v{version}") })
+        }
+        given => Err(SchemaRefusal::WrongVersion { given, next: last + 1 }),
+    }
+}
+
+/// The type with its version that a name means.
+fn used(references: &BTreeMap<String, String>, name: &str) -> Option<String> {
+    let kind = registry::referred(references, name)?;
+    Some(format!("{}.v{}", base_type(kind), type_version(kind).unwrap_or(VERSION_UNSAID)))
+}
+
+fn depth(value: &Value) -> usize {
+    match value {
+        Value::Array(items) => 1 + items.iter().map(depth).max().unwrap_or(0),
+        Value::Object(members) => 1 + members.values().map(depth).max().unwrap_or(0),
+        _ => 0,
     }
 }
 
@@ -391,6 +425,16 @@ fn id_of(folded: &FoldedSchemas, new: &NewSchema) -> u32 {
 }
 
 fn parse(registry: &Registry, new: &NewSchema) -> Result<Document, SchemaRefusal> {
+    let mut names = new.references.iter().flat_map(|(name, kind)| [name, kind]);
+    if new.references.len() > REFERENCES_MAX {
+        return Err(SchemaRefusal::TooMany { what: "references", limit: REFERENCES_MAX });
+    }
+    if names.any(|name| name.len() > NAME_BYTES_MAX) {
+        return Err(SchemaRefusal::TooLong { what: "a reference", limit: NAME_BYTES_MAX });
+    }
+    if new.examples.iter().any(|example| depth(example) > EXAMPLE_DEPTH_MAX) {
+        return Err(SchemaRefusal::TooMany { what: "levels of an example", limit: EXAMPLE_DEPTH_MAX });
+    }
     let lookup = |name: &str| registry.lookup(&new.references, name);
     let document = Document::parse_with(&new.text, &Limits::default(), &lookup).map_err(SchemaRefusal::Invalid)?;
     check_text("an owner", new.owner.as_deref(), OWNER_BYTES_MAX)?;
@@ -444,7 +488,7 @@ fn type_info(registry: &Registry, kind: &str) -> Option<TypeInfo> {
 }
 
 fn info(kind: &str, version: u32, folded: &FoldedSchema) -> SchemaInfo {
-    let FoldedSchema { id, text, references, owner, description, examples, deprecated, made } = folded.clone();
+    let FoldedSchema { id, text, references, owner, description, examples, deprecated, made, .. } = folded.clone();
     let kind = kind.to_owned();
     SchemaInfo { kind, version, id, text, references, owner, description, examples, deprecated, made }
 }

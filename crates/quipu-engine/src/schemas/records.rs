@@ -32,6 +32,11 @@ pub(crate) struct FoldedSchema {
     /// What the text calls other schemas, and which those are.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub references: BTreeMap<String, String>,
+    /// The types with versions that it refers to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub uses: Vec<String>,
+    /// Bytes of its text with all that it refers to inside of it.
+    pub weight: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -48,7 +53,13 @@ impl FoldedSchema {
     pub fn bytes(&self) -> usize {
         let examples: usize = self.examples.iter().map(|example| example.to_string().len()).sum();
         let texts = [&self.owner, &self.description, &self.deprecated];
-        self.text.len() + examples + texts.into_iter().flatten().map(String::len).sum::<usize>() + 256
+        let names: usize = self.references.iter().map(|(name, kind)| name.len() + kind.len()).sum();
+        self.text.len()
+            + self.weight as usize
+            + examples
+            + names
+            + texts.into_iter().flatten().map(String::len).sum::<usize>()
+            + 256
     }
 }
 
@@ -59,6 +70,9 @@ pub(crate) struct FoldedType {
     pub versions: BTreeMap<u32, FoldedSchema>,
     #[serde(default)]
     pub rules: SchemaRules,
+    /// The largest version that was ever registered: a number is never used twice.
+    #[serde(default)]
+    pub last: u32,
 }
 
 /// The fold of all records of schemas.
@@ -88,7 +102,9 @@ impl FoldedSchemas {
         match record {
             SchemaRecord::Registered { kind, version, schema } => {
                 self.last_id = self.last_id.max(schema.id);
-                self.types.entry(kind).or_default().versions.insert(version, schema);
+                let of = self.types.entry(kind).or_default();
+                of.last = of.last.max(version);
+                of.versions.insert(version, schema);
             }
             SchemaRecord::Deprecated { kind, version, reason } => {
                 if let Some(schema) = self.types.get_mut(&kind).and_then(|of| of.versions.get_mut(&version)) {
@@ -98,16 +114,13 @@ impl FoldedSchemas {
             SchemaRecord::Removed { kind, version } => {
                 if let Some(of) = self.types.get_mut(&kind) {
                     of.versions.remove(&version);
-                    if of.versions.is_empty() && of.rules == SchemaRules::default() {
-                        self.types.remove(&kind);
-                    }
                 }
             }
             SchemaRecord::Rules { kind: None, rules } => self.rules = rules,
             SchemaRecord::Rules { kind: Some(kind), rules } => {
                 let of = self.types.entry(kind.clone()).or_default();
                 of.rules = rules;
-                if of.versions.is_empty() && rules == SchemaRules::default() {
+                if of.last == 0 && rules == SchemaRules::default() {
                     self.types.remove(&kind);
                 }
             }

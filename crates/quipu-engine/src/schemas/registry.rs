@@ -13,6 +13,10 @@ use super::records::{FoldedSchema, FoldedSchemas, FoldedType};
 pub const VERSION_UNSAID: u32 = 1;
 /// What references to schemas of the tenant begin with.
 const REFERENCE_PREFIX: &str = "quipu:";
+/// The mark of an event that has no schema.
+const NO_SCHEMA: &str = "none";
+/// Most bytes of a pointer that a mark has.
+const MARK_BYTES_MAX: usize = 1_024;
 /// Most violations that an event is told of.
 const VIOLATIONS_MAX: usize = 16;
 
@@ -109,8 +113,13 @@ impl Registry {
 
     /// What a reference of a schema means: a name that it was registered with, or that of a type.
     pub fn lookup(&self, references: &BTreeMap<String, String>, name: &str) -> Option<Arc<Document>> {
-        let kind = references.get(name).map(String::as_str).or_else(|| name.strip_prefix(REFERENCE_PREFIX))?;
-        self.document(self.version(kind)?)
+        self.document(self.version(referred(references, name)?)?)
+    }
+
+    /// Compiles what nobody has needed yet.
+    pub fn compile(&self) {
+        let all = self.types.values().flat_map(|kind| kind.versions.values());
+        all.for_each(|version| _ = self.compiled(version));
     }
 
     /// Where events of a type are counted that were refused or marked.
@@ -130,15 +139,10 @@ impl Registry {
         let Some(version) = kind.and_then(|kind| kind.versions.get(&number)) else {
             return match rules.unknown.unwrap_or_default() {
                 UnknownTypes::Allow => Finding::Fine,
-                UnknownTypes::Warn => Finding::Marked("no schema".to_owned()),
+                UnknownTypes::Warn => Finding::Marked(NO_SCHEMA.to_owned()),
                 UnknownTypes::Refuse => {
                     let known = kind.map(|kind| kind.versions.keys().copied().collect()).unwrap_or_default();
-                    Finding::Refused(Box::new(Refusal::NoSchema {
-                        index: 0,
-                        kind: base_type(name).to_owned(),
-                        version: number,
-                        known,
-                    }))
+                    Finding::Refused(Box::new(no_schema(name, known)))
                 }
             };
         };
@@ -146,11 +150,17 @@ impl Registry {
         if enforcement == Enforcement::Off {
             return Finding::Fine;
         }
-        let Some(validator) = self.validator(version) else { return Finding::Fine };
+        let Some(validator) = self.validator(version) else {
+            // One of a newer version of this program: nobody can say that the event is as it should be.
+            return match enforcement {
+                Enforcement::Warn => Finding::Marked(NO_SCHEMA.to_owned()),
+                _ => Finding::Refused(Box::new(no_schema(name, Vec::new()))),
+            };
+        };
         let violations = violations(validator, event.data(), VIOLATIONS_MAX);
         let Some(first) = violations.first() else { return Finding::Fine };
         match enforcement {
-            Enforcement::Warn => Finding::Marked(first.pointer.clone()),
+            Enforcement::Warn => Finding::Marked(mark(&first.pointer)),
             _ => {
                 let schema = format!("{}.v{number}", base_type(name));
                 Finding::Refused(Box::new(Refusal::BreaksSchema { index: 0, schema, violations }))
@@ -170,6 +180,28 @@ impl Counts {
     pub fn both(&self) -> [u64; 2] {
         [&self.refused, &self.marked].map(|count| count.load(Ordering::Relaxed))
     }
+}
+
+/// What a reference of a schema means.
+pub(super) fn referred<'n>(references: &'n BTreeMap<String, String>, name: &'n str) -> Option<&'n str> {
+    references.get(name).map(String::as_str).or_else(|| name.strip_prefix(REFERENCE_PREFIX))
+}
+
+/// A JSON Pointer as a fragment of a URI (RFC 6901, section 6), which an attribute can hold.
+fn mark(pointer: &str) -> String {
+    let mut mark = "#".to_owned();
+    for byte in pointer.bytes().take(MARK_BYTES_MAX) {
+        match byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte) {
+            true => mark.push(byte as char),
+            false => mark.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    mark
+}
+
+fn no_schema(name: &str, known: Vec<u32>) -> Refusal {
+    let version = type_version(name).unwrap_or(VERSION_UNSAID);
+    Refusal::NoSchema { index: 0, kind: base_type(name).to_owned(), version, known }
 }
 
 /// Where the data of an event breaks a schema. Data that is not JSON breaks every one.

@@ -14,6 +14,8 @@ use crate::tenant::Tenant;
 
 /// Most events that are named.
 const NAMED_MAX: usize = 10;
+/// What stands in the place of what an event has.
+const NOT_SHOWN: &str = "a value that is not shown";
 /// Events that are looked at at once.
 const STRETCH: usize = 1_000;
 
@@ -39,8 +41,10 @@ impl Tenant {
         while follower.position() < last {
             for recorded in follower.next(STRETCH)? {
                 stored.events += 1;
-                if let Some(first) = violations(validator, recorded.event().data(), 1).pop() {
+                if let Some(mut first) = violations(validator, recorded.event().data(), 1).pop() {
                     stored.breaking += 1;
+                    // Who proposes a schema says what is sensitive in it, and may be wrong: the event itself is for who may read it.
+                    NOT_SHOWN.clone_into(&mut first.found);
                     if stored.first.len() < NAMED_MAX {
                         stored.first.push((recorded.stamp.position, first));
                     }
@@ -58,7 +62,7 @@ impl Tenant {
         check_kind(kind)?;
         let filter = Filter { types: vec![TypeMatch::Is(kind.to_owned())], ..Filter::default() };
         let (mut follower, last) = (self.follow(filter, 0), self.position());
-        let mut learned = Inference::new(InferenceLimits::default());
+        let mut learned = Inference::new(InferenceLimits { examples: 0, ..InferenceLimits::default() });
         while follower.position() < last {
             for recorded in follower.next(STRETCH)? {
                 if let Data::Json(text) = recorded.event().data()

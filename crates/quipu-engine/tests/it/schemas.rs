@@ -92,7 +92,7 @@ fn data_that_breaks_its_schema_is_refused_marked_or_taken_as_the_rules_say() {
     tenant.set_schema_rules(Some("order.placed"), rules(Enforcement::Warn)).unwrap();
     let Published::Recorded(place) = publish(&tenant, "3", "order.placed", bad) else { panic!() };
     let recorded = tenant.event_at(place.position).unwrap().unwrap();
-    assert_eq!(recorded.event().attribute(SCHEMA_MARK), Some("/total"));
+    assert_eq!(recorded.event().attribute(SCHEMA_MARK), Some("#/total"));
     let of = tenant.schema_type("order.placed").unwrap();
     assert_eq!((of.refused, of.marked), (1, 1));
     // A version without a schema, and a type without one.
@@ -180,7 +180,18 @@ fn what_is_used_is_neither_changed_nor_removed() {
     assert!(matches!(refusal(tenant.register_schema("order.sent", changed)), SchemaRefusal::Exists { .. }));
     tenant.register_schema("order.kept", new(ORDER)).unwrap();
     tenant.remove_schema("order.kept", 1).unwrap();
-    assert!(matches!(refusal(tenant.schema_type("order.kept")), SchemaRefusal::NotFound { .. }));
+    assert!(matches!(refusal(tenant.schema("order.kept", 1)), SchemaRefusal::NotFound { .. }));
+    let kept = tenant.register_schema("order.kept", new("{}")).unwrap();
+    assert_eq!(kept.schema.version, 2, "no number is used twice");
+    // However it is called.
+    let escaped = r#"{"properties":{"to":{"$ref":"quipu:order.kept.v\u0032"}}}"#;
+    tenant.register_schema("order.escaped", new(escaped)).unwrap();
+    assert_eq!(by(tenant.remove_schema("order.kept", 2)), "the schema order.escaped.v1");
+    let unsaid = r#"{"properties":{"to":{"$ref":"quipu:order.address"}}}"#;
+    tenant.register_schema("order.unsaid", new(unsaid)).unwrap();
+    let references = [("kept".to_owned(), "order.kept.v2".to_owned())].into();
+    let named = NewSchema { references, ..new(r#"{"properties":{"to":{"$ref":"kept"}}}"#) };
+    tenant.register_schema("order.named", named).unwrap();
     // What is referred to holds too, and one text has all of it.
     tenant.set_schema_rules(None, rules(Enforcement::Enforce)).unwrap();
     let refused = publish(&tenant, "2", "order.sent", r#"{"to":{}}"#);
@@ -189,6 +200,11 @@ fn what_is_used_is_neither_changed_nor_removed() {
         "{refused:?}"
     );
     assert!(!tenant.bundled_schema("order.sent", 1).unwrap().to_string().contains("quipu:order.address.v1\"}"));
+}
+
+/// Lists in lists.
+fn nested(levels: usize) -> serde_json::Value {
+    (0..levels).fold(json!([]), |inner, _| json!([inner]))
 }
 
 #[test]
@@ -203,6 +219,8 @@ fn what_makes_no_sense_is_not_registered() {
         ("order.placed", new(r#"{"$ref":"quipu:order.address.v1"}"#)),
         ("order.placed", new(r#"{"$ref":"https://example.com/schema.json"}"#)),
         ("order.placed", NewSchema { examples: vec![json!({"total":"5"})], ..new(ORDER) }),
+        ("order.placed", NewSchema { examples: vec![nested(70)], ..new("{}") }),
+        ("order.placed", NewSchema { version: Some(u32::MAX), ..new(ORDER) }),
         ("order.placed", NewSchema { owner: Some("x".repeat(1_000)), ..new(ORDER) }),
     ] {
         refusal(tenant.register_schema(kind, new));
