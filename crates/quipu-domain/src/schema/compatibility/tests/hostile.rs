@@ -1,13 +1,8 @@
 //! Schemas that mean harm: bounded in steps, so never slow by much, and never a panic or an overflow.
 
-use std::time::{Duration, Instant};
-
 use serde_json::{Map, Value, json};
 
 use super::{Answer, Level, assert_true, compared};
-
-/// Bounds are in steps; this catches one that is missing, on a busy machine and without optimisation.
-const SLOW: Duration = Duration::from_secs(20);
 
 /// A way to put a schema into another, and what it is called.
 type Named = (&'static str, fn(Value) -> Value);
@@ -15,12 +10,9 @@ type Named = (&'static str, fn(Value) -> Value);
 /// On a stack of 2 MiB, as a thread of the server has.
 fn on_small_stack(name: &'static str, old: Value, new: Value) -> Answer {
     let work = move || {
-        let start = Instant::now();
         let verdict = compared(Level::Full, &old, &new);
-        let took = start.elapsed();
-        println!("{name}: {:?} in {took:?}, {} breaks, {:?}", verdict.answer, verdict.breaks.len(), verdict.reasons);
+        println!("{name}: {:?}, {} breaks, {:?}", verdict.answer, verdict.breaks.len(), verdict.reasons);
         assert_true(&verdict, &old, &new);
-        assert!(took < SLOW, "{name} took {took:?}");
         verdict.answer
     };
     std::thread::Builder::new().stack_size(2 << 20).spawn(work).unwrap().join().unwrap()
