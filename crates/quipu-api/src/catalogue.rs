@@ -69,6 +69,8 @@ pub const OPERATIONS: &[Operation] = &[
     schema::RULES,
     schema::DEFAULTS,
     schema::INFER,
+    schema::UPCAST,
+    schema::VERIFY,
     secret::LIST,
     secret::ROTATE,
     secret::ENDPOINT,

@@ -93,6 +93,8 @@ codes! {
     TooManyOperations "too-many-operations" 409 false "There are too many operations";
     SchemaExists "schema-exists" 409 false "The version belongs to another schema";
     IncompatibleSchema "incompatible-schema" 409 false "The schema breaks readers or writers";
+    UpcasterFails "upcaster-fails" 409 false "The upcaster does not turn all that there is";
+    NotUpcast "not-upcast" 409 false "The event cannot be read in that version";
     SchemaInUse "schema-in-use" 409 false "Something uses the schema";
     TooManySchemas "too-many-schemas" 409 false "There are too many schemas";
     TooManyKeys "too-many-keys" 409 false "There are too many keys";

@@ -75,6 +75,8 @@ pub enum DeadLetterReason {
     EndpointGone,
     /// The transformation failed.
     TransformationFailed,
+    /// An upcaster failed.
+    UpcasterFailed,
 }
 
 /// What became of a dead letter.

@@ -43,7 +43,9 @@ pub use pattern::{PatternFailure, PatternReason, PatternTestAnswer, PatternTestR
 pub use problem::{ConditionFailed, Expected, Problem};
 pub use publish::{LineResult, Place, PublishAnswer, PublishResult, PublishSummary};
 pub use reference::reference;
-pub use request::{DeadLettersRequest, EventKey, ReadRequest, StreamRequest, StreamsRequest, TailFrom, TailRequest};
+pub use request::{
+    DeadLettersRequest, EventKey, EventRequest, ReadRequest, StreamRequest, StreamsRequest, TailFrom, TailRequest,
+};
 pub use secret::{EndpointAnswer, RotateAnswer, RotateRequest, SecretsAnswer};
 pub use server_url::{InvalidServerUrl, server_url};
 pub use state::{HealthAnswer, StatsAnswer};

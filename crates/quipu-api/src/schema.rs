@@ -35,6 +35,36 @@ pub struct RegisterSchema {
     /// Data that it accepts; at most 100.
     #[serde(default)]
     pub examples: Vec<Value>,
+    /// What makes its data of that of the version before, where it does not read that as it is.
+    #[serde(default)]
+    pub upcaster: Option<JqUpcaster>,
+}
+
+/// An upcaster that this server runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct JqUpcaster {
+    /// A jq expression of at most 4,096 characters: `.` is the data of the version before, its first output that of this one.
+    pub jq: String,
+}
+
+/// What an upcaster is to be.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SetUpcaster {
+    /// As of [`JqUpcaster`]; without one the version has none any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jq: Option<String>,
+}
+
+/// An upcaster as it is kept: one of the two.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum UpcasterAnswer {
+    /// A jq expression.
+    Jq(String),
+    /// The name of a function of the process that embeds the tenant: no server can run it.
+    Function(String),
 }
 
 /// Why nobody should begin with a version any more.
@@ -74,6 +104,9 @@ pub struct SchemaAnswer {
     /// Why nobody should begin with it any more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deprecated: Option<String>,
+    /// What makes its data of that of the version before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upcaster: Option<UpcasterAnswer>,
     /// When it was registered.
     pub made: String,
 }
@@ -103,12 +136,10 @@ pub struct SchemasAnswer {
     pub types: Vec<SchemaTypeAnswer>,
 }
 
-/// What came of a registration. Clients read it as a [`SchemaAnswer`] and what stands beside it: a part that is kept as text
-/// cannot be read out of a flattened member.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
+/// What came of a registration.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct RegisteredAnswer {
     /// What is registered.
-    #[serde(flatten)]
     pub schema: SchemaAnswer,
     /// Whether it was so before.
     pub known: bool,
@@ -137,6 +168,90 @@ pub struct CompatibilityAnswer {
     /// What stored events say, where they were asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stored: Option<StoredAnswer>,
+    /// What its upcaster makes of examples and stored events. With one, `backward` is what this says and nothing else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upcaster: Option<UpcastAnswer>,
+}
+
+/// What an upcaster makes of what there is of earlier versions.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct UpcastAnswer {
+    /// Stored events of earlier versions.
+    pub events: u64,
+    /// How many of those it does not turn into data that fits.
+    pub failed: u64,
+    /// The first of those. Why is not said: that may tell of the data, which is for who may read it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub first: Vec<NotUpcastAnswer>,
+    /// Examples of earlier versions.
+    pub examples: u64,
+    /// Those that it does not turn.
+    #[serde(rename = "failedexamples", default, skip_serializing_if = "Vec::is_empty")]
+    pub failed_examples: Vec<NotUpcastExample>,
+}
+
+/// A stored event that is not turned into data of a version.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct NotUpcastAnswer {
+    /// Where it is: `/v1/positions/7`.
+    pub link: String,
+    /// Its position.
+    pub position: u64,
+    /// The version that it was to become.
+    pub version: u32,
+    /// `not-json` if its data is none, `not-attached` if the function is not there, `failed` if the upcaster does, `breaks` if
+    /// what it makes breaks the schema.
+    pub reason: String,
+    /// What exactly, for who may read the event.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+}
+
+/// An example that is not turned.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct NotUpcastExample {
+    /// The version that it is of.
+    pub of: u32,
+    /// Which one, from 0.
+    pub index: usize,
+    /// The version that it was to become.
+    pub version: u32,
+    /// As of a stored event.
+    pub reason: String,
+    /// What exactly.
+    pub detail: String,
+}
+
+/// What came of setting an upcaster.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct UpcasterSetAnswer {
+    /// The version.
+    pub schema: SchemaAnswer,
+    /// How the version goes with those before it.
+    pub compatibility: CompatibilityAnswer,
+}
+
+/// What reading stored events of a type as a version of it came to.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct VerifiedAnswer {
+    /// The type, without a version.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The version.
+    pub version: u32,
+    /// How many events of it and of earlier ones were looked at.
+    pub events: u64,
+    /// How many of those are of earlier ones.
+    pub earlier: u64,
+    /// How many cannot be read as the version, or do not fit its schema.
+    pub failed: u64,
+    /// The first of those.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub first: Vec<NotUpcastAnswer>,
+    /// Everything up to this position was looked at.
+    pub to: u64,
+    /// The newest position: if it is larger, ask again with `after` as `to` was.
+    pub position: u64,
 }
 
 /// A field that breaks a direction.
@@ -230,7 +345,17 @@ impl RegisterSchema {
     /// # Errors
     /// It is no such object; the problem says where.
     pub fn from_json(bytes: &[u8]) -> Result<Self, Problem> {
-        read_json(bytes, "an object with schema, version, references, owner, description and examples")
+        read_json(bytes, "an object with schema, version, references, owner, description, examples and upcaster")
+    }
+}
+
+impl SetUpcaster {
+    /// Reads the body.
+    ///
+    /// # Errors
+    /// It is no such object; the problem says where.
+    pub fn from_json(bytes: &[u8]) -> Result<Self, Problem> {
+        read_json(bytes, "an object with jq")
     }
 }
 

@@ -179,6 +179,12 @@ impl<'a> Event<'a> {
         Self { data_content_type: None, data_schema: None, data, ..self }
     }
 
+    /// The same event with another type.
+    #[must_use]
+    pub fn with_kind(self, kind: impl Into<Cow<'a, str>>) -> Self {
+        Self { kind: kind.into(), ..self }
+    }
+
     /// The same event with another value of an extension attribute, or without it.
     #[must_use]
     pub fn with_attribute(mut self, name: &'static str, value: Option<Value<'a>>) -> Self {

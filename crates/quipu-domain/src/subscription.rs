@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 
 use crate::delivery::{RateLimit, RetryPolicy, Rules};
 use crate::event::check_name;
+use crate::schema::SchemaVersion;
 
 /// Longest name.
 const NAME_BYTES_MAX: usize = 128;
@@ -56,6 +57,10 @@ pub struct Subscription {
     /// What becomes of deliveries that are given up.
     #[serde(rename = "deadletter", default)]
     pub dead_letter: DeadLetterPolicy,
+    /// In which version of its schema an event is delivered: `stored`, `newest` or a number. The pattern is asked of the event
+    /// in that version; the key is taken from the event as it was recorded.
+    #[serde(rename = "schemaversion", default, skip_serializing_if = "SchemaVersion::is_stored")]
+    pub schema_version: SchemaVersion,
     /// What is delivered instead of the event.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub transform: Option<Transform>,

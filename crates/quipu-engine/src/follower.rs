@@ -5,10 +5,12 @@
 
 use std::sync::Arc;
 
+use quipu_domain::schema::SchemaVersion;
 use quipu_domain::{Direction, Filter};
 use quipu_store::Fault;
 
 use crate::read::Recorded;
+use crate::subscriptions::NotDone;
 use crate::tenant::Tenant;
 
 /// A filter and a position in a log.
@@ -46,5 +48,25 @@ impl Follower {
         let page = self.tenant.read_to(&self.filter, Direction::Forward, Some(self.position + 1), limit, durable)?;
         self.position = page.next.map_or(durable, |next| next - 1);
         Ok(page.events)
+    }
+
+    /// As [`Follower::next`], with the events in a version of their schema. Ends before one that cannot be read in it.
+    ///
+    /// # Errors
+    /// The next one cannot be read in that version, or the log cannot be read.
+    pub fn next_in(&mut self, limit: usize, version: SchemaVersion) -> Result<Vec<Recorded>, NotDone> {
+        let events = self.next(limit)?;
+        let mut turned = Vec::with_capacity(events.len());
+        for recorded in events {
+            let position = recorded.stamp.position;
+            match self.tenant.upcast(recorded, version) {
+                Ok(recorded) => turned.push(recorded),
+                Err(error) => {
+                    self.position = position - 1;
+                    return if turned.is_empty() { Err(error) } else { Ok(turned) };
+                }
+            }
+        }
+        Ok(turned)
     }
 }

@@ -39,6 +39,13 @@ impl Recorded {
         body::decode(&self.body).expect("its checksum was checked when it was read")
     }
 
+    /// The same one, as whoever reads it is to see it.
+    pub(crate) fn with_event(&self, event: &Event<'_>) -> Self {
+        let mut bytes = Vec::with_capacity(self.body.len());
+        body::encode(&mut bytes, event);
+        Self { stamp: self.stamp, body: bytes.into() }
+    }
+
     /// Appends the event as one line of JSON: a CloudEvent with `position`, `streamversion` and `recordedtime`.
     pub fn write_json(&self, out: &mut Vec<u8>) {
         write_event(out, &self.event(), Some(&self.stamp));

@@ -283,5 +283,6 @@ fn reason(reason: Reason) -> DeadLetterReason {
         Reason::GivenUpByConsumer => DeadLetterReason::GivenUpByConsumer,
         Reason::EndpointGone => DeadLetterReason::EndpointGone,
         Reason::TransformationFailed => DeadLetterReason::TransformationFailed,
+        Reason::UpcasterFailed => DeadLetterReason::UpcasterFailed,
     }
 }

@@ -4,10 +4,12 @@
 use std::sync::Arc;
 
 use quipu_api::{Problem, TailRequest};
-use quipu_engine::{Fault, Follower, Recorded};
+use quipu_domain::schema::SchemaVersion;
+use quipu_engine::{Follower, NotDone, Recorded};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::refusal::not_done;
 use crate::{App, problem};
 
 /// A follower this close to the end of the log reads what was just written, from memory: not worth a thread, unless the
@@ -29,10 +31,12 @@ pub(crate) struct Deliveries {
     position: u64,
     /// What an event takes, from those that were read last.
     event_bytes: usize,
+    /// In which version of their schema events are wanted.
+    version: SchemaVersion,
 }
 
 /// A follower that has read, and what.
-type Read = (Box<Follower>, Result<Vec<Recorded>, Fault>);
+type Read = (Box<Follower>, Result<Vec<Recorded>, NotDone>);
 
 /// Where the follower is. A read that goes on in another thread keeps it.
 enum State {
@@ -47,7 +51,8 @@ impl Deliveries {
         let positions = app.home.positions.subscribe();
         let after = request.from.follow_after(app.tenant.position())?;
         let state = State::Here(Box::new(app.tenant.follow(app.visible(request.filter), after)));
-        Ok((Self { app: Arc::clone(app), positions, state, position: after, event_bytes: EVENT_BYTES_UNSEEN }, after))
+        let (app, version, event_bytes) = (Arc::clone(app), request.version, EVENT_BYTES_UNSEEN);
+        Ok((Self { app, positions, state, position: after, event_bytes, version }, after))
     }
 
     /// Everything that matches up to this position was returned by [`Deliveries::next`].
@@ -77,15 +82,16 @@ impl Deliveries {
                         continue;
                     }
                     let limit = limit(self.event_bytes);
-                    if !is_inline(behind, self.event_bytes) {
+                    // An upcaster may compute for long.
+                    if !self.version.is_stored() || !is_inline(behind, self.event_bytes) {
                         self.read_elsewhere(limit);
                         continue;
                     }
-                    follower.next(limit)
+                    follower.next(limit).map_err(NotDone::from)
                 }
             };
             self.app.demand_good()?;
-            let events = read.map_err(|fault| problem::fault(&fault))?;
+            let events = read.map_err(|error| not_done(&error))?;
             if let State::Here(follower) = &self.state {
                 self.position = follower.position();
             }
@@ -100,8 +106,9 @@ impl Deliveries {
 
     fn read_elsewhere(&mut self, limit: usize) {
         if let State::Here(mut follower) = std::mem::replace(&mut self.state, State::Lost) {
+            let version = self.version;
             self.state = State::Reading(tokio::task::spawn_blocking(move || {
-                let read = follower.next(limit);
+                let read = follower.next_in(limit, version);
                 (follower, read)
             }));
         }

@@ -8,10 +8,12 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::http::HeaderValue;
 use axum::response::Response;
-use quipu_api::request::Start;
+use quipu_api::request::{EventRequest, Start, event_version};
 use quipu_api::{CURSOR_HEADER, Code, EventKey, MEDIA_EVENT, MEDIA_JSON, MEDIA_LINES, Problem, ReadRequest};
+use quipu_domain::schema::SchemaVersion;
 use quipu_engine::{Fault, Page, Recorded};
 
+use crate::refusal::ask;
 use crate::{App, answer, media, problem};
 
 /// Bytes of events after which a page ends, whatever its limit: ten thousand events of a megabyte are no page.
@@ -30,10 +32,11 @@ async fn run_list(app: Arc<App>, request: Request) -> Result<Response, Problem> 
     let start = asked.start()?;
     start.within(app.tenant.position())?;
     let filter = app.visible(asked.filter);
-    problem::blocking(move || {
+    ask(&Arc::clone(&app), move |tenant| {
         // Asked before reading: a page without a cursor has then seen everything up to this position.
-        let newest = app.tenant.position();
-        let page = read_page(start, |from| app.tenant.read(&filter, start.direction, from, start.limit))?;
+        let newest = tenant.position();
+        let page = read_page(start, |from| tenant.read(&filter, start.direction, from, start.limit))?;
+        let page = tenant.upcast_page(page, asked.version)?;
         let next = |recorded: &Recorded| recorded.stamp.position;
         if media_type == MEDIA_LINES {
             return Ok(lines(&page, start, next));
@@ -118,8 +121,9 @@ pub(crate) async fn by_id(Extension(app): Extension<Arc<App>>, request: Request)
 }
 
 async fn run_by_id(app: Arc<App>, request: Request) -> Result<Response, Problem> {
-    let key = EventKey::from_query(query(&request))?;
-    Ok(event(&find(&app, key).await?))
+    let EventRequest { key, version } = EventRequest::from_query(query(&request))?;
+    let found = find(&app, key).await?;
+    Ok(event(&upcast(&app, found, version).await?))
 }
 
 /// The newest event of that source and id.
@@ -138,11 +142,19 @@ pub(crate) async fn at_position(Extension(app): Extension<Arc<App>>, request: Re
 }
 
 async fn run_at_position(app: Arc<App>, request: Request) -> Result<Response, Problem> {
-    let position = position(&request)?;
+    let (position, version) = (position(&request)?, event_version(query(&request))?);
     let tenant = Arc::clone(&app.tenant);
     let found = problem::blocking(move || tenant.event_at(position)).await?;
-    let seen = found.as_ref().filter(|found| app.sees(found));
-    seen.map(event).ok_or_else(|| nothing_at(&app, position))
+    let seen = found.filter(|found| app.sees(found)).ok_or_else(|| nothing_at(&app, position))?;
+    Ok(event(&upcast(&app, seen, version).await?))
+}
+
+/// An event that the caller may see, in the version that he wants.
+async fn upcast(app: &App, recorded: Recorded, version: SchemaVersion) -> Result<Recorded, Problem> {
+    match version {
+        SchemaVersion::Stored => Ok(recorded),
+        version => ask(app, move |tenant| tenant.upcast(recorded, version)).await,
+    }
 }
 
 pub(crate) fn nothing_at(app: &App, position: u64) -> Problem {

@@ -121,6 +121,19 @@ fn refused_schema(refusal: &SchemaRefusal) -> Problem {
         SchemaRefusal::Incompatible(incompatible) => of(Code::IncompatibleSchema)
             .with("schema", clip(&incompatible.name))
             .with("compatibility", serde_json::json!(schema::compatibility_answer(&incompatible.checked))),
+        SchemaRefusal::InvalidUpcaster(invalid) => of(Code::InvalidSchema)
+            .with("pointer", invalid.pointer.as_str())
+            .with("line", invalid.line)
+            .with("column", invalid.column),
+        SchemaRefusal::NothingToUpcast { .. } => of(Code::InvalidSchema).with("pointer", "/upcaster"),
+        SchemaRefusal::OtherUpcaster { name } => of(Code::SchemaExists).with("schema", clip(name)),
+        SchemaRefusal::UpcasterFails { name, checked } => of(Code::UpcasterFails)
+            .with("schema", clip(name))
+            .with("upcaster", serde_json::json!(schema::upcast_answer(checked))),
+        SchemaRefusal::NotUpcast { position, failure, .. } => of(Code::NotUpcast)
+            .with("position", *position)
+            .with("version", failure.version)
+            .with("reason", failure.reason.as_str()),
         SchemaRefusal::InUse { name, by } => of(Code::SchemaInUse).with("schema", clip(name)).with("by", clip(by)),
         SchemaRefusal::TooLong { limit, .. } => of(Code::InvalidSchema).with("limit", *limit),
         SchemaRefusal::TooMany { limit, .. } => of(Code::TooManySchemas).with("limit", *limit),

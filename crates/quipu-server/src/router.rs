@@ -63,6 +63,8 @@ const HANDLERS: &[(&str, Route)] = &[
     ("schema.rules", || put(schema::rules)),
     ("schema.defaults", || put(schema::defaults)),
     ("schema.infer", || get(schema::infer)),
+    ("schema.upcast", || put(schema::upcast)),
+    ("schema.verify", || get(schema::verify)),
     ("secret.list", || get(secret::list)),
     ("secret.rotate", || post(secret::rotate)),
     ("endpoint.get", || get(secret::endpoint)),

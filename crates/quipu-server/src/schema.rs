@@ -7,15 +7,19 @@ use axum::extract::{Path, Request};
 use axum::http::StatusCode;
 use axum::response::Response;
 use quipu_api::Problem;
-use quipu_api::request::{DiffRequest, bundled, schema_version};
+use quipu_api::request::{DiffRequest, VerifyRequest, bundled, schema_version};
 use quipu_api::schema::{
-    BreakAnswer, CompatibilityAnswer, CounterExampleAnswer, DeprecateSchema, InferredAnswer, RegisterSchema,
-    RegisteredAnswer, RemovedSchemaAnswer, SchemaAnswer, SchemaDiffAnswer, SchemaTypeAnswer, SchemasAnswer,
-    StoredAnswer, StoredViolation, rules_from_json,
+    BreakAnswer, CompatibilityAnswer, CounterExampleAnswer, DeprecateSchema, InferredAnswer, NotUpcastAnswer,
+    NotUpcastExample, RegisterSchema, RegisteredAnswer, RemovedSchemaAnswer, SchemaAnswer, SchemaDiffAnswer,
+    SchemaTypeAnswer, SchemasAnswer, SetUpcaster, StoredAnswer, StoredViolation, UpcastAnswer, UpcasterAnswer,
+    UpcasterSetAnswer, VerifiedAnswer, rules_from_json,
 };
-use quipu_domain::schema::SchemaRules;
 use quipu_domain::schema::compatibility::Answer;
-use quipu_engine::{CheckedSchema, NewSchema, SchemaInfo, Stored, TypeInfo};
+use quipu_domain::schema::{SchemaRules, SchemaVersion};
+use quipu_engine::{
+    CheckedSchema, CheckedUpcaster, NewSchema, NotDone, NotUpcast, SchemaInfo, Stored, Tenant, TypeInfo, Upcaster,
+    VerifiedSchema,
+};
 use serde_json::json as value;
 use serde_json::value::RawValue;
 
@@ -34,8 +38,7 @@ pub(crate) async fn register(
 
 async fn run_register(app: Arc<App>, kind: String, request: Request) -> Result<Response, Problem> {
     let new = new_schema(read_body(&app, request, RegisterSchema::from_json).await?);
-    let _one = app.home.scans.acquire().await;
-    let registered = ask(&app, move |tenant| tenant.register_schema(&kind, new)).await?;
+    let registered = scan(&app, move |tenant| tenant.register_schema(&kind, new)).await?;
     app.tell(value!({ "version": registered.schema.version, "id": registered.schema.id }));
     let (known, compatibility) = (registered.is_known, compatibility_answer(&registered.checked));
     let mut response = json(&RegisteredAnswer { schema: schema_answer(registered.schema), known, compatibility });
@@ -51,8 +54,7 @@ pub(crate) async fn check(Extension(app): Extension<Arc<App>>, Path(kind): Path<
 
 async fn run_check(app: Arc<App>, kind: String, request: Request) -> Result<Response, Problem> {
     let new = new_schema(read_body(&app, request, RegisterSchema::from_json).await?);
-    let _one = app.home.scans.acquire().await;
-    let checked = ask(&app, move |tenant| tenant.check_schema(&kind, &new)).await?;
+    let checked = scan(&app, move |tenant| tenant.check_schema(&kind, &new)).await?;
     Ok(json(&compatibility_answer(&checked)))
 }
 
@@ -130,8 +132,7 @@ pub(crate) async fn remove(
 async fn run_remove(app: Arc<App>, kind: String, version: &str) -> Result<Response, Problem> {
     let version = schema_version("version", version)?;
     let removed = format!("{kind}.v{version}");
-    let _one = app.home.scans.acquire().await;
-    ask(&app, move |tenant| tenant.remove_schema(&kind, version)).await?;
+    scan(&app, move |tenant| tenant.remove_schema(&kind, version)).await?;
     Ok(json(&RemovedSchemaAnswer { removed }))
 }
 
@@ -152,21 +153,74 @@ async fn run_rules(app: Arc<App>, kind: Option<String>, request: Request) -> Res
 
 pub(crate) async fn infer(Extension(app): Extension<Arc<App>>, Path(kind): Path<String>) -> Response {
     let asked = kind.clone();
-    let _one = app.home.scans.acquire().await;
-    let inferred = ask(&app, move |tenant| tenant.infer_schema(&asked)).await;
+    let inferred = scan(&app, move |tenant| tenant.infer_schema(&asked)).await;
     problem::answer(inferred.map(|(events, schema)| json(&InferredAnswer { kind, events, schema })))
 }
 
+pub(crate) async fn upcast(
+    Extension(app): Extension<Arc<App>>,
+    Path((kind, version)): Path<(String, String)>,
+    request: Request,
+) -> Response {
+    problem::answer(run_upcast(app, kind, &version, request).await)
+}
+
+async fn run_upcast(app: Arc<App>, kind: String, version: &str, request: Request) -> Result<Response, Problem> {
+    let version = schema_version("version", version)?;
+    let SetUpcaster { jq } = read_body(&app, request, SetUpcaster::from_json).await?;
+    app.tell(value!({ "jq": jq }));
+    let set = scan(&app, move |tenant| tenant.set_upcaster(&kind, version, jq.map(Upcaster::Jq))).await?;
+    let (schema, checked) = set;
+    Ok(json(&UpcasterSetAnswer { schema: schema_answer(schema), compatibility: compatibility_answer(&checked) }))
+}
+
+pub(crate) async fn verify(
+    Extension(app): Extension<Arc<App>>,
+    Path(kind): Path<String>,
+    request: Request,
+) -> Response {
+    problem::answer(run_verify(app, kind, VerifyRequest::from_query(query(&request))).await)
+}
+
+async fn run_verify(app: Arc<App>, kind: String, asked: Result<VerifyRequest, Problem>) -> Result<Response, Problem> {
+    let VerifyRequest { version, after } = asked?;
+    let wanted = version.map_or(SchemaVersion::Newest, SchemaVersion::At);
+    let asked = kind.clone();
+    let (verified, position) = scan(&app, move |tenant| {
+        let verified = tenant.verify_schema(&asked, wanted, after)?;
+        Ok((verified, tenant.position()))
+    })
+    .await?;
+    let VerifiedSchema { version, events, earlier, failed, first, to, .. } = verified;
+    let first = first.iter().map(|found| not_upcast(found, Some(found.1.to_string()))).collect();
+    Ok(json(&VerifiedAnswer { kind, version, events, earlier, failed, first, to, position }))
+}
+
+/// Asks what may read the whole log: one at a time in a tenant.
+async fn scan<T: Send + 'static>(
+    app: &App,
+    work: impl FnOnce(&Arc<Tenant>) -> Result<T, NotDone> + Send + 'static,
+) -> Result<T, Problem> {
+    let _one = app.home.scans.acquire().await;
+    ask(app, work).await
+}
+
 fn new_schema(asked: RegisterSchema) -> NewSchema {
-    let RegisterSchema { schema, version, references, owner, description, examples } = asked;
-    NewSchema { version, text: schema.get().to_owned(), references, owner, description, examples }
+    let RegisterSchema { schema, version, references, owner, description, examples, upcaster } = asked;
+    let upcaster = upcaster.map(|upcaster| Upcaster::Jq(upcaster.jq));
+    NewSchema { version, text: schema.get().to_owned(), references, owner, description, examples, upcaster }
 }
 
 fn schema_answer(info: SchemaInfo) -> SchemaAnswer {
-    let SchemaInfo { kind, version, id, text, references, owner, description, examples, deprecated, made } = info;
+    let SchemaInfo { kind, version, id, text, references, owner, description, examples, deprecated, upcaster, made } =
+        info;
+    let upcaster = upcaster.map(|upcaster| match upcaster {
+        Upcaster::Jq(text) => UpcasterAnswer::Jq(text),
+        Upcaster::Function(name) => UpcasterAnswer::Function(name),
+    });
     let schema = RawValue::from_string(text).expect("what is registered is JSON");
     let made = made.to_string();
-    SchemaAnswer { kind, version, id, schema, references, owner, description, examples, deprecated, made }
+    SchemaAnswer { kind, version, id, schema, references, owner, description, examples, deprecated, upcaster, made }
 }
 
 fn type_answer(info: TypeInfo) -> SchemaTypeAnswer {
@@ -177,7 +231,7 @@ fn type_answer(info: TypeInfo) -> SchemaTypeAnswer {
 
 /// How a schema goes with others, as it goes over the wire.
 pub(crate) fn compatibility_answer(checked: &CheckedSchema) -> CompatibilityAnswer {
-    let CheckedSchema { level, verdict, stored } = checked;
+    let CheckedSchema { level, verdict, stored, upcaster } = checked;
     let breaks = verdict.breaks.iter().map(|found| BreakAnswer {
         direction: found.direction.to_string(),
         version: found.version,
@@ -203,7 +257,33 @@ pub(crate) fn compatibility_answer(checked: &CheckedSchema) -> CompatibilityAnsw
         counter_examples: examples.collect(),
         reasons: verdict.reasons.clone(),
         stored: stored.as_ref().map(stored_answer),
+        upcaster: upcaster.as_ref().map(upcast_answer),
     }
+}
+
+/// What an upcaster makes of what there is, as it goes over the wire.
+pub(crate) fn upcast_answer(checked: &CheckedUpcaster) -> UpcastAnswer {
+    let CheckedUpcaster { events, failed, first, examples, failed_examples } = checked;
+    let failed_examples = failed_examples.iter().map(|(of, index, failure)| NotUpcastExample {
+        of: *of,
+        index: *index,
+        version: failure.version,
+        reason: failure.reason.as_str().to_owned(),
+        detail: failure.to_string(),
+    });
+    UpcastAnswer {
+        events: *events,
+        failed: *failed,
+        // An expression may say in its error what it has read.
+        first: first.iter().map(|found| not_upcast(found, None)).collect(),
+        examples: *examples,
+        failed_examples: failed_examples.collect(),
+    }
+}
+
+fn not_upcast((position, failure): &(u64, NotUpcast), detail: Option<String>) -> NotUpcastAnswer {
+    let (version, reason) = (failure.version, failure.reason.as_str().to_owned());
+    NotUpcastAnswer { link: format!("/v1/positions/{position}"), position: *position, version, reason, detail }
 }
 
 fn stored_answer(stored: &Stored) -> StoredAnswer {

@@ -8,9 +8,11 @@ use axum::response::Response;
 use percent_encoding::percent_decode_str;
 use quipu_api::request::Start;
 use quipu_api::{Code, MEDIA_JSON, MEDIA_LINES, Problem, StreamLine, StreamRequest, StreamsPage, StreamsRequest};
-use quipu_engine::{Fault, Recorded, StreamInfo};
+use quipu_domain::schema::SchemaVersion;
+use quipu_engine::{NotDone, Recorded, StreamInfo, Tenant};
 
 use crate::read::{close_page, lines, open_page, query, read_page};
+use crate::refusal::ask;
 use crate::{App, answer, media, problem};
 
 const PATH: &str = "/v1/streams/";
@@ -45,14 +47,21 @@ pub(crate) async fn read(Extension(app): Extension<Arc<App>>, request: Request) 
 async fn run_read(app: Arc<App>, request: Request) -> Result<Response, Problem> {
     let media_type = media::accepted(request.headers(), &[MEDIA_JSON, MEDIA_LINES])?;
     let subject = subject(request.uri().path())?;
-    let start = StreamRequest::from_query(query(&request))?.start(&subject)?;
-    problem::blocking(move || page(&app, &subject, start, media_type)).await?
+    let asked = StreamRequest::from_query(query(&request))?;
+    let start = asked.start(&subject)?;
+    ask(&app, move |tenant| page(tenant, &subject, start, asked.version, media_type)).await?
 }
 
 /// A page of a stream, in versions.
-fn page(app: &App, subject: &str, start: Start, media_type: &str) -> Result<Result<Response, Problem>, Fault> {
-    let newest = app.tenant.position();
-    let version = app.tenant.stream(subject)?.version;
+fn page(
+    tenant: &Tenant,
+    subject: &str,
+    start: Start,
+    wanted: SchemaVersion,
+    media_type: &str,
+) -> Result<Result<Response, Problem>, NotDone> {
+    let newest = tenant.position();
+    let version = tenant.stream(subject)?.version;
     if version == 0 {
         let detail = format!("expected a stream {subject}, found no event with this subject");
         return Ok(Err(Problem::new(Code::StreamNotFound, detail).with("stream", subject)));
@@ -60,7 +69,8 @@ fn page(app: &App, subject: &str, start: Start, media_type: &str) -> Result<Resu
     if let Err(problem) = start.within(version) {
         return Ok(Err(problem));
     }
-    let page = read_page(start, |from| app.tenant.read_stream(subject, start.direction, from, start.limit))?;
+    let page = read_page(start, |from| tenant.read_stream(subject, start.direction, from, start.limit))?;
+    let page = tenant.upcast_page(page, wanted)?;
     let key = |recorded: &Recorded| recorded.stamp.stream_version.unwrap_or_default();
     if media_type == MEDIA_LINES {
         return Ok(Ok(lines(&page, start, key)));

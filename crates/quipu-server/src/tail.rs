@@ -27,19 +27,24 @@ fn run(app: Arc<App>, request: &Request) -> Result<Response, Problem> {
     let (deliveries, after) = Deliveries::begin(&app, asked)?;
     // Who is cut off before the first event comes back to where it began, not to a later end.
     let first = stream::iter([Ok(mark(after))]);
-    let messages = stream::unfold((app, deliveries), |(app, mut deliveries)| async {
-        let bytes = next(&app, &mut deliveries).await?;
-        Some((Ok::<_, Infallible>(bytes), (app, deliveries)))
+    let messages = stream::unfold((app, Some(deliveries)), |(app, deliveries)| async {
+        let mut deliveries = deliveries?;
+        match next(&app, &mut deliveries).await? {
+            Ok(bytes) => Some((Ok::<_, Infallible>(bytes), (app, Some(deliveries)))),
+            Err(problem) => Some((Ok(last(&problem)), (app, None))),
+        }
     });
     Ok(answer::typed(MEDIA_SSE, Body::from_stream(first.chain(messages))))
 }
 
-/// What goes out next; nothing at the end.
-async fn next(app: &App, deliveries: &mut Deliveries) -> Option<Bytes> {
+/// What goes out next, or why nothing does any more; nothing at the end.
+async fn next(app: &App, deliveries: &mut Deliveries) -> Option<Result<Bytes, Problem>> {
     tokio::select! {
         events = deliveries.next() => {
-            // A client that is cut off here comes back with its last id, and then gets the fault as an answer or goes on.
-            let events = events.ok()?;
+            let events = match events {
+                Ok(events) => events,
+                Err(problem) => return Some(Err(problem)),
+            };
             let mut out = Vec::with_capacity(512 * events.len());
             for event in &events {
                 out.extend_from_slice(b"id: ");
@@ -48,10 +53,12 @@ async fn next(app: &App, deliveries: &mut Deliveries) -> Option<Bytes> {
                 event.write_json(&mut out);
                 out.extend_from_slice(b"\n\n");
             }
-            Some(out.into())
+            Some(Ok(out.into()))
         }
         // Ended, and not only silent, for whoever is not let in any more.
-        () = tokio::time::sleep(app.host.server.heartbeat) => app.demand_good().ok().map(|()| mark(deliveries.position())),
+        () = tokio::time::sleep(app.host.server.heartbeat) => {
+            app.demand_good().ok().map(|()| Ok(mark(deliveries.position())))
+        }
         () = app.ending() => None,
     }
 }
@@ -60,4 +67,10 @@ async fn next(app: &App, deliveries: &mut Deliveries) -> Option<Bytes> {
 /// the last id first, and ends there if there is no data).
 fn mark(position: u64) -> Bytes {
     Bytes::from(format!("id: {position}\n\n"))
+}
+
+/// Why the tail ends: a message `error`, without an id. A client that comes back with its last id meets the same, or goes on.
+fn last(problem: &Problem) -> Bytes {
+    let problem = serde_json::to_string(problem).expect("a problem is JSON");
+    Bytes::from(format!("event: error\ndata: {problem}\n\n"))
 }

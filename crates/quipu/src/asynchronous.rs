@@ -4,6 +4,7 @@
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use quipu_domain::schema::SchemaVersion;
 use quipu_domain::{Direction, Event, Filter, StreamState, Trace};
 use quipu_engine::{Appended, Page, Published, Recorded, Stats, StreamInfo};
 use quipu_store::Fault;
@@ -130,6 +131,7 @@ impl AsyncQuipu {
             quipu: self.quipu.clone(),
             position: follower.position(),
             follower: Arc::new(Mutex::new(follower)),
+            version: SchemaVersion::Stored,
             reading: None,
         }
     }
@@ -149,12 +151,19 @@ impl AsyncQuipu {
 pub struct AsyncFollower {
     quipu: Quipu,
     follower: Arc<Mutex<quipu_engine::Follower>>,
+    version: SchemaVersion,
     position: u64,
     /// A read that is under way, kept here so that dropping the future of `next` loses no event.
     reading: Option<Pending<(Vec<Recorded>, u64)>>,
 }
 
 impl AsyncFollower {
+    /// As [`Follower::in_version`](crate::Follower::in_version).
+    #[must_use]
+    pub fn in_version(self, version: SchemaVersion) -> Self {
+        Self { version, ..self }
+    }
+
     /// The next matching events in order, at most `limit`; waits for the first. It may be dropped and called again
     /// without losing an event.
     ///
@@ -164,10 +173,10 @@ impl AsyncFollower {
         loop {
             let before = self.position;
             let read = self.reading.get_or_insert_with(|| {
-                let follower = self.follower.clone();
+                let (follower, version) = (self.follower.clone(), self.version);
                 self.quipu.readers().run(move || {
                     let mut follower = follower.lock().unwrap_or_else(PoisonError::into_inner);
-                    let events = follower.next(limit)?;
+                    let events = follower.next_in(limit, version)?;
                     Ok((events, follower.position()))
                 })
             });

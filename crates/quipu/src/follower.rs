@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use quipu_domain::schema::SchemaVersion;
 use quipu_engine::{Recorded, Tenant};
 use quipu_store::Fault;
 
@@ -37,9 +38,16 @@ impl Start {
 pub struct Follower {
     pub(crate) follower: quipu_engine::Follower,
     pub(crate) signal: Arc<Signal>,
+    pub(crate) version: SchemaVersion,
 }
 
 impl Follower {
+    /// The same, with the events in a version of their schema.
+    #[must_use]
+    pub fn in_version(self, version: SchemaVersion) -> Self {
+        Self { version, ..self }
+    }
+
     /// The next matching events in order, at most `limit`; waits up to `timeout` for the first. Empty after that.
     ///
     /// # Errors
@@ -48,7 +56,7 @@ impl Follower {
         let deadline = Instant::now().checked_add(timeout);
         loop {
             let before = self.follower.position();
-            let events = self.follower.next(limit)?;
+            let events = self.follower.next_in(limit, self.version)?;
             if !events.is_empty() {
                 return Ok(events);
             }

@@ -53,6 +53,7 @@ mod quipu;
 mod readers;
 #[cfg(feature = "remote")]
 mod remote;
+mod schemas;
 mod signal;
 mod subscriptions;
 mod system;
@@ -72,6 +73,7 @@ pub use self::system::{SystemClock, SystemRandom};
 pub use self::worker::{Failed, Stopper, Worker};
 
 pub use quipu_domain::delivery::{Attempt, Backoff, Failure, RateLimit, Reason, RetryPolicy};
+pub use quipu_domain::schema::{SchemaRules, SchemaVersion};
 pub use quipu_domain::{
     Checkpoint, Condition, ConditionFailure, Data, Direction, Filter, Incoming, InvalidEvent, Query, QueryItem, Range,
     Refusal, Stamp, StreamExpectation, StreamState, Timestamp, Trace, TraceNode, TypeMatch, Value, limits, parse_event,
@@ -83,6 +85,10 @@ pub use quipu_engine::{
     SeekPreview, Standstill, SubscriptionInfo, SubscriptionRefusal,
 };
 pub use quipu_engine::{Appended, Options, Page, Place, Published, Recorded, Stats, StreamInfo, TornTail};
+pub use quipu_engine::{
+    CheckedSchema, CheckedUpcaster, NewSchema, NotUpcast, Registered, SchemaInfo, SchemaRefusal, TypeInfo,
+    UpcastReason, Upcaster, VerifiedSchema,
+};
 pub use quipu_engine::{KeyRefusal, OperationRefusal, TenantRefusal};
 pub use quipu_store::Fault;
 

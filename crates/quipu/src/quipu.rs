@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
+use quipu_domain::schema::SchemaVersion;
 use quipu_domain::{Direction, Event, Filter, Incoming, InvalidEvent, StreamState, Trace};
 use quipu_engine::{
     Appended, CommitGuard, Engine, Options, Page, Prepared, Published, Recorded, Stats, StreamInfo, Tenant, TornTail,
@@ -369,7 +370,7 @@ impl Quipu {
     /// ```
     pub fn follow(&self, filter: Filter, start: Start) -> Follower {
         let follower = self.tenant.follow(filter, start.after(&self.tenant));
-        Follower { follower, signal: self.signal.clone() }
+        Follower { follower, signal: self.signal.clone(), version: SchemaVersion::Stored }
     }
 
     /// How far an outside source is copied, if an append has said so.

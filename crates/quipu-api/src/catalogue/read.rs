@@ -23,6 +23,12 @@ const KEY: &[Parameter] = &[
 ];
 const POSITION: &[Parameter] =
     &[Parameter { name: "position", description: "Its position.", kind: Kind::Number, place: Place::Path }];
+pub(super) const SCHEMA_VERSION: Parameter = optional(
+    "schemaversion",
+    Kind::Text,
+    "In which version of their schema events are given: stored (the default, as they were recorded), newest, or a number. Upcasters \
+     turn those of earlier versions; those of later ones stay as they are.",
+);
 pub(super) const PAGE: &[Parameter] = &[DIRECTION, LIMIT, CURSOR];
 const EVENT_ANSWER: &[Content] =
     &[content(MEDIA_EVENT, Some(|g| g.subschema_for::<RecordedEvent>()), "The event as it was recorded.")];
@@ -43,14 +49,14 @@ pub(super) const LIST: Operation = Operation {
         line, and the cursor is in the header quipu-cursor.",
     method: Method::Get,
     path: "/v1/events",
-    parameters: &[FILTER, PAGE],
+    parameters: &[FILTER, &[SCHEMA_VERSION], PAGE],
     bodies: &[],
     answers: &[
         content(MEDIA_JSON, Some(|g| g.subschema_for::<EventsPage>()), "A page of events."),
         content(MEDIA_LINES, Some(|g| g.subschema_for::<RecordedEvent>()), "One event a line."),
     ],
     needs: Needs::Part(Permission::Read),
-    refusals: &[READING, &[Code::InvalidParameter, Code::InvalidCursor, Code::NotAcceptable]],
+    refusals: &[READING, &[Code::InvalidParameter, Code::InvalidCursor, Code::NotAcceptable, Code::NotUpcast]],
     example: Example {
         target: "/v1/events?type=order.*&limit=1",
         body: None,
@@ -65,11 +71,11 @@ pub(super) const GET: Operation = Operation {
     description: "Returns the newest event with that source and id.",
     method: Method::Get,
     path: "/v1/event",
-    parameters: &[KEY],
+    parameters: &[KEY, &[SCHEMA_VERSION]],
     bodies: &[],
     answers: EVENT_ANSWER,
     needs: Needs::Part(Permission::Read),
-    refusals: &[READING, &[Code::InvalidParameter, Code::EventNotFound]],
+    refusals: &[READING, &[Code::InvalidParameter, Code::EventNotFound, Code::NotUpcast]],
     example: Example { target: "/v1/event?source=/shop&id=1", body: None, answer: EVENT_EXAMPLE },
     command: Some("event get"),
 };
@@ -96,11 +102,11 @@ pub(super) const POSITION_GET: Operation = Operation {
     description: "Returns the event at that position of the log.",
     method: Method::Get,
     path: "/v1/positions/{position}",
-    parameters: &[POSITION],
+    parameters: &[POSITION, &[SCHEMA_VERSION]],
     bodies: &[],
     answers: EVENT_ANSWER,
     needs: Needs::Part(Permission::Read),
-    refusals: &[READING, &[Code::InvalidParameter, Code::PositionNotFound]],
+    refusals: &[READING, &[Code::InvalidParameter, Code::PositionNotFound, Code::NotUpcast]],
     example: Example { target: "/v1/positions/1", body: None, answer: EVENT_EXAMPLE },
     command: Some("event get"),
 };
@@ -153,6 +159,7 @@ pub(super) const STREAM_READ: Operation = Operation {
         &[
             Parameter { name: "subject", description: "The stream.", kind: Kind::Text, place: Place::Path },
             optional("fromversion", Kind::Number, "The first version to read, in the direction of reading."),
+            SCHEMA_VERSION,
         ],
         PAGE,
     ],
@@ -162,7 +169,10 @@ pub(super) const STREAM_READ: Operation = Operation {
         content(MEDIA_LINES, Some(|g| g.subschema_for::<RecordedEvent>()), "One event a line."),
     ],
     needs: Needs::Permission(Permission::Read),
-    refusals: &[READING, &[Code::InvalidParameter, Code::InvalidCursor, Code::NotAcceptable, Code::StreamNotFound]],
+    refusals: &[
+        READING,
+        &[Code::InvalidParameter, Code::InvalidCursor, Code::NotAcceptable, Code::StreamNotFound, Code::NotUpcast],
+    ],
     example: Example {
         target: "/v1/streams/order/17?limit=1",
         body: None,

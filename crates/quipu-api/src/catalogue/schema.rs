@@ -5,7 +5,7 @@ use crate::MEDIA_JSON;
 use crate::parameter::{Kind, Place};
 use crate::schema::{
     CompatibilityAnswer, DeprecateSchema, InferredAnswer, RegisterSchema, RegisteredAnswer, RemovedSchemaAnswer,
-    SchemaAnswer, SchemaDiffAnswer, SchemaTypeAnswer, SchemasAnswer,
+    SchemaAnswer, SchemaDiffAnswer, SchemaTypeAnswer, SchemasAnswer, SetUpcaster, UpcasterSetAnswer, VerifiedAnswer,
 };
 use quipu_domain::schema::SchemaRules;
 
@@ -42,7 +42,8 @@ pub(super) const REGISTER: Operation = Operation {
     summary: "Register a schema",
     description: "Registers a version of the schema of a type. The same again is answered with what is there. A new version must be \
         compatible with those before it, as the rules of the type or the tenant say, `backward` if they do not: whoever reads it \
-        reads what was written by the old one. A refusal names the fields that break, shows data that one version accepts and \
+        reads what was written by the old one. Where it does not as it is, an upcaster makes of the data of the version before what \
+        it reads; that is held against the examples and the stored events of earlier versions. A refusal names the fields that break, shows data that one version accepts and \
         the other refuses, and counts the stored events that would break.",
     method: Method::Post,
     path: "/v1/schemas/{type}",
@@ -55,6 +56,7 @@ pub(super) const REGISTER: Operation = Operation {
         &[
             Code::SchemaExists,
             Code::IncompatibleSchema,
+            Code::UpcasterFails,
             Code::TooManySchemas,
             Code::Damaged,
             Code::StorageQuotaExceeded,
@@ -68,7 +70,7 @@ pub(super) const REGISTER: Operation = Operation {
             MEDIA_JSON,
             r#"{"schema":{"type":"object","properties":{"total":{"type":"number"}},"required":["total"]},"owner":"shop"}"#,
         )),
-        answer: r#"{"type":"order.placed","version":1,"id":1,"schema":{"type":"object","properties":{"total":{"type":"number"}},"required":["total"]},"owner":"shop","made":"2026-01-31T09:30:00.000Z","known":false,"compatibility":{"compatible":true,"level":"backward","verdict":"yes"}}"#,
+        answer: r#"{"schema":{"type":"order.placed","version":1,"id":1,"schema":{"type":"object","properties":{"total":{"type":"number"}},"required":["total"]},"owner":"shop","made":"2026-01-31T09:30:00.000Z"},"known":false,"compatibility":{"compatible":true,"level":"backward","verdict":"yes"}}"#,
     },
     command: Some("schema register"),
 };
@@ -275,3 +277,74 @@ pub(super) const INFER: Operation = Operation {
     command: Some("schema infer"),
 };
 const SCHEMA_NONE: &[Code] = &[Code::InvalidSchema, Code::SchemaNotFound];
+
+pub(super) const UPCAST: Operation = Operation {
+    name: "schema.upcast",
+    summary: "Say how data of a version is made of that of the one before",
+    description: "Sets the upcaster of a version, or removes it. It is held against the examples and the stored events of earlier \
+        versions: what it makes of each must fit the schema, and what later upcasters make of that theirs. Without one the version \
+        must read what earlier ones wrote, as the rules of the type say. What is stored never changes: readers and subscriptions \
+        that ask for a version are given what the upcasters make of it.",
+    method: Method::Put,
+    path: "/v1/schemas/{type}/versions/{version}/upcaster",
+    parameters: &[ONE_VERSION],
+    bodies: &[content(MEDIA_JSON, Some(|g| g.subschema_for::<SetUpcaster>()), "The upcaster.")],
+    answers: &[content(MEDIA_JSON, Some(|g| g.subschema_for::<UpcasterSetAnswer>()), "The version, as it is now.")],
+    needs: Needs::Permission(Permission::Schema),
+    refusals: &[
+        SCHEMA,
+        &[
+            Code::InvalidParameter,
+            Code::SchemaNotFound,
+            Code::IncompatibleSchema,
+            Code::UpcasterFails,
+            Code::TooManySchemas,
+            Code::Damaged,
+            Code::StorageQuotaExceeded,
+        ],
+        BODY,
+        APPENDING,
+    ],
+    example: Example {
+        target: "/v1/schemas/order.placed/versions/2/upcaster",
+        body: Some((MEDIA_JSON, r#"{"jq":"{cents: (.total * 100 | round)}"}"#)),
+        answer: r#"{"schema":{"type":"order.placed","version":2,"id":2,"schema":{"type":"object"},"upcaster":{"jq":"{cents: (.total * 100 | round)}"},"made":"2026-01-31T09:30:00.000Z"},"compatibility":{"compatible":true,"level":"backward","verdict":"yes","upcaster":{"events":1,"failed":0,"examples":0}}}"#,
+    },
+    command: Some("schema upcast"),
+};
+
+pub(super) const VERIFY: Operation = Operation {
+    name: "schema.verify",
+    summary: "Read stored events as a version of their type",
+    description: "Reads stored events of a type as its newest version, or another one, and holds them against its schema. Looks at \
+        some 100,000 events: where `to` is smaller than `position`, the next request goes on with `after`.",
+    method: Method::Get,
+    path: "/v1/schemas/{type}/verification",
+    parameters: &[
+        ONE,
+        &[
+            Parameter {
+                name: "version",
+                description: "The version; the newest without it.",
+                kind: Kind::Number,
+                place: Place::Optional,
+            },
+            Parameter {
+                name: "after",
+                description: "The position behind which to begin; 0 without it.",
+                kind: Kind::Number,
+                place: Place::Optional,
+            },
+        ],
+    ],
+    bodies: &[],
+    answers: &[content(MEDIA_JSON, Some(|g| g.subschema_for::<VerifiedAnswer>()), "What was found.")],
+    needs: Needs::Permission(Permission::Read),
+    refusals: &[READING, &[Code::InvalidParameter, Code::SchemaNotFound]],
+    example: Example {
+        target: "/v1/schemas/order.placed/verification?after=100000",
+        body: None,
+        answer: r#"{"type":"order.placed","version":2,"events":2,"earlier":1,"failed":1,"first":[{"link":"/v1/positions/100007","position":100007,"version":2,"reason":"failed","detail":"the upcaster into version 2 failed: cannot use null as number"}],"to":100009,"position":100009}"#,
+    },
+    command: Some("schema verify"),
+};

@@ -1,6 +1,8 @@
 //! Which single thing: an event by its source and id, or the source of a checkpoint.
 
-use super::{missing, pairs, unknown, write_query};
+use quipu_domain::schema::SchemaVersion;
+
+use super::{VERSION, accept_version, missing, pairs, unknown, write_query};
 use crate::Problem;
 use crate::parameter::once;
 
@@ -19,12 +21,22 @@ impl EventKey {
     /// # Errors
     /// `invalid-parameter`, with the name of the parameter.
     pub fn from_query(query: &str) -> Result<Self, Problem> {
+        Self::and(query, "source and id", |_, _| Ok(false))
+    }
+
+    /// As [`EventKey::from_query`]; other parameters are offered to `accept`.
+    fn and(
+        query: &str,
+        known: &str,
+        mut accept: impl FnMut(&str, &str) -> Result<bool, Problem>,
+    ) -> Result<Self, Problem> {
         let (mut source, mut id) = (None, None);
         for (name, value) in pairs(query) {
             match name.as_ref() {
                 "source" => once(&name, &mut source, value.into_owned())?,
                 "id" => once(&name, &mut id, value.into_owned())?,
-                _ => return Err(unknown(&name, "source and id")),
+                _ if accept(&name, &value)? => true,
+                _ => return Err(unknown(&name, known)),
             };
         }
         let missing = |name: &'static str| move || missing(name);
@@ -35,6 +47,42 @@ impl EventKey {
     pub fn to_query(&self) -> String {
         write_query([("source", self.source.clone()), ("id", self.id.clone())])
     }
+}
+
+/// Which event, and in which version of its schema.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventRequest {
+    /// Which one.
+    pub key: EventKey,
+    /// In which version.
+    pub version: SchemaVersion,
+}
+
+impl EventRequest {
+    /// Reads a query string.
+    ///
+    /// # Errors
+    /// `invalid-parameter`, with the name of the parameter.
+    pub fn from_query(query: &str) -> Result<Self, Problem> {
+        let mut version = None;
+        let accept = |name: &str, value: &str| accept_version(&mut version, name, value);
+        let key = EventKey::and(query, "source, id and schemaversion", accept)?;
+        Ok(Self { key, version: version.unwrap_or_default() })
+    }
+}
+
+/// Reads in which version of its schema the event at a position is wanted.
+///
+/// # Errors
+/// `invalid-parameter`, with the name of the parameter.
+pub fn event_version(query: &str) -> Result<SchemaVersion, Problem> {
+    let mut version = None;
+    for (name, value) in pairs(query) {
+        if !accept_version(&mut version, &name, &value)? {
+            return Err(unknown(&name, VERSION));
+        }
+    }
+    Ok(version.unwrap_or_default())
 }
 
 /// Reads the query string of a checkpoint: its `source`.

@@ -1,5 +1,6 @@
 //! What is asked of schemas.
 
+use crate::parameter::number;
 use crate::problem::clip;
 use crate::{Code, Problem};
 
@@ -32,6 +33,36 @@ impl DiffRequest {
             }
         }
         Ok(asked)
+    }
+}
+
+/// Which stored events are read as which version.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct VerifyRequest {
+    /// The version; the newest without it.
+    pub version: Option<u32>,
+    /// The position after which to begin.
+    pub after: u64,
+}
+
+impl VerifyRequest {
+    /// Reads a query string.
+    ///
+    /// # Errors
+    /// A parameter is unknown or no number; the problem says which.
+    pub fn from_query(query: &str) -> Result<Self, Problem> {
+        let (mut asked, mut after) = (Self::default(), None);
+        for (name, text) in pairs(query) {
+            let is_twice = match name.as_ref() {
+                "version" => asked.version.replace(version(&name, &text)?).is_some(),
+                "after" => after.replace(number(&name, &text)?).is_some(),
+                _ => return Err(unknown(&name, "version or after")),
+            };
+            if is_twice {
+                return Err(twice(&name));
+            }
+        }
+        Ok(Self { after: after.unwrap_or_default(), ..asked })
     }
 }
 
@@ -83,6 +114,12 @@ mod tests {
         assert_eq!(DiffRequest::from_query("to=3&from=1"), Ok(DiffRequest { from: Some(1), to: Some(3) }));
         assert_eq!(DiffRequest::from_query(""), Ok(DiffRequest::default()));
         assert_eq!((bundled(""), bundled("bundled=true"), bundled("bundled=false")), (Ok(false), Ok(true), Ok(false)));
+        let verify = VerifyRequest { version: Some(2), after: 7 };
+        assert_eq!(VerifyRequest::from_query("version=2&after=7"), Ok(verify));
+        for query in ["version=0", "after=x", "after=1&after=1", "from=1"] {
+            let problem = VerifyRequest::from_query(query).unwrap_err();
+            assert_eq!(problem.code(), Some(Code::InvalidParameter), "{query}");
+        }
         for query in ["from=0", "from=x", "from=1&from=1", "since=1"] {
             assert_eq!(DiffRequest::from_query(query).unwrap_err().code(), Some(Code::InvalidParameter), "{query}");
         }

@@ -47,6 +47,8 @@ pub enum Reason {
     EndpointGone,
     /// The transformation failed, which trying again would not change.
     TransformationFailed,
+    /// An upcaster failed, which trying again would not change.
+    UpcasterFailed,
 }
 
 /// A delivery that ends in a dead letter.

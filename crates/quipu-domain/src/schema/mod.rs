@@ -24,6 +24,7 @@ mod size;
 #[cfg(test)]
 mod tests;
 mod validator;
+mod version;
 mod violation;
 
 pub use diff::{Change, ChangeKind, diff};
@@ -34,4 +35,5 @@ pub use invalid::InvalidSchema;
 pub use limits::Limits;
 pub use rules::{Enforcement, SchemaRules, UnknownTypes};
 pub use validator::Validator;
+pub use version::SchemaVersion;
 pub use violation::Violation;

@@ -6,6 +6,7 @@
 
 mod audit;
 mod keys;
+mod upcast;
 
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt;
@@ -479,6 +480,9 @@ fn main() {
     }
     if wants("keys") {
         keys::run(&folder, &mut report);
+    }
+    if wants("upcast") {
+        upcast::run(&folder, &mut report);
     }
     if wants("audit") {
         audit::run(&folder, &mut report);

@@ -7,6 +7,8 @@ mod records;
 mod refusal;
 mod registry;
 mod stored;
+mod upcast;
+mod verify;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -28,6 +30,9 @@ pub use registry::VERSION_UNSAID;
 use registry::Version;
 pub(crate) use registry::{Finding, Registry};
 pub use stored::Stored;
+use upcast::{FoldedUpcaster, Step};
+pub use upcast::{NotUpcast, UpcastFunction, UpcastReason, Upcaster};
+pub use verify::{CheckedUpcaster, VerifiedSchema};
 
 /// Most versions of one type.
 pub const VERSIONS_MAX: usize = 1_000;
@@ -35,6 +40,8 @@ pub const VERSIONS_MAX: usize = 1_000;
 pub const TYPES_MAX: usize = 10_000;
 /// Most bytes of all schemas of a tenant: they are in memory and stand in each snapshot. 161 types of GitHub take some 2 MiB.
 pub const SCHEMA_BYTES_MAX: usize = 32 << 20;
+/// Most upcasters of a tenant: a compiled expression takes some 300 KiB.
+pub const UPCASTERS_MAX: usize = 1_000;
 /// Largest version: thousands of them are thousands of changes, and a number that cannot be counted on from is a mistake.
 const VERSION_MAX: u32 = 1_000_000;
 /// Most names that a text may have for other schemas, and the longest one, bytes.
@@ -66,6 +73,8 @@ pub struct NewSchema {
     pub description: Option<String>,
     /// Data that it accepts.
     pub examples: Vec<Value>,
+    /// What makes its data of that of the version before.
+    pub upcaster: Option<Upcaster>,
 }
 
 /// A version of a schema, as everybody may see it.
@@ -89,6 +98,8 @@ pub struct SchemaInfo {
     pub examples: Vec<Value>,
     /// Why nobody should begin with it any more.
     pub deprecated: Option<String>,
+    /// What makes its data of that of the version before.
+    pub upcaster: Option<Upcaster>,
     /// When it was registered.
     pub made: Timestamp,
 }
@@ -128,11 +139,22 @@ pub struct CheckedSchema {
     pub verdict: Verdict,
     /// What stored events say, where that was asked.
     pub stored: Option<Stored>,
+    /// What its upcaster makes of examples and stored events. With one, nobody asks the rules whether it reads what was written.
+    pub upcaster: Option<CheckedUpcaster>,
 }
 
 impl CheckedSchema {
     /// Whether it may be registered. Where the rules do not know whether it reads what was written, what is stored decides.
     pub fn is_compatible(&self) -> bool {
+        self.is_upcast() && self.goes_with_others()
+    }
+
+    /// Whether its upcaster, if it has one, turns everything.
+    pub fn is_upcast(&self) -> bool {
+        self.upcaster.as_ref().is_none_or(CheckedUpcaster::is_fine)
+    }
+
+    fn goes_with_others(&self) -> bool {
         match self.verdict.answer {
             Answer::Yes => true,
             Answer::No => false,
@@ -174,19 +196,26 @@ impl Tenant {
             let registry = self.schemas.current();
             let document = parse(&registry, &new)?;
             if let Some((version, known)) = same(&registry, kind, &new, &document) {
-                let schema = info(kind, version, &known.folded);
-                let checked =
-                    CheckedSchema { level: level(&registry, kind), verdict: Verdict::default(), stored: None };
+                let schema = info(kind, version, &known);
+                if new.upcaster.is_some() && new.upcaster != schema.upcaster {
+                    return Err(SchemaRefusal::OtherUpcaster { name: format!("{kind}.v{version}") }.into());
+                }
+                let (level, verdict) = (level(&registry, kind), Verdict::default());
+                let checked = CheckedSchema { level, verdict, stored: None, upcaster: None };
                 return Ok(Registered { schema, is_known: true, checked });
             }
-            let checked = self.compared(&registry, kind, &document)?;
+            let version = next_version(&registry, kind, new.version)?;
+            let step = new.upcaster.clone().map(|upcaster| self.step(kind, version, upcaster)).transpose()?;
+            let checked = self.compared(&registry, kind, version, &document, step.as_ref())?;
             let mut folded = self.schemas.folded.lock();
             if self.schemas.current().revision != registry.revision {
                 continue;
             }
-            let version = next_version(&folded, kind, new.version)?;
+            let name = format!("{kind}.v{version}");
+            if let Some(checked) = checked.upcaster.clone().filter(|_| !checked.is_upcast()) {
+                return Err(SchemaRefusal::UpcasterFails { name, checked: Box::new(checked) }.into());
+            }
             if !checked.is_compatible() {
-                let name = format!("{kind}.v{version}");
                 return Err(SchemaRefusal::Incompatible(Box::new(Incompatible { name, checked })).into());
             }
             let schema = FoldedSchema {
@@ -202,9 +231,13 @@ impl Tenant {
                 made: self.now(),
             };
             check_limits(&folded, kind, &schema)?;
-            let info = info(kind, version, &schema);
-            self.change_schemas(&mut folded, SchemaRecord::Registered { kind: kind.to_owned(), version, schema })?;
-            return Ok(Registered { schema: info, is_known: false, checked });
+            let mut records = vec![SchemaRecord::Registered { kind: kind.to_owned(), version, schema }];
+            if let Some(step) = step {
+                check_upcasters(&folded)?;
+                records.push(SchemaRecord::Upcaster { kind: kind.to_owned(), version, upcaster: Some(step.folded) });
+            }
+            self.change_schemas(&mut folded, &records)?;
+            return Ok(Registered { schema: self.schema(kind, version)?, is_known: false, checked });
         }
     }
 
@@ -216,7 +249,72 @@ impl Tenant {
         check_kind(kind)?;
         let registry = self.schemas.current();
         let document = parse(&registry, new)?;
-        self.compared(&registry, kind, &document)
+        let version = registry.types.get(kind).map_or(0, |of| of.last) + 1;
+        let version = new.version.unwrap_or(version);
+        let step = new.upcaster.clone().map(|upcaster| self.step(kind, version, upcaster)).transpose()?;
+        self.compared(&registry, kind, version, &document, step.as_ref())
+    }
+
+    /// Says what makes the data of a version of that of the one before, or that nothing does any more. It is held against the
+    /// examples and the stored events of earlier versions; without one, the version has to read what they wrote.
+    ///
+    /// # Errors
+    /// [`SchemaRefusal::UpcasterFails`] and [`SchemaRefusal::Incompatible`], besides others.
+    pub fn set_upcaster(
+        self: &Arc<Self>,
+        kind: &str,
+        version: u32,
+        upcaster: Option<Upcaster>,
+    ) -> Result<(SchemaInfo, CheckedSchema), NotDone> {
+        let name = format!("{kind}.v{version}");
+        loop {
+            let registry = self.schemas.current();
+            let known = registry.types.get(kind).and_then(|of| of.versions.get(&version));
+            let document = known.and_then(|known| registry.document(known)).ok_or_else(|| not_found(&name))?;
+            let step = upcaster.clone().map(|upcaster| self.step(kind, version, upcaster)).transpose()?;
+            let checked = self.compared(&registry, kind, version, &document, step.as_ref())?;
+            let mut folded = self.schemas.folded.lock();
+            if self.schemas.current().revision != registry.revision {
+                continue;
+            }
+            match &checked.upcaster {
+                Some(found) if !found.is_fine() => {
+                    return Err(SchemaRefusal::UpcasterFails { name, checked: Box::new(found.clone()) }.into());
+                }
+                // What was so before does not become worse.
+                Some(_) => {}
+                None if !checked.is_compatible() => {
+                    return Err(SchemaRefusal::Incompatible(Box::new(Incompatible { name, checked })).into());
+                }
+                None => {}
+            }
+            if known.is_some_and(|known| known.upcaster.is_none()) {
+                check_upcasters(&folded)?;
+            }
+            let upcaster = step.map(|step| step.folded);
+            self.change_schemas(&mut folded, &[SchemaRecord::Upcaster { kind: kind.to_owned(), version, upcaster }])?;
+            return Ok((self.schema(kind, version)?, checked));
+        }
+    }
+
+    /// Gives the name that upcasters of this tenant have for a function. Events that need it cannot be read in later versions
+    /// before.
+    pub fn attach_upcaster(&self, name: &str, function: UpcastFunction) {
+        let folded = self.schemas.folded.lock();
+        let mut registry = Registry::new(&folded, Some(&self.schemas.current()));
+        registry.attach(name, function);
+        *self.schemas.current.write() = Arc::new(registry);
+    }
+
+    /// An upcaster that is to lead into a version.
+    fn step(&self, kind: &str, version: u32, upcaster: Upcaster) -> Result<Step, SchemaRefusal> {
+        if version <= VERSION_UNSAID {
+            return Err(SchemaRefusal::NothingToUpcast { name: format!("{kind}.v{version}") });
+        }
+        if let Upcaster::Function(name) = &upcaster {
+            check_text("the name of a function", Some(name), NAME_BYTES_MAX)?;
+        }
+        Step::checked(FoldedUpcaster { upcaster, made: self.now() }).map_err(SchemaRefusal::InvalidUpcaster)
     }
 
     /// All types that have schemas or rules of their own, by their names.
@@ -243,7 +341,7 @@ impl Tenant {
         let name = format!("{kind}.v{version}");
         let registry = self.schemas.current();
         let found = registry.types.get(kind).and_then(|of| of.versions.get(&version));
-        found.map(|found| info(kind, version, &found.folded)).ok_or_else(|| not_found(&name))
+        found.map(|found| info(kind, version, found)).ok_or_else(|| not_found(&name))
     }
 
     /// A schema in one text, with those that it refers to inside of it.
@@ -294,7 +392,7 @@ impl Tenant {
         check_text("a reason", reason.as_deref(), DESCRIPTION_BYTES_MAX)?;
         let mut folded = self.schemas.folded.lock();
         self.schema(kind, version)?;
-        self.change_schemas(&mut folded, SchemaRecord::Deprecated { kind: kind.to_owned(), version, reason })?;
+        self.change_schemas(&mut folded, &[SchemaRecord::Deprecated { kind: kind.to_owned(), version, reason }])?;
         drop(folded);
         self.schema(kind, version)
     }
@@ -311,10 +409,16 @@ impl Tenant {
         if let Some((other, number, _)) = all.find(|(_, _, schema)| schema.uses.contains(&name)) {
             return Err(SchemaRefusal::InUse { name, by: format!("the schema {other}.v{number}") }.into());
         }
+        // Its own may be the one that makes of the version before what the next one reads.
+        let mut upcasters = folded.types.get(kind).into_iter().flat_map(|of| of.upcasters.range(version..));
+        let is_newest = folded.types.get(kind).and_then(|of| of.versions.keys().next_back()) == Some(&version);
+        if let Some((number, _)) = upcasters.next().filter(|_| !is_newest) {
+            return Err(SchemaRefusal::InUse { name, by: format!("the upcaster into {kind}.v{number}") }.into());
+        }
         if let Some(position) = self.first_of(kind, version)? {
             return Err(SchemaRefusal::InUse { name, by: format!("the event at position {position}") }.into());
         }
-        Ok(self.change_schemas(&mut folded, SchemaRecord::Removed { kind: kind.to_owned(), version })?)
+        Ok(self.change_schemas(&mut folded, &[SchemaRecord::Removed { kind: kind.to_owned(), version }])?)
     }
 
     /// The rules of a type, or of the tenant.
@@ -328,7 +432,7 @@ impl Tenant {
         if is_new && folded.types.len() >= TYPES_MAX {
             return Err(SchemaRefusal::TooMany { what: "types", limit: TYPES_MAX }.into());
         }
-        Ok(self.change_schemas(&mut folded, SchemaRecord::Rules { kind: kind.map(str::to_owned), rules })?)
+        Ok(self.change_schemas(&mut folded, &[SchemaRecord::Rules { kind: kind.map(str::to_owned), rules }])?)
     }
 
     /// The rules of the tenant, for types that have none of their own.
@@ -338,15 +442,15 @@ impl Tenant {
 
     /// Holds a change for true and writes it down. In this order: an event that is decided after the record was checked by the new
     /// rules, since the loop looks again at those that were checked by older ones.
-    fn change_schemas(self: &Arc<Self>, folded: &mut FoldedSchemas, record: SchemaRecord) -> Result<(), Fault> {
-        let (before, record) = (self.schemas.current(), record.record());
+    fn change_schemas(self: &Arc<Self>, folded: &mut FoldedSchemas, records: &[SchemaRecord]) -> Result<(), Fault> {
+        let before = self.schemas.current();
         let mut after = folded.clone();
-        after.apply(&record.body).expect("its parts are limited");
+        records.iter().for_each(|record| after.take(record.clone()));
         let registry = Registry::new(&after, Some(&before));
         // Here, and not on the thread of the first event that needs it.
         registry.compile();
         *self.schemas.current.write() = Arc::new(registry);
-        let written = self.write_records_wait(vec![record]);
+        let written = self.write_records_wait(records.iter().map(SchemaRecord::record).collect());
         match &written {
             Ok(()) => *folded = after,
             // Nobody knows whether it is on disk, but nothing more is written until a restart finds out.
@@ -355,28 +459,39 @@ impl Tenant {
         written
     }
 
-    /// Compares a schema with the versions before it, and with stored events where that cannot tell.
-    fn compared(self: &Arc<Self>, registry: &Registry, kind: &str, new: &Document) -> Result<CheckedSchema, NotDone> {
+    /// Compares a schema with the versions before it, and with stored events where that cannot tell. With an upcaster it is that
+    /// which has to make of what was written what the schema reads.
+    fn compared(
+        self: &Arc<Self>,
+        registry: &Registry,
+        kind: &str,
+        version: u32,
+        new: &Document,
+        step: Option<&Step>,
+    ) -> Result<CheckedSchema, NotDone> {
         let level = level(registry, kind);
+        let held_to = if step.is_some() { level.without_backward() } else { level };
         let versions = registry.types.get(kind).map(|of| &of.versions);
         let documents: Vec<_> = versions
             .into_iter()
-            .flatten()
+            .flat_map(|versions| versions.range(..version))
             .filter_map(|(number, version)| Some((*number, registry.document(version)?)))
             .collect();
         let old: Vec<_> = documents.iter().map(|(number, document)| (*number, document.bundled())).collect();
-        let verdict = compatibility::compare(level, &old, new.bundled(), Budget::default());
+        let verdict = compatibility::compare(held_to, &old, new.bundled(), Budget::default());
+        let validator = new.validator();
         let stored = match verdict.answer {
             Answer::Yes => None,
-            _ => Some(self.check_stored(kind, &new.validator())?),
+            _ => Some(self.check_stored(kind, &validator)?),
         };
-        Ok(CheckedSchema { level, verdict, stored })
+        let upcaster = step.map(|step| self.check_upcaster(registry, kind, (version, step, Some(&validator))));
+        Ok(CheckedSchema { level, verdict, stored, upcaster: upcaster.transpose()? })
     }
 }
 
 /// The version that is registered next: the one after the last that ever was, or a larger one that was asked for.
-fn next_version(folded: &FoldedSchemas, kind: &str, given: Option<u32>) -> Result<u32, SchemaRefusal> {
-    let of = folded.types.get(kind);
+fn next_version(registry: &Registry, kind: &str, given: Option<u32>) -> Result<u32, SchemaRefusal> {
+    let of = registry.types.get(kind);
     let last = of.map_or(0, |of| of.last);
     match given.unwrap_or(last + 1) {
         version if version > VERSION_MAX => {
@@ -482,15 +597,24 @@ fn check_limits(folded: &FoldedSchemas, kind: &str, new: &FoldedSchema) -> Resul
 
 fn type_info(registry: &Registry, kind: &str) -> Option<TypeInfo> {
     let of = registry.types.get(kind)?;
-    let versions = of.versions.iter().map(|(number, version)| info(kind, *number, &version.folded)).collect();
+    let versions = of.versions.iter().map(|(number, version)| info(kind, *number, version)).collect();
     let [refused, marked] = of.counts.both();
     Some(TypeInfo { kind: kind.to_owned(), rules: of.rules, versions, refused, marked })
 }
 
-fn info(kind: &str, version: u32, folded: &FoldedSchema) -> SchemaInfo {
-    let FoldedSchema { id, text, references, owner, description, examples, deprecated, made, .. } = folded.clone();
-    let kind = kind.to_owned();
-    SchemaInfo { kind, version, id, text, references, owner, description, examples, deprecated, made }
+fn info(kind: &str, number: u32, version: &Version) -> SchemaInfo {
+    let FoldedSchema { id, text, references, owner, description, examples, deprecated, made, .. } =
+        version.folded.clone();
+    let upcaster = version.upcaster.as_ref().map(|step| step.folded.upcaster.clone());
+    let (kind, version) = (kind.to_owned(), number);
+    SchemaInfo { kind, version, id, text, references, owner, description, examples, deprecated, upcaster, made }
+}
+
+fn check_upcasters(folded: &FoldedSchemas) -> Result<(), SchemaRefusal> {
+    match folded.types.values().map(|of| of.upcasters.len()).sum::<usize>() < UPCASTERS_MAX {
+        true => Ok(()),
+        false => Err(SchemaRefusal::TooMany { what: "upcasters", limit: UPCASTERS_MAX }),
+    }
 }
 
 fn not_found(name: &str) -> NotDone {

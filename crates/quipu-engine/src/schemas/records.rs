@@ -8,6 +8,8 @@ use quipu_store::{Record, RecordKind};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::upcast::FoldedUpcaster;
+
 /// A record of a schema.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -18,6 +20,8 @@ pub(crate) enum SchemaRecord {
     Deprecated { kind: String, version: u32, reason: Option<String> },
     /// A version that no event uses was removed.
     Removed { kind: String, version: u32 },
+    /// This makes the data of a version of that of the one before; nothing does any more, without it.
+    Upcaster { kind: String, version: u32, upcaster: Option<FoldedUpcaster> },
     /// The rules of a type, or of the tenant, are these now.
     Rules { kind: Option<String>, rules: SchemaRules },
 }
@@ -68,6 +72,9 @@ impl FoldedSchema {
 pub(crate) struct FoldedType {
     #[serde(default)]
     pub versions: BTreeMap<u32, FoldedSchema>,
+    /// What makes the data of a version of that of the one before.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub upcasters: BTreeMap<u32, FoldedUpcaster>,
     #[serde(default)]
     pub rules: SchemaRules,
     /// The largest version that was ever registered: a number is never used twice.
@@ -114,6 +121,15 @@ impl FoldedSchemas {
             SchemaRecord::Removed { kind, version } => {
                 if let Some(of) = self.types.get_mut(&kind) {
                     of.versions.remove(&version);
+                    of.upcasters.remove(&version);
+                }
+            }
+            SchemaRecord::Upcaster { kind, version, upcaster } => {
+                if let Some(of) = self.types.get_mut(&kind) {
+                    match upcaster {
+                        Some(upcaster) => _ = of.upcasters.insert(version, upcaster),
+                        None => _ = of.upcasters.remove(&version),
+                    }
                 }
             }
             SchemaRecord::Rules { kind: None, rules } => self.rules = rules,

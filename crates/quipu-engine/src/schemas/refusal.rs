@@ -4,7 +4,8 @@ use std::fmt;
 
 use quipu_domain::schema::{InvalidSchema, Violation};
 
-use super::CheckedSchema;
+use super::{CheckedSchema, CheckedUpcaster, NotUpcast};
+use crate::transform::InvalidTransform;
 
 /// Understood, and not allowed.
 #[derive(Clone, Debug)]
@@ -42,6 +43,34 @@ pub enum SchemaRefusal {
     },
     /// It breaks readers or writers of versions before it.
     Incompatible(Box<Incompatible>),
+    /// An upcaster cannot be compiled.
+    InvalidUpcaster(InvalidTransform),
+    /// An upcaster leads into the first version: there is nothing that it could turn.
+    NothingToUpcast {
+        /// The type with its version.
+        name: String,
+    },
+    /// The version is there with another upcaster.
+    OtherUpcaster {
+        /// The type with its version.
+        name: String,
+    },
+    /// What an upcaster makes of examples or stored events breaks the schema, or it fails on them.
+    UpcasterFails {
+        /// The type with the version that it leads into.
+        name: String,
+        /// What was found.
+        checked: Box<CheckedUpcaster>,
+    },
+    /// A stored event cannot be read in the version that was asked for.
+    NotUpcast {
+        /// Where it is.
+        position: u64,
+        /// Its type, as it was recorded.
+        kind: String,
+        /// Why.
+        failure: NotUpcast,
+    },
     /// Something refers to it, or has its form: it cannot be removed.
     InUse {
         /// The type with its version.
@@ -101,6 +130,27 @@ impl fmt::Display for SchemaRefusal {
                     Some(stored) => write!(f, "; it refuses {} of {} stored events", stored.breaking, stored.events),
                     None => Ok(()),
                 }
+            }
+            Self::InvalidUpcaster(invalid) => invalid.fmt(f),
+            Self::NothingToUpcast { name } => {
+                write!(f, "expected an upcaster into a later version than the first, found one into {name}")
+            }
+            Self::OtherUpcaster { name } => {
+                write!(
+                    f,
+                    "expected the upcaster that {name} has, found another: set the upcaster of the version instead"
+                )
+            }
+            Self::UpcasterFails { name, checked } => write!(
+                f,
+                "expected an upcaster that makes data for {name}, found that it fails on {} of {} stored events and {} of {} examples",
+                checked.failed,
+                checked.events,
+                checked.failed_examples.len(),
+                checked.examples
+            ),
+            Self::NotUpcast { position, kind, failure } => {
+                write!(f, "the event at position {position}, of type {kind}, cannot be read in that version: {failure}")
             }
             Self::InUse { name, by } => write!(f, "expected a schema that nothing uses, found that {by} uses {name}"),
             Self::TooLong { what, limit } => write!(f, "expected {what} of at most {limit} bytes, found more"),

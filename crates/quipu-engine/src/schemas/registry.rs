@@ -8,6 +8,7 @@ use quipu_domain::schema::{Document, Enforcement, Limits, SchemaRules, UnknownTy
 use quipu_domain::{Data, Event, Refusal, base_type, type_version};
 
 use super::records::{FoldedSchema, FoldedSchemas, FoldedType};
+use super::upcast::{FoldedUpcaster, Step, UpcastFunction};
 
 /// The version of a type that does not say one.
 pub const VERSION_UNSAID: u32 = 1;
@@ -30,11 +31,15 @@ pub(crate) struct Registry {
     is_off: bool,
     /// Events of types without a schema.
     pub unknown: Arc<Counts>,
+    /// What this process turns data with, by name.
+    functions: HashMap<String, UpcastFunction>,
 }
 
 /// A type.
 pub(crate) struct Kind {
     pub rules: SchemaRules,
+    /// The largest version that was ever registered.
+    pub last: u32,
     pub versions: BTreeMap<u32, Arc<Version>>,
     pub counts: Arc<Counts>,
 }
@@ -42,8 +47,10 @@ pub(crate) struct Kind {
 /// A version of one.
 pub(crate) struct Version {
     pub folded: FoldedSchema,
+    /// What makes its data of that of the version before.
+    pub upcaster: Option<Arc<Step>>,
     /// Compiled by the first who needs it.
-    compiled: OnceLock<Option<(Arc<Document>, Validator)>>,
+    compiled: OnceLock<Option<(Arc<Document>, Arc<Validator>)>>,
 }
 
 /// What was found since the tenant was opened.
@@ -67,12 +74,13 @@ impl Registry {
         let kind = |(name, of): (&String, &FoldedType)| {
             let known = before.and_then(|before| before.types.get(name));
             let version = |(number, schema): (&u32, &FoldedSchema)| {
-                let same = known.and_then(|known| known.versions.get(number)).filter(|same| same.folded == *schema);
-                (*number, same.map_or_else(|| Arc::new(Version::new(schema.clone())), Arc::clone))
+                let (known, upcaster) = (known.and_then(|known| known.versions.get(number)), of.upcasters.get(number));
+                let same = known.filter(|same| same.is(schema, upcaster));
+                (*number, same.map_or_else(|| Arc::new(Version::new(schema, upcaster, known)), Arc::clone))
             };
             let versions = of.versions.iter().map(version).collect();
             let counts = known.map(|known| Arc::clone(&known.counts)).unwrap_or_default();
-            (name.clone(), Arc::new(Kind { rules: of.rules, versions, counts }))
+            (name.clone(), Arc::new(Kind { rules: of.rules, last: of.last, versions, counts }))
         };
         let types: HashMap<_, _> = folded.types.iter().map(kind).collect();
         let asks = |rules: SchemaRules| {
@@ -82,7 +90,18 @@ impl Registry {
         let is_off = !asks(folded.rules) && !types.values().any(|kind| asks(kind.rules));
         let revision = before.map_or(0, |before| before.revision + 1);
         let unknown = before.map(|before| Arc::clone(&before.unknown)).unwrap_or_default();
-        Self { revision, rules: folded.rules, types, is_off, unknown }
+        let functions = before.map(|before| before.functions.clone()).unwrap_or_default();
+        Self { revision, rules: folded.rules, types, is_off, unknown, functions }
+    }
+
+    /// The same, and one more function that turns data.
+    pub fn attach(&mut self, name: &str, function: UpcastFunction) {
+        self.functions.insert(name.to_owned(), function);
+    }
+
+    /// What this process turns data with under a name.
+    pub fn function(&self, name: &str) -> Option<&UpcastFunction> {
+        self.functions.get(name)
     }
 
     /// The schema of `order.placed.v2`.
@@ -97,14 +116,14 @@ impl Registry {
 
     /// Checks values against it.
     pub fn validator<'v>(&self, version: &'v Version) -> Option<&'v Validator> {
-        self.compiled(version).map(|(_, validator)| validator)
+        self.compiled(version).map(|(_, validator)| &**validator)
     }
 
-    fn compiled<'v>(&self, version: &'v Version) -> Option<&'v (Arc<Document>, Validator)> {
+    fn compiled<'v>(&self, version: &'v Version) -> Option<&'v (Arc<Document>, Arc<Validator>)> {
         let compile = || {
             let lookup = |name: &str| self.lookup(&version.folded.references, name);
             let document = Document::parse_with(&version.folded.text, &Limits::default(), &lookup).ok()?;
-            let validator = document.validator();
+            let validator = Arc::new(document.validator());
             Some((Arc::new(document), validator))
         };
         // It was compiled when it was registered: one that cannot be any more is of a newer version of this program.
@@ -170,8 +189,22 @@ impl Registry {
 }
 
 impl Version {
-    fn new(folded: FoldedSchema) -> Self {
-        Self { folded, compiled: OnceLock::new() }
+    /// With what is compiled of it already.
+    fn new(schema: &FoldedSchema, upcaster: Option<&FoldedUpcaster>, known: Option<&Arc<Self>>) -> Self {
+        let same_step = known.and_then(|known| known.upcaster.as_ref()).filter(|step| Some(&step.folded) == upcaster);
+        let step = || upcaster.map(|folded| Arc::new(Step::new(folded.clone())));
+        Self {
+            folded: schema.clone(),
+            upcaster: same_step.map(Arc::clone).or_else(step),
+            compiled: known
+                .filter(|known| known.folded == *schema)
+                .map(|known| known.compiled.clone())
+                .unwrap_or_default(),
+        }
+    }
+
+    fn is(&self, schema: &FoldedSchema, upcaster: Option<&FoldedUpcaster>) -> bool {
+        self.folded == *schema && self.upcaster.as_ref().map(|step| &step.folded) == upcaster
     }
 }
 

@@ -1,5 +1,6 @@
 //! What stored events say of a schema.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use quipu_domain::schema::{Inference, InferenceLimits, Validator, Violation};
@@ -9,15 +10,16 @@ use serde_json::Value;
 
 use super::registry::{VERSION_UNSAID, violations};
 use super::{check_kind, not_found};
+use crate::read::Recorded;
 use crate::subscriptions::NotDone;
 use crate::tenant::Tenant;
 
 /// Most events that are named.
-const NAMED_MAX: usize = 10;
+pub(super) const NAMED_MAX: usize = 10;
 /// What stands in the place of what an event has.
 const NOT_SHOWN: &str = "a value that is not shown";
 /// Events that are looked at at once.
-const STRETCH: usize = 1_000;
+pub(super) const STRETCH: usize = 1_000;
 
 /// What stored events of a type say of a schema.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -36,10 +38,9 @@ impl Tenant {
     /// # Errors
     /// The log cannot be read.
     pub fn check_stored(self: &Arc<Self>, kind: &str, validator: &Validator) -> Result<Stored, Fault> {
-        let filter = Filter { types: vec![TypeMatch::Is(kind.to_owned())], ..Filter::default() };
-        let (mut follower, last, mut stored) = (self.follow(filter, 0), self.position(), Stored::default());
-        while follower.position() < last {
-            for recorded in follower.next(STRETCH)? {
+        let mut stored = Stored::default();
+        self.each_stored(kind, 0, u64::MAX, |events| {
+            for recorded in events {
                 stored.events += 1;
                 if let Some(mut first) = violations(validator, recorded.event().data(), 1).pop() {
                     stored.breaking += 1;
@@ -50,28 +51,28 @@ impl Tenant {
                     }
                 }
             }
-        }
+            ControlFlow::Continue(())
+        })?;
         Ok(stored)
     }
 
     /// A schema that accepts all stored events of a type, of whatever version, and how many those are.
     ///
     /// # Errors
-    /// [`SchemaRefusal::NotFound`] if there is none, or the log cannot be read.
+    /// [`SchemaRefusal::NotFound`](super::SchemaRefusal::NotFound) if there is none, or the log cannot be read.
     pub fn infer_schema(self: &Arc<Self>, kind: &str) -> Result<(u64, Value), NotDone> {
         check_kind(kind)?;
-        let filter = Filter { types: vec![TypeMatch::Is(kind.to_owned())], ..Filter::default() };
-        let (mut follower, last) = (self.follow(filter, 0), self.position());
         let mut learned = Inference::new(InferenceLimits { examples: 0, ..InferenceLimits::default() });
-        while follower.position() < last {
-            for recorded in follower.next(STRETCH)? {
+        self.each_stored(kind, 0, u64::MAX, |events| {
+            for recorded in events {
                 if let Data::Json(text) = recorded.event().data()
                     && let Ok(value) = serde_json::from_str(text)
                 {
                     learned.observe(&value);
                 }
             }
-        }
+            ControlFlow::Continue(())
+        })?;
         match learned.count() {
             0 => Err(not_found(kind)),
             count => Ok((count, learned.schema(kind))),
@@ -80,14 +81,34 @@ impl Tenant {
 
     /// The first event of a version of a type.
     pub(super) fn first_of(self: &Arc<Self>, kind: &str, version: u32) -> Result<Option<u64>, Fault> {
+        let has_it = |kind: &str| type_version(kind).unwrap_or(VERSION_UNSAID) == version;
+        let mut first = None;
+        self.each_stored(kind, 0, u64::MAX, |events| {
+            let found = events.iter().find(|recorded| has_it(recorded.event().kind()));
+            first = found.map(|recorded| recorded.stamp.position);
+            found.map_or(ControlFlow::Continue(()), |_| ControlFlow::Break(()))
+        })?;
+        Ok(first)
+    }
+
+    /// Looks at the events of a type, of whatever version, that are stored behind a position now: some at once, until `look` has
+    /// seen enough or about `most` were looked at. Returns how far it is.
+    pub(super) fn each_stored(
+        self: &Arc<Self>,
+        kind: &str,
+        after: u64,
+        most: u64,
+        mut look: impl FnMut(&[Recorded]) -> ControlFlow<()>,
+    ) -> Result<u64, Fault> {
         let filter = Filter { types: vec![TypeMatch::Is(kind.to_owned())], ..Filter::default() };
-        let (mut follower, last) = (self.follow(filter, 0), self.position());
-        while follower.position() < last {
-            let has_it = |kind: &str| type_version(kind).unwrap_or(VERSION_UNSAID) == version;
-            if let Some(first) = follower.next(STRETCH)?.into_iter().find(|recorded| has_it(recorded.event().kind())) {
-                return Ok(Some(first.stamp.position));
+        let (mut follower, last, mut seen) = (self.follow(filter, after), self.position(), 0);
+        while follower.position() < last && seen < most {
+            let events = follower.next(STRETCH)?;
+            seen += events.len() as u64;
+            if look(&events).is_break() {
+                break;
             }
         }
-        Ok(None)
+        Ok(follower.position())
     }
 }

@@ -12,8 +12,9 @@ use super::outcome::OutcomeWord;
 use super::refusal::{NotDone, SubscriptionRefusal};
 use super::running::{Compiled, Inner, Running};
 use crate::read::Recorded;
+use crate::schemas::Registry;
 use crate::tenant::Tenant;
-use crate::transform::{Format, Transformer};
+use crate::transform::Format;
 
 /// How often a pull looks on in the log, so that whoever waits a given time is not kept: about 200,000 events.
 const LOOKS_MAX: usize = 10;
@@ -58,6 +59,29 @@ impl Handed {
     /// Bytes of what is delivered, or more.
     fn bytes(&self) -> usize {
         self.recorded.bytes().max(self.edited.as_ref().map_or(0, |copy| copy.get().len()))
+    }
+
+    /// As it is delivered: in the version of its schema that is asked for, and transformed. An edited copy is in the version that
+    /// its editor wrote.
+    fn changed(mut self, registry: &Registry, compiled: &Compiled) -> Result<Self, (Failure, Reason)> {
+        if self.edited.is_none() {
+            let turned = registry.upcast(&self.recorded.event(), compiled.definition.schema_version);
+            let turned = turned.map_err(|error| (Failure::new(error.to_string()), Reason::UpcasterFailed))?;
+            if let Some(event) = turned {
+                self.recorded = self.recorded.with_event(&event);
+            }
+        }
+        if let Some(transformer) = &compiled.transformer {
+            let mut text = Vec::new();
+            match &self.edited {
+                Some(edited) => text.extend_from_slice(edited.get().as_bytes()),
+                None => quipu_domain::write_event(&mut text, &self.recorded.event(), Some(&self.recorded.stamp)),
+            }
+            let body = transformer.apply(&text);
+            let body = body.map_err(|fault| (Failure::new(fault.to_string()), Reason::TransformationFailed))?;
+            self.transformed = Some(Transformed { body, format: transformer.format() });
+        }
+        Ok(self)
     }
 
     /// See [`DeliveryId::idempotency_key`].
@@ -164,10 +188,10 @@ impl Tenant {
                 continue;
             }
             let mut handed = self.read_or_give_back(&running, taken, bytes)?;
-            if let Some(transformer) = compiled.transformer.as_ref().filter(|_| !handed.is_empty()) {
-                handed = self.transform(&running, transformer, handed)?;
+            if compiled.changes_events() && !handed.is_empty() {
+                handed = self.change_events(&running, &compiled, handed)?;
                 if handed.is_empty() {
-                    // None could be transformed, which may have taken long: whoever waits asks once more.
+                    // None could be changed, which may have taken long: whoever waits asks once more.
                     running.wake();
                     return Ok(handed);
                 }
@@ -179,46 +203,39 @@ impl Tenant {
         }
     }
 
-    /// Transforms what was handed out. What cannot be is given up; what was behind it in its key was taken back then.
-    fn transform(
+    /// Upcasts and transforms what was handed out. What cannot be is given up; what was behind it in its key was taken back then.
+    fn change_events(
         &self,
         running: &Running,
-        transformer: &Transformer,
+        compiled: &Compiled,
         handed: Vec<Handed>,
     ) -> Result<Vec<Handed>, NotDone> {
+        let registry = self.schemas.current();
         let (mut taken_back, mut released) = (HashSet::new(), Vec::new());
-        let mut transformed: Vec<Handed> = Vec::with_capacity(handed.len());
-        for mut one in handed {
+        let mut changed: Vec<Handed> = Vec::with_capacity(handed.len());
+        for one in handed {
             if one.key.is_some_and(|key| taken_back.contains(&key)) {
                 released.push((one.id, one.token));
                 continue;
             }
-            let mut text = Vec::new();
-            match &one.edited {
-                Some(edited) => text.extend_from_slice(edited.get().as_bytes()),
-                None => quipu_domain::write_event(&mut text, &one.recorded.event(), Some(&one.recorded.stamp)),
-            }
-            match transformer.apply(&text) {
-                Ok(body) => {
-                    one.transformed = Some(Transformed { body, format: transformer.format() });
-                    transformed.push(one);
-                }
+            let (id, token, key) = (one.id, one.token, one.key);
+            match one.changed(&registry, compiled) {
+                Ok(one) => changed.push(one),
                 // One whose run has begun waits for it: it is looked at when its turn comes.
-                Err(fault) => {
-                    taken_back.extend(one.key);
-                    let is_first = !transformed.iter().any(|before| before.key.is_some() && before.key == one.key);
+                Err((failure, reason)) => {
+                    taken_back.extend(key);
+                    let is_first = !changed.iter().any(|before| before.key.is_some() && before.key == key);
                     if is_first {
-                        let (failure, reason) = (Failure::new(fault.to_string()), Reason::TransformationFailed);
-                        let answers = vec![(one.id, one.token, Answer::GiveUp { failure, reason })];
+                        let answers = vec![(id, token, Answer::GiveUp { failure, reason })];
                         self.answer(&running.name, answers)?;
                     } else {
-                        released.push((one.id, one.token));
+                        released.push((id, token));
                     }
                 }
             }
         }
         take_back(&mut running.inner.lock(), &released);
-        Ok(transformed)
+        Ok(changed)
     }
 
     /// Takes back what was handed out and reached nobody: the attempts count for nothing. What is not in flight any more

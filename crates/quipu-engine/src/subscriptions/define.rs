@@ -133,7 +133,9 @@ impl Tenant {
             inner.outcomes.set(compiled.definition.reports_outcomes);
             // What the router found was found by the old pattern, and so was what waits.
             inner.detach();
-            if running.compiled().pattern != compiled.pattern {
+            let before = running.compiled();
+            let is_read_alike = before.definition.schema_version == compiled.definition.schema_version;
+            if before.pattern != compiled.pattern || !is_read_alike {
                 inner.deliveries.match_anew();
                 inner.matched_to = inner.deliveries.scan();
             }

@@ -61,12 +61,13 @@ impl Tenant {
             chunk = (chunk * 4).clamp(inner.deliveries.room(&compiled.rules).min(CHUNK), CHUNK);
             let page = self.read_to(&Filter::default(), Direction::Forward, from, chunk, durable)?;
             examined += page.events.len().max(1);
+            let registry = self.schemas.current();
             for recorded in &page.events {
                 if !inner.deliveries.has_room(&compiled.rules) {
                     return Ok(has_reads);
                 }
                 let (event, position) = (recorded.event(), recorded.stamp.position);
-                if compiled.matches(&event, &recorded.stamp) {
+                if compiled.matches(&registry, &event, &recorded.stamp) {
                     inner.offer(compiled.matched(&event, position, &self.hasher));
                 } else {
                     inner.looked_to(position);
@@ -135,11 +136,11 @@ impl Tenant {
 
     /// The positions of those that match, by their key.
     fn matching(&self, compiled: &Compiled, events: &[Recorded]) -> HashMap<Key, Vec<u64>> {
-        let mut found: HashMap<Key, Vec<u64>> = HashMap::new();
+        let (mut found, registry): (HashMap<Key, Vec<u64>>, _) = (HashMap::new(), self.schemas.current());
         for recorded in events {
             let event = recorded.event();
             if let Some(key) = compiled.key.of(&event, &self.hasher)
-                && compiled.matches(&event, &recorded.stamp)
+                && compiled.matches(&registry, &event, &recorded.stamp)
             {
                 found.entry(key).or_default().push(recorded.stamp.position);
             }

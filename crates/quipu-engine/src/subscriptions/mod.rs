@@ -118,7 +118,7 @@ impl Subscriptions {
             let compiled = Compiled::stored(name, &folded.definition);
             let one = Running::new(name, compiled, &folded.saved, folded.counts);
             one.let_decided_keys_go(letters);
-            match &one.compiled().pattern {
+            match one.compiled().shared_pattern() {
                 Some(pattern) => patterns.push((Arc::clone(&one.name), pattern.clone())),
                 None => unfiltered.push(Arc::clone(&one.name)),
             }

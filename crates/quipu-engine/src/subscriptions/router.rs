@@ -21,7 +21,7 @@ const CHUNK: usize = 1_000;
 
 pub(crate) struct Router {
     patterns: Snapshot<Arc<str>>,
-    /// Subscriptions without a pattern.
+    /// Subscriptions without a pattern, or with one that is asked of the event in another version.
     unfiltered: Vec<Arc<str>>,
     scratch: Scratch,
     /// Every event up to here was put into the queues of all that are attached.
@@ -64,7 +64,7 @@ impl Subscriptions {
     pub(super) fn define(&self, running: &Arc<Running>) {
         let (name, compiled) = (&running.name, running.compiled());
         let mut patterns = self.patterns.lock();
-        match &compiled.pattern {
+        match compiled.shared_pattern() {
             // It was paused, say: there is nothing to compile.
             Some(pattern) if patterns.get(name) == Some(pattern) => {}
             Some(pattern) => patterns.insert(Arc::clone(name), pattern.clone()),
@@ -72,7 +72,7 @@ impl Subscriptions {
         }
         let mut router = self.router.lock();
         let before = router.replace(patterns.snapshot(), name);
-        if compiled.pattern.is_none() {
+        if compiled.shared_pattern().is_none() {
             router.unfiltered.push(Arc::clone(name));
         }
         // Its queue was filled by another pattern: it reads the log itself and joins again.
@@ -128,12 +128,15 @@ impl Tenant {
         let from = Some(router.routed_to + 1);
         let page = self.read_to(&Filter::default(), Direction::Forward, from, CHUNK, durable)?;
         let mut found: HashMap<&Arc<str>, Vec<Matched>> = HashMap::new();
+        let registry = self.schemas.current();
         for recorded in &page.events {
             let event = recorded.event();
             let names = router.patterns.matches_event(&event, Some(&recorded.stamp), &mut router.scratch);
             for name in names.chain(&router.unfiltered) {
-                if let Some((name, running)) = router.attached.get_key_value(name) {
-                    let matched = running.compiled().matched(&event, recorded.stamp.position, &self.hasher);
+                let Some((name, running)) = router.attached.get_key_value(name) else { continue };
+                let compiled = running.compiled();
+                if compiled.shared_pattern().is_some() || compiled.matches(&registry, &event, &recorded.stamp) {
+                    let matched = compiled.matched(&event, recorded.stamp.position, &self.hasher);
                     found.entry(name).or_default().push(matched);
                 }
             }

@@ -16,6 +16,7 @@ use super::pace::{Done, Pace};
 use super::records::{DeadLetterLine, definition_text};
 use super::refusal::SubscriptionRefusal;
 use super::stored::Stored;
+use crate::schemas::Registry;
 use crate::transform::Transformer;
 
 /// Events that the router has found for a subscription and nobody has asked for yet: 48 bytes each. One whose consumer
@@ -148,8 +149,26 @@ impl Compiled {
         self.refused.as_ref().map_or_else(|| definition_text(&self.definition), |refused| (*refused.text).to_owned())
     }
 
-    pub fn matches(&self, event: &Event<'_>, stamp: &Stamp) -> bool {
-        self.pattern.as_ref().is_none_or(|pattern| pattern.matches_event(event, Some(stamp)))
+    /// Whether an event matches, as its consumer would read it.
+    pub fn matches(&self, registry: &Registry, event: &Event<'_>, stamp: &Stamp) -> bool {
+        let Some(pattern) = &self.pattern else { return true };
+        let matches = |event: &Event<'_>| pattern.matches_event(event, Some(stamp));
+        let wanted = self.definition.schema_version;
+        match registry.upcast(event, wanted) {
+            Ok(turned) => matches(turned.as_ref().unwrap_or(event)),
+            // It ends as a dead letter of whom it could have been for, rather than nowhere.
+            Err(_) => matches(event) || matches(&event.clone().with_kind(registry.kind_in(event.kind(), wanted))),
+        }
+    }
+
+    /// Whether events are delivered in another form than they were recorded in.
+    pub fn changes_events(&self) -> bool {
+        self.transformer.is_some() || !self.definition.schema_version.is_stored()
+    }
+
+    /// The pattern that the router may ask of events as they were recorded; without one it offers all.
+    pub fn shared_pattern(&self) -> Option<&Pattern> {
+        self.pattern.as_ref().filter(|_| self.definition.schema_version.is_stored())
     }
 
     pub fn matched(&self, event: &Event<'_>, position: u64, hasher: &TermHasher) -> Matched {

@@ -150,12 +150,13 @@ impl Tenant {
         to: u64,
         mut found: impl FnMut(u64, Option<Key>),
     ) -> Result<(), Fault> {
+        let registry = self.schemas.current();
         let mut from = Some(from).filter(|from| *from <= to);
         while from.is_some() {
             let page = self.read_to(&Filter::default(), Direction::Forward, from, CHUNK, to)?;
             for recorded in &page.events {
                 let event = recorded.event();
-                if compiled.matches(&event, &recorded.stamp) {
+                if compiled.matches(&registry, &event, &recorded.stamp) {
                     found(recorded.stamp.position, compiled.key.of(&event, &self.hasher));
                 }
             }

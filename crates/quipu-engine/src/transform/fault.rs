@@ -25,7 +25,7 @@ pub struct InvalidTransform {
 
 impl InvalidTransform {
     /// `at` is a byte of the expression.
-    pub(super) fn new(pointer: impl Into<String>, expression: &str, at: usize, reason: impl Into<String>) -> Self {
+    pub(crate) fn new(pointer: impl Into<String>, expression: &str, at: usize, reason: impl Into<String>) -> Self {
         let before = expression.get(..at).unwrap_or(expression);
         let line_before = before.rsplit('\n').next().unwrap_or_default();
         Self {

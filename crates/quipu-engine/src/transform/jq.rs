@@ -45,7 +45,7 @@ const MAIN: &str = "quipu_main";
 const COMPILE_STACK_BYTES: usize = 128 << 20;
 
 /// A compiled expression.
-pub(super) struct Jq {
+pub(crate) struct Jq {
     text: String,
     filter: Filter,
     steps_max: u64,

@@ -18,7 +18,7 @@ use quipu_domain::Transform;
 use serde_json::value::RawValue;
 
 pub use fault::{InvalidTransform, TransformFault};
-use jq::Jq;
+pub(crate) use jq::Jq;
 use path::Path;
 use template::Template;
 

@@ -25,3 +25,4 @@ mod support;
 mod taken_back;
 mod tenants;
 mod threads;
+mod upcasters;

@@ -14,13 +14,13 @@ use crate::support::{engine, small};
 
 const ORDER: &str = r#"{"type":"object","properties":{"total":{"type":"number"}},"required":["total"]}"#;
 
-fn open(folder: &Path) -> (Engine, Arc<Tenant>) {
+pub fn open(folder: &Path) -> (Engine, Arc<Tenant>) {
     let engine = engine(folder, small());
     let tenant = engine.tenant("t").unwrap();
     (engine, tenant)
 }
 
-fn new(text: &str) -> NewSchema {
+pub fn new(text: &str) -> NewSchema {
     NewSchema { text: text.into(), ..NewSchema::default() }
 }
 
@@ -28,7 +28,7 @@ fn rules(enforcement: Enforcement) -> SchemaRules {
     SchemaRules { enforcement: Some(enforcement), ..SchemaRules::default() }
 }
 
-fn publish(tenant: &Arc<Tenant>, id: &str, kind: &str, data: &str) -> Published {
+pub fn publish(tenant: &Arc<Tenant>, id: &str, kind: &str, data: &str) -> Published {
     let event = Event::builder(id, "/shop", kind).subject("order/1").json(data.to_owned()).build().unwrap();
     tenant.publish_wait(vec![tenant.prepare(&event, None).unwrap()]).unwrap().pop().unwrap()
 }
@@ -37,7 +37,7 @@ fn is_recorded(published: &Published) -> bool {
     matches!(published, Published::Recorded(_))
 }
 
-fn refusal<T: std::fmt::Debug>(result: Result<T, NotDone>) -> SchemaRefusal {
+pub fn refusal<T: std::fmt::Debug>(result: Result<T, NotDone>) -> SchemaRefusal {
     match result {
         Err(NotDone::RefusedSchema(refusal)) => refusal,
         other => panic!("{other:?}"),

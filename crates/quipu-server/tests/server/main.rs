@@ -36,6 +36,7 @@ mod threads;
 mod tls;
 mod transcripts;
 mod transforming;
+mod upcasting;
 mod webhook_examples;
 mod webhook_tls;
 mod webhooks;

@@ -1,6 +1,7 @@
 //! The flags that say which events: the same on `event list` and `event tail`, named like the query parameters.
 
 use clap::Args;
+use quipu_domain::schema::SchemaVersion;
 
 use super::client::Query;
 
@@ -41,6 +42,9 @@ pub struct FilterFlags {
     /// No later than this time (RFC 3339)
     #[arg(long, value_name = "TIME")]
     time_to: Option<String>,
+    /// In which version of their schema: stored, newest or a number [default: stored]
+    #[arg(long, value_name = "VERSION", value_parser = schema_version)]
+    schema_version: Option<SchemaVersion>,
     /// From this position on
     #[arg(long, value_name = "POSITION")]
     position_from: Option<u64>,
@@ -69,6 +73,7 @@ impl FilterFlags {
         for (name, value) in [
             ("timefrom", self.time_from.clone()),
             ("timeto", self.time_to.clone()),
+            ("schemaversion", self.schema_version.map(|version| version.to_string())),
             ("positionfrom", self.position_from.map(|position| position.to_string())),
             ("positionto", self.position_to.map(|position| position.to_string())),
         ] {
@@ -76,4 +81,9 @@ impl FilterFlags {
         }
         query
     }
+}
+
+/// In which version of its schema an event is wanted.
+pub fn schema_version(text: &str) -> Result<SchemaVersion, String> {
+    SchemaVersion::parse(text).ok_or_else(|| "expected stored, newest or a version from 1".to_owned())
 }

@@ -47,7 +47,7 @@ fn a_schema_is_registered_once_listed_shown_compared_deprecated_and_removed() {
     assert_eq!(shop.run(&register).ok().stdout, "order.placed.v1 was registered; its number is 1\n");
     assert_eq!(shop.run(&register).ok().stdout, "order.placed.v1 was there with this schema; its number is 1\n");
     let two = shop.run_with(&["schema", "register", "order.placed", "-", "-o", "json"], TWO).ok().json();
-    assert_eq!((&two["version"], &two["known"]), (&json!(2), &json!(false)));
+    assert_eq!((&two["schema"]["version"], &two["known"]), (&json!(2), &json!(false)));
 
     let listed = shop.run(&["schema", "list"]).ok().stdout;
     assert!(listed.lines().nth(1).is_some_and(|line| line.starts_with("order.placed  1, 2 ")), "{listed}");
@@ -218,4 +218,34 @@ fn what_is_inferred_can_be_registered() {
     shop.run_with(&["schema", "register", "order.placed", "-"], &inferred.stdout).ok();
     let ran = shop.run(&["schema", "infer", "order.lost"]);
     assert_ne!(ran.code, 0, "{ran:#?}");
+}
+
+#[test]
+fn an_upcaster_is_registered_set_verified_and_read_through() {
+    let shop = Shop::open();
+    let one = shop.user.write("one.json", ONE);
+    let cents = r#"{"type":"object","properties":{"cents":{"type":"integer"}},"required":["cents"]}"#;
+    let two = shop.user.write("two.json", cents);
+    shop.run(&["schema", "register", "order.placed", &one]).ok();
+    shop.publish(r#"{"total":1.5}"#).ok();
+    shop.run(&["schema", "register", "order.placed", &two]).ended(1);
+    let bad = shop.run(&["schema", "check", "order.placed", &two, "--upcaster", "{cents: .total}"]);
+    bad.ended(1);
+    let register = ["schema", "register", "order.placed", &two, "--upcaster", "{cents: (.total * 100 | round)}"];
+    assert_eq!(shop.run(&register).ok().stdout, "order.placed.v2 was registered; its number is 2\n");
+    let event = shop.run(&["event", "get", "1", "--schema-version", "newest", "-o", "json"]).ok().json();
+    assert_eq!((&event["type"], &event["data"]), (&json!("order.placed.v2"), &json!({"cents": 150})));
+    let listed = shop.run(&["event", "list", "--schema-version", "2", "-o", "ndjson"]).ok().lines();
+    assert_eq!(listed[0]["data"], json!({"cents": 150}));
+    let verified = shop.run(&["schema", "verify", "order.placed"]).ok().stdout;
+    assert_eq!(verified, "order.placed.v2: of 1 events, 1 of earlier versions, 0 cannot be read as it\n");
+    shop.publish(r#"{"total":"none"}"#).ok();
+    let failed = shop.run(&["schema", "verify", "order.placed", "-o", "json"]).ended(1);
+    let found: Value = serde_json::from_str(&failed.stdout).unwrap();
+    assert_eq!((&found["failed"], &found["first"][0]["position"]), (&json!(1), &json!(2)));
+    let set = ["schema", "upcast", "order.placed", "2", "--jq", "{cents: ((.total | tonumber? // 0) * 100 | round)}"];
+    let said = shop.run(&set).ok().stdout;
+    assert_eq!(said, "order.placed.v2 is made of earlier versions: 2 stored events and 0 examples fit\n");
+    shop.run(&["schema", "verify", "order.placed"]).ok();
+    shop.run(&["schema", "upcast", "order.placed", "2", "--remove"]).ended(1);
 }

@@ -55,6 +55,16 @@ impl Level {
         matches!(self, Level::BackwardTransitive | Level::ForwardTransitive | Level::FullTransitive)
     }
 
+    /// What is left of it where upcasters make the new version read what old ones wrote: that old ones read what it writes.
+    #[must_use]
+    pub fn without_backward(self) -> Level {
+        match self {
+            Level::None | Level::Backward | Level::BackwardTransitive => Level::None,
+            Level::Forward | Level::Full => Level::Forward,
+            Level::ForwardTransitive | Level::FullTransitive => Level::ForwardTransitive,
+        }
+    }
+
     /// The directions that are asked for.
     pub fn directions(self) -> &'static [Direction] {
         match self {

@@ -23,7 +23,7 @@ pub enum EventCommand {
     /// List events, by any mix of filters
     List(Box<list::List>),
     /// Show one event
-    Get(Which),
+    Get(get::Get),
     /// Show the causes and effects of an event as a tree
     Trace(Which),
     /// Follow events as they are recorded
@@ -67,7 +67,7 @@ pub fn run(command: EventCommand, global: &Global, out: &mut Out) -> Outcome {
     match command {
         EventCommand::Publish(publish) => publish::run(*publish, &client, out),
         EventCommand::List(list) => list::run(&list, &client, out),
-        EventCommand::Get(which) => get::run(which, &client, out),
+        EventCommand::Get(get) => get::run(get, &client, out),
         EventCommand::Trace(which) => trace::run(which, &client, out),
         EventCommand::Tail(tail) => tail::run(&tail, &client, out),
     }

@@ -13,6 +13,8 @@ mod remove;
 mod rules;
 mod sarif;
 mod show;
+mod upcast;
+mod verify;
 
 use clap::{Args, Subcommand};
 
@@ -40,6 +42,10 @@ pub enum SchemaCommand {
     Remove(Numbered),
     /// Show the rules of a type, or of the tenant, or change those that are named
     Rules(rules::Rules),
+    /// Say how data of a version is made of that of the one before
+    Upcast(upcast::Upcast),
+    /// Read all stored events of a type as its newest version; ends with 1 if one cannot be
+    Verify(verify::Verify),
     /// Propose a schema that fits all stored events of a type
     Infer(Named),
 }
@@ -86,6 +92,8 @@ pub fn run(command: SchemaCommand, global: &Global, out: &mut Out) -> Outcome {
         SchemaCommand::Deprecate(deprecate) => deprecate::run(&deprecate, &client, out),
         SchemaCommand::Remove(which) => remove::run(&which, &client, out),
         SchemaCommand::Rules(rules) => rules::run(&rules, &client, out),
+        SchemaCommand::Upcast(upcast) => upcast::run(&upcast, &client, out),
+        SchemaCommand::Verify(verify) => verify::run(&verify, &client, out),
         SchemaCommand::Infer(which) => infer::run(&which, &client, out),
     }
 }

@@ -5,6 +5,7 @@ use std::fs;
 use std::io::{self, Read as _};
 
 use clap::Args;
+use quipu_api::schema::JqUpcaster;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -26,6 +27,9 @@ pub struct Proposal {
     /// A file with data that the schema accepts, JSON
     #[arg(long = "example", value_name = "FILE")]
     examples: Vec<String>,
+    /// A jq expression that makes its data of that of the version before
+    #[arg(long, value_name = "JQ")]
+    upcaster: Option<String>,
 }
 
 /// The body of the request.
@@ -43,6 +47,8 @@ pub struct Body {
     pub description: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     examples: Vec<Box<RawValue>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    upcaster: Option<JqUpcaster>,
 }
 
 /// A proposal that was read.
@@ -62,6 +68,7 @@ impl Proposal {
             owner: None,
             description: None,
             examples: self.examples.iter().map(|path| json(path, &text_of(path)?)).collect::<Result<_, _>>()?,
+            upcaster: self.upcaster.clone().map(|jq| JqUpcaster { jq }),
         };
         Ok(Read { body, text })
     }

@@ -1,8 +1,7 @@
 //! `quipu schema register`: a file becomes a version.
 
 use clap::Args;
-use quipu_api::schema::{CompatibilityAnswer, SchemaAnswer};
-use serde::Deserialize;
+use quipu_api::schema::RegisteredAnswer;
 
 use super::super::client::Client;
 use super::super::exit::{Exit, Outcome};
@@ -21,14 +20,6 @@ pub struct Register {
     description: Option<String>,
 }
 
-/// What the answer says beside the schema. The two are read apart: serde cannot read an object whose text is kept as it is
-/// among the members of another.
-#[derive(Deserialize)]
-struct Beside {
-    known: bool,
-    compatibility: CompatibilityAnswer,
-}
-
 pub fn run(register: Register, client: &Client, out: &mut Out) -> Outcome {
     let Register { proposal, owner, description } = register;
     let mut body = proposal.read()?.body;
@@ -38,11 +29,11 @@ pub fn run(register: Register, client: &Client, out: &mut Out) -> Outcome {
         out.json(&text)?;
         return Ok(Exit::Ok);
     }
-    let (schema, registered): (SchemaAnswer, Beside) = (client.parse(&text)?, client.parse(&text)?);
-    let what = if registered.known { "was there with this schema" } else { "was registered" };
+    let RegisteredAnswer { schema, known, compatibility } = client.parse(&text)?;
+    let what = if known { "was there with this schema" } else { "was registered" };
     out.line(&format!("{}.v{} {what}; its number is {}", schema.kind, schema.version, schema.id))?;
     out.flush()?;
-    for reason in registered.compatibility.reasons {
+    for reason in compatibility.reasons {
         eprintln!("the rules could not tell, and no stored event breaks it: {}", escape(&reason));
     }
     Ok(Exit::Ok)

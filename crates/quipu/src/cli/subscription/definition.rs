@@ -6,11 +6,13 @@ use std::io::{self, Read};
 
 use clap::{Args, ValueEnum};
 use quipu_domain::delivery::{Backoff, RateLimit, RetryPolicy};
+use quipu_domain::schema::SchemaVersion;
 use quipu_domain::{OnGivenUp, Ordering, Push, StartAt, Subscription};
 use serde_json::value::RawValue;
 
 use super::super::duration::milliseconds;
 use super::super::exit::Failure;
+use super::super::filter::schema_version;
 use super::start::start_at;
 
 #[derive(Debug, Default, Args)]
@@ -28,6 +30,9 @@ pub struct DefinitionFlags {
     /// Where the key stands, such as source or data.customer.id [default: subject]
     #[arg(long)]
     key: Option<String>,
+    /// In which version of its schema an event is delivered: stored, newest or a number [default: stored]
+    #[arg(long, value_name = "VERSION", value_parser = schema_version)]
+    schema_version: Option<SchemaVersion>,
     /// Deliveries that may be with consumers at once [default: 1000]
     #[arg(long, value_name = "N")]
     max_in_flight: Option<u32>,
@@ -102,6 +107,7 @@ impl DefinitionFlags {
             }),
         );
         set(&mut definition.key, self.key);
+        set(&mut definition.schema_version, self.schema_version);
         set(&mut definition.max_in_flight, self.max_in_flight);
         set(&mut definition.ack_deadline_ms, self.ack_deadline);
         set(&mut definition.retry.max_attempts, self.max_attempts);

@@ -1,0 +1,207 @@
+//! What upcasters make of what is stored, and of the examples of the versions before.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use quipu_domain::schema::{SchemaVersion, Validator};
+use quipu_domain::{Data, Event, type_version};
+use quipu_store::Fault;
+
+use super::not_found;
+use super::registry::{Registry, VERSION_UNSAID, violations};
+use super::stored::{NAMED_MAX, STRETCH};
+use super::upcast::{Chain, NotUpcast, Step, UpcastReason};
+use crate::read::{Page, Recorded};
+use crate::subscriptions::NotDone;
+use crate::tenant::Tenant;
+
+/// Events that one call looks at: about a second, so that whoever asks sees how far it is.
+const VERIFIED_MAX: u64 = 100_000;
+/// Most threads that look at events at once.
+const THREADS_MAX: usize = 4;
+
+/// What came of holding an upcaster against what there is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CheckedUpcaster {
+    /// Stored events of earlier versions.
+    pub events: u64,
+    /// How many of them it cannot turn into data that fits the schema.
+    pub failed: u64,
+    /// The first of those, by their positions.
+    pub first: Vec<(u64, NotUpcast)>,
+    /// Examples of earlier versions.
+    pub examples: u64,
+    /// Those that it cannot turn: of which version, which of them.
+    pub failed_examples: Vec<(u32, usize, NotUpcast)>,
+}
+
+impl CheckedUpcaster {
+    /// Whether it turns everything.
+    pub fn is_fine(&self) -> bool {
+        self.failed == 0 && self.failed_examples.is_empty()
+    }
+}
+
+/// What reading stored events in a version came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VerifiedSchema {
+    /// The version.
+    pub version: u32,
+    /// How many events of the type were looked at.
+    pub events: u64,
+    /// How many of those are of an earlier version.
+    pub earlier: u64,
+    /// How many cannot be read as that version, or do not fit its schema.
+    pub failed: u64,
+    /// The first of those, by their positions.
+    pub first: Vec<(u64, NotUpcast)>,
+    /// Everything up to this position was looked at.
+    pub to: u64,
+    /// Whether that is all there is.
+    pub is_whole: bool,
+}
+
+impl Tenant {
+    /// An event in the version that a reader wants.
+    ///
+    /// # Errors
+    /// An upcaster failed on it.
+    pub fn upcast(&self, recorded: Recorded, wanted: SchemaVersion) -> Result<Recorded, NotDone> {
+        if wanted.is_stored() {
+            return Ok(recorded);
+        }
+        let upcast = self.schemas.current().upcast(&recorded.event(), wanted);
+        match upcast {
+            Ok(None) => Ok(recorded),
+            Ok(Some(event)) => Ok(recorded.with_event(&event)),
+            Err(failure) => {
+                let (position, kind) = (recorded.stamp.position, recorded.event().kind().to_owned());
+                Err(super::SchemaRefusal::NotUpcast { position, kind, failure }.into())
+            }
+        }
+    }
+
+    /// A page in the version that a reader wants.
+    ///
+    /// # Errors
+    /// An upcaster failed on one of the events.
+    pub fn upcast_page(&self, page: Page, wanted: SchemaVersion) -> Result<Page, NotDone> {
+        let events = page.events.into_iter().map(|recorded| self.upcast(recorded, wanted));
+        Ok(Page { events: events.collect::<Result<_, _>>()?, ..page })
+    }
+
+    /// Reads stored events of a type as a version of it, from the one after a position on, and holds them against its schema. Looks
+    /// at a part of the log; the next call goes on behind it.
+    ///
+    /// # Errors
+    /// [`SchemaRefusal::NotFound`](super::SchemaRefusal::NotFound) if there is no schema to read them as.
+    pub fn verify_schema(
+        self: &Arc<Self>,
+        kind: &str,
+        wanted: SchemaVersion,
+        after: u64,
+    ) -> Result<VerifiedSchema, NotDone> {
+        let registry = self.schemas.current();
+        let (versions, version) = registry.target(kind, 0, wanted).ok_or_else(|| not_found(kind))?;
+        let target = versions.versions.get(&version).and_then(|version| registry.validator(version));
+        let target = target.ok_or_else(|| not_found(&format!("{kind}.v{version}")))?;
+        let mut found =
+            VerifiedSchema { version, events: 0, earlier: 0, failed: 0, first: Vec::new(), to: after, is_whole: false };
+        let look = |event: &Event<'_>| -> Option<(bool, Option<NotUpcast>)> {
+            let from = type_version(event.kind()).unwrap_or(VERSION_UNSAID);
+            // Later ones stay as they are.
+            (from <= version).then(|| (from < version, reads_as(&registry, event, wanted, version, target).err()))
+        };
+        found.to = self.each_stored(kind, after, VERIFIED_MAX, |events| {
+            for (recorded, outcome) in events.iter().zip(on_threads(events, &look)) {
+                let Some((is_earlier, failure)) = outcome else { continue };
+                found.events += 1;
+                found.earlier += u64::from(is_earlier);
+                if let Some(failure) = failure {
+                    note(&mut found.failed, &mut found.first, recorded, failure);
+                }
+            }
+            ControlFlow::Continue(())
+        })?;
+        found.is_whole = found.to >= self.position();
+        Ok(found)
+    }
+
+    /// Holds an upcaster into a version against the examples of the versions before it and against their stored events. What it
+    /// makes has to fit the schema of the version, and what later upcasters make of that theirs.
+    pub(super) fn check_upcaster(
+        self: &Arc<Self>,
+        registry: &Registry,
+        kind: &str,
+        (version, step, validator): (u32, &Step, Option<&Validator>),
+    ) -> Result<CheckedUpcaster, Fault> {
+        let versions = registry.types.get(kind).map(|of| &**of);
+        let to = versions.and_then(|of| of.versions.keys().next_back().copied()).unwrap_or(version).max(version);
+        let chain = |from: u32| Chain::new(registry, versions, from, to).with(version, step, validator);
+        let mut checked = CheckedUpcaster::default();
+        for (from, of) in versions.into_iter().flat_map(|of| of.versions.range(..version)) {
+            for (index, example) in of.folded.examples.iter().enumerate() {
+                checked.examples += 1;
+                if let Err(failure) = chain(*from).run(&Data::Json(example.to_string().into())) {
+                    checked.failed_examples.push((*from, index, failure));
+                }
+            }
+        }
+        checked.failed_examples.truncate(NAMED_MAX);
+        let look = |event: &Event<'_>| {
+            let from = type_version(event.kind()).unwrap_or(VERSION_UNSAID);
+            (from < version).then(|| chain(from).run(event.data()).err())
+        };
+        self.each_stored(kind, 0, u64::MAX, |events| {
+            for (recorded, outcome) in events.iter().zip(on_threads(events, &look)) {
+                let Some(failure) = outcome else { continue };
+                checked.events += 1;
+                if let Some(failure) = failure {
+                    note(&mut checked.failed, &mut checked.first, recorded, failure);
+                }
+            }
+            ControlFlow::Continue(())
+        })?;
+        Ok(checked)
+    }
+}
+
+/// Whether an event can be read as a version and fits its schema.
+fn reads_as(
+    registry: &Registry,
+    event: &Event<'_>,
+    wanted: SchemaVersion,
+    version: u32,
+    target: &Validator,
+) -> Result<(), NotUpcast> {
+    let turned = registry.upcast(event, wanted)?;
+    let data = turned.as_ref().unwrap_or(event).data();
+    match violations(target, data, 1).pop() {
+        None => Ok(()),
+        Some(violation) => Err(NotUpcast { version, reason: UpcastReason::Breaks(Box::new(violation)) }),
+    }
+}
+
+fn note(failed: &mut u64, first: &mut Vec<(u64, NotUpcast)>, recorded: &Recorded, failure: NotUpcast) {
+    *failed += 1;
+    if first.len() < NAMED_MAX {
+        first.push((recorded.stamp.position, failure));
+    }
+}
+
+/// Looks at events on all processors: expressions take microseconds each. In the order of the events.
+fn on_threads<T: Send>(events: &[Recorded], look: &(impl Fn(&Event<'_>) -> T + Sync)) -> Vec<T> {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX);
+    let all = |events: &[Recorded]| events.iter().map(|recorded| look(&recorded.event())).collect::<Vec<_>>();
+    if threads == 1 || events.len() < STRETCH / 10 {
+        return all(events);
+    }
+    std::thread::scope(|scope| {
+        let parts = events.chunks(events.len().div_ceil(threads));
+        let running: Vec<_> = parts.map(|part| scope.spawn(move || all(part))).collect();
+        running
+            .into_iter()
+            .flat_map(|one| one.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            .collect()
+    })
+}
