@@ -51,8 +51,8 @@ pub use options::{Clock, Options, Random, World};
 pub use quipu_store::{Fault, TornTail};
 pub use read::{Page, Recorded, Stats, StreamInfo};
 pub use schemas::{
-    CheckedSchema, Incompatible, NewSchema, Registered, SCHEMA_MARK, SchemaInfo, SchemaRefusal, Stored, TypeInfo,
-    VERSION_UNSAID,
+    CheckedSchema, Incompatible, NewSchema, Registered, SCHEMA_MARK, SchemaEntry, SchemaInfo, SchemaReference,
+    SchemaRefusal, Stored, TypeInfo, VERSION_UNSAID,
 };
 pub use subscriptions::{
     Answer, CHECKPOINT_MS, Counts, DeadLetter, DeadLetterFilter, DeadLetterGroup, DeadLetterLine, DeadLetterState,

@@ -3,6 +3,7 @@
 //!
 //! A version that is registered never changes. One that no event has and no schema refers to can be removed.
 
+mod lookup;
 mod records;
 mod refusal;
 mod registry;
@@ -21,6 +22,7 @@ use serde_json::Value;
 
 use crate::subscriptions::NotDone;
 use crate::tenant::Tenant;
+pub use lookup::{SchemaEntry, SchemaReference};
 pub(crate) use records::FoldedSchemas;
 use records::{FoldedSchema, SchemaRecord};
 pub use refusal::{Incompatible, SchemaRefusal};
@@ -179,7 +181,7 @@ impl Tenant {
                     CheckedSchema { level: level(&registry, kind), verdict: Verdict::default(), stored: None };
                 return Ok(Registered { schema, is_known: true, checked });
             }
-            let checked = self.compared(&registry, kind, &document)?;
+            let checked = self.compared(&registry, kind, &document, None)?;
             let mut folded = self.schemas.folded.lock();
             if self.schemas.current().revision != registry.revision {
                 continue;
@@ -203,7 +205,8 @@ impl Tenant {
             };
             check_limits(&folded, kind, &schema)?;
             let info = info(kind, version, &schema);
-            self.change_schemas(&mut folded, SchemaRecord::Registered { kind: kind.to_owned(), version, schema })?;
+            let record = SchemaRecord::Registered { kind: kind.to_owned(), version, schema };
+            self.change_schemas(&mut folded, vec![record])?;
             return Ok(Registered { schema: info, is_known: false, checked });
         }
     }
@@ -216,7 +219,7 @@ impl Tenant {
         check_kind(kind)?;
         let registry = self.schemas.current();
         let document = parse(&registry, new)?;
-        self.compared(&registry, kind, &document)
+        self.compared(&registry, kind, &document, None)
     }
 
     /// All types that have schemas or rules of their own, by their names.
@@ -291,12 +294,28 @@ impl Tenant {
         version: u32,
         reason: Option<String>,
     ) -> Result<SchemaInfo, NotDone> {
+        self.deprecate_schemas(kind, &[version], reason)?;
+        self.schema(kind, version)
+    }
+
+    /// The same of several versions, all or none.
+    ///
+    /// # Errors
+    /// [`SchemaRefusal::NotFound`].
+    pub fn deprecate_schemas(
+        self: &Arc<Self>,
+        kind: &str,
+        versions: &[u32],
+        reason: Option<String>,
+    ) -> Result<(), NotDone> {
         check_text("a reason", reason.as_deref(), DESCRIPTION_BYTES_MAX)?;
         let mut folded = self.schemas.folded.lock();
-        self.schema(kind, version)?;
-        self.change_schemas(&mut folded, SchemaRecord::Deprecated { kind: kind.to_owned(), version, reason })?;
-        drop(folded);
-        self.schema(kind, version)
+        versions.iter().try_for_each(|version| self.schema(kind, *version).map(drop))?;
+        let deprecated = |version: &u32| {
+            let (kind, reason) = (kind.to_owned(), reason.clone());
+            SchemaRecord::Deprecated { kind, version: *version, reason }
+        };
+        Ok(self.change_schemas(&mut folded, versions.iter().map(deprecated).collect())?)
     }
 
     /// Removes a version that no event has and no schema refers to.
@@ -304,17 +323,30 @@ impl Tenant {
     /// # Errors
     /// [`SchemaRefusal::InUse`].
     pub fn remove_schema(self: &Arc<Self>, kind: &str, version: u32) -> Result<(), NotDone> {
+        self.remove_schemas(kind, &[version])
+    }
+
+    /// Removes several, all or none.
+    ///
+    /// # Errors
+    /// [`SchemaRefusal::InUse`].
+    pub fn remove_schemas(self: &Arc<Self>, kind: &str, versions: &[u32]) -> Result<(), NotDone> {
         let mut folded = self.schemas.folded.lock();
-        self.schema(kind, version)?;
-        let name = format!("{kind}.v{version}");
-        let mut all = folded.types.iter().flat_map(|(other, of)| of.versions.iter().map(move |(v, s)| (other, v, s)));
-        if let Some((other, number, _)) = all.find(|(_, _, schema)| schema.uses.contains(&name)) {
-            return Err(SchemaRefusal::InUse { name, by: format!("the schema {other}.v{number}") }.into());
+        for version in versions {
+            self.schema(kind, *version)?;
+            let name = format!("{kind}.v{version}");
+            let all = folded.types.iter().flat_map(|(other, of)| of.versions.iter().map(move |(v, s)| (other, v, s)));
+            let goes_too = |other: &str, number: &u32| other == kind && versions.contains(number);
+            let mut others = all.filter(|(other, number, _)| !goes_too(other, number));
+            if let Some((other, number, _)) = others.find(|(_, _, schema)| schema.uses.contains(&name)) {
+                return Err(SchemaRefusal::InUse { name, by: format!("the schema {other}.v{number}") }.into());
+            }
+            if let Some(position) = self.first_of(kind, *version)? {
+                return Err(SchemaRefusal::InUse { name, by: format!("the event at position {position}") }.into());
+            }
         }
-        if let Some(position) = self.first_of(kind, version)? {
-            return Err(SchemaRefusal::InUse { name, by: format!("the event at position {position}") }.into());
-        }
-        Ok(self.change_schemas(&mut folded, SchemaRecord::Removed { kind: kind.to_owned(), version })?)
+        let removed = |version: &u32| SchemaRecord::Removed { kind: kind.to_owned(), version: *version };
+        Ok(self.change_schemas(&mut folded, versions.iter().map(removed).collect())?)
     }
 
     /// The rules of a type, or of the tenant.
@@ -322,13 +354,38 @@ impl Tenant {
     /// # Errors
     /// [`SchemaRefusal::InvalidType`].
     pub fn set_schema_rules(self: &Arc<Self>, kind: Option<&str>, rules: SchemaRules) -> Result<(), NotDone> {
+        self.change_schema_rules(kind, |_| rules).map(drop)
+    }
+
+    /// What new versions of a type, or of the types of the tenant, are held to; the other rules stay. Gives what was said before.
+    ///
+    /// # Errors
+    /// [`SchemaRefusal::InvalidType`].
+    pub fn set_schema_level(
+        self: &Arc<Self>,
+        kind: Option<&str>,
+        level: Option<Level>,
+    ) -> Result<Option<Level>, NotDone> {
+        let before = self.change_schema_rules(kind, |rules| SchemaRules { compatibility: level, ..rules })?;
+        Ok(before.compatibility)
+    }
+
+    /// Gives the rules before the change.
+    fn change_schema_rules(
+        self: &Arc<Self>,
+        kind: Option<&str>,
+        change: impl FnOnce(SchemaRules) -> SchemaRules,
+    ) -> Result<SchemaRules, NotDone> {
         kind.map_or(Ok(()), check_kind)?;
         let mut folded = self.schemas.folded.lock();
-        let is_new = kind.is_some_and(|kind| !folded.types.contains_key(kind));
-        if is_new && folded.types.len() >= TYPES_MAX {
+        let known = kind.map(|kind| folded.types.get(kind));
+        if known.is_some_and(|of| of.is_none()) && folded.types.len() >= TYPES_MAX {
             return Err(SchemaRefusal::TooMany { what: "types", limit: TYPES_MAX }.into());
         }
-        Ok(self.change_schemas(&mut folded, SchemaRecord::Rules { kind: kind.map(str::to_owned), rules })?)
+        let before = known.map_or(folded.rules, |of| of.map(|of| of.rules).unwrap_or_default());
+        let record = SchemaRecord::Rules { kind: kind.map(str::to_owned), rules: change(before) };
+        self.change_schemas(&mut folded, vec![record])?;
+        Ok(before)
     }
 
     /// The rules of the tenant, for types that have none of their own.
@@ -336,17 +393,20 @@ impl Tenant {
         self.schemas.current().rules
     }
 
-    /// Holds a change for true and writes it down. In this order: an event that is decided after the record was checked by the new
+    /// Holds changes for true and writes them down in one commit. In this order: an event that is decided after the record was checked by the new
     /// rules, since the loop looks again at those that were checked by older ones.
-    fn change_schemas(self: &Arc<Self>, folded: &mut FoldedSchemas, record: SchemaRecord) -> Result<(), Fault> {
-        let (before, record) = (self.schemas.current(), record.record());
+    fn change_schemas(self: &Arc<Self>, folded: &mut FoldedSchemas, changes: Vec<SchemaRecord>) -> Result<(), Fault> {
+        let before = self.schemas.current();
+        let records: Vec<_> = changes.iter().map(SchemaRecord::record).collect();
         let mut after = folded.clone();
-        after.apply(&record.body).expect("its parts are limited");
+        for record in &records {
+            after.apply(&record.body).expect("its parts are limited");
+        }
         let registry = Registry::new(&after, Some(&before));
         // Here, and not on the thread of the first event that needs it.
         registry.compile();
         *self.schemas.current.write() = Arc::new(registry);
-        let written = self.write_records_wait(vec![record]);
+        let written = self.write_records_wait(records);
         match &written {
             Ok(()) => *folded = after,
             // Nobody knows whether it is on disk, but nothing more is written until a restart finds out.
@@ -355,13 +415,20 @@ impl Tenant {
         written
     }
 
-    /// Compares a schema with the versions before it, and with stored events where that cannot tell.
-    fn compared(self: &Arc<Self>, registry: &Registry, kind: &str, new: &Document) -> Result<CheckedSchema, NotDone> {
+    /// Compares a schema with the versions before it, or with one of them, and with stored events where that cannot tell.
+    fn compared(
+        self: &Arc<Self>,
+        registry: &Registry,
+        kind: &str,
+        new: &Document,
+        only: Option<u32>,
+    ) -> Result<CheckedSchema, NotDone> {
         let level = level(registry, kind);
         let versions = registry.types.get(kind).map(|of| &of.versions);
         let documents: Vec<_> = versions
             .into_iter()
             .flatten()
+            .filter(|(number, _)| only.is_none_or(|only| only == **number))
             .filter_map(|(number, version)| Some((*number, registry.document(version)?)))
             .collect();
         let old: Vec<_> = documents.iter().map(|(number, document)| (*number, document.bundled())).collect();
