@@ -7,7 +7,7 @@ use quipu_domain::schema::SchemaRules;
 use quipu_domain::schema::compatibility::Level;
 use quipu_domain::{base_type, type_version};
 
-use super::registry::{Registry, VERSION_UNSAID, referred};
+use super::registry::{Registry, VERSION_UNSAID, Version, referred};
 use super::{CheckedSchema, NewSchema, SchemaInfo, check_kind, info, level, not_found, parse, same};
 use crate::subscriptions::NotDone;
 use crate::tenant::Tenant;
@@ -42,12 +42,15 @@ impl Tenant {
     /// All versions of a type, or of all types, by type and version.
     pub fn schema_entries(&self, kind: Option<&str>) -> Vec<SchemaEntry> {
         let registry = self.schemas.current();
-        let mut all: Vec<_> = match kind {
-            Some(kind) => entries(&registry, kind).collect(),
-            None => registry.types.keys().flat_map(|kind| entries(&registry, kind)).collect(),
-        };
-        all.sort_unstable_by(|a, b| (&a.kind, a.version).cmp(&(&b.kind, b.version)));
-        all
+        match kind {
+            Some(kind) => entries(&registry, kind, |_| true).collect(),
+            None => all(&registry, |_| true),
+        }
+    }
+
+    /// The versions with a number, by type and version. Clients ask for it with each kind of data that they read.
+    pub fn schema_entries_with_id(&self, id: u32) -> Vec<SchemaEntry> {
+        all(&self.schemas.current(), |version| version.folded.id == id)
     }
 
     /// The version of a type that is this schema, however it is spaced.
@@ -111,9 +114,19 @@ impl Tenant {
     }
 }
 
-fn entries<'r>(registry: &'r Registry, kind: &'r str) -> impl Iterator<Item = SchemaEntry> + 'r {
+fn all(registry: &Registry, is_wanted: impl Fn(&Version) -> bool + Copy) -> Vec<SchemaEntry> {
+    let mut all: Vec<_> = registry.types.keys().flat_map(|kind| entries(registry, kind, is_wanted)).collect();
+    all.sort_unstable_by(|a, b| (&a.kind, a.version).cmp(&(&b.kind, b.version)));
+    all
+}
+
+fn entries<'r>(
+    registry: &'r Registry,
+    kind: &'r str,
+    is_wanted: impl Fn(&Version) -> bool + 'r,
+) -> impl Iterator<Item = SchemaEntry> + 'r {
     let versions = registry.types.get(kind).into_iter().flat_map(|of| &of.versions);
-    versions.map(|(version, found)| SchemaEntry {
+    versions.filter(move |(_, found)| is_wanted(found)).map(|(version, found)| SchemaEntry {
         kind: kind.to_owned(),
         version: *version,
         id: found.folded.id,

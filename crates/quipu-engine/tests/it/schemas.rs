@@ -321,6 +321,8 @@ fn a_schema_is_found_by_what_it_is_and_said_to_be_used_by_what_refers_to_it() {
     let entries = tenant.schema_entries(None);
     let entries: Vec<_> = entries.iter().map(|one| (one.kind.as_str(), one.version, one.id)).collect();
     assert_eq!(entries, [("address", 1, 1), ("parcel", 1, 2)]);
+    let found = tenant.schema_entries_with_id(2);
+    assert_eq!((found.len(), found[0].kind.as_str()), (1, "parcel"));
     assert_eq!(tenant.schema_entries(Some("parcel"))[0].uses, ["address.v1"; 2]);
     assert!(matches!(refusal(tenant.schema_references("parcel", 2)), SchemaRefusal::NotFound { .. }));
 }

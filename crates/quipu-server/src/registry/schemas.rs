@@ -125,8 +125,7 @@ fn of_id(tenant: &Tenant, id: &str) -> Result<SchemaFound, Refused> {
 /// All versions with a number, deleted ones too: data that was written with it must be read. At least one.
 fn entries_of_id(tenant: &Tenant, id: &str) -> Result<Vec<SchemaEntry>, Refused> {
     let number: u32 = id.parse().map_err(|_| not_found(id))?;
-    let mut all = tenant.schema_entries(None);
-    all.retain(|entry| entry.id == number);
+    let all = tenant.schema_entries_with_id(number);
     if all.is_empty() { Err(not_found(id)) } else { Ok(all) }
 }
 

@@ -80,7 +80,7 @@ pub(super) async fn referenced_by(
     let asked = ask(&app, move |tenant| {
         let (subject, version) = (Subject::parse(&name)?, VersionAsked::parse(&version)?);
         let entry = subject.version(tenant, version, Shown::All)?;
-        let mut ids: Vec<_> = users(tenant, &entry).map(|user| user.id).collect();
+        let mut ids: Vec<_> = users(tenant, &entry, Shown::Live).map(|user| user.id).collect();
         ids.sort_unstable();
         ids.dedup();
         Ok(json(&page.take(ids)))
@@ -88,11 +88,11 @@ pub(super) async fn referenced_by(
     found(asked.await)
 }
 
-/// The versions that refer to one and are not deleted.
-fn users(tenant: &Tenant, used: &SchemaEntry) -> impl Iterator<Item = SchemaEntry> {
+/// The versions that refer to one.
+fn users(tenant: &Tenant, used: &SchemaEntry, shown: Shown) -> impl Iterator<Item = SchemaEntry> {
     let name = format!("{}.v{}", used.kind, used.version);
     let all = tenant.schema_entries(None).into_iter();
-    all.filter(move |entry| entry.uses.contains(&name) && !is_deleted(entry.deprecated.as_deref()))
+    all.filter(move |entry| entry.uses.contains(&name) && shown.shows(is_deleted(entry.deprecated.as_deref())))
 }
 
 pub(super) async fn delete_version(
@@ -184,13 +184,13 @@ async fn run_delete(app: Arc<App>, name: String, is_permanent: bool) -> Result<R
 
 /// Deletes versions of a type, which are kept.
 fn deprecate(tenant: &Arc<Tenant>, entries: &[SchemaEntry]) -> Result<(), Refused> {
-    demand_unused(tenant, entries)?;
+    demand_unused(tenant, entries, Shown::Live)?;
     Ok(tenant.deprecate_schemas(&entries[0].kind, &numbers(entries), Some(DELETED.to_owned()))?)
 }
 
 /// Deletes versions of a type for good, if no event has them either.
 fn remove(tenant: &Arc<Tenant>, entries: &[SchemaEntry]) -> Result<(), Refused> {
-    demand_unused(tenant, entries)?;
+    demand_unused(tenant, entries, Shown::All)?;
     Ok(tenant.remove_schemas(&entries[0].kind, &numbers(entries))?)
 }
 
@@ -199,10 +199,10 @@ fn numbers(entries: &[SchemaEntry]) -> Vec<u32> {
 }
 
 /// That no version refers to these but one of them.
-fn demand_unused(tenant: &Tenant, entries: &[SchemaEntry]) -> Result<(), Refused> {
+fn demand_unused(tenant: &Tenant, entries: &[SchemaEntry], by: Shown) -> Result<(), Refused> {
     let goes_too = |user: &SchemaEntry| entries.iter().any(|one| one.kind == user.kind && one.version == user.version);
     for entry in entries {
-        if let Some(user) = users(tenant, entry).find(|user| !goes_too(user)) {
+        if let Some(user) = users(tenant, entry, by).find(|user| !goes_too(user)) {
             let detail = format!(
                 "expected a version that no schema refers to, found that {}.v{} refers to {}.v{}",
                 user.kind, user.version, entry.kind, entry.version
