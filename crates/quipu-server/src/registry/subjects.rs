@@ -44,12 +44,8 @@ pub(super) async fn version(
     Path((name, version)): Path<(String, String)>,
     request: Request,
 ) -> Response {
-    let shown = Shown::of(reading::query(&request));
-    let asked = ask(&app, move |tenant| {
-        let (subject, found) = find(tenant, &name, &version, shown)?;
-        Ok(json(&SchemaFound::named(tenant, subject.name, found)?))
-    });
-    found(asked.await)
+    let write = |tenant: &Tenant, subject: Subject, found| Ok(json(&SchemaFound::named(tenant, subject.name, found)?));
+    found(read(app, name, version, request, write).await)
 }
 
 pub(super) async fn text(
@@ -57,18 +53,25 @@ pub(super) async fn text(
     Path((name, version)): Path<(String, String)>,
     request: Request,
 ) -> Response {
-    let shown = Shown::of(reading::query(&request));
-    let asked = ask(&app, move |tenant| {
-        let (_, found) = find(tenant, &name, &version, shown)?;
-        Ok(answer::json(found.text.into_bytes()))
-    });
-    found(asked.await)
+    let write = |_: &Tenant, _, found: SchemaInfo| Ok(answer::json(found.text.into_bytes()));
+    found(read(app, name, version, request, write).await)
 }
 
-fn find(tenant: &Tenant, name: &str, version: &str, shown: Shown) -> Result<(Subject, SchemaInfo), Refused> {
-    let (subject, version) = (Subject::parse(name)?, VersionAsked::parse(version)?);
-    let entry = subject.version(tenant, version, shown)?;
-    Ok((subject, tenant.schema(&entry.kind, entry.version)?))
+/// Finds a version, and writes of it what is asked for.
+async fn read(
+    app: Arc<App>,
+    name: String,
+    version: String,
+    request: Request,
+    write: fn(&Tenant, Subject, SchemaInfo) -> Result<Response, Refused>,
+) -> Result<Response, Refused> {
+    let shown = Shown::of(reading::query(&request));
+    ask(&app, move |tenant| {
+        let (subject, version) = (Subject::parse(&name)?, VersionAsked::parse(&version)?);
+        let entry = subject.version(tenant, version, shown)?;
+        write(tenant, subject, tenant.schema(&entry.kind, entry.version)?)
+    })
+    .await
 }
 
 pub(super) async fn referenced_by(
