@@ -4,14 +4,16 @@ use http::HeaderValue;
 use quipu_api::key::{CreateKey, RotateKey};
 use quipu_domain::access::{Narrowing, Token};
 use quipu_domain::{Access, Event, Grant, Pattern, Permission, Value};
-use quipu_server::bearer;
 use quipu_server::identity::reads_token;
+use quipu_server::{basic, bearer};
 
-/// A value of `Authorization`: a key that is read is written as it was, and is there in the text.
+/// A value of `Authorization`: a key that is read is written as it was, and is there in the text, or in what its base64 says.
 pub fn credential(bytes: &[u8]) -> bool {
     let Ok(value) = HeaderValue::from_bytes(bytes) else { return false };
-    let Some(text) = bearer(&value) else { return false };
-    assert!(bytes[..6].eq_ignore_ascii_case(b"bearer") && text == text.trim());
+    let password = basic(&value);
+    assert!(password.is_none() || bytes[..5].eq_ignore_ascii_case(b"basic"));
+    let Some(text) = bearer(&value).or(password.as_deref()) else { return false };
+    assert!(password.is_some() || bytes[..6].eq_ignore_ascii_case(b"bearer") && text == text.trim());
     let Some(token) = Token::parse(text) else { return false };
     assert_eq!(*token.secret.token(token.tenant, token.id), text);
     assert!(!format!("{token:?}").contains(&text[text.len() - 64..]));

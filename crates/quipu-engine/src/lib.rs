@@ -51,8 +51,9 @@ pub use options::{Clock, Options, Random, World};
 pub use quipu_store::{Fault, TornTail};
 pub use read::{Page, Recorded, Stats, StreamInfo};
 pub use schemas::{
-    CheckedSchema, CheckedUpcaster, Incompatible, NewSchema, NotUpcast, Registered, SCHEMA_MARK, SchemaInfo,
-    SchemaRefusal, Stored, TypeInfo, UpcastFunction, UpcastReason, Upcaster, VERSION_UNSAID, VerifiedSchema,
+    CheckedSchema, CheckedUpcaster, Incompatible, NewSchema, NotUpcast, Registered, SCHEMA_MARK, SchemaEntry,
+    SchemaInfo, SchemaReference, SchemaRefusal, Stored, TypeInfo, UpcastFunction, UpcastReason, Upcaster,
+    VERSION_UNSAID, VerifiedSchema,
 };
 pub use subscriptions::{
     Answer, CHECKPOINT_MS, Counts, DeadLetter, DeadLetterFilter, DeadLetterGroup, DeadLetterLine, DeadLetterState,

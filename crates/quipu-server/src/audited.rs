@@ -19,6 +19,10 @@ use serde_json::Value;
 use crate::admission::{Caller, Peer};
 use crate::{App, body, problem};
 
+/// What a request in another dialect would ask for in ours, so that the trail says so.
+#[derive(Clone)]
+pub(crate) struct Meant(pub Uri);
+
 /// What a request is, for the trail.
 pub(crate) struct Asked {
     operation: &'static Operation,
@@ -48,10 +52,11 @@ pub(crate) struct Said {
 
 impl Asked {
     pub fn of(operation: &'static Operation, request: &Request) -> Self {
+        let meant = request.extensions().get::<Meant>().map(|Meant(uri)| uri);
         Self {
             operation,
             address: request.extensions().get::<Peer>().map(|Peer(address)| address.ip().to_canonical()),
-            uri: request.uri().clone(),
+            uri: meant.unwrap_or(request.uri()).clone(),
             own_correlation: request.headers().get("ce-correlationid").cloned(),
             trace: request.headers().get("traceparent").cloned(),
             is_begun: AtomicBool::new(false),

@@ -49,6 +49,7 @@ pub mod pusher;
 mod quota;
 mod read;
 mod refusal;
+mod registry;
 mod report;
 mod router;
 mod schema;
@@ -73,7 +74,7 @@ mod websocket;
 pub use ahead::Ahead;
 /// Reads `Authorization`; for the fuzz targets.
 #[doc(hidden)]
-pub use authorization::bearer;
+pub use authorization::{basic, bearer};
 /// Reads an event in binary mode; for the fuzz targets.
 #[doc(hidden)]
 pub use binary::read as read_binary;

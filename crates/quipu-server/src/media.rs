@@ -46,10 +46,15 @@ pub fn mode(headers: &HeaderMap) -> Result<Mode, Problem> {
 
 /// Whether the body is JSON, as an append needs it.
 pub(crate) fn is_json(headers: &HeaderMap) -> Result<(), Problem> {
+    is_one_of(headers, &["application/json", "text/json"])
+}
+
+/// Whether the body is of one of these types, which are all JSON; the first is the one to take.
+pub(crate) fn is_one_of(headers: &HeaderMap, known: &[&'static str]) -> Result<(), Problem> {
     let content_type = content_type(headers)?;
-    match essence(content_type).as_str() {
-        "application/json" | "text/json" => utf8(content_type),
-        _ => Err(unsupported("application/json", content_type)),
+    match known.contains(&essence(content_type).as_str()) {
+        true => utf8(content_type),
+        false => Err(unsupported(known[0], content_type)),
     }
 }
 

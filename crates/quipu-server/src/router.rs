@@ -12,7 +12,7 @@ use quipu_api::{Code, OPERATIONS, Problem};
 
 use crate::{
     Host, admission, answer, append, audit, consume, deadletter, document, health, key, operation, pattern, problem,
-    publish, read, schema, secret, state, stream, subscription, tail, tenant, ticket, trace, websocket,
+    publish, read, registry, schema, secret, state, stream, subscription, tail, tenant, ticket, trace, websocket,
 };
 
 type Route = fn() -> MethodRouter<Arc<Host>>;
@@ -104,6 +104,7 @@ pub(crate) fn router(host: &Arc<Host>) -> Router {
         // A subject may hold slashes, so it is the whole rest of the path.
         router = router.route(&operation.path.replace("{subject}", "{*subject}"), route().route_layer(admitting));
     }
+    router = router.nest(registry::PREFIX, registry::router(host));
     if host.server.has_noop_route {
         router = router.route("/noop", post(noop));
     }

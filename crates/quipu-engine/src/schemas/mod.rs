@@ -3,6 +3,7 @@
 //!
 //! A version that is registered never changes. One that no event has and no schema refers to can be removed.
 
+mod lookup;
 mod records;
 mod refusal;
 mod registry;
@@ -11,6 +12,7 @@ mod upcast;
 mod verify;
 
 use std::collections::BTreeMap;
+use std::ops::RangeBounds;
 use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
@@ -23,6 +25,7 @@ use serde_json::Value;
 
 use crate::subscriptions::NotDone;
 use crate::tenant::Tenant;
+pub use lookup::{SchemaEntry, SchemaReference};
 pub(crate) use records::FoldedSchemas;
 use records::{FoldedSchema, SchemaRecord};
 pub use refusal::{Incompatible, SchemaRefusal};
@@ -206,7 +209,7 @@ impl Tenant {
             }
             let version = next_version(&registry, kind, new.version)?;
             let step = new.upcaster.clone().map(|upcaster| self.step(kind, version, upcaster)).transpose()?;
-            let checked = self.compared(&registry, kind, version, &document, step.as_ref())?;
+            let checked = self.compared(&registry, kind, .., &document, step.as_ref().map(|step| (version, step)))?;
             let mut folded = self.schemas.folded.lock();
             if self.schemas.current().revision != registry.revision {
                 continue;
@@ -252,7 +255,7 @@ impl Tenant {
         let version = registry.types.get(kind).map_or(0, |of| of.last) + 1;
         let version = new.version.unwrap_or(version);
         let step = new.upcaster.clone().map(|upcaster| self.step(kind, version, upcaster)).transpose()?;
-        self.compared(&registry, kind, version, &document, step.as_ref())
+        self.compared(&registry, kind, .., &document, step.as_ref().map(|step| (version, step)))
     }
 
     /// Says what makes the data of a version of that of the one before, or that nothing does any more. It is held against the
@@ -272,7 +275,8 @@ impl Tenant {
             let known = registry.types.get(kind).and_then(|of| of.versions.get(&version));
             let document = known.and_then(|known| registry.document(known)).ok_or_else(|| not_found(&name))?;
             let step = upcaster.clone().map(|upcaster| self.step(kind, version, upcaster)).transpose()?;
-            let checked = self.compared(&registry, kind, version, &document, step.as_ref())?;
+            let step = step.as_ref().map(|step| (version, step));
+            let checked = self.compared(&registry, kind, ..version, &document, step)?;
             let mut folded = self.schemas.folded.lock();
             if self.schemas.current().revision != registry.revision {
                 continue;
@@ -291,7 +295,7 @@ impl Tenant {
             if known.is_some_and(|known| known.upcaster.is_none()) {
                 check_upcasters(&folded)?;
             }
-            let upcaster = step.map(|step| step.folded);
+            let upcaster = step.map(|(_, step)| step.folded.clone());
             self.change_schemas(&mut folded, &[SchemaRecord::Upcaster { kind: kind.to_owned(), version, upcaster }])?;
             return Ok((self.schema(kind, version)?, checked));
         }
@@ -389,12 +393,28 @@ impl Tenant {
         version: u32,
         reason: Option<String>,
     ) -> Result<SchemaInfo, NotDone> {
+        self.deprecate_schemas(kind, &[version], reason)?;
+        self.schema(kind, version)
+    }
+
+    /// The same of several versions, all or none.
+    ///
+    /// # Errors
+    /// [`SchemaRefusal::NotFound`].
+    pub fn deprecate_schemas(
+        self: &Arc<Self>,
+        kind: &str,
+        versions: &[u32],
+        reason: Option<String>,
+    ) -> Result<(), NotDone> {
         check_text("a reason", reason.as_deref(), DESCRIPTION_BYTES_MAX)?;
         let mut folded = self.schemas.folded.lock();
-        self.schema(kind, version)?;
-        self.change_schemas(&mut folded, &[SchemaRecord::Deprecated { kind: kind.to_owned(), version, reason }])?;
-        drop(folded);
-        self.schema(kind, version)
+        versions.iter().try_for_each(|version| self.schema(kind, *version).map(drop))?;
+        let deprecated = |version: &u32| {
+            let (kind, reason) = (kind.to_owned(), reason.clone());
+            SchemaRecord::Deprecated { kind, version: *version, reason }
+        };
+        Ok(self.change_schemas(&mut folded, &versions.iter().map(deprecated).collect::<Vec<_>>())?)
     }
 
     /// Removes a version that no event has and no schema refers to.
@@ -402,23 +422,41 @@ impl Tenant {
     /// # Errors
     /// [`SchemaRefusal::InUse`].
     pub fn remove_schema(self: &Arc<Self>, kind: &str, version: u32) -> Result<(), NotDone> {
+        self.remove_schemas(kind, &[version])
+    }
+
+    /// Removes several, all or none.
+    ///
+    /// # Errors
+    /// [`SchemaRefusal::InUse`].
+    pub fn remove_schemas(self: &Arc<Self>, kind: &str, versions: &[u32]) -> Result<(), NotDone> {
         let mut folded = self.schemas.folded.lock();
-        self.schema(kind, version)?;
-        let name = format!("{kind}.v{version}");
-        let mut all = folded.types.iter().flat_map(|(other, of)| of.versions.iter().map(move |(v, s)| (other, v, s)));
-        if let Some((other, number, _)) = all.find(|(_, _, schema)| schema.uses.contains(&name)) {
-            return Err(SchemaRefusal::InUse { name, by: format!("the schema {other}.v{number}") }.into());
+        for version in versions {
+            self.schema(kind, *version)?;
+            let name = format!("{kind}.v{version}");
+            let all = folded.types.iter().flat_map(|(other, of)| of.versions.iter().map(move |(v, s)| (other, v, s)));
+            let goes_too = |other: &str, number: &u32| other == kind && versions.contains(number);
+            let mut others = all.filter(|(other, number, _)| !goes_too(other, number));
+            if let Some((other, number, _)) = others.find(|(_, _, schema)| schema.uses.contains(&name)) {
+                return Err(SchemaRefusal::InUse { name, by: format!("the schema {other}.v{number}") }.into());
+            }
+            if let Some(position) = self.first_of(kind, *version)? {
+                return Err(SchemaRefusal::InUse { name, by: format!("the event at position {position}") }.into());
+            }
         }
-        // Its own may be the one that makes of the version before what the next one reads.
-        let mut upcasters = folded.types.get(kind).into_iter().flat_map(|of| of.upcasters.range(version..));
-        let is_newest = folded.types.get(kind).and_then(|of| of.versions.keys().next_back()) == Some(&version);
-        if let Some((number, _)) = upcasters.next().filter(|_| !is_newest) {
-            return Err(SchemaRefusal::InUse { name, by: format!("the upcaster into {kind}.v{number}") }.into());
+        // The upcaster of one that goes may be what makes of the version before what the next one reads.
+        if let Some(of) = folded.types.get(kind) {
+            let first = versions.iter().min().copied().unwrap_or(u32::MAX);
+            let left = of.versions.keys().filter(|number| **number > first && !versions.contains(number));
+            let by =
+                |number: &u32| versions.iter().any(|version| of.upcasters.contains_key(version) && version < number);
+            if let Some(number) = left.into_iter().find(|number| of.upcasters.contains_key(number) || by(number)) {
+                let (name, by) = (format!("{kind}.v{first}"), format!("the upcaster into {kind}.v{number}"));
+                return Err(SchemaRefusal::InUse { name, by }.into());
+            }
         }
-        if let Some(position) = self.first_of(kind, version)? {
-            return Err(SchemaRefusal::InUse { name, by: format!("the event at position {position}") }.into());
-        }
-        Ok(self.change_schemas(&mut folded, &[SchemaRecord::Removed { kind: kind.to_owned(), version }])?)
+        let removed = |version: &u32| SchemaRecord::Removed { kind: kind.to_owned(), version: *version };
+        Ok(self.change_schemas(&mut folded, &versions.iter().map(removed).collect::<Vec<_>>())?)
     }
 
     /// The rules of a type, or of the tenant.
@@ -426,13 +464,38 @@ impl Tenant {
     /// # Errors
     /// [`SchemaRefusal::InvalidType`].
     pub fn set_schema_rules(self: &Arc<Self>, kind: Option<&str>, rules: SchemaRules) -> Result<(), NotDone> {
+        self.change_schema_rules(kind, |_| rules).map(drop)
+    }
+
+    /// What new versions of a type, or of the types of the tenant, are held to; the other rules stay. Gives what was said before.
+    ///
+    /// # Errors
+    /// [`SchemaRefusal::InvalidType`].
+    pub fn set_schema_level(
+        self: &Arc<Self>,
+        kind: Option<&str>,
+        level: Option<Level>,
+    ) -> Result<Option<Level>, NotDone> {
+        let before = self.change_schema_rules(kind, |rules| SchemaRules { compatibility: level, ..rules })?;
+        Ok(before.compatibility)
+    }
+
+    /// Gives the rules before the change.
+    fn change_schema_rules(
+        self: &Arc<Self>,
+        kind: Option<&str>,
+        change: impl FnOnce(SchemaRules) -> SchemaRules,
+    ) -> Result<SchemaRules, NotDone> {
         kind.map_or(Ok(()), check_kind)?;
         let mut folded = self.schemas.folded.lock();
-        let is_new = kind.is_some_and(|kind| !folded.types.contains_key(kind));
-        if is_new && folded.types.len() >= TYPES_MAX {
+        let known = kind.map(|kind| folded.types.get(kind));
+        if known.is_some_and(|of| of.is_none()) && folded.types.len() >= TYPES_MAX {
             return Err(SchemaRefusal::TooMany { what: "types", limit: TYPES_MAX }.into());
         }
-        Ok(self.change_schemas(&mut folded, &[SchemaRecord::Rules { kind: kind.map(str::to_owned), rules }])?)
+        let before = known.map_or(folded.rules, |of| of.map(|of| of.rules).unwrap_or_default());
+        let record = SchemaRecord::Rules { kind: kind.map(str::to_owned), rules: change(before) };
+        self.change_schemas(&mut folded, &[record])?;
+        Ok(before)
     }
 
     /// The rules of the tenant, for types that have none of their own.
@@ -440,7 +503,7 @@ impl Tenant {
         self.schemas.current().rules
     }
 
-    /// Holds a change for true and writes it down. In this order: an event that is decided after the record was checked by the new
+    /// Holds changes for true and writes them down in one commit. In this order: an event that is decided after the record was checked by the new
     /// rules, since the loop looks again at those that were checked by older ones.
     fn change_schemas(self: &Arc<Self>, folded: &mut FoldedSchemas, records: &[SchemaRecord]) -> Result<(), Fault> {
         let before = self.schemas.current();
@@ -459,22 +522,22 @@ impl Tenant {
         written
     }
 
-    /// Compares a schema with the versions before it, and with stored events where that cannot tell. With an upcaster it is that
-    /// which has to make of what was written what the schema reads.
+    /// Compares a schema with those versions of its type, and with stored events where that cannot tell. With an upcaster it is
+    /// that which has to make of what was written what the schema reads.
     fn compared(
         self: &Arc<Self>,
         registry: &Registry,
         kind: &str,
-        version: u32,
+        versions: impl RangeBounds<u32>,
         new: &Document,
-        step: Option<&Step>,
+        step: Option<(u32, &Step)>,
     ) -> Result<CheckedSchema, NotDone> {
         let level = level(registry, kind);
         let held_to = if step.is_some() { level.without_backward() } else { level };
-        let versions = registry.types.get(kind).map(|of| &of.versions);
-        let documents: Vec<_> = versions
+        let of = registry.types.get(kind);
+        let documents: Vec<_> = of
             .into_iter()
-            .flat_map(|versions| versions.range(..version))
+            .flat_map(|of| of.versions.range((versions.start_bound().cloned(), versions.end_bound().cloned())))
             .filter_map(|(number, version)| Some((*number, registry.document(version)?)))
             .collect();
         let old: Vec<_> = documents.iter().map(|(number, document)| (*number, document.bundled())).collect();
@@ -484,7 +547,8 @@ impl Tenant {
             Answer::Yes => None,
             _ => Some(self.check_stored(kind, &validator)?),
         };
-        let upcaster = step.map(|step| self.check_upcaster(registry, kind, (version, step, Some(&validator))));
+        let upcaster =
+            step.map(|(version, step)| self.check_upcaster(registry, kind, (version, step, Some(&validator))));
         Ok(CheckedSchema { level, verdict, stored, upcaster: upcaster.transpose()? })
     }
 }

@@ -301,3 +301,92 @@ fn schemas_learned_from_webhooks_take_all_of_them_and_no_mutant() {
     }
     assert_eq!((mutants, tenant.position()), (161, 324));
 }
+
+#[test]
+fn a_schema_is_found_by_what_it_is_and_said_to_be_used_by_what_refers_to_it() {
+    let folder = TempDir::new().unwrap();
+    let (_engine, tenant) = open(folder.path());
+    tenant.register_schema("address", new(r#"{"type":"string"}"#)).unwrap();
+    let references = [("a.json".to_owned(), "address.v1".to_owned())].into();
+    let text = r#"{"type":"object","properties":{"to":{"$ref":"a.json"},"from":{"$ref":"quipu:address"}}}"#;
+    let parcel = NewSchema { references, ..new(text) };
+    assert!(tenant.find_schema("parcel", &parcel).unwrap().is_none());
+    let registered = tenant.register_schema("parcel", parcel.clone()).unwrap().schema;
+    let spaced = NewSchema { text: parcel.text.replace(',', " , "), ..parcel };
+    assert_eq!(tenant.find_schema("parcel", &spaced).unwrap().unwrap().id, registered.id);
+    assert!(tenant.find_schema("address", &spaced).unwrap().is_none());
+    let found = tenant.schema_references("parcel", 1).unwrap();
+    let found: Vec<_> = found.iter().map(|one| (one.name.as_str(), one.kind.as_str(), one.version)).collect();
+    assert_eq!(found, [("a.json", "address", 1), ("quipu:address", "address", 1)]);
+    let entries = tenant.schema_entries(None);
+    let entries: Vec<_> = entries.iter().map(|one| (one.kind.as_str(), one.version, one.id)).collect();
+    assert_eq!(entries, [("address", 1, 1), ("parcel", 1, 2)]);
+    let found = tenant.schema_entries_with_id(2);
+    assert_eq!((found.len(), found[0].kind.as_str()), (1, "parcel"));
+    assert_eq!(tenant.schema_entries(Some("parcel"))[0].uses, ["address.v1"; 2]);
+    assert!(matches!(refusal(tenant.schema_references("parcel", 2)), SchemaRefusal::NotFound { .. }));
+}
+
+#[test]
+fn a_schema_is_compared_with_the_version_that_is_asked_for() {
+    let folder = TempDir::new().unwrap();
+    let (_engine, tenant) = open(folder.path());
+    let rules = SchemaRules { compatibility: Some(Level::None), ..SchemaRules::default() };
+    tenant.set_schema_rules(None, rules).unwrap();
+    let texts = r#"{"type":"object","properties":{"total":{"type":"string"}}}"#;
+    for text in [ORDER, texts] {
+        tenant.register_schema("order.placed", new(text)).unwrap();
+    }
+    assert_eq!(tenant.set_schema_level(None, Some(Level::Backward)).unwrap(), Some(Level::None));
+    let answer = |version| tenant.check_schema_with("order.placed", version, &new(ORDER)).unwrap().verdict.answer;
+    assert_eq!((answer(1), answer(2)), (Answer::Yes, Answer::No));
+    assert!(matches!(
+        refusal(tenant.check_schema_with("order.placed", 3, &new(ORDER))),
+        SchemaRefusal::NotFound { .. }
+    ));
+}
+
+#[test]
+fn a_level_is_changed_without_the_other_rules() {
+    let folder = TempDir::new().unwrap();
+    {
+        let (_engine, tenant) = open(folder.path());
+        tenant.set_schema_rules(Some("order.placed"), rules(Enforcement::Enforce)).unwrap();
+        assert_eq!(tenant.set_schema_level(Some("order.placed"), Some(Level::Full)).unwrap(), None);
+        assert_eq!(tenant.schema_level(Some("order.placed")), Level::Full);
+        assert_eq!(
+            (tenant.schema_level(None), tenant.schema_level(Some("order.moved"))),
+            (Level::Backward, Level::Backward)
+        );
+    }
+    let (_engine, tenant) = open(folder.path());
+    let expected = SchemaRules { compatibility: Some(Level::Full), ..rules(Enforcement::Enforce) };
+    assert_eq!(tenant.schema_type_rules("order.placed"), expected);
+    assert_eq!(tenant.set_schema_level(Some("order.placed"), None).unwrap(), Some(Level::Full));
+    assert_eq!(tenant.schema_type_rules("order.placed"), rules(Enforcement::Enforce));
+}
+
+#[test]
+fn versions_are_removed_or_deprecated_together_or_not_at_all() {
+    let folder = TempDir::new().unwrap();
+    let (_engine, tenant) = open(folder.path());
+    tenant.register_schema("address", new(r#"{"type":"string"}"#)).unwrap();
+    tenant.register_schema("address", new(r#"{"type":["string","null"]}"#)).unwrap();
+    tenant.register_schema("order.placed", new(ORDER)).unwrap();
+    let uses = r#"{"type":"object","properties":{"to":{"$ref":"quipu:order.placed.v1"},"total":{"type":"number"}}}"#;
+    tenant.register_schema("order.placed", new(uses)).unwrap();
+    let versions = |kind: &str| tenant.schema_entries(Some(kind)).iter().map(|one| one.version).collect::<Vec<_>>();
+    let reason = || Some("old".to_owned());
+    assert!(matches!(refusal(tenant.deprecate_schemas("address", &[1, 3], reason())), SchemaRefusal::NotFound { .. }));
+    assert!(tenant.schema_entries(Some("address")).iter().all(|one| one.deprecated.is_none()));
+    tenant.deprecate_schemas("address", &[1, 2], reason()).unwrap();
+    assert!(tenant.schema_entries(Some("address")).iter().all(|one| one.deprecated == reason()));
+    // One that an event has keeps the others.
+    assert!(is_recorded(&publish(&tenant, "1", "address.v2", r#""x""#)));
+    assert!(matches!(refusal(tenant.remove_schemas("address", &[1, 2])), SchemaRefusal::InUse { .. }));
+    assert_eq!(versions("address"), [1, 2]);
+    // One that another refers to goes with it, and not alone.
+    assert!(matches!(refusal(tenant.remove_schemas("order.placed", &[1])), SchemaRefusal::InUse { .. }));
+    tenant.remove_schemas("order.placed", &[1, 2]).unwrap();
+    assert!(versions("order.placed").is_empty());
+}

@@ -26,6 +26,7 @@ mod others;
 mod platform;
 mod pushing;
 mod receiver;
+mod registry;
 mod secret_bodies;
 mod secrets;
 mod security_headers;
