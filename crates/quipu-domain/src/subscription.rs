@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::delivery::{RateLimit, RetryPolicy, Rules};
-use crate::event::check_name;
+use crate::event::{DataForm, check_name};
 
 /// Longest name.
 const NAME_BYTES_MAX: usize = 128;
@@ -56,6 +56,10 @@ pub struct Subscription {
     /// What becomes of deliveries that are given up.
     #[serde(rename = "deadletter", default)]
     pub dead_letter: DeadLetterPolicy,
+    /// How data that is kept beside the log is delivered: as the reference to it, or as what was sent. A transformation always
+    /// sees what was sent, and so do the pattern and the key.
+    #[serde(default, skip_serializing_if = "DataForm::is_reference")]
+    pub data: DataForm,
     /// What is delivered instead of the event.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub transform: Option<Transform>,

@@ -44,6 +44,11 @@ impl Recorded {
         write_event(out, &self.event(), Some(&self.stamp));
     }
 
+    /// The same event with another body.
+    pub(crate) fn with_body(self, body: Bytes) -> Self {
+        Self { body, ..self }
+    }
+
     /// Roughly the bytes it takes.
     pub fn bytes(&self) -> usize {
         self.body.len()
@@ -90,6 +95,10 @@ pub struct Stats {
     pub index_bytes: u64,
     /// Bytes in snapshots.
     pub snapshot_bytes: u64,
+    /// Payloads beside the log.
+    pub payloads: u64,
+    /// Bytes in them.
+    pub payload_bytes: u64,
     /// When the first event was recorded.
     pub oldest: Option<Timestamp>,
     /// When the newest event was recorded.
@@ -438,6 +447,7 @@ impl Tenant {
     pub fn stats(&self) -> Result<Stats, Fault> {
         let size = self.log.size();
         let events = self.position();
+        let (payloads, payload_bytes) = self.payloads.size();
         let time = |position| Ok(self.event_at(position)?.map(|event| event.stamp.recorded_time));
         Ok(Stats {
             events,
@@ -447,6 +457,8 @@ impl Tenant {
             log_bytes: size.bytes,
             index_bytes: self.index.run_bytes(),
             snapshot_bytes: self.snapshot_bytes(),
+            payloads,
+            payload_bytes,
             oldest: time(1)?,
             newest: time(events)?,
         })

@@ -41,6 +41,7 @@ impl Tenant {
         while follower.position() < last {
             for recorded in follower.next(STRETCH)? {
                 stored.events += 1;
+                let recorded = self.resolve(recorded)?;
                 if let Some(mut first) = violations(validator, recorded.event().data(), 1).pop() {
                     stored.breaking += 1;
                     // Who proposes a schema says what is sensitive in it, and may be wrong: the event itself is for who may read it.
@@ -65,7 +66,7 @@ impl Tenant {
         let mut learned = Inference::new(InferenceLimits { examples: 0, ..InferenceLimits::default() });
         while follower.position() < last {
             for recorded in follower.next(STRETCH)? {
-                if let Data::Json(text) = recorded.event().data()
+                if let Data::Json(text) = self.resolve(recorded)?.event().data()
                     && let Ok(value) = serde_json::from_str(text)
                 {
                     learned.observe(&value);

@@ -33,6 +33,8 @@ pub(crate) struct Compiled {
     pub transformer: Option<Transformer>,
     pub rules: Rules,
     pub key: KeyOf,
+    /// Whether the pattern or the key does: data that is kept beside the log is read for them.
+    pub looks_at_data: bool,
     pub refused: Option<Refused>,
 }
 
@@ -114,7 +116,9 @@ impl Compiled {
         definition.paused_reason = definition.paused_reason.filter(|_| definition.paused);
         definition.push.iter_mut().for_each(|push| push.secret = None);
         let (rules, key) = (definition.rules(), KeyOf::new(&definition));
-        Ok(Self { definition: Arc::new(definition), pattern, transformer, rules, key, refused: None })
+        let looks_at_data = matches!(key, KeyOf::Data(_)) || pattern.as_ref().is_some_and(Pattern::looks_at_data);
+        let definition = Arc::new(definition);
+        Ok(Self { definition, pattern, transformer, rules, key, looks_at_data, refused: None })
     }
 
     /// A definition that was accepted once. If it is not any more, nothing is delivered until it is changed.
@@ -135,7 +139,8 @@ impl Compiled {
         let key = if stored.is_key_known() { KeyOf::new(&definition) } else { KeyOf::Unknown };
         let rules = definition.rules();
         let refused = Some(Refused { refusal, text });
-        Self { definition: Arc::new(definition), pattern: None, transformer: None, rules, key, refused }
+        let (definition, looks_at_data) = (Arc::new(definition), matches!(key, KeyOf::Data(_)));
+        Self { definition, pattern: None, transformer: None, rules, key, looks_at_data, refused }
     }
 
     /// Nothing, or why the definition is not accepted any more.
