@@ -35,7 +35,8 @@ impl Prepared {
     ) -> Result<Self, InvalidEvent> {
         let mut bytes = Vec::with_capacity(320);
         body::encode(&mut bytes, event);
-        if bytes.len() > options.claim_check_bytes
+        if options.has_payloads()
+            && bytes.len() > options.claim_check_bytes
             && let Some(moved) = Moved::of(event)
         {
             check_bytes(moved.bytes.len(), options.payload_bytes_max)?;

@@ -11,7 +11,7 @@ pub struct Options {
     /// Largest stored event, bytes. 1 MiB: larger payloads belong beside the log.
     pub event_bytes_max: usize,
     /// Largest stored event whose data is in the log, bytes: of a larger one it is kept beside it. 1 MiB, as no event was
-    /// larger before there were payloads.
+    /// larger before there were payloads. Above `event_bytes_max` nothing is kept beside it.
     pub claim_check_bytes: usize,
     /// Largest data that is kept beside the log, bytes. 16 MiB: it is held in memory while it is taken and read.
     pub payload_bytes_max: usize,
@@ -36,6 +36,18 @@ pub struct Options {
     pub quotas: Quotas,
     /// Threads that decide and sync. They mostly wait for the disk, so twice the cores.
     pub threads: usize,
+}
+
+impl Options {
+    /// Whether data is kept beside the log at all: not where every event that is taken stays in it.
+    pub fn has_payloads(&self) -> bool {
+        self.claim_check_bytes <= self.event_bytes_max
+    }
+
+    /// Largest data or event that somebody may send.
+    pub fn sent_bytes_max(&self) -> usize {
+        self.event_bytes_max.max(if self.has_payloads() { self.payload_bytes_max } else { 0 })
+    }
 }
 
 impl Default for Options {

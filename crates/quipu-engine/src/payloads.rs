@@ -43,6 +43,11 @@ impl Moved {
 }
 
 impl Tenant {
+    /// Largest data or event that somebody may send, bytes.
+    pub fn sent_bytes_max(&self) -> usize {
+        self.options.sent_bytes_max()
+    }
+
     /// Makes the payloads of events durable, which no event refers to yet.
     pub(crate) fn keep_payloads(&self, events: &mut [Prepared]) -> Result<(), Fault> {
         for moved in events.iter_mut().filter_map(|event| event.moved.as_mut()) {

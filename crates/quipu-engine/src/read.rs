@@ -44,6 +44,11 @@ impl Recorded {
         write_event(out, &self.event(), Some(&self.stamp));
     }
 
+    /// Whether its data is kept beside the log, and is not in it.
+    pub fn has_payload(&self) -> bool {
+        self.event().payload().is_some()
+    }
+
     /// The same event with another body.
     pub(crate) fn with_body(self, body: Bytes) -> Self {
         Self { body, ..self }

@@ -8,9 +8,10 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::http::HeaderValue;
 use axum::response::Response;
-use quipu_api::request::Start;
+use quipu_api::request::{Start, data_of, event_of};
 use quipu_api::{CURSOR_HEADER, Code, EventKey, MEDIA_EVENT, MEDIA_JSON, MEDIA_LINES, Problem, ReadRequest};
-use quipu_engine::{Fault, Page, Recorded};
+use quipu_domain::DataForm;
+use quipu_engine::{Fault, Page, Recorded, Tenant};
 
 use crate::{App, answer, media, problem};
 
@@ -29,16 +30,16 @@ async fn run_list(app: Arc<App>, request: Request) -> Result<Response, Problem> 
     let asked = ReadRequest::from_query(query(&request))?;
     let start = asked.start()?;
     start.within(app.tenant.position())?;
-    let filter = app.visible(asked.filter);
+    let (filter, data) = (app.visible(asked.filter), asked.data);
     problem::blocking(move || {
         // Asked before reading: a page without a cursor has then seen everything up to this position.
         let newest = app.tenant.position();
         let page = read_page(start, |from| app.tenant.read(&filter, start.direction, from, start.limit))?;
         let next = |recorded: &Recorded| recorded.stamp.position;
         if media_type == MEDIA_LINES {
-            return Ok(lines(&page, start, next));
+            return lines(&app.shown(data), &page, start, next);
         }
-        let (mut out, cursor) = open_page(&page, start, next);
+        let (mut out, cursor) = open_page(&app.shown(data), &page, start, next)?;
         close_page(&mut out, cursor.as_deref(), newest);
         out.push(b'}');
         Ok(answer::json(out))
@@ -66,7 +67,12 @@ pub(crate) fn over_stretches<P>(
 }
 
 /// Writes `{"events":[…]` and says where the next page begins; `key` is where a page would begin with an event.
-pub(crate) fn open_page(page: &Page, start: Start, key: impl Fn(&Recorded) -> u64) -> (Vec<u8>, Option<String>) {
+pub(crate) fn open_page(
+    shown: &Shown<'_>,
+    page: &Page,
+    start: Start,
+    key: impl Fn(&Recorded) -> u64,
+) -> Result<(Vec<u8>, Option<String>), Fault> {
     let mut out = b"{\"events\":[".to_vec();
     let mut next = page.next;
     for (index, event) in page.events.iter().enumerate() {
@@ -77,10 +83,10 @@ pub(crate) fn open_page(page: &Page, start: Start, key: impl Fn(&Recorded) -> u6
         if index > 0 {
             out.push(b',');
         }
-        event.write_json(&mut out);
+        shown.write(event, &mut out)?;
     }
     out.push(b']');
-    (out, next.map(|next| start.cursor(next)))
+    Ok((out, next.map(|next| start.cursor(next))))
 }
 
 /// Writes the members behind the events, without the closing brace.
@@ -95,7 +101,12 @@ pub(crate) fn close_page(out: &mut Vec<u8>, cursor: Option<&str>, newest: u64) {
 }
 
 /// The page as one event a line, with the cursor in a header.
-pub(crate) fn lines(page: &Page, start: Start, key: impl Fn(&Recorded) -> u64) -> Response {
+pub(crate) fn lines(
+    shown: &Shown<'_>,
+    page: &Page,
+    start: Start,
+    key: impl Fn(&Recorded) -> u64,
+) -> Result<Response, Fault> {
     let mut out = Vec::new();
     let mut next = page.next;
     for event in &page.events {
@@ -103,14 +114,46 @@ pub(crate) fn lines(page: &Page, start: Start, key: impl Fn(&Recorded) -> u64) -
             next = Some(key(event));
             break;
         }
-        event.write_json(&mut out);
+        shown.write(event, &mut out)?;
         out.push(b'\n');
     }
     let mut response = answer::typed(MEDIA_LINES, Body::from(out));
     if let Some(cursor) = next.and_then(|next| HeaderValue::try_from(start.cursor(next)).ok()) {
         response.headers_mut().insert(CURSOR_HEADER, cursor);
     }
-    response
+    Ok(response)
+}
+
+/// How events are shown to a reader. A payload is read when its event is written, so that a page has one in memory, and not all.
+pub(crate) struct Shown<'a> {
+    tenant: &'a Tenant,
+    data: DataForm,
+}
+
+impl App {
+    /// Events of the tenant, with their data in this form.
+    pub(crate) fn shown(&self, data: DataForm) -> Shown<'_> {
+        Shown { tenant: &self.tenant, data }
+    }
+
+    /// An event with its data in this form, off the threads that serve sockets if a payload has to be read.
+    async fn show(&self, recorded: Recorded, data: DataForm) -> Result<Recorded, Problem> {
+        if data.is_reference() || !recorded.has_payload() {
+            return Ok(recorded);
+        }
+        let tenant = Arc::clone(&self.tenant);
+        problem::blocking(move || tenant.resolve(recorded)).await
+    }
+}
+
+impl Shown<'_> {
+    fn write(&self, recorded: &Recorded, out: &mut Vec<u8>) -> Result<(), Fault> {
+        match self.data {
+            DataForm::Reference => recorded.write_json(out),
+            DataForm::Resolved => self.tenant.resolve(recorded.clone())?.write_json(out),
+        }
+        Ok(())
+    }
 }
 
 pub(crate) async fn by_id(Extension(app): Extension<Arc<App>>, request: Request) -> Response {
@@ -118,8 +161,9 @@ pub(crate) async fn by_id(Extension(app): Extension<Arc<App>>, request: Request)
 }
 
 async fn run_by_id(app: Arc<App>, request: Request) -> Result<Response, Problem> {
-    let key = EventKey::from_query(query(&request))?;
-    Ok(event(&find(&app, key).await?))
+    let (key, data) = event_of(query(&request))?;
+    let found = find(&app, key).await?;
+    Ok(event(&app.show(found, data).await?))
 }
 
 /// The newest event of that source and id.
@@ -138,11 +182,11 @@ pub(crate) async fn at_position(Extension(app): Extension<Arc<App>>, request: Re
 }
 
 async fn run_at_position(app: Arc<App>, request: Request) -> Result<Response, Problem> {
-    let position = position(&request)?;
+    let (position, data) = (position(&request)?, data_of(query(&request))?);
     let tenant = Arc::clone(&app.tenant);
     let found = problem::blocking(move || tenant.event_at(position)).await?;
-    let seen = found.as_ref().filter(|found| app.sees(found));
-    seen.map(event).ok_or_else(|| nothing_at(&app, position))
+    let seen = found.filter(|found| app.sees(found)).ok_or_else(|| nothing_at(&app, position))?;
+    Ok(event(&app.show(seen, data).await?))
 }
 
 pub(crate) fn nothing_at(app: &App, position: u64) -> Problem {

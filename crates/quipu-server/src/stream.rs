@@ -8,6 +8,7 @@ use axum::response::Response;
 use percent_encoding::percent_decode_str;
 use quipu_api::request::Start;
 use quipu_api::{Code, MEDIA_JSON, MEDIA_LINES, Problem, StreamLine, StreamRequest, StreamsPage, StreamsRequest};
+use quipu_domain::DataForm;
 use quipu_engine::{Fault, Recorded, StreamInfo};
 
 use crate::read::{close_page, lines, open_page, query, read_page};
@@ -45,12 +46,18 @@ pub(crate) async fn read(Extension(app): Extension<Arc<App>>, request: Request) 
 async fn run_read(app: Arc<App>, request: Request) -> Result<Response, Problem> {
     let media_type = media::accepted(request.headers(), &[MEDIA_JSON, MEDIA_LINES])?;
     let subject = subject(request.uri().path())?;
-    let start = StreamRequest::from_query(query(&request))?.start(&subject)?;
-    problem::blocking(move || page(&app, &subject, start, media_type)).await?
+    let asked = StreamRequest::from_query(query(&request))?;
+    let start = asked.start(&subject)?;
+    problem::blocking(move || page(&app, &subject, (start, asked.data), media_type)).await?
 }
 
 /// A page of a stream, in versions.
-fn page(app: &App, subject: &str, start: Start, media_type: &str) -> Result<Result<Response, Problem>, Fault> {
+fn page(
+    app: &App,
+    subject: &str,
+    (start, data): (Start, DataForm),
+    media_type: &str,
+) -> Result<Result<Response, Problem>, Fault> {
     let newest = app.tenant.position();
     let version = app.tenant.stream(subject)?.version;
     if version == 0 {
@@ -63,9 +70,9 @@ fn page(app: &App, subject: &str, start: Start, media_type: &str) -> Result<Resu
     let page = read_page(start, |from| app.tenant.read_stream(subject, start.direction, from, start.limit))?;
     let key = |recorded: &Recorded| recorded.stamp.stream_version.unwrap_or_default();
     if media_type == MEDIA_LINES {
-        return Ok(Ok(lines(&page, start, key)));
+        return Ok(Ok(lines(&app.shown(data), &page, start, key)?));
     }
-    let (mut out, cursor) = open_page(&page, start, key);
+    let (mut out, cursor) = open_page(&app.shown(data), &page, start, key)?;
     close_page(&mut out, cursor.as_deref(), newest);
     out.extend_from_slice(b",\"version\":");
     answer::number(&mut out, version);

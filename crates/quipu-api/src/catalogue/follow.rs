@@ -40,7 +40,7 @@ pub(super) const TAIL: Operation = Operation {
         position beyond the end of the log is refused with `position-not-found`: it was seen in another log.",
     method: Method::Get,
     path: "/v1/tail",
-    parameters: &[FILTER, &[FROM, LAST_EVENT_ID, TICKET]],
+    parameters: &[FILTER, &[FROM, LAST_EVENT_ID, super::read::DATA, TICKET]],
     bodies: &[],
     answers: &[content(MEDIA_SSE, None, "Messages with id (the position) and data (the event).")],
     needs: Needs::Part(Permission::Read),

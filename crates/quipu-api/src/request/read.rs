@@ -1,7 +1,8 @@
 //! Which events or streams to read, page by page.
 
-use quipu_domain::{Direction, Filter};
+use quipu_domain::{DataForm, Direction, Filter};
 
+use super::data::{data_form, data_pair};
 use super::page::{PageSlots, Start, page_pairs, start};
 use super::{pairs, unknown, write_query};
 use crate::Problem;
@@ -18,6 +19,8 @@ pub struct ReadRequest {
     pub limit: Option<usize>,
     /// The cursor of the page before.
     pub cursor: Option<String>,
+    /// How data that is kept beside the log is shown.
+    pub data: DataForm,
 }
 
 impl ReadRequest {
@@ -27,20 +30,24 @@ impl ReadRequest {
     /// `invalid-parameter`, with the name of the parameter.
     pub fn from_query(query: &str) -> Result<Self, Problem> {
         let mut request = Self::default();
+        let mut data = None;
         for (name, value) in pairs(query) {
-            let Self { filter, direction, limit, cursor } = &mut request;
+            let Self { filter, direction, limit, cursor, .. } = &mut request;
             let mut slots = PageSlots { direction: Some(direction), limit, cursor };
-            if !slots.accept(&name, &value)? && !accept(filter, &name, &value)? {
-                return Err(unknown(&name, "a parameter of a filter, or direction, limit or cursor"));
+            if name == "data" {
+                once(&name, &mut data, data_form(&name, &value)?)?;
+            } else if !slots.accept(&name, &value)? && !accept(filter, &name, &value)? {
+                return Err(unknown(&name, "a parameter of a filter, or data, direction, limit or cursor"));
             }
         }
+        request.data = data.unwrap_or_default();
         Ok(request)
     }
 
     /// Writes a query string, without `?`.
     pub fn to_query(&self) -> String {
         let page = page_pairs(self.direction, self.limit, self.cursor.as_deref());
-        write_query(filter_to_pairs(&self.filter).into_iter().chain(page))
+        write_query(filter_to_pairs(&self.filter).into_iter().chain(page).chain(data_pair(self.data)))
     }
 
     /// Where the page begins.
@@ -64,6 +71,8 @@ pub struct StreamRequest {
     pub limit: Option<usize>,
     /// The cursor of the page before.
     pub cursor: Option<String>,
+    /// How data that is kept beside the log is shown.
+    pub data: DataForm,
 }
 
 impl StreamRequest {
@@ -73,22 +82,27 @@ impl StreamRequest {
     /// `invalid-parameter`, with the name of the parameter.
     pub fn from_query(query: &str) -> Result<Self, Problem> {
         let mut request = Self::default();
+        let mut data = None;
         for (name, value) in pairs(query) {
-            let Self { from_version, direction, limit, cursor } = &mut request;
+            let Self { from_version, direction, limit, cursor, .. } = &mut request;
             let mut slots = PageSlots { direction: Some(direction), limit, cursor };
             if name == "fromversion" {
                 once(&name, from_version, number(&name, &value)?)?;
+            } else if name == "data" {
+                once(&name, &mut data, data_form(&name, &value)?)?;
             } else if !slots.accept(&name, &value)? {
-                return Err(unknown(&name, "fromversion, direction, limit or cursor"));
+                return Err(unknown(&name, "fromversion, data, direction, limit or cursor"));
             }
         }
+        request.data = data.unwrap_or_default();
         Ok(request)
     }
 
     /// Writes a query string, without `?`.
     pub fn to_query(&self) -> String {
         let from = self.from_version.map(|version| ("fromversion", version.to_string()));
-        write_query(from.into_iter().chain(page_pairs(self.direction, self.limit, self.cursor.as_deref())))
+        let page = page_pairs(self.direction, self.limit, self.cursor.as_deref());
+        write_query(from.into_iter().chain(page).chain(data_pair(self.data)))
     }
 
     /// Where the page of that stream begins, in versions.

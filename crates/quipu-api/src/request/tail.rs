@@ -1,7 +1,8 @@
 //! What to follow, and from where. What a client has seen last wins over where it wanted to begin.
 
-use quipu_domain::Filter;
+use quipu_domain::{DataForm, Filter};
 
+use super::data::{data_form, data_pair};
 use super::{pairs, unknown, write_query};
 use crate::parameter::{accept, filter_to_pairs, number, once};
 use crate::{Code, Problem};
@@ -13,6 +14,8 @@ pub struct TailRequest {
     pub filter: Filter,
     /// Where to begin.
     pub from: TailFrom,
+    /// How data that is kept beside the log is sent.
+    pub data: DataForm,
 }
 
 /// Where a tail begins.
@@ -42,18 +45,20 @@ impl TailRequest {
     /// `invalid-parameter`, with the name of the parameter.
     pub fn from_pairs<N: AsRef<str>, V: AsRef<str>>(pairs: impl IntoIterator<Item = (N, V)>) -> Result<Self, Problem> {
         let mut filter = Filter::default();
-        let (mut from, mut last) = (None, None);
+        let (mut from, mut last, mut data) = (None, None, None);
         for (name, value) in pairs {
             let (name, value) = (name.as_ref(), value.as_ref());
             if name == "from" {
                 once(name, &mut from, TailFrom::parse(name, value)?)?;
             } else if name == "lastEventId" {
                 once(name, &mut last, TailFrom::after(name, value)?)?;
+            } else if name == "data" {
+                once(name, &mut data, data_form(name, value)?)?;
             } else if !accept(&mut filter, name, value)? {
-                return Err(unknown(name, "a parameter of a filter, or from or lastEventId"));
+                return Err(unknown(name, "a parameter of a filter, or from, lastEventId or data"));
             }
         }
-        Ok(Self { filter, from: last.or(from).unwrap_or_default() })
+        Ok(Self { filter, from: last.or(from).unwrap_or_default(), data: data.unwrap_or_default() })
     }
 
     /// Writes a query string, without `?`.
@@ -63,7 +68,7 @@ impl TailRequest {
             TailFrom::End => "end".to_owned(),
             TailFrom::Position(position) => position.to_string(),
         };
-        write_query(filter_to_pairs(&self.filter).into_iter().chain([("from", from)]))
+        write_query(filter_to_pairs(&self.filter).into_iter().chain([("from", from)]).chain(data_pair(self.data)))
     }
 }
 

@@ -23,7 +23,7 @@ pub enum EventCommand {
     /// List events, by any mix of filters
     List(Box<list::List>),
     /// Show one event
-    Get(Which),
+    Get(get::Get),
     /// Show the causes and effects of an event as a tree
     Trace(Which),
     /// Follow events as they are recorded
@@ -42,6 +42,21 @@ pub struct Which {
     /// Its id
     #[arg(long, requires = "source")]
     id: Option<String>,
+}
+
+/// How data that is kept beside the log is shown.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct Resolve {
+    /// Show the data of events that keep it beside the log, not the reference to it
+    #[arg(long)]
+    resolve: bool,
+}
+
+impl Resolve {
+    /// The parameter that asks for it.
+    pub fn pair(self) -> Option<(&'static str, String)> {
+        self.resolve.then(|| ("data", "resolved".to_owned()))
+    }
 }
 
 impl Which {
@@ -67,7 +82,7 @@ pub fn run(command: EventCommand, global: &Global, out: &mut Out) -> Outcome {
     match command {
         EventCommand::Publish(publish) => publish::run(*publish, &client, out),
         EventCommand::List(list) => list::run(&list, &client, out),
-        EventCommand::Get(which) => get::run(which, &client, out),
+        EventCommand::Get(get) => get::run(get, &client, out),
         EventCommand::Trace(which) => trace::run(which, &client, out),
         EventCommand::Tail(tail) => tail::run(&tail, &client, out),
     }
