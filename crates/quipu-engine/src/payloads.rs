@@ -3,6 +3,7 @@
 //! The data is checked, hashed and written before the mailbox, on the caller's thread; the loop sees an event with a
 //! reference. What the loop then refuses, or knows already, is let go of, and removed if no event refers to it.
 
+use quipu_domain::access::Visible;
 use quipu_domain::{DATAREF, Data, Event, Payload, limits};
 use quipu_store::{Fault, Kept, Term, body};
 
@@ -94,6 +95,14 @@ impl Tenant {
         }
     }
 
+    /// Whether somebody who may see these events may see this one.
+    ///
+    /// # Errors
+    /// That depends on its data, which cannot be read.
+    pub fn shows(&self, recorded: &Recorded, visible: &Visible) -> Result<bool, Fault> {
+        Ok(visible.shows(&self.seen(recorded, visible.looks_at_data())?, Some(&recorded.stamp)))
+    }
+
     /// Removes payloads that were let go of and that no event refers to.
     pub(crate) fn sweep_payloads(&self) {
         if !self.payloads.has_loose() {
@@ -112,4 +121,10 @@ impl Tenant {
     pub(crate) fn stored_bytes(&self) -> u64 {
         self.log.size().bytes + self.payloads.size().1
     }
+}
+
+/// What a payload that is read counts for, in events that are looked at: one a KiB.
+pub(crate) fn looks(recorded: &Recorded, looks_at_data: bool) -> usize {
+    let payload = recorded.event().payload().filter(|_| looks_at_data);
+    payload.map_or(0, |payload| usize::try_from(payload.bytes >> 10).unwrap_or(usize::MAX))
 }

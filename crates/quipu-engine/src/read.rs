@@ -10,6 +10,7 @@ use bytes::Bytes;
 use quipu_domain::{Direction, Event, Filter, Stamp, StreamState, Timestamp, write_event};
 use quipu_store::{Fault, Fetched, RecordKind, Term, body};
 
+use crate::payloads::looks;
 use crate::query::expr_of_filter;
 use crate::tenant::Tenant;
 
@@ -114,6 +115,8 @@ pub struct Stats {
 struct Reading<'a> {
     filter: &'a Filter,
     matches_all: bool,
+    /// What the reader may see depends on the data.
+    looks_at_data: bool,
     limit: usize,
     page: Page,
     examined: usize,
@@ -122,7 +125,8 @@ struct Reading<'a> {
 
 impl<'a> Reading<'a> {
     fn new(filter: &'a Filter, matches_all: bool, limit: usize) -> Self {
-        Self { filter, matches_all, limit, page: Page::default(), examined: 0, bytes: 0 }
+        let looks_at_data = filter.visible.as_ref().is_some_and(|visible| visible.looks_at_data());
+        Self { filter, matches_all, looks_at_data, limit, page: Page::default(), examined: 0, bytes: 0 }
     }
 
     fn is_full(&self) -> bool {
@@ -133,12 +137,13 @@ impl<'a> Reading<'a> {
         self.is_full() || self.examined >= EXAMINED_MAX
     }
 
-    fn offer(&mut self, recorded: Recorded) {
-        self.examined += 1;
-        if self.matches_all || self.filter.matches(&recorded.event(), &recorded.stamp) {
+    fn offer(&mut self, recorded: Recorded, tenant: &Tenant) -> Result<(), Fault> {
+        self.examined += 1 + looks(&recorded, self.looks_at_data);
+        if self.matches_all || self.filter.matches(&tenant.seen(&recorded, self.looks_at_data)?, &recorded.stamp) {
             self.bytes += recorded.bytes();
             self.page.events.push(recorded);
         }
+        Ok(())
     }
 }
 
@@ -196,7 +201,7 @@ impl Tenant {
     /// Reads candidates one by one. Returns the last one looked at if the page was full before the end.
     fn read_positions(&self, positions: &[u64], reading: &mut Reading<'_>) -> Result<Option<u64>, Fault> {
         for (i, position) in positions.iter().enumerate() {
-            reading.offer(self.fetch(*position)?);
+            reading.offer(self.fetch(*position)?, self)?;
             if reading.is_full() && i + 1 < positions.len() {
                 return Ok(Some(*position));
             }
@@ -227,7 +232,7 @@ impl Tenant {
                     }
                     let stream_version = (record.stream_version > 0).then_some(record.stream_version);
                     let stamp = Stamp { position, stream_version, recorded_time: commit.recorded_time };
-                    reading.offer(Recorded { stamp, body: record.body });
+                    reading.offer(Recorded { stamp, body: record.body }, self)?;
                     last = Some(position);
                     if position == *stretch.end() {
                         return Ok(None);
@@ -255,7 +260,7 @@ impl Tenant {
             }
             for recorded in block.page.events.into_iter().rev() {
                 let position = recorded.stamp.position;
-                reading.offer(recorded);
+                reading.offer(recorded, self)?;
                 if reading.is_spent() && position > first {
                     return Ok(Some(position));
                 }

@@ -17,7 +17,7 @@ pub(crate) async fn test(Extension(app): Extension<Arc<App>>, request: Request) 
 async fn run(app: Arc<App>, request: Request) -> Result<Response, Problem> {
     let whole = body::json(&app, request).await?;
     // However small the body: what a test costs is the product of pattern and event, and it is nobody's hot path.
-    let work = move || Ok(explain(&whole.bytes, app.event_json_bytes_max()));
+    let work = move || Ok(explain(&whole.bytes, app.host.server.event_json_bytes_max()));
     let explained = problem::blocking(work).await??;
     Ok(answer::json(serde_json::to_vec(&explained).expect("an explanation is JSON")))
 }

@@ -137,8 +137,7 @@ async fn batch(app: &Arc<App>, entries: Vec<Entry>, bytes: usize) -> Result<Resp
 }
 
 impl App {
-    /// Largest JSON text of an event: its stored form, or its data that is kept beside the log, is smaller than its JSON (names,
-    /// escapes, base64), at most by half for anything but a text of escapes.
+    /// Largest JSON text of an event that may be sent: as `Server::event_json_bytes_max`, of what may be kept beside the log too.
     pub(crate) fn event_json_bytes_max(&self) -> usize {
         self.tenant.sent_bytes_max().saturating_mul(2).saturating_add(64 << 10)
     }

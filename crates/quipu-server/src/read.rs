@@ -136,6 +136,19 @@ impl App {
         Shown { tenant: &self.tenant, data }
     }
 
+    /// An event that is looked for, if the caller may see it.
+    async fn find(
+        self: &Arc<Self>,
+        look: impl FnOnce(&Tenant) -> Result<Option<Recorded>, Fault> + Send + 'static,
+    ) -> Result<Option<Recorded>, Problem> {
+        let app = Arc::clone(self);
+        problem::blocking(move || {
+            let Some(found) = look(&app.tenant)? else { return Ok(None) };
+            Ok(app.sees(&found)?.then_some(found))
+        })
+        .await
+    }
+
     /// An event with its data in this form, off the threads that serve sockets if a payload has to be read.
     async fn show(&self, recorded: Recorded, data: DataForm) -> Result<Recorded, Problem> {
         if data.is_reference() || !recorded.has_payload() {
@@ -167,11 +180,10 @@ async fn run_by_id(app: Arc<App>, request: Request) -> Result<Response, Problem>
 }
 
 /// The newest event of that source and id.
-pub(crate) async fn find(app: &App, key: EventKey) -> Result<Recorded, Problem> {
-    let tenant = Arc::clone(&app.tenant);
+pub(crate) async fn find(app: &Arc<App>, key: EventKey) -> Result<Recorded, Problem> {
     let EventKey { source, id } = key.clone();
-    let found = problem::blocking(move || tenant.event_by_id(&source, &id)).await?;
-    found.filter(|found| app.sees(found)).ok_or_else(|| {
+    let found = app.find(move |tenant| tenant.event_by_id(&source, &id)).await?;
+    found.ok_or_else(|| {
         let detail = format!("expected an event with source {} and id {}, found none", key.source, key.id);
         Problem::new(Code::EventNotFound, detail)
     })
@@ -183,9 +195,8 @@ pub(crate) async fn at_position(Extension(app): Extension<Arc<App>>, request: Re
 
 async fn run_at_position(app: Arc<App>, request: Request) -> Result<Response, Problem> {
     let (position, data) = (position(&request)?, data_of(query(&request))?);
-    let tenant = Arc::clone(&app.tenant);
-    let found = problem::blocking(move || tenant.event_at(position)).await?;
-    let seen = found.filter(|found| app.sees(found)).ok_or_else(|| nothing_at(&app, position))?;
+    let found = app.find(move |tenant| tenant.event_at(position)).await?;
+    let seen = found.ok_or_else(|| nothing_at(&app, position))?;
     Ok(event(&app.show(seen, data).await?))
 }
 

@@ -10,6 +10,7 @@ use quipu_store::Fault;
 
 use super::key::KeyOf;
 use super::running::{Compiled, Inner};
+use crate::payloads::looks;
 use crate::read::Recorded;
 use crate::tenant::Tenant;
 
@@ -152,10 +153,4 @@ impl Tenant {
         }
         Ok(found)
     }
-}
-
-/// What a payload that is read counts for, in events that are looked at: one a KiB.
-fn looks(recorded: &Recorded, looks_at_data: bool) -> usize {
-    let payload = recorded.event().payload().filter(|_| looks_at_data);
-    payload.map_or(0, |payload| usize::try_from(payload.bytes >> 10).unwrap_or(usize::MAX))
 }

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use quipu_domain::{Payload, PayloadForm};
-use quipu_store::{Kept, Payloads};
-use quipu_testkit::{FaultyDisk, Kind, Trigger};
+use quipu_domain::{Event, Payload, PayloadForm, Timestamp};
+use quipu_engine::{Options, Tenant, World};
+use quipu_store::{Fault, Kept, Payloads};
+use quipu_testkit::{FaultyDisk, Kind, SeededRandom, Trigger, VirtualClock};
 
 const TENANT: &str = "tenants/default";
 
@@ -116,9 +117,33 @@ fn a_full_disk_refuses_a_payload_and_keeps_what_is_there() {
     keep(&payloads, 1).unwrap().keep();
     disk.limit_bytes(Some(disk.bytes() + 500));
     let refused = payloads.keep(payload(&content(2)).hash, &content(2)).unwrap_err();
-    assert!(matches!(refused, quipu_store::Fault::DiskFull { .. }), "{refused}");
+    assert!(matches!(refused, Fault::DiskFull { .. }), "{refused}");
     assert_eq!((payloads.size(), disk.files().len()), ((1, 1_100), 1));
     disk.limit_bytes(None);
     keep(&payloads, 2).unwrap().keep();
     check(&disk.crash_and_recover(0), &BTreeMap::from([(1, true), (2, true)]), "with room again");
+}
+
+#[test]
+fn an_event_whose_payload_has_no_room_is_refused_and_smaller_ones_go_on() {
+    let disk = FaultyDisk::new(1);
+    let world = World {
+        storage: Arc::new(disk.clone()),
+        clock: Arc::new(VirtualClock::new(Timestamp(0))),
+        random: Arc::new(SeededRandom::new(1)),
+    };
+    let options = Options { claim_check_bytes: 512, segment_bytes: 64 << 10, threads: 1, ..Options::default() };
+    let tenant = Tenant::open(&world, TENANT, options).unwrap();
+    let publish = |id: &str, bytes: usize| {
+        let event = Event::builder(id, "/s", "t").json(format!("\"{}\"", "x".repeat(bytes))).build().unwrap();
+        tenant.publish_wait(vec![tenant.prepare(&event, None).unwrap()])
+    };
+    publish("1", 10).unwrap();
+    disk.limit_bytes(Some(disk.bytes() + 500));
+    assert!(matches!(publish("2", 1_000), Err(Fault::DiskFull { .. })));
+    publish("3", 10).unwrap();
+    assert_eq!((tenant.position(), tenant.stats().unwrap().payloads), (2, 0));
+    disk.limit_bytes(None);
+    publish("2", 1_000).unwrap();
+    assert_eq!(tenant.stats().unwrap().payloads, 1);
 }
