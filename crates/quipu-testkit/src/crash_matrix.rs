@@ -67,7 +67,7 @@ impl CrashMatrix {
     }
 
     fn open(self, disk: &FaultyDisk, seed: u64) -> Result<Arc<Tenant>, quipu_engine::Fault> {
-        // About a third of the script's events have a payload.
+        // About a tenth of the script's events have a payload, of which each costs several calls.
         let options = Options {
             segment_bytes: self.segment_bytes,
             claim_check_bytes: 320,
