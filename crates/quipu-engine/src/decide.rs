@@ -351,7 +351,7 @@ impl Turn<'_> {
         }
         self.index.insert(event.pair, &terms);
         // Behind the index, which knows of the payload now.
-        event.moved.into_iter().for_each(Moved::is_referred_to);
+        event.moved.into_iter().for_each(Moved::keep);
         let mut record = event.record;
         record.stream_version = version;
         open.push(record);

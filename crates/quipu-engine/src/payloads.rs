@@ -38,7 +38,7 @@ impl Moved {
     }
 
     /// An event refers to it now.
-    pub fn is_referred_to(self) {
+    pub fn keep(self) {
         self.kept.into_iter().for_each(Kept::keep);
     }
 }
