@@ -8,24 +8,20 @@ mod page;
 mod read;
 mod schema;
 mod tail;
+mod view;
 
 use std::borrow::Cow;
 
-use quipu_domain::schema::SchemaVersion;
-
-use crate::parameter::once;
 use crate::{Code, Problem};
-
-/// The parameter that says in which version of its schema an event is wanted.
-const VERSION: &str = "schemaversion";
 
 pub use audit::AuditRequest;
 pub use dead_letters::DeadLettersRequest;
-pub use event::{EventKey, EventRequest, checkpoint_source, confirmed, event_version};
+pub use event::{EventKey, EventRequest, checkpoint_source, confirmed};
 pub use page::Start;
 pub use read::{ReadRequest, StreamRequest, StreamsRequest};
 pub use schema::{DiffRequest, VerifyRequest, bundled, version as schema_version};
 pub use tail::{TailFrom, TailRequest};
+pub use view::{DATA_FORMS, View};
 
 pub(crate) use page::limit;
 
@@ -38,21 +34,6 @@ pub(crate) fn pairs(query: &str) -> impl Iterator<Item = Pair<'_>> {
 pub(crate) fn unknown(name: &str, known: &str) -> Problem {
     Problem::new(Code::InvalidParameter, format!("expected {known}, found {}", crate::problem::clip(name)))
         .with("parameter", name.chars().take(80).collect::<String>())
-}
-
-/// Reads in which version of its schema an event is wanted; `false` if the parameter is another.
-fn accept_version(wanted: &mut Option<SchemaVersion>, name: &str, value: &str) -> Result<bool, Problem> {
-    if name != VERSION {
-        return Ok(false);
-    }
-    let version = SchemaVersion::parse(value);
-    once(name, wanted, version.ok_or_else(|| Problem::parameter(name, "stored, newest or a version from 1", value))?)?;
-    Ok(true)
-}
-
-/// As it is written; nothing for events as they were recorded.
-fn version_pair(wanted: SchemaVersion) -> Option<(&'static str, String)> {
-    (!wanted.is_stored()).then(|| (VERSION, wanted.to_string()))
 }
 
 fn missing(name: &str) -> Problem {

@@ -25,6 +25,11 @@ pub struct StatsAnswer {
     /// Bytes of snapshots.
     #[serde(rename = "snapshotbytes")]
     pub snapshot_bytes: u64,
+    /// Payloads beside the log, each counted once.
+    pub payloads: u64,
+    /// Bytes of payloads.
+    #[serde(rename = "payloadbytes")]
+    pub payload_bytes: u64,
     /// When the oldest event was recorded, RFC 3339.
     pub oldest: Option<String>,
     /// When the newest event was recorded, RFC 3339.

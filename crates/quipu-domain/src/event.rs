@@ -8,6 +8,7 @@
 mod builder;
 mod check;
 mod invalid;
+mod payload;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -17,6 +18,7 @@ use crate::Timestamp;
 pub use builder::EventBuilder;
 pub use check::is_forbidden_char;
 pub use invalid::InvalidEvent;
+pub use payload::{DATAREF, DataForm, Payload, PayloadForm};
 
 pub(crate) use check::{check_name, is_tag};
 pub(crate) use invalid::{clip, invalid};
@@ -55,6 +57,8 @@ pub enum Data<'a> {
     Text(Cow<'a, str>),
     /// Bytes; base64 in JSON.
     Binary(Cow<'a, [u8]>),
+    /// Kept beside the log: the event has no data until it is resolved.
+    Payload(Payload),
 }
 
 /// The value of an extension attribute.
@@ -160,6 +164,7 @@ impl<'a> Event<'a> {
                 Data::Json(text) => Data::Json(own(text)),
                 Data::Text(text) => Data::Text(own(text)),
                 Data::Binary(bytes) => Data::Binary(Cow::Owned(bytes.into_owned())),
+                Data::Payload(payload) => Data::Payload(payload),
             },
         }
     }
@@ -176,7 +181,8 @@ impl<'a> Event<'a> {
     #[must_use]
     pub fn with_json(self, text: Option<impl Into<Cow<'a, str>>>) -> Self {
         let data = text.map_or(Data::None, |text| Data::Json(text.into()));
-        Self { data_content_type: None, data_schema: None, data, ..self }
+        let event = if self.payload().is_some() { self.with_attribute(DATAREF, None) } else { self };
+        Self { data_content_type: None, data_schema: None, data, ..event }
     }
 
     /// The same event with another type.

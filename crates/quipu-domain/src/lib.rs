@@ -24,7 +24,9 @@ mod trace;
 
 pub use access::{Access, Grant, Permission};
 pub use condition::{Checkpoint, Condition, ConditionFailure, Refusal, StreamExpectation, StreamState};
-pub use event::{Data, Event, EventBuilder, InvalidEvent, Value, is_forbidden_char};
+pub use event::{
+    DATAREF, Data, DataForm, Event, EventBuilder, InvalidEvent, Payload, PayloadForm, Value, is_forbidden_char,
+};
 pub use event_type::{base_type, type_prefixes, type_version};
 pub use filter::{Direction, Filter, Range, TypeMatch};
 pub use json::{Incoming, Stamp, parse_batch, parse_event, parse_event_text, parse_events, write_event};

@@ -22,6 +22,13 @@ pub const TAG_BYTES_MAX: usize = 256;
 pub const TYPE_LEVELS_MAX: usize = 8;
 /// Largest event (its stored form) unless configured otherwise.
 pub const EVENT_BYTES_DEFAULT: usize = 1 << 20;
+/// Largest stored form of an event whose data stays in the log unless configured otherwise: whoever reads what was never
+/// larger need not know of payloads.
+pub const CLAIM_CHECK_BYTES_DEFAULT: usize = EVENT_BYTES_DEFAULT;
+/// Largest payload unless configured otherwise. It is held in memory while it is taken and while it is read.
+pub const PAYLOAD_BYTES_DEFAULT: usize = 16 << 20;
+/// Data of fewer bytes is never kept beside the log: the reference would take about as much.
+pub const PAYLOAD_BYTES_MIN: usize = 128;
 /// Deepest nesting of JSON data. Parsers give up at 128 levels, and an event on a page has some around it.
 pub const JSON_DEPTH_MAX: usize = 100;
 /// Most events in one append: one commit is one frame and is decided in one step.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::delivery::{RateLimit, RetryPolicy, Rules};
-use crate::event::check_name;
+use crate::event::{DataForm, check_name};
 use crate::schema::SchemaVersion;
 
 /// Longest name.
@@ -58,9 +58,14 @@ pub struct Subscription {
     #[serde(rename = "deadletter", default)]
     pub dead_letter: DeadLetterPolicy,
     /// In which version of its schema an event is delivered: `stored`, `newest` or a number. The pattern is asked of the event
-    /// in that version; the key is taken from the event as it was recorded.
+    /// in that version; the key is taken from the event as it was recorded. In another version than the stored one data is
+    /// always what was sent.
     #[serde(rename = "schemaversion", default, skip_serializing_if = "SchemaVersion::is_stored")]
     pub schema_version: SchemaVersion,
+    /// How data that is kept beside the log is delivered: as the reference to it, or as what was sent. A transformation always
+    /// sees what was sent, and so do the pattern and the key.
+    #[serde(default, skip_serializing_if = "DataForm::is_reference")]
+    pub data: DataForm,
     /// What is delivered instead of the event.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub transform: Option<Transform>,

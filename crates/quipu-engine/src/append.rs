@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::options::Options;
+use crate::payloads::Moved;
 use quipu_domain::{Checkpoint, Condition, Event, InvalidEvent, Refusal, limits};
 use quipu_store::{Fault, Record, RecordKind, TermHasher, body};
 
@@ -20,6 +22,8 @@ pub struct Prepared {
     pub(crate) schemas: u64,
     pub(crate) refused: Option<Box<Refusal>>,
     pub(crate) is_marked: bool,
+    /// Its data, if that is kept beside the log.
+    pub(crate) moved: Option<Moved>,
 }
 
 impl Prepared {
@@ -27,13 +31,25 @@ impl Prepared {
         event: &Event<'_>,
         stream_version: Option<u64>,
         hasher: &TermHasher,
-        bytes_max: usize,
+        options: &Options,
     ) -> Result<Self, InvalidEvent> {
         let mut bytes = Vec::with_capacity(320);
         body::encode(&mut bytes, event);
-        if bytes.len() > bytes_max {
-            return Err(InvalidEvent::TooLarge { limit: bytes_max, actual: bytes.len() });
+        if options.has_payloads()
+            && bytes.len() > options.claim_check_bytes
+            && let Some(moved) = Moved::of(event)
+        {
+            check_bytes(moved.bytes.len(), options.payload_bytes_max)?;
+            let event = event.clone().with_payload(moved.payload);
+            bytes.clear();
+            body::encode(&mut bytes, &event);
+            check_bytes(bytes.len(), options.event_bytes_max)?;
+            // The copy held the data too.
+            bytes.shrink_to_fit();
+            let prepared = Self::of(&event, Record::new(RecordKind::Event, bytes), stream_version, hasher);
+            return Ok(Self { moved: Some(moved), ..prepared });
         }
+        check_bytes(bytes.len(), options.event_bytes_max)?;
         Ok(Self::of(event, Record::new(RecordKind::Event, bytes), stream_version, hasher))
     }
 
@@ -53,6 +69,7 @@ impl Prepared {
             schemas: 0,
             refused: None,
             is_marked: false,
+            moved: None,
         }
     }
 
@@ -61,14 +78,37 @@ impl Prepared {
         self.refused.as_deref()
     }
 
+    /// Bytes that it takes in a commit.
     pub(crate) fn bytes(&self) -> usize {
         self.record.body.len() + 128
     }
 
-    /// The event, for a message or a comparison.
+    /// Bytes that it takes in memory until it is decided.
+    pub(crate) fn bytes_held(&self) -> usize {
+        self.bytes() + self.moved.as_ref().map_or(0, |moved| moved.bytes.len())
+    }
+
+    /// Whether its data is kept beside the log, which is written before it is decided.
+    pub fn has_payload(&self) -> bool {
+        self.moved.is_some()
+    }
+
+    /// The event as it goes into the log.
     pub(crate) fn event(&self) -> Event<'_> {
         body::decode(&self.record.body).expect("it was encoded in this process")
     }
+
+    /// The event as it was sent, for a comparison.
+    pub(crate) fn sent(&self) -> Event<'_> {
+        match &self.moved {
+            None => self.event(),
+            Some(moved) => self.event().with_resolved(moved.data()),
+        }
+    }
+}
+
+fn check_bytes(actual: usize, limit: usize) -> Result<(), InvalidEvent> {
+    if actual > limit { Err(InvalidEvent::TooLarge { limit, actual }) } else { Ok(()) }
 }
 
 /// Several events to several streams, all or nothing.

@@ -7,11 +7,12 @@ use std::sync::atomic::Ordering;
 
 use quipu_domain::limits::CHECKPOINT_SOURCES_MAX;
 use quipu_domain::{Condition, ConditionFailure, Event, Refusal, Timestamp};
-use quipu_store::{Commit, Fault, Index, Log, Record, RecordKind, TermHasher, body};
+use quipu_store::{Commit, Fault, Index, Log, Payloads, Record, RecordKind, TermHasher, body};
 
 use crate::append::{Append, Appended, NotAppended, Place, Prepared, Published};
 use crate::fold::Fold;
 use crate::options::Options;
+use crate::payloads::Moved;
 use crate::query::{expr_of_query, first_match};
 use crate::schemas::{Finding, Registry};
 
@@ -24,6 +25,7 @@ pub(crate) struct Turn<'a> {
     pub fold: &'a mut Fold,
     pub index: &'a Index,
     pub log: &'a dyn Log,
+    pub payloads: &'a Payloads,
     pub hasher: &'a TermHasher,
     /// Never before the last commit's.
     pub now: Timestamp,
@@ -78,7 +80,7 @@ impl Turn<'_> {
                 self.commit(std::mem::take(&mut open));
                 bytes = 0;
             }
-            let found = match self.find(&event, &open) {
+            let found = match self.find(&event, &open).and_then(|found| self.compare(&event, found)) {
                 Ok(found) => found,
                 Err(fault) => {
                     // What was recorded so far has its places already: it is committed, and the answer for all is
@@ -88,7 +90,7 @@ impl Turn<'_> {
                 }
             };
             answers.push(match found {
-                Some(found) => match is_repeat(&event, &found) {
+                Some((found, is_repeat)) => match is_repeat {
                     true => Published::Duplicate(found.place()),
                     false => Published::Refused(Refusal::IdConflict { index: 0, position: found.position }),
                 },
@@ -169,7 +171,7 @@ impl Turn<'_> {
     fn breaks_schema(&self, event: &Prepared, index: usize) -> Option<Refusal> {
         let refused = match event.schemas == self.schemas.revision {
             true => event.refused.clone(),
-            false => match self.schemas.look(&event.event()) {
+            false => match self.schemas.look(&event.sent()) {
                 Finding::Refused(refusal) => Some(refusal),
                 Finding::Fine | Finding::Marked(_) => None,
             },
@@ -189,11 +191,12 @@ impl Turn<'_> {
                 return Err(Refusal::RepeatedWithin { index }.into());
             }
             same.push(index);
-            match self.find(event, &[])? {
-                Some(known) if !is_repeat(event, &known) => {
+            let known = self.find(event, &[])?;
+            match self.compare(event, known)? {
+                Some((known, false)) => {
                     return Err(Refusal::IdConflict { index, position: known.position }.into());
                 }
-                known => found.push(known),
+                known => found.push(known.map(|(known, _)| known)),
             }
         }
         let Some((index, first)) = found.iter().enumerate().find_map(|(i, known)| Some((i, known.as_ref()?))) else {
@@ -279,6 +282,22 @@ impl Turn<'_> {
         Ok(None)
     }
 
+    /// What was found, and whether the event repeats it. Data is compared where it is kept, if its bytes are others: JSON that
+    /// was written anew says the same. That reads a payload in the loop; its sender had to send as much again.
+    fn compare(&self, event: &Prepared, found: Option<Found>) -> Result<Option<(Found, bool)>, Fault> {
+        let Some(found) = found else { return Ok(None) };
+        let recorded = found.event();
+        let is_repeat = match recorded.payload() {
+            Some(payload) if event.event().payload() != Some(payload) => {
+                let data = payload.data(self.payloads.read(&payload, found.position)?);
+                data.is_some_and(|data| event.sent().same_content(&recorded.with_data(data)))
+            }
+            Some(_) => event.event().same_content(&recorded),
+            None => event.sent().same_content(&recorded),
+        };
+        Ok(Some((found, is_repeat)))
+    }
+
     fn at(&self, position: u64, open: &[Record]) -> Result<Option<Found>, Fault> {
         Ok(self.at_time(position, open)?.map(|(found, _)| found))
     }
@@ -331,6 +350,8 @@ impl Turn<'_> {
             terms.push(self.hasher.term(quipu_store::Term::StreamStart));
         }
         self.index.insert(event.pair, &terms);
+        // Behind the index, which knows of the payload now.
+        event.moved.into_iter().for_each(Moved::keep);
         let mut record = event.record;
         record.stream_version = version;
         open.push(record);
@@ -371,8 +392,4 @@ impl Found {
 
 fn same_identity(a: &Event<'_>, b: &Event<'_>) -> bool {
     a.id() == b.id() && a.source() == b.source()
-}
-
-fn is_repeat(event: &Prepared, found: &Found) -> bool {
-    event.event().same_content(&found.event())
 }

@@ -59,12 +59,22 @@ impl Follower {
         let mut turned = Vec::with_capacity(events.len());
         for recorded in events {
             let position = recorded.stamp.position;
+            // Of data that is kept beside the log one at a time is in memory.
+            let is_large = recorded.has_payload() && !version.is_stored();
+            if is_large && !turned.is_empty() {
+                self.position = position - 1;
+                break;
+            }
             match self.tenant.upcast(recorded, version) {
                 Ok(recorded) => turned.push(recorded),
                 Err(error) => {
                     self.position = position - 1;
                     return if turned.is_empty() { Err(error) } else { Ok(turned) };
                 }
+            }
+            if is_large {
+                self.position = position;
+                break;
             }
         }
         Ok(turned)

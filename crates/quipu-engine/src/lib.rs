@@ -17,6 +17,7 @@ mod member;
 mod opening;
 mod operations;
 mod options;
+mod payloads;
 mod private;
 mod query;
 mod read;

@@ -10,6 +10,11 @@ use quipu_store::Storage;
 pub struct Options {
     /// Largest stored event, bytes. 1 MiB: larger payloads belong beside the log.
     pub event_bytes_max: usize,
+    /// Largest stored event whose data is in the log, bytes: of a larger one it is kept beside it. 1 MiB, as no event was
+    /// larger before there were payloads. Above `event_bytes_max` nothing is kept beside it.
+    pub claim_check_bytes: usize,
+    /// Largest data that is kept beside the log, bytes. 16 MiB: it is held in memory while it is taken and read.
+    pub payload_bytes_max: usize,
     /// How long a repeated `source` and `id` is recognised, milliseconds. 24 h: longer than any sane retry.
     pub dedup_window_ms: i64,
     /// How many of the newest events are in the window however old they are.
@@ -33,10 +38,24 @@ pub struct Options {
     pub threads: usize,
 }
 
+impl Options {
+    /// Whether data is kept beside the log at all: not where every event that is taken stays in it.
+    pub fn has_payloads(&self) -> bool {
+        self.claim_check_bytes <= self.event_bytes_max
+    }
+
+    /// Largest data or event that somebody may send.
+    pub fn sent_bytes_max(&self) -> usize {
+        self.event_bytes_max.max(if self.has_payloads() { self.payload_bytes_max } else { 0 })
+    }
+}
+
 impl Default for Options {
     fn default() -> Self {
         Self {
             event_bytes_max: limits::EVENT_BYTES_DEFAULT,
+            claim_check_bytes: limits::CLAIM_CHECK_BYTES_DEFAULT,
+            payload_bytes_max: limits::PAYLOAD_BYTES_DEFAULT,
             dedup_window_ms: 24 * 60 * 60 * 1_000,
             dedup_window_events: 1_000_000,
             segment_bytes: 256 << 20,

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use quipu_domain::{Direction, Event, Filter, Stamp, StreamState, Timestamp, write_event};
 use quipu_store::{Fault, Fetched, RecordKind, Term, body};
 
+use crate::payloads::looks;
 use crate::query::expr_of_filter;
 use crate::tenant::Tenant;
 
@@ -49,6 +50,16 @@ impl Recorded {
     /// Appends the event as one line of JSON: a CloudEvent with `position`, `streamversion` and `recordedtime`.
     pub fn write_json(&self, out: &mut Vec<u8>) {
         write_event(out, &self.event(), Some(&self.stamp));
+    }
+
+    /// Whether its data is kept beside the log, and is not in it.
+    pub fn has_payload(&self) -> bool {
+        self.event().payload().is_some()
+    }
+
+    /// The same event with another body.
+    pub(crate) fn with_body(self, body: Bytes) -> Self {
+        Self { body, ..self }
     }
 
     /// Roughly the bytes it takes.
@@ -97,6 +108,10 @@ pub struct Stats {
     pub index_bytes: u64,
     /// Bytes in snapshots.
     pub snapshot_bytes: u64,
+    /// Payloads beside the log.
+    pub payloads: u64,
+    /// Bytes in them.
+    pub payload_bytes: u64,
     /// When the first event was recorded.
     pub oldest: Option<Timestamp>,
     /// When the newest event was recorded.
@@ -107,6 +122,8 @@ pub struct Stats {
 struct Reading<'a> {
     filter: &'a Filter,
     matches_all: bool,
+    /// What the reader may see depends on the data.
+    looks_at_data: bool,
     limit: usize,
     page: Page,
     examined: usize,
@@ -115,7 +132,8 @@ struct Reading<'a> {
 
 impl<'a> Reading<'a> {
     fn new(filter: &'a Filter, matches_all: bool, limit: usize) -> Self {
-        Self { filter, matches_all, limit, page: Page::default(), examined: 0, bytes: 0 }
+        let looks_at_data = filter.visible.as_ref().is_some_and(|visible| visible.looks_at_data());
+        Self { filter, matches_all, looks_at_data, limit, page: Page::default(), examined: 0, bytes: 0 }
     }
 
     fn is_full(&self) -> bool {
@@ -126,12 +144,13 @@ impl<'a> Reading<'a> {
         self.is_full() || self.examined >= EXAMINED_MAX
     }
 
-    fn offer(&mut self, recorded: Recorded) {
-        self.examined += 1;
-        if self.matches_all || self.filter.matches(&recorded.event(), &recorded.stamp) {
+    fn offer(&mut self, recorded: Recorded, tenant: &Tenant) -> Result<(), Fault> {
+        self.examined += 1 + looks(&recorded, self.looks_at_data);
+        if self.matches_all || self.filter.matches(&tenant.seen(&recorded, self.looks_at_data)?, &recorded.stamp) {
             self.bytes += recorded.bytes();
             self.page.events.push(recorded);
         }
+        Ok(())
     }
 }
 
@@ -189,7 +208,7 @@ impl Tenant {
     /// Reads candidates one by one. Returns the last one looked at if the page was full before the end.
     fn read_positions(&self, positions: &[u64], reading: &mut Reading<'_>) -> Result<Option<u64>, Fault> {
         for (i, position) in positions.iter().enumerate() {
-            reading.offer(self.fetch(*position)?);
+            reading.offer(self.fetch(*position)?, self)?;
             if reading.is_full() && i + 1 < positions.len() {
                 return Ok(Some(*position));
             }
@@ -220,7 +239,7 @@ impl Tenant {
                     }
                     let stream_version = (record.stream_version > 0).then_some(record.stream_version);
                     let stamp = Stamp { position, stream_version, recorded_time: commit.recorded_time };
-                    reading.offer(Recorded { stamp, body: record.body });
+                    reading.offer(Recorded { stamp, body: record.body }, self)?;
                     last = Some(position);
                     if position == *stretch.end() {
                         return Ok(None);
@@ -248,7 +267,7 @@ impl Tenant {
             }
             for recorded in block.page.events.into_iter().rev() {
                 let position = recorded.stamp.position;
-                reading.offer(recorded);
+                reading.offer(recorded, self)?;
                 if reading.is_spent() && position > first {
                     return Ok(Some(position));
                 }
@@ -445,6 +464,7 @@ impl Tenant {
     pub fn stats(&self) -> Result<Stats, Fault> {
         let size = self.log.size();
         let events = self.position();
+        let (payloads, payload_bytes) = self.payloads.size();
         let time = |position| Ok(self.event_at(position)?.map(|event| event.stamp.recorded_time));
         Ok(Stats {
             events,
@@ -454,6 +474,8 @@ impl Tenant {
             log_bytes: size.bytes,
             index_bytes: self.index.run_bytes(),
             snapshot_bytes: self.snapshot_bytes(),
+            payloads,
+            payload_bytes,
             oldest: time(1)?,
             newest: time(events)?,
         })

@@ -48,6 +48,7 @@ impl Tenant {
             fold: &mut fold,
             index: &self.index,
             log: self.log.as_ref(),
+            payloads: &self.payloads,
             hasher: &self.hasher,
             now,
             window,
@@ -89,6 +90,7 @@ impl Tenant {
         self.written.lock().push_back(Written { head, position, checkpoints, replies });
         drop(fold);
         self.write_runs_that_wait();
+        self.sweep_payloads();
         count
     }
 

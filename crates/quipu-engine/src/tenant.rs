@@ -9,7 +9,9 @@ use std::sync::{Arc, OnceLock, Weak};
 
 use parking_lot::{Mutex, RwLock};
 use quipu_domain::{Condition, Event, InvalidEvent, Quotas};
-use quipu_store::{Expr, Fault, FileLog, FileLogOptions, Index, Log, Record, Term, TermHasher, TornTail, snapshot};
+use quipu_store::{
+    Expr, Fault, FileLog, FileLogOptions, Index, Log, Payloads, Record, Term, TermHasher, TornTail, snapshot,
+};
 
 use crate::append::{Append, Appended, NotAppended, Prepared, Published};
 use crate::audit::{Audit, Head};
@@ -36,6 +38,7 @@ pub struct Tenant {
     pub(crate) options: Options,
     pub(crate) log: Arc<dyn Log>,
     pub(crate) index: Index,
+    pub(crate) payloads: Arc<Payloads>,
     pub(crate) hasher: TermHasher,
     /// Tells this log from all others: made with it, and kept by copies and moves of it.
     pub(crate) log_name: u64,
@@ -139,6 +142,7 @@ impl Tenant {
             options.run_events,
             log.tail_at_opening().next_position,
         )?;
+        let payloads = Payloads::open(Arc::clone(&world.storage), folder)?;
         let snapshots = format!("{folder}/snapshots");
         let fold = opening::replay(world.storage.as_ref(), &snapshots, log.as_ref(), &index, &hasher)?;
         // The window ends with the newest event, not with the clock, which may have jumped ahead.
@@ -156,6 +160,7 @@ impl Tenant {
             options,
             log,
             index,
+            payloads,
             hasher,
             // The key of the log itself stays unknown.
             log_name: (hasher.stream("idempotency keys") >> 64) as u64,
@@ -217,7 +222,7 @@ impl Tenant {
             Finding::Refused(refusal) => refused = Some(refusal),
         }
         let event = marked.as_ref().unwrap_or(event);
-        let prepared = Prepared::new(event, stream_version, &self.hasher, self.options.event_bytes_max)?;
+        let prepared = Prepared::new(event, stream_version, &self.hasher, &self.options)?;
         let is_marked = event.attribute(SCHEMA_MARK).is_some();
         Ok(Prepared { schemas: schemas.revision, refused, is_marked, ..prepared })
     }
@@ -280,11 +285,11 @@ impl Tenant {
         mut events: Vec<Prepared>,
         reply: impl FnOnce(Result<Vec<Published>, Fault>) + Send + 'static,
     ) -> bool {
-        if let Err(fault) = self.look_up(&mut events) {
+        if let Err(fault) = self.look_up(&mut events).and_then(|()| self.take_payloads(&mut events)) {
             reply(Err(fault));
             return false;
         }
-        let bytes = events.iter().map(Prepared::bytes).sum();
+        let bytes = events.iter().map(Prepared::bytes_held).sum();
         self.enqueue(bytes, Input::Publish(events, Box::new(reply)))
     }
 
@@ -296,7 +301,7 @@ impl Tenant {
     ) -> bool {
         match self.pre_check(&mut append) {
             Ok(checked) => {
-                let bytes = append.events.iter().map(Prepared::bytes).sum();
+                let bytes = append.events.iter().map(Prepared::bytes_held).sum();
                 self.enqueue(bytes, Input::Append(append, checked, Box::new(reply)))
             }
             Err(refused) => {
@@ -320,7 +325,25 @@ impl Tenant {
     fn pre_check(&self, append: &mut Append) -> Result<Vec<Checked>, NotAppended> {
         append.check_size()?;
         self.look_up(&mut append.events)?;
-        Ok(append.conditions.iter().map(|condition| self.check_condition(condition)).collect::<Result<_, _>>()?)
+        let conditions = append.conditions.iter().map(|condition| self.check_condition(condition));
+        let checked = conditions.collect::<Result<_, _>>()?;
+        self.take_payloads(&mut append.events)?;
+        Ok(checked)
+    }
+
+    /// Writes the payloads of events, unless they would be refused at once: each that is refused later has to be removed.
+    fn take_payloads(&self, events: &mut [Prepared]) -> Result<(), Fault> {
+        if events.iter().all(|event| !event.has_payload()) {
+            return Ok(());
+        }
+        self.refuses_events().map_or(Ok(()), Err)?;
+        self.keep_payloads(events)
+    }
+
+    /// Why events are refused before anybody looks at them, if they are.
+    fn refuses_events(&self) -> Option<Fault> {
+        let quota = || Fault::StorageQuota { limit: self.quotas().storage_bytes.map_or(0, NonZeroU64::get) };
+        self.refuses_appends().or_else(|| self.is_full.load(Ordering::Relaxed).then(quota))
     }
 
     /// Looks for a match in what is durable, on the caller's thread: the loop then looks at what is newer.
@@ -338,12 +361,11 @@ impl Tenant {
     fn enqueue(&self, bytes: usize, input: Input) -> bool {
         let mut mailbox = self.mailbox.lock();
         let limit = self.options.mailbox_bytes_max;
-        let refusal = if let Some(fault) = self.refuses_appends() {
-            Some(fault)
-        } else if mailbox.is_closed {
-            Some(Fault::Closed)
-        } else if input.has_events() && self.is_full.load(Ordering::Relaxed) {
-            Some(Fault::StorageQuota { limit: self.quotas().storage_bytes.map_or(0, NonZeroU64::get) })
+        let refused = if input.has_events() { self.refuses_events() } else { self.refuses_appends() };
+        let refusal = if mailbox.is_closed {
+            Some(self.refuses_appends().unwrap_or(Fault::Closed))
+        } else if refused.is_some() {
+            refused
         } else if mailbox.bytes > 0 && mailbox.bytes + bytes > limit {
             Some(Fault::Overloaded { waiting: mailbox.bytes, limit })
         } else {
@@ -398,11 +420,11 @@ impl Tenant {
         self.weigh();
     }
 
-    /// Looks whether the log has as many bytes as it may: after each turn of the loop, so it ends up larger by what was on its
+    /// Looks whether the log and its payloads have as many bytes as they may: after each turn of the loop, so it ends up larger by what was on its
     /// way.
     pub(crate) fn weigh(&self) {
         let limit = self.quotas().storage_bytes;
-        self.is_full.store(limit.is_some_and(|limit| self.log.size().bytes >= limit.get()), Ordering::Relaxed);
+        self.is_full.store(limit.is_some_and(|limit| self.stored_bytes() >= limit.get()), Ordering::Relaxed);
     }
 
     /// Whether this is the tenant that has the records of all of them.

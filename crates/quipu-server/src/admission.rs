@@ -17,7 +17,7 @@ use quipu_api::catalogue::Needs;
 use quipu_api::{Code, Operation, Problem};
 use quipu_domain::access::{Fingerprint, Narrowing, TOKEN_PREFIX, Token};
 use quipu_domain::{Access, Event, Filter, Permission};
-use quipu_engine::{Actor, Recorded, Shown, TENANT_SYSTEM, Tenant};
+use quipu_engine::{Actor, Fault, Recorded, Shown, TENANT_SYSTEM, Tenant};
 
 use crate::audited::{self, Asked};
 use crate::home::Home;
@@ -377,8 +377,9 @@ impl App {
     }
 
     /// Whether the caller may see an event. To who may not it is as if it were absent.
-    pub(crate) fn sees(&self, recorded: &Recorded) -> bool {
-        self.access().visible().is_none_or(|visible| visible.shows(&recorded.event(), Some(&recorded.stamp)))
+    /// Reads its payload if that depends on its data.
+    pub(crate) fn sees(&self, recorded: &Recorded) -> Result<bool, Fault> {
+        self.access().visible().map_or(Ok(true), |visible| self.tenant.shows(recorded, visible))
     }
 
     /// What the caller has instead of what he needs.

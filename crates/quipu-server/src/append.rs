@@ -7,7 +7,7 @@ use axum::extract::Request;
 use axum::response::Response;
 use quipu_api::{AppendRequest, Problem};
 use quipu_domain::{Condition, Permission};
-use quipu_engine::{Append, Appended, NotAppended};
+use quipu_engine::{Append, Appended, NotAppended, Prepared};
 use tokio::sync::oneshot;
 
 use crate::{App, answer, body, problem, publish};
@@ -29,6 +29,7 @@ async fn run(app: Arc<App>, request: Request) -> Result<Response, Problem> {
     let whole = body::json(&app, request).await?;
     let is_quick = publish::is_quick(whole.bytes.len());
     let (append, _held) = publish::parse(&app, whole, read).await?;
+    let is_quick = is_quick && !append.events.iter().any(Prepared::has_payload);
     let is_quick = is_quick && looks(&append.conditions, app.tenant.position()) <= INLINE_LOOKS_MAX;
     let (sender, reply) = oneshot::channel();
     let replied = move |appended| {

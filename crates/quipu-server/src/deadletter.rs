@@ -14,7 +14,7 @@ use quipu_api::request::Start;
 use quipu_api::{Code, DeadLetterAnswer, DeadLetterGroupsAnswer, DeadLettersPage, DeadLettersRequest, Problem};
 use quipu_domain::delivery::{Attempt, Reason};
 use quipu_domain::limits::PAGE_EVENTS_DEFAULT;
-use quipu_domain::{Access, Incoming, Permission, parse_event, write_event};
+use quipu_domain::{Access, Incoming, InvalidEvent, Permission, parse_event, write_event};
 use quipu_engine::{
     DeadLetter, DeadLetterFilter, DeadLetterGroup, DeadLetterLine, DeadLetterState, NotDone, Recorded,
     SubscriptionRefusal, Tenant,
@@ -213,6 +213,11 @@ fn edited(app: &App, text: &RawValue) -> Result<Box<RawValue>, Problem> {
         let Incoming { event, stream_version } = parse_event(bare.get().as_bytes())?;
         app.demand_own_tenant(&event)?;
         let prepared = app.tenant.prepare(&event, stream_version)?;
+        // It is kept as a whole with its dead letter.
+        let (limit, actual) = (app.host.server.event_bytes_max, bare.get().len());
+        if prepared.has_payload() && actual > limit {
+            return Err(InvalidEvent::TooLarge { limit, actual }.into());
+        }
         prepared.refused().map_or(Ok(()), |refusal| Err(refusal.into()))
     };
     checked().map_err(|problem| problem.with("pointer", "/event"))?;

@@ -1,11 +1,13 @@
 //! Deliveries to a client that stays connected: a follower of the log, read at the client's pace. Between two reads
 //! a client costs a position and a filter, however far it is behind.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use quipu_api::{Problem, TailRequest};
+use quipu_domain::DataForm;
 use quipu_domain::schema::SchemaVersion;
-use quipu_engine::{Follower, NotDone, Recorded};
+use quipu_engine::{Fault, Follower, NotDone, Recorded};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -33,6 +35,15 @@ pub(crate) struct Deliveries {
     event_bytes: usize,
     /// In which version of their schema events are wanted.
     version: SchemaVersion,
+    payloads: Payloads,
+}
+
+/// Events that were read, and whose data is kept beside the log and wanted: of that one at a time is in memory.
+#[derive(Default)]
+struct Payloads {
+    is_wanted: bool,
+    waiting: VecDeque<Recorded>,
+    resolving: Option<JoinHandle<Result<Recorded, Fault>>>,
 }
 
 /// A follower that has read, and what.
@@ -51,8 +62,9 @@ impl Deliveries {
         let positions = app.home.positions.subscribe();
         let after = request.from.follow_after(app.tenant.position())?;
         let state = State::Here(Box::new(app.tenant.follow(app.visible(request.filter), after)));
-        let (app, version, event_bytes) = (Arc::clone(app), request.version, EVENT_BYTES_UNSEEN);
-        Ok((Self { app, positions, state, position: after, event_bytes, version }, after))
+        let payloads = Payloads { is_wanted: request.view.data == DataForm::Resolved, ..Payloads::default() };
+        let (app, version, event_bytes) = (Arc::clone(app), request.view.version, EVENT_BYTES_UNSEEN);
+        Ok((Self { app, positions, state, position: after, event_bytes, version, payloads }, after))
     }
 
     /// Everything that matches up to this position was returned by [`Deliveries::next`].
@@ -63,6 +75,9 @@ impl Deliveries {
     /// The next events that match, at least one; waits for them. May be given up and called again.
     pub(crate) async fn next(&mut self) -> Result<Vec<Recorded>, Problem> {
         loop {
+            if let Some(events) = self.next_waiting().await? {
+                return Ok(events);
+            }
             let read = match &mut self.state {
                 State::Lost => return Err(problem::no_answer()),
                 State::Reading(task) => {
@@ -92,6 +107,10 @@ impl Deliveries {
             };
             self.app.demand_good()?;
             let events = read.map_err(|error| not_done(&error))?;
+            if self.payloads.is_wanted && events.iter().any(Recorded::has_payload) {
+                self.payloads.waiting = events.into();
+                continue;
+            }
             if let State::Here(follower) = &self.state {
                 self.position = follower.position();
             }
@@ -102,6 +121,37 @@ impl Deliveries {
             // A stretch without a match: others want this thread too.
             tokio::task::yield_now().await;
         }
+    }
+
+    /// Of the events that were read and not returned: those before the next that has a payload, or that one with its data.
+    async fn next_waiting(&mut self) -> Result<Option<Vec<Recorded>>, Problem> {
+        let waiting = &mut self.payloads.waiting;
+        let mut events = Vec::new();
+        if self.payloads.resolving.is_none() {
+            let count = waiting.iter().take_while(|recorded| !recorded.has_payload()).count();
+            events.extend(waiting.drain(..count));
+            match waiting.pop_front_if(|_| count == 0) {
+                Some(next) => {
+                    let tenant = Arc::clone(&self.app.tenant);
+                    self.payloads.resolving = Some(tokio::task::spawn_blocking(move || tenant.resolve(next)));
+                }
+                None if count == 0 => return Ok(None),
+                None => {}
+            }
+        }
+        if let Some(task) = &mut self.payloads.resolving {
+            let resolved = task.await;
+            self.payloads.resolving = None;
+            self.app.demand_good()?;
+            let resolved = resolved.map_err(|_| problem::no_answer())?;
+            events.push(resolved.map_err(|fault| problem::fault(&fault))?);
+        }
+        self.position = match (&self.state, events.last()) {
+            (State::Here(follower), _) if self.payloads.waiting.is_empty() => follower.position(),
+            (_, Some(last)) => last.stamp.position,
+            (_, None) => self.position,
+        };
+        Ok(Some(events))
     }
 
     fn read_elsewhere(&mut self, limit: usize) {

@@ -283,8 +283,8 @@ impl Server {
         served
     }
 
-    /// Largest JSON text of an event: its stored form is smaller than its JSON (names, escapes, base64), at most by
-    /// half for anything but a text of escapes.
+    /// Largest JSON text of an event whose data is in the log: its stored form is smaller than its JSON (names, escapes,
+    /// base64), at most by half for anything but a text of escapes.
     fn event_json_bytes_max(&self) -> usize {
         self.event_bytes_max.saturating_mul(2).saturating_add(64 << 10)
     }

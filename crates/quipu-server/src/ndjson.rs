@@ -100,8 +100,7 @@ struct Load {
 
 impl Load {
     fn new(app: Arc<App>, body: Body, sink: Sink) -> Self {
-        let lines =
-            Lines { carry: Vec::new(), limit: app.host.server.event_json_bytes_max(), number: 0, is_skipping: false };
+        let lines = Lines { carry: Vec::new(), limit: app.event_json_bytes_max(), number: 0, is_skipping: false };
         let (numbers, entries, in_flight) = (Vec::new(), Vec::new(), VecDeque::new());
         let (held, sums) = (Held::default(), Sums::default());
         let (patience, rest) = (Patience::new(app.host.server.body_timeout), Bytes::new());
@@ -209,7 +208,9 @@ impl Load {
         // Held until the engine is done, not until this load has looked: loads that wait for each other would
         // otherwise never get on.
         let permit = Arc::clone(&self.app.host.bulk).acquire_many_owned(kib).await.ok();
-        let waiting = self.app.send(std::mem::take(&mut self.entries), permit);
+        let count = self.entries.len();
+        let handed_over = self.app.hand_over(std::mem::take(&mut self.entries), permit, true).await;
+        let waiting = handed_over.unwrap_or_else(|problem| Waiting::refused(count, &problem));
         self.in_flight.push_back(Chunk { lines: std::mem::take(&mut self.numbers), waiting });
         // What is behind the chunk is still here.
         self.bytes = self.lines.carry.len() + self.rest.len();

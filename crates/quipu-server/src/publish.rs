@@ -94,8 +94,17 @@ fn is_array(json: &[u8]) -> bool {
 }
 
 /// A single event that is refused is answered with its problem and status.
-async fn one(app: &App, prepared: Prepared, bytes: usize) -> Result<Response, Problem> {
-    match Outcome::from(app.home.gather.publish(prepared, bytes).await?) {
+async fn one(app: &Arc<App>, prepared: Prepared, bytes: usize) -> Result<Response, Problem> {
+    let outcome = match prepared.has_payload() {
+        // Gathered with others it would be written on a thread that serves sockets.
+        true => {
+            let mut waiting = app.hand_over(vec![Ok(prepared)], (), false).await?;
+            let reply = waiting.wait().await?;
+            waiting.finish(Ok(reply)).pop().unwrap_or_else(|| problem::no_answer().into())
+        }
+        false => Outcome::from(app.home.gather.publish(prepared, bytes).await?),
+    };
+    match outcome {
         Outcome::Refused(problem) => Err(*problem),
         outcome => Ok(answer::json(answer::published(&[outcome]))),
     }
@@ -110,12 +119,7 @@ async fn batch(app: &Arc<App>, entries: Vec<Entry>, bytes: usize) -> Result<Resp
             break;
         }
         // The engine looks for repeats before it takes them, which for many may be long too.
-        let mut waiting = if is_quick(bytes) {
-            app.send(some, ())
-        } else {
-            let app = Arc::clone(app);
-            problem::blocking(move || Ok(app.send(some, ()))).await?
-        };
+        let mut waiting = app.hand_over(some, (), is_quick(bytes)).await?;
         let reply = waiting.wait().await;
         if let Err(fault) = &reply {
             if outcomes.is_empty() {
@@ -133,6 +137,11 @@ async fn batch(app: &Arc<App>, entries: Vec<Entry>, bytes: usize) -> Result<Resp
 }
 
 impl App {
+    /// Largest JSON text of an event that may be sent: as `Server::event_json_bytes_max`, of what may be kept beside the log too.
+    pub(crate) fn event_json_bytes_max(&self) -> usize {
+        self.tenant.sent_bytes_max().saturating_mul(2).saturating_add(64 << 10)
+    }
+
     /// Reads, checks and encodes the JSON of one event.
     pub(crate) fn prepare(&self, json: &[u8]) -> Result<Prepared, Problem> {
         match parse_event(json) {
@@ -173,8 +182,23 @@ impl App {
         Ok(texts.into_iter().map(|text| prepare(text.get().as_bytes()).map_err(Box::new)).collect())
     }
 
+    /// As [`App::send`], on a thread where it holds up nobody if it may take long: where it is not quick, or a payload is written.
+    pub(crate) async fn hand_over(
+        self: &Arc<Self>,
+        entries: Vec<Entry>,
+        guard: impl Send + 'static,
+        is_quick: bool,
+    ) -> Result<Waiting, Problem> {
+        let has_payload = entries.iter().flatten().any(Prepared::has_payload);
+        if is_quick && !has_payload {
+            return Ok(self.send(entries, guard));
+        }
+        let app = Arc::clone(self);
+        problem::blocking(move || Ok(app.send(entries, guard))).await
+    }
+
     /// Hands events to the engine, in order; `guard` is dropped as soon as the engine is done with them.
-    pub(crate) fn send(&self, entries: Vec<Entry>, guard: impl Send + 'static) -> Waiting {
+    fn send(&self, entries: Vec<Entry>, guard: impl Send + 'static) -> Waiting {
         let mut refused = Vec::with_capacity(entries.len());
         let mut prepared = Vec::with_capacity(entries.len());
         for entry in entries {
@@ -207,6 +231,11 @@ pub(crate) struct Waiting {
 }
 
 impl Waiting {
+    /// Events that never came to the engine.
+    pub(crate) fn refused(count: usize, problem: &Problem) -> Self {
+        Self { refused: vec![Some(Box::new(problem.clone())); count], reply: None }
+    }
+
     /// How many events these are.
     pub(crate) fn len(&self) -> usize {
         self.refused.len()

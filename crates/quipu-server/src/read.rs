@@ -8,10 +8,10 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::http::HeaderValue;
 use axum::response::Response;
-use quipu_api::request::{EventRequest, Start, event_version};
+use quipu_api::request::{EventRequest, Start, View};
 use quipu_api::{CURSOR_HEADER, Code, EventKey, MEDIA_EVENT, MEDIA_JSON, MEDIA_LINES, Problem, ReadRequest};
-use quipu_domain::schema::SchemaVersion;
-use quipu_engine::{Fault, Page, Recorded};
+use quipu_domain::DataForm;
+use quipu_engine::{Fault, NotDone, Page, Recorded, Tenant};
 
 use crate::refusal::ask;
 use crate::{App, answer, media, problem};
@@ -31,17 +31,16 @@ async fn run_list(app: Arc<App>, request: Request) -> Result<Response, Problem> 
     let asked = ReadRequest::from_query(query(&request))?;
     let start = asked.start()?;
     start.within(app.tenant.position())?;
-    let filter = app.visible(asked.filter);
+    let (filter, view) = (app.visible(asked.filter), asked.view);
     ask(&Arc::clone(&app), move |tenant| {
         // Asked before reading: a page without a cursor has then seen everything up to this position.
         let newest = tenant.position();
         let page = read_page(start, |from| tenant.read(&filter, start.direction, from, start.limit))?;
-        let page = tenant.upcast_page(page, asked.version)?;
         let next = |recorded: &Recorded| recorded.stamp.position;
         if media_type == MEDIA_LINES {
-            return Ok(lines(&page, start, next));
+            return lines(&app.shown(view), &page, start, next);
         }
-        let (mut out, cursor) = open_page(&page, start, next);
+        let (mut out, cursor) = open_page(&app.shown(view), &page, start, next)?;
         close_page(&mut out, cursor.as_deref(), newest);
         out.push(b'}');
         Ok(answer::json(out))
@@ -69,7 +68,12 @@ pub(crate) fn over_stretches<P>(
 }
 
 /// Writes `{"events":[…]` and says where the next page begins; `key` is where a page would begin with an event.
-pub(crate) fn open_page(page: &Page, start: Start, key: impl Fn(&Recorded) -> u64) -> (Vec<u8>, Option<String>) {
+pub(crate) fn open_page(
+    shown: &Shown<'_>,
+    page: &Page,
+    start: Start,
+    key: impl Fn(&Recorded) -> u64,
+) -> Result<(Vec<u8>, Option<String>), NotDone> {
     let mut out = b"{\"events\":[".to_vec();
     let mut next = page.next;
     for (index, event) in page.events.iter().enumerate() {
@@ -80,10 +84,10 @@ pub(crate) fn open_page(page: &Page, start: Start, key: impl Fn(&Recorded) -> u6
         if index > 0 {
             out.push(b',');
         }
-        event.write_json(&mut out);
+        shown.write(event, &mut out)?;
     }
     out.push(b']');
-    (out, next.map(|next| start.cursor(next)))
+    Ok((out, next.map(|next| start.cursor(next))))
 }
 
 /// Writes the members behind the events, without the closing brace.
@@ -98,7 +102,12 @@ pub(crate) fn close_page(out: &mut Vec<u8>, cursor: Option<&str>, newest: u64) {
 }
 
 /// The page as one event a line, with the cursor in a header.
-pub(crate) fn lines(page: &Page, start: Start, key: impl Fn(&Recorded) -> u64) -> Response {
+pub(crate) fn lines(
+    shown: &Shown<'_>,
+    page: &Page,
+    start: Start,
+    key: impl Fn(&Recorded) -> u64,
+) -> Result<Response, NotDone> {
     let mut out = Vec::new();
     let mut next = page.next;
     for event in &page.events {
@@ -106,14 +115,66 @@ pub(crate) fn lines(page: &Page, start: Start, key: impl Fn(&Recorded) -> u64) -
             next = Some(key(event));
             break;
         }
-        event.write_json(&mut out);
+        shown.write(event, &mut out)?;
         out.push(b'\n');
     }
     let mut response = answer::typed(MEDIA_LINES, Body::from(out));
     if let Some(cursor) = next.and_then(|next| HeaderValue::try_from(start.cursor(next)).ok()) {
         response.headers_mut().insert(CURSOR_HEADER, cursor);
     }
-    response
+    Ok(response)
+}
+
+/// How events are shown to a reader. A payload is read when its event is written, so that a page has one in memory, and not all.
+pub(crate) struct Shown<'a> {
+    tenant: &'a Tenant,
+    view: View,
+}
+
+impl App {
+    /// Events of the tenant, as this reader wants them.
+    pub(crate) fn shown(&self, view: View) -> Shown<'_> {
+        Shown { tenant: &self.tenant, view }
+    }
+
+    /// An event that is looked for, if the caller may see it.
+    async fn find(
+        self: &Arc<Self>,
+        look: impl FnOnce(&Tenant) -> Result<Option<Recorded>, Fault> + Send + 'static,
+    ) -> Result<Option<Recorded>, Problem> {
+        let app = Arc::clone(self);
+        problem::blocking(move || {
+            let Some(found) = look(&app.tenant)? else { return Ok(None) };
+            Ok(app.sees(&found)?.then_some(found))
+        })
+        .await
+    }
+
+    /// An event as this reader wants it, off the threads that serve sockets if a payload has to be read or data to be turned.
+    async fn show(self: &Arc<Self>, recorded: Recorded, view: View) -> Result<Recorded, Problem> {
+        if view.version.is_stored() && (view.data.is_reference() || !recorded.has_payload()) {
+            return Ok(recorded);
+        }
+        ask(self, move |tenant| Shown { tenant, view }.of(&recorded)).await
+    }
+}
+
+impl Shown<'_> {
+    fn of(&self, recorded: &Recorded) -> Result<Recorded, NotDone> {
+        let recorded = self.tenant.upcast(recorded.clone(), self.view.version)?;
+        match self.view.data {
+            DataForm::Reference => Ok(recorded),
+            DataForm::Resolved => Ok(self.tenant.resolve(recorded)?),
+        }
+    }
+
+    fn write(&self, recorded: &Recorded, out: &mut Vec<u8>) -> Result<(), NotDone> {
+        match self.view.is_plain() {
+            true => recorded.write_json(out),
+            false => self.of(recorded)?.write_json(out),
+        }
+        Ok(())
+    }
 }
 
 pub(crate) async fn by_id(Extension(app): Extension<Arc<App>>, request: Request) -> Response {
@@ -121,17 +182,16 @@ pub(crate) async fn by_id(Extension(app): Extension<Arc<App>>, request: Request)
 }
 
 async fn run_by_id(app: Arc<App>, request: Request) -> Result<Response, Problem> {
-    let EventRequest { key, version } = EventRequest::from_query(query(&request))?;
+    let EventRequest { key, view } = EventRequest::from_query(query(&request))?;
     let found = find(&app, key).await?;
-    Ok(event(&upcast(&app, found, version).await?))
+    Ok(event(&app.show(found, view).await?))
 }
 
 /// The newest event of that source and id.
-pub(crate) async fn find(app: &App, key: EventKey) -> Result<Recorded, Problem> {
-    let tenant = Arc::clone(&app.tenant);
+pub(crate) async fn find(app: &Arc<App>, key: EventKey) -> Result<Recorded, Problem> {
     let EventKey { source, id } = key.clone();
-    let found = problem::blocking(move || tenant.event_by_id(&source, &id)).await?;
-    found.filter(|found| app.sees(found)).ok_or_else(|| {
+    let found = app.find(move |tenant| tenant.event_by_id(&source, &id)).await?;
+    found.ok_or_else(|| {
         let detail = format!("expected an event with source {} and id {}, found none", key.source, key.id);
         Problem::new(Code::EventNotFound, detail)
     })
@@ -142,19 +202,10 @@ pub(crate) async fn at_position(Extension(app): Extension<Arc<App>>, request: Re
 }
 
 async fn run_at_position(app: Arc<App>, request: Request) -> Result<Response, Problem> {
-    let (position, version) = (position(&request)?, event_version(query(&request))?);
-    let tenant = Arc::clone(&app.tenant);
-    let found = problem::blocking(move || tenant.event_at(position)).await?;
-    let seen = found.filter(|found| app.sees(found)).ok_or_else(|| nothing_at(&app, position))?;
-    Ok(event(&upcast(&app, seen, version).await?))
-}
-
-/// An event that the caller may see, in the version that he wants.
-async fn upcast(app: &App, recorded: Recorded, version: SchemaVersion) -> Result<Recorded, Problem> {
-    match version {
-        SchemaVersion::Stored => Ok(recorded),
-        version => ask(app, move |tenant| tenant.upcast(recorded, version)).await,
-    }
+    let (position, view) = (position(&request)?, View::from_query(query(&request))?);
+    let found = app.find(move |tenant| tenant.event_at(position)).await?;
+    let seen = found.ok_or_else(|| nothing_at(&app, position))?;
+    Ok(event(&app.show(seen, view).await?))
 }
 
 pub(crate) fn nothing_at(app: &App, position: u64) -> Problem {

@@ -33,6 +33,8 @@ pub fn stats_answer(stats: &Stats, position: u64) -> StatsAnswer {
         log_bytes: stats.log_bytes,
         index_bytes: stats.index_bytes,
         snapshot_bytes: stats.snapshot_bytes,
+        payloads: stats.payloads,
+        payload_bytes: stats.payload_bytes,
         oldest: stats.oldest.map(|time| time.to_string()),
         newest: stats.newest.map(|time| time.to_string()),
     }

@@ -6,10 +6,9 @@ use axum::Extension;
 use axum::extract::Request;
 use axum::response::Response;
 use percent_encoding::percent_decode_str;
-use quipu_api::request::Start;
+use quipu_api::request::{Start, View};
 use quipu_api::{Code, MEDIA_JSON, MEDIA_LINES, Problem, StreamLine, StreamRequest, StreamsPage, StreamsRequest};
-use quipu_domain::schema::SchemaVersion;
-use quipu_engine::{NotDone, Recorded, StreamInfo, Tenant};
+use quipu_engine::{NotDone, Recorded, StreamInfo};
 
 use crate::read::{close_page, lines, open_page, query, read_page};
 use crate::refusal::ask;
@@ -49,19 +48,18 @@ async fn run_read(app: Arc<App>, request: Request) -> Result<Response, Problem> 
     let subject = subject(request.uri().path())?;
     let asked = StreamRequest::from_query(query(&request))?;
     let start = asked.start(&subject)?;
-    ask(&app, move |tenant| page(tenant, &subject, start, asked.version, media_type)).await?
+    ask(&Arc::clone(&app), move |_| page(&app, &subject, (start, asked.view), media_type)).await?
 }
 
 /// A page of a stream, in versions.
 fn page(
-    tenant: &Tenant,
+    app: &App,
     subject: &str,
-    start: Start,
-    wanted: SchemaVersion,
+    (start, view): (Start, View),
     media_type: &str,
 ) -> Result<Result<Response, Problem>, NotDone> {
-    let newest = tenant.position();
-    let version = tenant.stream(subject)?.version;
+    let newest = app.tenant.position();
+    let version = app.tenant.stream(subject)?.version;
     if version == 0 {
         let detail = format!("expected a stream {subject}, found no event with this subject");
         return Ok(Err(Problem::new(Code::StreamNotFound, detail).with("stream", subject)));
@@ -69,13 +67,12 @@ fn page(
     if let Err(problem) = start.within(version) {
         return Ok(Err(problem));
     }
-    let page = read_page(start, |from| tenant.read_stream(subject, start.direction, from, start.limit))?;
-    let page = tenant.upcast_page(page, wanted)?;
+    let page = read_page(start, |from| app.tenant.read_stream(subject, start.direction, from, start.limit))?;
     let key = |recorded: &Recorded| recorded.stamp.stream_version.unwrap_or_default();
     if media_type == MEDIA_LINES {
-        return Ok(Ok(lines(&page, start, key)));
+        return Ok(Ok(lines(&app.shown(view), &page, start, key)?));
     }
-    let (mut out, cursor) = open_page(&page, start, key);
+    let (mut out, cursor) = open_page(&app.shown(view), &page, start, key)?;
     close_page(&mut out, cursor.as_deref(), newest);
     out.extend_from_slice(b",\"version\":");
     answer::number(&mut out, version);

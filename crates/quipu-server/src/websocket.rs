@@ -84,7 +84,7 @@ fn open(app: Arc<App>, mut request: Request) -> Result<Response, Problem> {
 
 async fn serve(app: Arc<App>, wire: Arc<Wire>, upgraded: Upgraded) {
     let mut phases = app.host.phases.clone();
-    let limit = app.host.server.event_json_bytes_max();
+    let limit = app.event_json_bytes_max();
     let config = WebSocketConfig::default()
         .read_buffer_size(READ_BYTES)
         .max_message_size(Some(limit))
@@ -222,7 +222,7 @@ impl Session {
         }
         // What came before the end is recorded, though nobody may be there to hear it.
         let over = group.over.take();
-        self.send(group);
+        self.send(group).await;
         self.socket.get_mut().taken();
         if let Some(over) = over {
             self.app.host.hold_back(&over).await;
@@ -311,12 +311,14 @@ impl Session {
         Ok(())
     }
 
-    fn send(&mut self, draft: Draft) {
+    async fn send(&mut self, draft: Draft) {
         if draft.ends.is_empty() {
             return;
         }
         self.in_flight += draft.ends.len();
-        let waiting = self.app.send(draft.entries, ());
+        let count = draft.entries.len();
+        let handed_over = self.app.hand_over(draft.entries, (), true).await;
+        let waiting = handed_over.unwrap_or_else(|problem| Waiting::refused(count, &problem));
         self.groups.push_back(Group { waiting, heads: draft.heads, ends: draft.ends });
     }
 

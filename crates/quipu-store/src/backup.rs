@@ -1,11 +1,12 @@
 //! Copies a tenant's log while it may be written to. Segments are only ever appended to, so a copy up to a whole
 //! commit is the log as it was at that commit. Indexes and snapshots are caches and stay behind: opening the copy
-//! rebuilds them.
+//! rebuilds them. Payloads are copied behind the log.
 //!
 //! The copy is checked, chain and all, as it is read back. Until all of it is durable its files have names of their own:
 //! a backup that was interrupted is never taken for a short log.
 
 use crate::check::{CheckReport, check};
+use crate::payload;
 use crate::recovery;
 use crate::segment::{self, Segment};
 use crate::storage::{Fault, OpenMode, Storage, sync_above};
@@ -75,6 +76,8 @@ pub fn backup(
         done += end;
     }
     target.sync_dir(&log).map_err(|e| Fault::io("sync", target.display(&log), e))?;
+    // Behind the log: what its events refer to was there before they were.
+    done += payload::copy(storage, folder, target)?;
     for segment in &segments {
         let (from, to) = (segment::partial_path(&log, segment.ordinal), segment::path(&log, segment.ordinal));
         target.rename(&from, &to).map_err(|e| Fault::io("rename", target.display(&from), e))?;

@@ -3,14 +3,15 @@
 //!
 //! ```text
 //! body  = format:u8 (1) field*
-//! field = code:u8 length:varint bytes          codes 1-31: one attribute each; 64-66: the data
+//! field = code:u8 length:varint bytes          codes 1-31: one attribute each; 64-66: the data; 67: where it is kept
 //!       | 32:u8 name:(length bytes) value      an attribute without a code of its own:
 //!                                              value = 0 text:(length bytes) | 1 zigzag:varint | 2 (false) | 3 (true)
+//! 67    = form:u8 (64-66, as the data had it) size:varint hash:[32]          a payload; `dataref` follows from it
 //! ```
 
 use std::borrow::Cow;
 
-use quipu_domain::{Data, Event, Value};
+use quipu_domain::{DATAREF, Data, Event, Payload, PayloadForm, Value};
 
 use crate::log::Log;
 use crate::storage::Fault;
@@ -43,6 +44,7 @@ const OTHER: u8 = 32;
 const DATA_JSON: u8 = 64;
 const DATA_TEXT: u8 = 65;
 const DATA_BINARY: u8 = 66;
+const DATA_PAYLOAD: u8 = 67;
 
 /// Appends the body of an event.
 pub fn encode(out: &mut Vec<u8>, event: &Event<'_>) {
@@ -61,16 +63,47 @@ pub fn encode(out: &mut Vec<u8>, event: &Event<'_>) {
     field(DATA_CONTENT_TYPE, event.data_content_type());
     field(DATA_SCHEMA, event.data_schema());
     for (name, value) in event.attributes() {
-        encode_attribute(out, name, value);
+        // Made again from the payload, so that no text can claim to be one.
+        if event.payload().is_none() || name != DATAREF {
+            encode_attribute(out, name, value);
+        }
     }
     let (code, bytes) = match event.data() {
         Data::None => return,
         Data::Json(text) => (DATA_JSON, text.as_bytes()),
         Data::Text(text) => (DATA_TEXT, text.as_bytes()),
         Data::Binary(bytes) => (DATA_BINARY, bytes.as_ref()),
+        Data::Payload(payload) => {
+            out.push(DATA_PAYLOAD);
+            return encode_payload(out, payload);
+        }
     };
     out.push(code);
     varint::put_bytes(out, bytes);
+}
+
+fn encode_payload(out: &mut Vec<u8>, payload: &Payload) {
+    let mut bytes = Vec::with_capacity(48);
+    bytes.push(match payload.form {
+        PayloadForm::Json => DATA_JSON,
+        PayloadForm::Text => DATA_TEXT,
+        PayloadForm::Binary => DATA_BINARY,
+    });
+    varint::put(&mut bytes, payload.bytes);
+    bytes.extend_from_slice(&payload.hash);
+    varint::put_bytes(out, &bytes);
+}
+
+fn decode_payload(bytes: &[u8]) -> Option<Payload> {
+    let mut reader = Reader::new(bytes);
+    let form = match reader.byte()? {
+        DATA_JSON => PayloadForm::Json,
+        DATA_TEXT => PayloadForm::Text,
+        DATA_BINARY => PayloadForm::Binary,
+        _ => return None,
+    };
+    let bytes = reader.varint()?;
+    Some(Payload { form, bytes, hash: reader.rest().try_into().ok()? })
 }
 
 fn encode_attribute(out: &mut Vec<u8>, name: &str, value: &Value<'_>) {
@@ -114,6 +147,7 @@ pub fn decode(bytes: &[u8]) -> Option<Event<'_>> {
     }
     let (mut id, mut source, mut kind) = ("", "", "");
     let mut builder: Option<quipu_domain::EventBuilder<'_>> = None;
+    let mut payload = None;
     while let Some(code) = reader.byte() {
         match code {
             // They come first: what the others were put to would be another event's.
@@ -121,6 +155,7 @@ pub fn decode(bytes: &[u8]) -> Option<Event<'_>> {
             ID => id = reader.text()?,
             SOURCE => source = reader.text()?,
             TYPE => kind = reader.text()?,
+            DATA_PAYLOAD => payload = Some(decode_payload(reader.bytes()?)?),
             _ => {
                 let b = builder.take().unwrap_or_else(|| Event::builder(id, source, kind));
                 builder = Some(decode_field(b, code, &mut reader)?);
@@ -130,7 +165,11 @@ pub fn decode(bytes: &[u8]) -> Option<Event<'_>> {
     if id.is_empty() {
         return None;
     }
-    Some(builder.unwrap_or_else(|| Event::builder(id, source, kind)).build_trusted())
+    let event = builder.unwrap_or_else(|| Event::builder(id, source, kind)).build_trusted();
+    Some(match payload {
+        Some(payload) => event.with_payload(payload),
+        None => event,
+    })
 }
 
 fn decode_field<'a>(
@@ -196,6 +235,21 @@ mod tests {
         let mut out = Vec::new();
         encode(&mut out, &event);
         assert_eq!(decode(&out), Some(event));
+    }
+
+    #[test]
+    fn an_event_with_a_payload_is_read_back_and_takes_the_room_of_a_reference() {
+        for form in [PayloadForm::Json, PayloadForm::Text, PayloadForm::Binary] {
+            let event = Event::builder("1", "/s", "t").data_content_type("x/y").tag("a:1").build().unwrap();
+            let mut bare = Vec::new();
+            encode(&mut bare, &event);
+            let event = event.with_payload(Payload { hash: [7; 32], bytes: 1 << 40, form });
+            let mut out = Vec::new();
+            encode(&mut out, &event);
+            assert_eq!(decode(&out), Some(event));
+            assert_eq!(out.len(), bare.len() + 2 + 1 + 6 + 32);
+            assert_eq!(decode(&out[..out.len() - 1]), None);
+        }
     }
 
     /// Found by fuzzing: the event was read with an empty id.

@@ -1,12 +1,16 @@
 //! Checks a tenant's folder without changing it: every checksum, every number, and the hash chain from the first
-//! commit to the last. It reads the whole log, and may run beside a server: what is being written at the end is then
+//! commit to the last, and every payload. It reads the whole log, and may run beside a server: what is being written at the end is then
 //! reported as a torn tail.
 
-use quipu_domain::Timestamp;
+use std::collections::BTreeMap;
 
-use crate::commit::Digest;
+use quipu_domain::{Payload, Timestamp};
+
+use crate::body;
+use crate::commit::{Digest, RecordKind};
 use crate::frame::{Frame, FramedCommit};
 use crate::log::Tail;
+use crate::payload;
 use crate::recovery::{self, TornTail};
 use crate::run::{self, Run};
 use crate::segment::{self, Segment};
@@ -28,6 +32,11 @@ pub struct CheckReport {
     pub chain: Digest,
     /// Index runs and snapshots read.
     pub caches: u64,
+    /// Payloads that events refer to, each counted once and held against its hash.
+    pub payloads: u64,
+    /// Payloads that no event refers to, and their bytes. They take room and do no harm: a crash left them, or a server is
+    /// about to write the events.
+    pub orphans: (u64, u64),
     /// Bytes after the last whole frame, which opening would cut off and keep.
     pub torn: Option<TornTail>,
     /// What is wrong with the log, each with its file and place. Empty if nothing is.
@@ -89,17 +98,57 @@ pub fn check_each(
     let all = segments.iter().map(Segment::end).sum();
     let mut tail: Option<Tail> = None;
     let mut done = 0;
+    let mut referred: BTreeMap<Digest, (Payload, u64)> = BTreeMap::new();
     for (i, segment) in segments.iter().enumerate() {
         let is_last = i + 1 == segments.len();
         let advance = &mut |bytes| progress(done + bytes, all);
-        tail = Some(check_segment(segment, tail, is_last, &mut report, advance, sound)?);
+        let refer = &mut |payload: Payload, position| _ = referred.entry(payload.hash).or_insert((payload, position));
+        tail = Some(check_segment(segment, tail, is_last, &mut report, &mut Heard { advance, sound, refer })?);
         done += segment.end();
         progress(done, all);
     }
     report.segments = segments.len() as u64;
     report.chain = tail.map_or([0; 32], |tail| tail.chain);
+    check_payloads(storage, folder, referred, &mut report)?;
     check_caches(storage, folder, &mut report)?;
     Ok(report)
+}
+
+/// Who is told of what a check comes across.
+struct Heard<'a> {
+    /// How many bytes of the segment were read.
+    advance: &'a mut dyn FnMut(u64),
+    /// Where the log stands after a commit that continues it.
+    sound: &'a mut dyn FnMut(&Tail),
+    /// That the event at a position has a payload.
+    refer: &'a mut dyn FnMut(Payload, u64),
+}
+
+/// Reads every payload that an event refers to, and counts the others.
+fn check_payloads(
+    storage: &dyn Storage,
+    folder: &str,
+    referred: BTreeMap<Digest, (Payload, u64)>,
+    report: &mut CheckReport,
+) -> Result<(), Fault> {
+    let payloads = payload::folder(folder);
+    for (path, hash) in payload::files(storage, &payloads)? {
+        if hash.is_some_and(|hash| !referred.contains_key(&hash)) {
+            let bytes = payload::length(storage, &path)?.unwrap_or_default();
+            report.orphans = (report.orphans.0 + 1, report.orphans.1 + bytes);
+        }
+    }
+    for (hash, (payload, position)) in referred {
+        let path = payload::path(&payloads, &hash);
+        report.payloads += 1;
+        if let Err(found) = payload::read_checked(storage, &path, &payload)? {
+            let path = storage.display(&path);
+            report
+                .problems
+                .push(format!("{path}: expected the payload of the event at position {position}, found {found}"));
+        }
+    }
+    Ok(())
 }
 
 fn check_segment(
@@ -107,8 +156,7 @@ fn check_segment(
     before: Option<Tail>,
     is_last: bool,
     report: &mut CheckReport,
-    progress: &mut dyn FnMut(u64),
-    sound: &mut dyn FnMut(&Tail),
+    heard: &mut Heard<'_>,
 ) -> Result<Tail, Fault> {
     let mut tail = recovery::tail_of_header(&segment.header);
     if let Some(before) = before
@@ -129,7 +177,7 @@ fn check_segment(
     // The last commit that a frame says is durable.
     let mut durable = 0;
     let end = recovery::walk(segment, |frame, offset| {
-        progress(offset);
+        (heard.advance)(offset);
         let commit = match frame {
             Frame::Mark { durable: vouched } => {
                 durable = vouched;
@@ -147,7 +195,13 @@ fn check_segment(
         events += commit.event_count();
         commits += 1;
         tail = after(&commit, &tail);
-        sound(&tail);
+        (heard.sound)(&tail);
+        let events = commit.records.iter().filter(|record| record.kind == RecordKind::Event);
+        for (position, record) in (commit.first_position..).zip(events) {
+            if let Some(payload) = body::decode(&record.body).and_then(|event| event.payload()) {
+                (heard.refer)(payload, position);
+            }
+        }
         true
     })?;
     report.events += events;

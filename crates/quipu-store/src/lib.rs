@@ -14,6 +14,7 @@ pub mod frame;
 mod index;
 mod log;
 mod memtable;
+mod payload;
 pub mod private;
 mod recovery;
 mod run;
@@ -29,6 +30,7 @@ pub use commit::{Commit, Digest, Record, RecordKind};
 pub use file_log::{FileLog, FileLogOptions};
 pub use index::{Index, Selection};
 pub use log::{Chunk, Fetched, Locator, Log, LogSize, Tail};
+pub use payload::{Kept, Payloads};
 pub use recovery::TornTail;
 /// For the fuzz targets: a run is reached through its [`Index`].
 #[doc(hidden)]

@@ -33,6 +33,8 @@ pub enum Term<'a> {
     Priority(&'a str),
     /// The event is the first of its stream.
     StreamStart,
+    /// The data is kept beside the log, as the payload of this hash.
+    Payload(&'a [u8; 32]),
 }
 
 /// Hashes terms with a tenant's key.
@@ -50,9 +52,9 @@ impl TermHasher {
         Self { key }
     }
 
-    fn hash(&self, kind: u8, text: &str) -> u64 {
+    fn hash(&self, kind: u8, text: impl AsRef<[u8]>) -> u64 {
         let mut hasher = SipHasher13::new_with_key(&self.key);
-        hasher.write(text.as_bytes());
+        hasher.write(text.as_ref());
         hasher.write_u8(kind);
         hasher.finish()
     }
@@ -71,6 +73,7 @@ impl TermHasher {
             Term::Organization(text) => self.hash(9, text),
             Term::Priority(text) => self.hash(10, text),
             Term::StreamStart => self.hash(11, ""),
+            Term::Payload(hash) => self.hash(12, hash),
         }
     }
 
@@ -105,6 +108,7 @@ impl TermHasher {
         event.attribute("userid").into_iter().for_each(|text| add(Term::User(text)));
         event.attribute("organizationid").into_iter().for_each(|text| add(Term::Organization(text)));
         event.attribute("priority").into_iter().for_each(|text| add(Term::Priority(text)));
+        event.payload().iter().for_each(|payload| add(Term::Payload(&payload.hash)));
     }
 }
 

@@ -67,7 +67,14 @@ impl CrashMatrix {
     }
 
     fn open(self, disk: &FaultyDisk, seed: u64) -> Result<Arc<Tenant>, quipu_engine::Fault> {
-        let options = Options { segment_bytes: self.segment_bytes, run_events: 20, threads: 1, ..Options::default() };
+        // About a tenth of the script's events have a payload, of which each costs several calls.
+        let options = Options {
+            segment_bytes: self.segment_bytes,
+            claim_check_bytes: 320,
+            run_events: 20,
+            threads: 1,
+            ..Options::default()
+        };
         let clock = Arc::new(VirtualClock::new(BEGIN));
         let random = Arc::new(SeededRandom::new(seed));
         Tenant::open(&World { storage: Arc::new(disk.clone()), clock, random }, FOLDER, options)

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use quipu_domain::delivery::{DeliveryId, Key};
-use quipu_domain::{Data, Event, Stamp, Timestamp};
+use quipu_domain::{DATAREF, Data, Event, Stamp, Timestamp};
 use quipu_engine::transform::Format;
 use quipu_engine::{Handed, Transformed};
 use serde::de::DeserializeOwned;
@@ -93,7 +93,7 @@ impl Delivery {
     }
 
     /// The event's JSON data, or what the subscription's transformation made of the event, as a type of yours; no data
-    /// counts as `null`.
+    /// counts as `null`. Data that is kept beside the log is there if the subscription's definition says `resolved`.
     ///
     /// # Errors
     /// [`InvalidData`] says what does not fit.
@@ -101,6 +101,14 @@ impl Delivery {
         let event = self.event()?;
         let parsed = match event.data() {
             Data::Json(text) => serde_json::from_str(text),
+            // Not null: there is data, and it is not here.
+            Data::None | Data::Payload(_) if event.attribute(DATAREF).is_some() => {
+                let uri = event.attribute(DATAREF).unwrap_or_default();
+                let expected = "expected data, found a reference to it";
+                return Err(InvalidData(format!(
+                    "{expected} ({uri}): of a payload, let the subscription have data resolved"
+                )));
+            }
             Data::None => serde_json::from_str("null"),
             _ => return Err(InvalidData("expected JSON data, found bytes or text".into())),
         };

@@ -75,9 +75,9 @@ pub use self::worker::{Failed, Stopper, Worker};
 pub use quipu_domain::delivery::{Attempt, Backoff, Failure, RateLimit, Reason, RetryPolicy};
 pub use quipu_domain::schema::{SchemaRules, SchemaVersion};
 pub use quipu_domain::{
-    Checkpoint, Condition, ConditionFailure, Data, Direction, Filter, Incoming, InvalidEvent, Query, QueryItem, Range,
-    Refusal, Stamp, StreamExpectation, StreamState, Timestamp, Trace, TraceNode, TypeMatch, Value, limits, parse_event,
-    parse_events, write_event,
+    Checkpoint, Condition, ConditionFailure, DATAREF, Data, DataForm, Direction, Filter, Incoming, InvalidEvent,
+    Payload, PayloadForm, Query, QueryItem, Range, Refusal, Stamp, StreamExpectation, StreamState, Timestamp, Trace,
+    TraceNode, TypeMatch, Value, limits, parse_event, parse_events, write_event,
 };
 pub use quipu_domain::{DeadLetterPolicy, OnGivenUp, Ordering, StartAt, Subscription};
 pub use quipu_engine::{

@@ -249,6 +249,26 @@ impl Quipu {
         Events { quipu: self.clone(), filter, next: Some(1), page: Vec::new().into_iter() }
     }
 
+    /// The event with its data in it, as it was sent, if that is kept beside the log (`dataref`); any other as it is.
+    ///
+    /// ```
+    /// # let folder = tempfile::tempdir()?;
+    /// # use quipu::{Event, Options, Quipu};
+    /// let quipu = Quipu::open_with(folder.path(), Options { claim_check_bytes: 1_000, ..Options::default() })?;
+    /// let text = format!("\"{}\"", "x".repeat(2_000));
+    /// quipu.publish(&Event::builder("1", "/shop", "report.made").json(text.as_str()).build()?)?;
+    /// let recorded = quipu.events(quipu::Filter::default()).next().unwrap()?;
+    /// assert!(recorded.event().attribute("dataref").is_some());
+    /// assert_eq!(quipu.resolve(recorded)?.event().data(), &quipu::Data::Json(text.into()));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// The payload is missing or not what was written, which the fault names, or the disk failed.
+    pub fn resolve(&self, recorded: Recorded) -> Result<Recorded, Error> {
+        Ok(self.tenant.resolve(recorded)?)
+    }
+
     /// One page of a stream. `from_version` and the page's `next` are versions.
     ///
     /// ```

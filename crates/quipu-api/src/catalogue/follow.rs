@@ -1,6 +1,6 @@
 //! Operations that stay open: the tail as server-sent events, and the WebSocket.
 
-use super::read::SCHEMA_VERSION;
+use super::read::VIEW;
 use super::*;
 use crate::MEDIA_SSE;
 use crate::frame::ServerFrame;
@@ -41,7 +41,7 @@ pub(super) const TAIL: Operation = Operation {
         position beyond the end of the log is refused with `position-not-found`: it was seen in another log.",
     method: Method::Get,
     path: "/v1/tail",
-    parameters: &[FILTER, &[SCHEMA_VERSION, FROM, LAST_EVENT_ID, TICKET]],
+    parameters: &[FILTER, VIEW, &[FROM, LAST_EVENT_ID, TICKET]],
     bodies: &[],
     answers: &[content(MEDIA_SSE, None, "Messages with id (the position) and data (the event).")],
     needs: Needs::Part(Permission::Read),

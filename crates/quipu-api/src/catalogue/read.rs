@@ -3,6 +3,7 @@
 use super::*;
 use crate::openapi::RecordedEvent;
 use crate::parameter::{FILTER, Kind, Place};
+use crate::request::DATA_FORMS;
 use crate::{EventsPage, MEDIA_EVENT, MEDIA_JSON, MEDIA_LINES, StreamEventsPage, StreamsPage, TraceAnswer};
 
 pub(super) const fn optional(name: &'static str, kind: Kind, description: &'static str) -> Parameter {
@@ -17,18 +18,25 @@ const DIRECTION: Parameter = optional(
 const LIMIT: Parameter = optional("limit", Kind::Limit, "Most entries on the page, 1 to 10,000; 100 if not given.");
 const CURSOR: Parameter =
     optional("cursor", Kind::Text, "The cursor of the page before, with the same other parameters as there.");
+/// How data that is kept beside the log is shown.
+const DATA: Parameter = optional(
+    "data",
+    Kind::Word(DATA_FORMS),
+    "Data that is kept beside the log: as `dataref` (reference, the default), or as the data that was sent (resolved).",
+);
 const KEY: &[Parameter] = &[
     Parameter { name: "source", description: "Its source.", kind: Kind::Text, place: Place::Required },
     Parameter { name: "id", description: "Its id.", kind: Kind::Text, place: Place::Required },
 ];
 const POSITION: &[Parameter] =
     &[Parameter { name: "position", description: "Its position.", kind: Kind::Number, place: Place::Path }];
-pub(super) const SCHEMA_VERSION: Parameter = optional(
+const SCHEMA_VERSION: Parameter = optional(
     "schemaversion",
     Kind::Text,
     "In which version of their schema events are given: stored (the default, as they were recorded), newest, or a number. Upcasters \
      turn those of earlier versions; those of later ones stay as they are.",
 );
+pub(super) const VIEW: &[Parameter] = &[SCHEMA_VERSION, DATA];
 pub(super) const PAGE: &[Parameter] = &[DIRECTION, LIMIT, CURSOR];
 const EVENT_ANSWER: &[Content] =
     &[content(MEDIA_EVENT, Some(|g| g.subschema_for::<RecordedEvent>()), "The event as it was recorded.")];
@@ -49,7 +57,7 @@ pub(super) const LIST: Operation = Operation {
         line, and the cursor is in the header quipu-cursor.",
     method: Method::Get,
     path: "/v1/events",
-    parameters: &[FILTER, &[SCHEMA_VERSION], PAGE],
+    parameters: &[FILTER, VIEW, PAGE],
     bodies: &[],
     answers: &[
         content(MEDIA_JSON, Some(|g| g.subschema_for::<EventsPage>()), "A page of events."),
@@ -71,7 +79,7 @@ pub(super) const GET: Operation = Operation {
     description: "Returns the newest event with that source and id.",
     method: Method::Get,
     path: "/v1/event",
-    parameters: &[KEY, &[SCHEMA_VERSION]],
+    parameters: &[KEY, VIEW],
     bodies: &[],
     answers: EVENT_ANSWER,
     needs: Needs::Part(Permission::Read),
@@ -102,7 +110,7 @@ pub(super) const POSITION_GET: Operation = Operation {
     description: "Returns the event at that position of the log.",
     method: Method::Get,
     path: "/v1/positions/{position}",
-    parameters: &[POSITION, &[SCHEMA_VERSION]],
+    parameters: &[POSITION, VIEW],
     bodies: &[],
     answers: EVENT_ANSWER,
     needs: Needs::Part(Permission::Read),
@@ -159,8 +167,8 @@ pub(super) const STREAM_READ: Operation = Operation {
         &[
             Parameter { name: "subject", description: "The stream.", kind: Kind::Text, place: Place::Path },
             optional("fromversion", Kind::Number, "The first version to read, in the direction of reading."),
-            SCHEMA_VERSION,
         ],
+        VIEW,
         PAGE,
     ],
     bodies: &[],

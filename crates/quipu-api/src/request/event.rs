@@ -1,8 +1,7 @@
 //! Which single thing: an event by its source and id, or the source of a checkpoint.
 
-use quipu_domain::schema::SchemaVersion;
-
-use super::{VERSION, accept_version, missing, pairs, unknown, write_query};
+use super::view::{View, ViewSlots};
+use super::{missing, pairs, unknown, write_query};
 use crate::Problem;
 use crate::parameter::once;
 
@@ -49,13 +48,13 @@ impl EventKey {
     }
 }
 
-/// Which event, and in which version of its schema.
+/// Which event, and how it is shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EventRequest {
     /// Which one.
     pub key: EventKey,
-    /// In which version.
-    pub version: SchemaVersion,
+    /// How it is shown.
+    pub view: View,
 }
 
 impl EventRequest {
@@ -64,25 +63,10 @@ impl EventRequest {
     /// # Errors
     /// `invalid-parameter`, with the name of the parameter.
     pub fn from_query(query: &str) -> Result<Self, Problem> {
-        let mut version = None;
-        let accept = |name: &str, value: &str| accept_version(&mut version, name, value);
-        let key = EventKey::and(query, "source, id and schemaversion", accept)?;
-        Ok(Self { key, version: version.unwrap_or_default() })
+        let mut slots = ViewSlots::default();
+        let key = EventKey::and(query, "source, id, schemaversion or data", |name, value| slots.accept(name, value))?;
+        Ok(Self { key, view: slots.view() })
     }
-}
-
-/// Reads in which version of its schema the event at a position is wanted.
-///
-/// # Errors
-/// `invalid-parameter`, with the name of the parameter.
-pub fn event_version(query: &str) -> Result<SchemaVersion, Problem> {
-    let mut version = None;
-    for (name, value) in pairs(query) {
-        if !accept_version(&mut version, &name, &value)? {
-            return Err(unknown(&name, VERSION));
-        }
-    }
-    Ok(version.unwrap_or_default())
 }
 
 /// Reads the query string of a checkpoint: its `source`.

@@ -1,10 +1,10 @@
 //! Which events or streams to read, page by page.
 
-use quipu_domain::schema::SchemaVersion;
 use quipu_domain::{Direction, Filter};
 
 use super::page::{PageSlots, Start, page_pairs, start};
-use super::{accept_version, pairs, unknown, version_pair, write_query};
+use super::view::{View, ViewSlots};
+use super::{pairs, unknown, write_query};
 use crate::Problem;
 use crate::parameter::{accept, filter_to_pairs, filter_to_query, number, once};
 
@@ -19,8 +19,8 @@ pub struct ReadRequest {
     pub limit: Option<usize>,
     /// The cursor of the page before.
     pub cursor: Option<String>,
-    /// In which version of its schema.
-    pub version: SchemaVersion,
+    /// How they are shown.
+    pub view: View,
 }
 
 impl ReadRequest {
@@ -29,22 +29,23 @@ impl ReadRequest {
     /// # Errors
     /// `invalid-parameter`, with the name of the parameter.
     pub fn from_query(query: &str) -> Result<Self, Problem> {
-        let (mut request, mut version) = (Self::default(), None);
+        let (mut request, mut view) = (Self::default(), ViewSlots::default());
         for (name, value) in pairs(query) {
             let Self { filter, direction, limit, cursor, .. } = &mut request;
             let mut slots = PageSlots { direction: Some(direction), limit, cursor };
-            let is_known = slots.accept(&name, &value)? || accept_version(&mut version, &name, &value)?;
+            let is_known = slots.accept(&name, &value)? || view.accept(&name, &value)?;
             if !is_known && !accept(filter, &name, &value)? {
-                return Err(unknown(&name, "a parameter of a filter, or direction, limit, cursor or schemaversion"));
+                let known = "a parameter of a filter, or schemaversion, data, direction, limit or cursor";
+                return Err(unknown(&name, known));
             }
         }
-        Ok(Self { version: version.unwrap_or_default(), ..request })
+        Ok(Self { view: view.view(), ..request })
     }
 
     /// Writes a query string, without `?`.
     pub fn to_query(&self) -> String {
         let page = page_pairs(self.direction, self.limit, self.cursor.as_deref());
-        write_query(filter_to_pairs(&self.filter).into_iter().chain(version_pair(self.version)).chain(page))
+        write_query(filter_to_pairs(&self.filter).into_iter().chain(page).chain(self.view.pairs()))
     }
 
     /// Where the page begins.
@@ -68,8 +69,8 @@ pub struct StreamRequest {
     pub limit: Option<usize>,
     /// The cursor of the page before.
     pub cursor: Option<String>,
-    /// In which version of its schema.
-    pub version: SchemaVersion,
+    /// How they are shown.
+    pub view: View,
 }
 
 impl StreamRequest {
@@ -78,24 +79,24 @@ impl StreamRequest {
     /// # Errors
     /// `invalid-parameter`, with the name of the parameter.
     pub fn from_query(query: &str) -> Result<Self, Problem> {
-        let (mut request, mut version) = (Self::default(), None);
+        let (mut request, mut view) = (Self::default(), ViewSlots::default());
         for (name, value) in pairs(query) {
             let Self { from_version, direction, limit, cursor, .. } = &mut request;
             let mut slots = PageSlots { direction: Some(direction), limit, cursor };
             if name == "fromversion" {
                 once(&name, from_version, number(&name, &value)?)?;
-            } else if !slots.accept(&name, &value)? && !accept_version(&mut version, &name, &value)? {
-                return Err(unknown(&name, "fromversion, direction, limit, cursor or schemaversion"));
+            } else if !slots.accept(&name, &value)? && !view.accept(&name, &value)? {
+                return Err(unknown(&name, "fromversion, schemaversion, data, direction, limit or cursor"));
             }
         }
-        Ok(Self { version: version.unwrap_or_default(), ..request })
+        Ok(Self { view: view.view(), ..request })
     }
 
     /// Writes a query string, without `?`.
     pub fn to_query(&self) -> String {
         let from = self.from_version.map(|version| ("fromversion", version.to_string()));
         let page = page_pairs(self.direction, self.limit, self.cursor.as_deref());
-        write_query(from.into_iter().chain(version_pair(self.version)).chain(page))
+        write_query(from.into_iter().chain(page).chain(self.view.pairs()))
     }
 
     /// Where the page of that stream begins, in versions.

@@ -1,9 +1,9 @@
 //! What to follow, and from where. What a client has seen last wins over where it wanted to begin.
 
 use quipu_domain::Filter;
-use quipu_domain::schema::SchemaVersion;
 
-use super::{accept_version, pairs, unknown, version_pair, write_query};
+use super::view::{View, ViewSlots};
+use super::{pairs, unknown, write_query};
 use crate::parameter::{accept, filter_to_pairs, number, once};
 use crate::{Code, Problem};
 
@@ -14,8 +14,8 @@ pub struct TailRequest {
     pub filter: Filter,
     /// Where to begin.
     pub from: TailFrom,
-    /// In which version of its schema.
-    pub version: SchemaVersion,
+    /// How they are shown.
+    pub view: View,
 }
 
 /// Where a tail begins.
@@ -45,18 +45,18 @@ impl TailRequest {
     /// `invalid-parameter`, with the name of the parameter.
     pub fn from_pairs<N: AsRef<str>, V: AsRef<str>>(pairs: impl IntoIterator<Item = (N, V)>) -> Result<Self, Problem> {
         let mut filter = Filter::default();
-        let (mut from, mut last, mut version) = (None, None, None);
+        let (mut from, mut last, mut view) = (None, None, ViewSlots::default());
         for (name, value) in pairs {
             let (name, value) = (name.as_ref(), value.as_ref());
             if name == "from" {
                 once(name, &mut from, TailFrom::parse(name, value)?)?;
             } else if name == "lastEventId" {
                 once(name, &mut last, TailFrom::after(name, value)?)?;
-            } else if !accept_version(&mut version, name, value)? && !accept(&mut filter, name, value)? {
-                return Err(unknown(name, "a parameter of a filter, or from, lastEventId or schemaversion"));
+            } else if !view.accept(name, value)? && !accept(&mut filter, name, value)? {
+                return Err(unknown(name, "a parameter of a filter, or from, lastEventId, schemaversion or data"));
             }
         }
-        Ok(Self { filter, from: last.or(from).unwrap_or_default(), version: version.unwrap_or_default() })
+        Ok(Self { filter, from: last.or(from).unwrap_or_default(), view: view.view() })
     }
 
     /// Writes a query string, without `?`.
@@ -66,7 +66,7 @@ impl TailRequest {
             TailFrom::End => "end".to_owned(),
             TailFrom::Position(position) => position.to_string(),
         };
-        write_query(filter_to_pairs(&self.filter).into_iter().chain(version_pair(self.version)).chain([("from", from)]))
+        write_query(filter_to_pairs(&self.filter).into_iter().chain([("from", from)]).chain(self.view.pairs()))
     }
 }
 

@@ -17,6 +17,7 @@ pub struct Visible {
     /// None for any event.
     patterns: Option<Snapshot<usize>>,
     user: Option<String>,
+    looks_at_data: bool,
     /// What it was made from, for comparisons.
     texts: Vec<String>,
 }
@@ -36,13 +37,19 @@ impl Visible {
             return None;
         }
         let texts = patterns.iter().flatten().map(|pattern| pattern.text().to_owned()).collect();
+        let looks_at_data = patterns.iter().flatten().any(Pattern::looks_at_data);
         let patterns = patterns.map(|patterns| PatternSet::from_iter(patterns.into_iter().enumerate()).snapshot());
-        Some(Self { patterns, user: user.map(str::to_owned), texts })
+        Some(Self { patterns, user: user.map(str::to_owned), looks_at_data, texts })
     }
 
     /// The user whose events these are, if they are of one.
     pub fn user(&self) -> Option<&str> {
         self.user.as_deref()
+    }
+
+    /// Whether that depends on the data of an event: of one that keeps it beside the log it has to be read first.
+    pub fn looks_at_data(&self) -> bool {
+        self.looks_at_data
     }
 
     /// Whether an event is one of them.

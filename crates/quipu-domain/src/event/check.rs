@@ -2,6 +2,7 @@
 //!
 //! Source: CloudEvents 1.0.2, "Context Attributes" and "Type System".
 
+use super::payload::{DATAREF, is_reserved};
 use super::{Event, InvalidEvent, Value, clip, invalid};
 use crate::Timestamp;
 use crate::limits::*;
@@ -53,6 +54,11 @@ fn check_attributes(event: &Event<'_>) -> Result<(), InvalidEvent> {
                 return Err(invalid("priority", "low, medium, high or urgent", &other.to_string()));
             }
             ("expirytime", Value::Text(text)) => check_time("expirytime", Some(text))?,
+            (DATAREF, Value::Text(uri)) if is_reserved(uri) => {
+                let expected =
+                    "a URI of another scheme than quipu:, which names what the server keeps; send the data itself";
+                return Err(InvalidEvent::ReservedAttribute { name: DATAREF.into(), expected });
+            }
             (
                 "tags" | "expirytime" | "correlationid" | "causationid" | "userid" | "organizationid" | "tenantid",
                 Value::Integer(_) | Value::Boolean(_),

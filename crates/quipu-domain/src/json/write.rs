@@ -30,7 +30,7 @@ pub fn write_event(out: &mut Vec<u8>, event: &Event<'_>, stamp: Option<&Stamp>) 
         write_bare(out, "recordedtime", &format!("\"{}\"", stamp.recorded_time));
     }
     match event.data() {
-        Data::None => {}
+        Data::None | Data::Payload(_) => {}
         Data::Json(text) => write_json_line(out, text),
         Data::Text(text) => write_field(out, "data", Some(text)),
         Data::Binary(bytes) => write_field(out, "data_base64", Some(&BASE64.encode(bytes))),

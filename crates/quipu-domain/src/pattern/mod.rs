@@ -68,6 +68,11 @@ impl Pattern {
         self.branches.len()
     }
 
+    /// Whether it looks at the data.
+    pub fn looks_at_data(&self) -> bool {
+        self.fields.iter().any(|field| matches!(field.path.split('.').next(), Some("data" | "data_base64")))
+    }
+
     /// The paths that it looks at, as they stand in it, joined by dots; sorted, each once.
     pub fn paths(&self) -> Vec<&str> {
         let mut paths: Vec<&str> = self.fields.iter().map(|field| field.path.as_str()).collect();

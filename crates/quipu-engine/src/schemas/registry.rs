@@ -248,5 +248,7 @@ pub(crate) fn violations(validator: &Validator, data: &Data<'_>, most: usize) ->
         Data::None => of_all("none"),
         Data::Text(_) => of_all("text"),
         Data::Binary(_) => of_all("bytes"),
+        // Whoever asks puts the data back first.
+        Data::Payload(_) => of_all("a reference to a payload"),
     }
 }

@@ -42,6 +42,7 @@ impl Tenant {
         self.each_stored(kind, 0, u64::MAX, |events| {
             for recorded in events {
                 stored.events += 1;
+                let recorded = self.resolve(recorded.clone())?;
                 if let Some(mut first) = violations(validator, recorded.event().data(), 1).pop() {
                     stored.breaking += 1;
                     // Who proposes a schema says what is sensitive in it, and may be wrong: the event itself is for who may read it.
@@ -51,7 +52,7 @@ impl Tenant {
                     }
                 }
             }
-            ControlFlow::Continue(())
+            Ok(ControlFlow::Continue(()))
         })?;
         Ok(stored)
     }
@@ -65,13 +66,13 @@ impl Tenant {
         let mut learned = Inference::new(InferenceLimits { examples: 0, ..InferenceLimits::default() });
         self.each_stored(kind, 0, u64::MAX, |events| {
             for recorded in events {
-                if let Data::Json(text) = recorded.event().data()
+                if let Data::Json(text) = self.resolve(recorded.clone())?.event().data()
                     && let Ok(value) = serde_json::from_str(text)
                 {
                     learned.observe(&value);
                 }
             }
-            ControlFlow::Continue(())
+            Ok(ControlFlow::Continue(()))
         })?;
         match learned.count() {
             0 => Err(not_found(kind)),
@@ -86,7 +87,7 @@ impl Tenant {
         self.each_stored(kind, 0, u64::MAX, |events| {
             let found = events.iter().find(|recorded| has_it(recorded.event().kind()));
             first = found.map(|recorded| recorded.stamp.position);
-            found.map_or(ControlFlow::Continue(()), |_| ControlFlow::Break(()))
+            Ok(found.map_or(ControlFlow::Continue(()), |_| ControlFlow::Break(())))
         })?;
         Ok(first)
     }
@@ -98,14 +99,14 @@ impl Tenant {
         kind: &str,
         after: u64,
         most: u64,
-        mut look: impl FnMut(&[Recorded]) -> ControlFlow<()>,
+        mut look: impl FnMut(&[Recorded]) -> Result<ControlFlow<()>, Fault>,
     ) -> Result<u64, Fault> {
         let filter = Filter { types: vec![TypeMatch::Is(kind.to_owned())], ..Filter::default() };
         let (mut follower, last, mut seen) = (self.follow(filter, after), self.position(), 0);
         while follower.position() < last && seen < most {
             let events = follower.next(STRETCH)?;
             seen += events.len() as u64;
-            if look(&events).is_break() {
+            if look(&events)?.is_break() {
                 break;
             }
         }

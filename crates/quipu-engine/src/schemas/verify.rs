@@ -1,6 +1,7 @@
 //! What upcasters make of what is stored, and of the examples of the versions before.
 
 use std::ops::ControlFlow;
+use std::panic::resume_unwind;
 use std::sync::Arc;
 
 use quipu_domain::schema::{SchemaVersion, Validator};
@@ -11,7 +12,7 @@ use super::not_found;
 use super::registry::{Registry, VERSION_UNSAID, violations};
 use super::stored::{NAMED_MAX, STRETCH};
 use super::upcast::{Chain, NotUpcast, Step, UpcastReason};
-use crate::read::{Page, Recorded};
+use crate::read::Recorded;
 use crate::subscriptions::NotDone;
 use crate::tenant::Tenant;
 
@@ -70,6 +71,8 @@ impl Tenant {
         if wanted.is_stored() {
             return Ok(recorded);
         }
+        // What upcasters turn is the data; a reader who asks for a version is given it.
+        let recorded = self.resolve(recorded)?;
         let upcast = self.schemas.current().upcast(&recorded.event(), wanted);
         match upcast {
             Ok(None) => Ok(recorded),
@@ -79,15 +82,6 @@ impl Tenant {
                 Err(super::SchemaRefusal::NotUpcast { position, kind, failure }.into())
             }
         }
-    }
-
-    /// A page in the version that a reader wants.
-    ///
-    /// # Errors
-    /// An upcaster failed on one of the events.
-    pub fn upcast_page(&self, page: Page, wanted: SchemaVersion) -> Result<Page, NotDone> {
-        let events = page.events.into_iter().map(|recorded| self.upcast(recorded, wanted));
-        Ok(Page { events: events.collect::<Result<_, _>>()?, ..page })
     }
 
     /// Reads stored events of a type as a version of it, from the one after a position on, and holds them against its schema. Looks
@@ -107,13 +101,15 @@ impl Tenant {
         let target = target.ok_or_else(|| not_found(&format!("{kind}.v{version}")))?;
         let mut found =
             VerifiedSchema { version, events: 0, earlier: 0, failed: 0, first: Vec::new(), to: after, is_whole: false };
-        let look = |event: &Event<'_>| -> Option<(bool, Option<NotUpcast>)> {
+        let look = |recorded: &Recorded| -> Result<Option<(bool, Option<NotUpcast>)>, Fault> {
+            let recorded = self.resolve(recorded.clone())?;
+            let event = recorded.event();
             let from = type_version(event.kind()).unwrap_or(VERSION_UNSAID);
             // Later ones stay as they are.
-            (from <= version).then(|| (from < version, reads_as(&registry, event, wanted, version, target).err()))
+            Ok((from <= version).then(|| (from < version, reads_as(&registry, &event, wanted, version, target).err())))
         };
         found.to = self.each_stored(kind, after, VERIFIED_MAX, |events| {
-            for (recorded, outcome) in events.iter().zip(on_threads(events, &look)) {
+            for (recorded, outcome) in events.iter().zip(on_threads(events, &look)?) {
                 let Some((is_earlier, failure)) = outcome else { continue };
                 found.events += 1;
                 found.earlier += u64::from(is_earlier);
@@ -121,7 +117,7 @@ impl Tenant {
                     note(&mut found.failed, &mut found.first, recorded, failure);
                 }
             }
-            ControlFlow::Continue(())
+            Ok(ControlFlow::Continue(()))
         })?;
         found.is_whole = found.to >= self.position();
         Ok(found)
@@ -148,19 +144,22 @@ impl Tenant {
             }
         }
         checked.failed_examples.truncate(NAMED_MAX);
-        let look = |event: &Event<'_>| {
-            let from = type_version(event.kind()).unwrap_or(VERSION_UNSAID);
-            (from < version).then(|| chain(from).run(event.data()).err())
+        let look = |recorded: &Recorded| -> Result<Option<Option<NotUpcast>>, Fault> {
+            let from = type_version(recorded.event().kind()).unwrap_or(VERSION_UNSAID);
+            if from >= version {
+                return Ok(None);
+            }
+            Ok(Some(chain(from).run(self.resolve(recorded.clone())?.event().data()).err()))
         };
         self.each_stored(kind, 0, u64::MAX, |events| {
-            for (recorded, outcome) in events.iter().zip(on_threads(events, &look)) {
+            for (recorded, outcome) in events.iter().zip(on_threads(events, &look)?) {
                 let Some(failure) = outcome else { continue };
                 checked.events += 1;
                 if let Some(failure) = failure {
                     note(&mut checked.failed, &mut checked.first, recorded, failure);
                 }
             }
-            ControlFlow::Continue(())
+            Ok(ControlFlow::Continue(()))
         })?;
         Ok(checked)
     }
@@ -190,18 +189,20 @@ fn note(failed: &mut u64, first: &mut Vec<(u64, NotUpcast)>, recorded: &Recorded
 }
 
 /// Looks at events on all processors: expressions take microseconds each. In the order of the events.
-fn on_threads<T: Send>(events: &[Recorded], look: &(impl Fn(&Event<'_>) -> T + Sync)) -> Vec<T> {
+fn on_threads<T: Send>(
+    events: &[Recorded],
+    look: &(impl Fn(&Recorded) -> Result<T, Fault> + Sync),
+) -> Result<Vec<T>, Fault> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX);
-    let all = |events: &[Recorded]| events.iter().map(|recorded| look(&recorded.event())).collect::<Vec<_>>();
+    let all = |events: &[Recorded]| events.iter().map(look).collect::<Vec<_>>();
     if threads == 1 || events.len() < STRETCH / 10 {
-        return all(events);
+        return all(events).into_iter().collect();
     }
     std::thread::scope(|scope| {
         let parts = events.chunks(events.len().div_ceil(threads));
         let running: Vec<_> = parts.map(|part| scope.spawn(move || all(part))).collect();
-        running
-            .into_iter()
-            .flat_map(|one| one.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-            .collect()
+        let joined =
+            |one: std::thread::ScopedJoinHandle<'_, _>| one.join().unwrap_or_else(|panic| resume_unwind(panic));
+        running.into_iter().flat_map(joined).collect()
     })
 }

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use quipu_domain::delivery::{DeliveryId, Failure, HandedOut, Key, Moment, NotInFlight, Outcome, Phase, Reason};
-use quipu_domain::{Event, InvalidEvent, Timestamp, parse_event_text};
+use quipu_domain::{DataForm, Event, InvalidEvent, Timestamp, parse_event_text};
 use quipu_store::Fault;
 
 use super::key::expiry;
@@ -187,7 +187,7 @@ impl Tenant {
                 }
                 continue;
             }
-            let mut handed = self.read_or_give_back(&running, taken, bytes)?;
+            let mut handed = self.read_or_give_back(&running, &compiled, taken, bytes)?;
             if compiled.changes_events() && !handed.is_empty() {
                 handed = self.change_events(&running, &compiled, handed)?;
                 if handed.is_empty() {
@@ -286,7 +286,14 @@ impl Tenant {
 
     /// As [`Tenant::read_handed`], and no more than this many bytes; what is over is given back, and not all of it is read.
     /// What nobody gets because the log cannot be read was never attempted either.
-    fn read_or_give_back(&self, running: &Running, taken: Vec<Taken>, bytes: usize) -> Result<Vec<Handed>, Fault> {
+    fn read_or_give_back(
+        &self,
+        running: &Running,
+        compiled: &Compiled,
+        taken: Vec<Taken>,
+        bytes: usize,
+    ) -> Result<Vec<Handed>, Fault> {
+        let is_resolved = compiled.changes_events() || compiled.definition.data == DataForm::Resolved;
         let attempts: Vec<_> = taken.iter().map(|taken| (taken.id, taken.token)).collect();
         let give_back = |over: &[(DeliveryId, u64)]| take_back(&mut running.inner.lock(), over);
         let (mut handed, mut over) = (Vec::with_capacity(taken.len()), Vec::new());
@@ -296,9 +303,19 @@ impl Tenant {
                 break;
             }
             read += together.len();
-            for one in self.read_handed(running, together, &mut cut).inspect_err(|_| give_back(&attempts))? {
-                sum = sum.saturating_add(one.bytes());
-                if sum <= bytes || handed.is_empty() { handed.push(one) } else { over.push((one.id, one.token)) }
+            for mut one in self.read_handed(running, together, &mut cut).inspect_err(|_| give_back(&attempts))? {
+                // An edited copy is delivered as it is.
+                let payload = one.recorded.event().payload().filter(|_| is_resolved && one.edited.is_none());
+                let payload_bytes = payload.map_or(0, |payload| usize::try_from(payload.bytes).unwrap_or(usize::MAX));
+                sum = sum.saturating_add(one.bytes()).saturating_add(payload_bytes);
+                if sum > bytes && !handed.is_empty() {
+                    over.push((one.id, one.token));
+                    continue;
+                }
+                if payload.is_some() {
+                    one.recorded = self.resolve(one.recorded).inspect_err(|_| give_back(&attempts))?;
+                }
+                handed.push(one);
             }
         }
         over.extend(&attempts[read..]);

@@ -10,6 +10,7 @@ use quipu_store::Fault;
 
 use super::key::KeyOf;
 use super::running::{Compiled, Inner};
+use crate::payloads::looks;
 use crate::read::Recorded;
 use crate::tenant::Tenant;
 
@@ -66,7 +67,12 @@ impl Tenant {
                 if !inner.deliveries.has_room(&compiled.rules) {
                     return Ok(has_reads);
                 }
-                let (event, position) = (recorded.event(), recorded.stamp.position);
+                if examined >= 2 * EXAMINED_MAX {
+                    // Payloads took what is left of it.
+                    return Ok(true);
+                }
+                let (event, position) = (self.seen(recorded, compiled.looks_at_data)?, recorded.stamp.position);
+                examined += looks(recorded, compiled.looks_at_data);
                 if compiled.matches(&registry, &event, &recorded.stamp) {
                     inner.offer(compiled.matched(&event, position, &self.hasher));
                 } else {
@@ -94,6 +100,7 @@ impl Tenant {
         }
         let Some(recorded) = self.event_at(position)? else { return Ok(None) };
         let event = recorded.event();
+        // A subject is no part of the data.
         let is_of_key = compiled.key.of(&event, &self.hasher) == Some(key);
         Ok(event.subject().filter(|_| is_of_key).map(str::to_owned))
     }
@@ -113,7 +120,7 @@ impl Tenant {
             (Some(next), _) => next - 1,
             (None, _) => to,
         };
-        let mut positions = self.matching(compiled, &page.events).remove(&key).unwrap_or_default();
+        let mut positions = self.matching(compiled, &page.events)?.remove(&key).unwrap_or_default();
         positions.retain(|position| *position <= read_to);
         inner.deliveries.found(key, &positions, read_to);
         Ok(page.events.len().max(1))
@@ -124,7 +131,7 @@ impl Tenant {
         let from = inner.deliveries.all_reads().map(|(_, from)| from).min();
         let page = self.read_to(&Filter::default(), Direction::Forward, from, CHUNK, to)?;
         let read_to = page.next.map_or(to, |next| next - 1);
-        let mut found = self.matching(compiled, &page.events);
+        let mut found = self.matching(compiled, &page.events)?;
         let keys: Vec<_> = inner.deliveries.all_reads().filter(|(_, from)| *from <= read_to).collect();
         for (key, from) in keys {
             let mut positions = found.remove(&key).unwrap_or_default();
@@ -135,16 +142,16 @@ impl Tenant {
     }
 
     /// The positions of those that match, by their key.
-    fn matching(&self, compiled: &Compiled, events: &[Recorded]) -> HashMap<Key, Vec<u64>> {
+    fn matching(&self, compiled: &Compiled, events: &[Recorded]) -> Result<HashMap<Key, Vec<u64>>, Fault> {
         let (mut found, registry): (HashMap<Key, Vec<u64>>, _) = (HashMap::new(), self.schemas.current());
         for recorded in events {
-            let event = recorded.event();
+            let event = self.seen(recorded, compiled.looks_at_data)?;
             if let Some(key) = compiled.key.of(&event, &self.hasher)
                 && compiled.matches(&registry, &event, &recorded.stamp)
             {
                 found.entry(key).or_default().push(recorded.stamp.position);
             }
         }
-        found
+        Ok(found)
     }
 }

@@ -57,6 +57,20 @@ impl Router {
         }
         inner.is_attached || inner.is_deleted || has_caught_up
     }
+
+    fn looks_at_data(&self) -> bool {
+        self.attached.values().any(|running| running.compiled().looks_at_data)
+    }
+
+    fn detach_those_who_look_at_data(&mut self) {
+        self.attached.retain(|_, running| {
+            let looks_at_data = running.compiled().looks_at_data;
+            if looks_at_data {
+                running.inner.lock().detach();
+            }
+            !looks_at_data
+        });
+    }
 }
 
 impl Subscriptions {
@@ -127,27 +141,36 @@ impl Tenant {
         }
         let from = Some(router.routed_to + 1);
         let page = self.read_to(&Filter::default(), Direction::Forward, from, CHUNK, durable)?;
-        let mut found: HashMap<&Arc<str>, Vec<Matched>> = HashMap::new();
+        let mut found: HashMap<Arc<str>, Vec<Matched>> = HashMap::new();
         let registry = self.schemas.current();
         for recorded in &page.events {
-            let event = recorded.event();
+            let mut event = recorded.event();
+            if let Some(payload) = event.payload()
+                && router.looks_at_data()
+            {
+                match self.read_payload(&payload, recorded.stamp.position) {
+                    Ok(data) => event = event.with_data(data),
+                    // Who looks at data reads the log itself, and meets the fault; the others go on.
+                    Err(_) => router.detach_those_who_look_at_data(),
+                }
+            }
             let names = router.patterns.matches_event(&event, Some(&recorded.stamp), &mut router.scratch);
             for name in names.chain(&router.unfiltered) {
                 let Some((name, running)) = router.attached.get_key_value(name) else { continue };
                 let compiled = running.compiled();
                 if compiled.shared_pattern().is_some() || compiled.matches(&registry, &event, &recorded.stamp) {
                     let matched = compiled.matched(&event, recorded.stamp.position, &self.hasher);
-                    found.entry(name).or_default().push(matched);
+                    found.entry(Arc::clone(name)).or_default().push(matched);
                 }
             }
         }
         let (mut woken, mut detached) = (Vec::new(), Vec::new());
         for (name, found) in found {
-            let running = &router.attached[name];
+            let Some(running) = router.attached.get(&name) else { continue };
             let mut inner = running.inner.lock();
             inner.feed(&found);
             if !inner.is_attached {
-                detached.push(Arc::clone(name));
+                detached.push(name);
             }
             woken.push(Arc::clone(running));
         }

@@ -34,6 +34,8 @@ pub(crate) struct Compiled {
     pub transformer: Option<Transformer>,
     pub rules: Rules,
     pub key: KeyOf,
+    /// Whether the pattern or the key does: data that is kept beside the log is read for them.
+    pub looks_at_data: bool,
     pub refused: Option<Refused>,
 }
 
@@ -115,7 +117,9 @@ impl Compiled {
         definition.paused_reason = definition.paused_reason.filter(|_| definition.paused);
         definition.push.iter_mut().for_each(|push| push.secret = None);
         let (rules, key) = (definition.rules(), KeyOf::new(&definition));
-        Ok(Self { definition: Arc::new(definition), pattern, transformer, rules, key, refused: None })
+        let looks_at_data = matches!(key, KeyOf::Data(_)) || pattern.as_ref().is_some_and(Pattern::looks_at_data);
+        let definition = Arc::new(definition);
+        Ok(Self { definition, pattern, transformer, rules, key, looks_at_data, refused: None })
     }
 
     /// A definition that was accepted once. If it is not any more, nothing is delivered until it is changed.
@@ -136,7 +140,8 @@ impl Compiled {
         let key = if stored.is_key_known() { KeyOf::new(&definition) } else { KeyOf::Unknown };
         let rules = definition.rules();
         let refused = Some(Refused { refusal, text });
-        Self { definition: Arc::new(definition), pattern: None, transformer: None, rules, key, refused }
+        let (definition, looks_at_data) = (Arc::new(definition), matches!(key, KeyOf::Data(_)));
+        Self { definition, pattern: None, transformer: None, rules, key, looks_at_data, refused }
     }
 
     /// Nothing, or why the definition is not accepted any more.
@@ -154,10 +159,17 @@ impl Compiled {
         let Some(pattern) = &self.pattern else { return true };
         let matches = |event: &Event<'_>| pattern.matches_event(event, Some(stamp));
         let wanted = self.definition.schema_version;
+        if wanted.is_stored() {
+            return matches(event);
+        }
+        let renamed = || event.clone().with_kind(registry.kind_in(event.kind(), wanted));
+        if !self.looks_at_data {
+            return matches(&renamed());
+        }
         match registry.upcast(event, wanted) {
             Ok(turned) => matches(turned.as_ref().unwrap_or(event)),
             // It ends as a dead letter of whom it could have been for, rather than nowhere.
-            Err(_) => matches(event) || matches(&event.clone().with_kind(registry.kind_in(event.kind(), wanted))),
+            Err(_) => matches(event) || matches(&renamed()),
         }
     }
 

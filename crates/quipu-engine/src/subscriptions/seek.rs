@@ -155,7 +155,7 @@ impl Tenant {
         while from.is_some() {
             let page = self.read_to(&Filter::default(), Direction::Forward, from, CHUNK, to)?;
             for recorded in &page.events {
-                let event = recorded.event();
+                let event = self.seen(recorded, compiled.looks_at_data)?;
                 if compiled.matches(&registry, &event, &recorded.stamp) {
                     found(recorded.stamp.position, compiled.key.of(&event, &self.hasher));
                 }

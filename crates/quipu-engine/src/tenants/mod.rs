@@ -50,7 +50,7 @@ pub struct TenantInfo {
 pub struct TenantUsage {
     /// The position of its newest event.
     pub position: u64,
-    /// Bytes of its log.
+    /// Bytes of its log and of the payloads beside it.
     pub storage_bytes: u64,
     /// Its subscriptions.
     pub subscriptions: u64,
@@ -130,7 +130,7 @@ impl Engine {
             return Ok(None);
         }
         let tenant = self.existing_tenant(name)?;
-        let (position, storage_bytes) = (tenant.position(), tenant.log.size().bytes);
+        let (position, storage_bytes) = (tenant.position(), tenant.stored_bytes());
         let (subscriptions, keys) = (tenant.subscriptions().len() as u64, tenant.keys().len() as u64);
         Ok(Some(TenantUsage { position, storage_bytes, subscriptions, keys }))
     }

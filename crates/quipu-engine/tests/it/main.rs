@@ -16,6 +16,7 @@ mod maintain;
 mod offline;
 mod operations;
 mod parked;
+mod payloads;
 mod places;
 mod read;
 mod schemas;

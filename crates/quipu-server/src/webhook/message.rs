@@ -64,7 +64,8 @@ impl Message {
 
     fn binary(event: &Event<'_>, stamp: Option<&Stamp>) -> Self {
         let (body, without_type) = match event.data() {
-            Data::None => (Bytes::new(), None),
+            // Where the data is says an attribute.
+            Data::None | Data::Payload(_) => (Bytes::new(), None),
             Data::Json(text) => (Bytes::copy_from_slice(text.as_bytes()), Some("application/json")),
             Data::Text(text) => (Bytes::copy_from_slice(text.as_bytes()), Some("text/plain; charset=utf-8")),
             Data::Binary(bytes) => (Bytes::copy_from_slice(bytes), Some("application/octet-stream")),

@@ -92,6 +92,14 @@ impl Host {
         Self::start_over(Arc::new(Engine::open(world, options).unwrap()), server).await
     }
 
+    /// With other limits of the engine, in a folder of its own.
+    pub async fn start_limited(server: Server, options: Options) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let storage = Arc::new(DiskStorage::new(folder.path()));
+        let clock = Arc::new(Still(Arc::default()));
+        Self { folder: Some(folder), ..Self::start_as(storage, clock, server, options).await }
+    }
+
     /// Over an engine that may have other tenants already.
     pub async fn start_over(engine: Arc<Engine>, server: Server) -> Self {
         let tenant = engine.tenant("test").unwrap();

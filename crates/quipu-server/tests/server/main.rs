@@ -23,6 +23,7 @@ mod memory;
 mod operations;
 mod origins;
 mod others;
+mod payloads;
 mod platform;
 mod pushing;
 mod receiver;

@@ -64,12 +64,18 @@ impl Tail {
 
     /// The next message: its id, and the id of its event.
     pub async fn message(&mut self) -> (u64, String) {
+        let event = self.event().await;
+        (self.last_id.parse().unwrap(), event["id"].as_str().unwrap().to_owned())
+    }
+
+    /// The event of the next message.
+    pub async fn event(&mut self) -> Value {
         loop {
             let block = self.block().await;
             let Some(data) = self.dispatched(&block) else { continue };
             let event: Value = serde_json::from_str(&data).unwrap();
             assert_eq!(event["position"].to_string(), self.last_id);
-            return (self.last_id.parse().unwrap(), event["id"].as_str().unwrap().to_owned());
+            return event;
         }
     }
 }

@@ -95,13 +95,15 @@ fn check_events(tenant: &Arc<Tenant>, log: &[Logged]) -> Verdict {
     let newest: HashMap<_, &Logged> = log.iter().map(|logged| (pair(&logged.event), logged)).collect();
     for logged in log {
         let position = logged.stamp.position;
-        let found = tenant.event_at(position).map_err(failed("event_at"))?.map(|found| to_logged(&found));
+        let found = tenant.event_at(position).map_err(failed("event_at"))?;
+        let found = found.map(|found| to_logged(tenant, &found)).transpose().map_err(failed("event_at"))?;
         if found.as_ref() != Some(logged) {
             return Err(violated(NAME, format!("event_at({position}): expected {logged:?}, found {found:?}")));
         }
         let (source, id) = pair(&logged.event);
         let newest = newest.get(&(source, id)).copied();
-        let found = tenant.event_by_id(source, id).map_err(failed("event_by_id"))?.map(|found| to_logged(&found));
+        let found = tenant.event_by_id(source, id).map_err(failed("event_by_id"))?;
+        let found = found.map(|found| to_logged(tenant, &found)).transpose().map_err(failed("event_by_id"))?;
         if found.as_ref() != newest {
             return Err(violated(NAME, format!("event_by_id({source}, {id}): expected {newest:?}, found {found:?}")));
         }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use quipu_domain::{Direction, Filter};
-use quipu_engine::{Recorded, Tenant};
+use quipu_engine::{Fault, Recorded, Tenant};
 
 use crate::Logged;
 use crate::checker::{Verdict, Violation, violated};
@@ -28,7 +28,7 @@ pub fn read_all(
     direction: Direction,
     limit: usize,
 ) -> Result<Vec<Logged>, Violation> {
-    turn(limit, direction, |from, limit| tenant.read(filter, direction, from, limit))
+    turn(tenant, limit, direction, |from, limit| tenant.read(filter, direction, from, limit))
 }
 
 /// A whole stream, in pages of `limit`.
@@ -41,10 +41,11 @@ pub fn read_stream(
     direction: Direction,
     limit: usize,
 ) -> Result<Vec<Logged>, Violation> {
-    turn(limit, direction, |from, limit| tenant.read_stream(subject, direction, from, limit))
+    turn(tenant, limit, direction, |from, limit| tenant.read_stream(subject, direction, from, limit))
 }
 
 fn turn(
+    tenant: &Tenant,
     limit: usize,
     direction: Direction,
     read: impl Fn(Option<u64>, usize) -> Result<quipu_engine::Page, quipu_engine::Fault>,
@@ -56,7 +57,7 @@ fn turn(
         if page.events.len() > limit {
             return Err(violated(NAME, format!("expected at most {limit} events, found {}", page.events.len())));
         }
-        events.extend(page.events.iter().map(to_logged));
+        events.extend(all_logged(tenant, &page.events)?);
         let Some(next) = page.next else { break };
         let goes_on = match (from, direction) {
             (None, _) => true,
@@ -69,7 +70,7 @@ fn turn(
         from = Some(next);
     }
     let at_once = read(None, usize::MAX).map_err(|fault| violated(NAME, format!("all at once: {fault}")))?;
-    same(&events, &at_once.events.iter().map(to_logged).collect::<Vec<_>>(), at_once.next.is_none())?;
+    same(&events, &all_logged(tenant, &at_once.events)?, at_once.next.is_none())?;
     Ok(events)
 }
 
@@ -82,9 +83,18 @@ fn same(pages: &[Logged], at_once: &[Logged], whole: bool) -> Verdict {
     Err(violated(NAME, format!("by pages {:?}, at once {:?}", positions(pages), positions(at_once))))
 }
 
-/// An owned copy.
-pub fn to_logged(recorded: &Recorded) -> Logged {
-    Logged { stamp: recorded.stamp, event: recorded.event().into_owned() }
+/// An owned copy, with its data wherever that is kept.
+///
+/// # Errors
+/// The payload cannot be read.
+pub fn to_logged(tenant: &Tenant, recorded: &Recorded) -> Result<Logged, Fault> {
+    let resolved = tenant.resolve(recorded.clone())?;
+    Ok(Logged { stamp: resolved.stamp, event: resolved.event().into_owned() })
+}
+
+fn all_logged(tenant: &Tenant, events: &[Recorded]) -> Result<Vec<Logged>, Violation> {
+    let logged = events.iter().map(|recorded| to_logged(tenant, recorded));
+    logged.collect::<Result<_, _>>().map_err(|fault| violated(NAME, fault.to_string()))
 }
 
 #[cfg(test)]

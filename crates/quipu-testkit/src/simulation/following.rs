@@ -6,7 +6,6 @@ use quipu_domain::Filter;
 use quipu_engine::{Follower, Tenant};
 
 use super::Simulation;
-use crate::checker::pages::to_logged;
 use crate::checker::{self, violated};
 use crate::machine::Step;
 use crate::{Logged, workload};
@@ -44,7 +43,7 @@ impl Following {
         if events.len() > limit {
             return Err(violated("followers", format!("expected at most {limit} events, found {}", events.len())));
         }
-        self.seen.extend(events.iter().map(|event| to_logged(event).stamp.position));
+        self.seen.extend(events.iter().map(|event| event.stamp.position));
         if follower.position() < position || follower.position() == position && position < tenant.position() {
             return Err(violated("followers", format!("from {position} it came to {}", follower.position())));
         }

@@ -85,10 +85,13 @@ impl Simulation {
         let mut own_dice = Machine::own_dice(seed);
         let window = own_dice.chance(50).then(|| own_dice.between(3, 40));
         let model = Model { window, ..Model::default() };
+        // Of few events the data is kept beside the log, of most, or of all.
+        let claim_check_bytes = [2_000, 300, 0][(seed % 3) as usize];
         let mut machine = Machine::new(seed, voice, |dice| Options {
             dedup_window_events: window.unwrap_or(1_000_000),
             dedup_window_ms: if window.is_some() { -1 } else { 24 * 60 * 60 * 1_000 },
             event_bytes_max: 64 << 10,
+            claim_check_bytes,
             segment_bytes: dice.between(4, 16) << 10,
             run_events: dice.between(5, 60) as usize,
             mailbox_bytes_max: *dice.pick(&[16 << 10, 64 << 10, 1 << 20]),

@@ -1,4 +1,4 @@
-//! Bits rot in a sealed segment: whatever is read is what was written or an error that names the file, and the check
+//! Bits rot in a sealed segment or a payload: whatever is read is what was written or an error that names the file, and the check
 //! finds it. Then the operator puts the good copy back.
 
 use quipu_domain::Direction;
@@ -6,10 +6,10 @@ use quipu_engine::Fault;
 use quipu_store::SEGMENT_HEADER_BYTES;
 
 use super::Simulation;
-use crate::FOLDER;
 use crate::checker::pages::to_logged;
 use crate::checker::violated;
 use crate::machine::{Step, any_bit};
+use crate::{FOLDER, Logged};
 
 const NAME: &str = "rot";
 
@@ -22,6 +22,8 @@ impl Simulation {
         // the one before, if the making of the next was interrupted before it said what it goes on after.
         while segments.pop_if(|path| self.machine.len_of(path) <= SEGMENT_HEADER_BYTES).is_some() {}
         segments.pop();
+        // A payload that was read is referred to, and durable.
+        segments.extend(self.log.iter().filter_map(payload_path).filter(|path| self.machine.len_of(path) > 0));
         if segments.is_empty() {
             return Ok(());
         }
@@ -47,7 +49,11 @@ impl Simulation {
         };
         for (position, expected) in (1..).zip(&self.log) {
             match tenant.event_at(position) {
-                Ok(Some(found)) if to_logged(&found) == *expected => {}
+                Ok(Some(found)) => match to_logged(&tenant, &found) {
+                    Ok(found) if found == *expected => {}
+                    Err(fault) => named(path, &fault)?,
+                    other => return Err(violated(NAME, format!("event_at({position}): {other:?}"))),
+                },
                 Err(fault) => named(path, &fault)?,
                 other => return Err(violated(NAME, format!("event_at({position}): {other:?}"))),
             }
@@ -61,7 +67,10 @@ impl Simulation {
             for found in &page.events {
                 // What came since the log was read last is not known here.
                 let Some(expected) = self.log.get(found.stamp.position as usize - 1) else { continue };
-                let found = to_logged(found);
+                let found = match to_logged(&tenant, found) {
+                    Ok(found) => found,
+                    Err(fault) => return named(path, &fault),
+                };
                 if found != *expected {
                     return Err(violated(NAME, format!("expected {expected:?}, found {found:?}")));
                 }
@@ -72,6 +81,13 @@ impl Simulation {
             }
         }
     }
+}
+
+/// Where the data of an event is if it is kept beside the log.
+fn payload_path(logged: &Logged) -> Option<String> {
+    let (bytes, _) = logged.event.data().bytes()?;
+    let hex = blake3::hash(bytes).to_hex();
+    Some(format!("{FOLDER}/payloads/{}/{}", &hex[..2], &hex[2..]))
 }
 
 /// Whether an error says that this file is damaged.

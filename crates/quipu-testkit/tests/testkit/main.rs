@@ -16,6 +16,7 @@ mod log;
 mod mutations;
 mod others;
 mod outcomes;
+mod payloads;
 mod seam;
 mod simulation;
 mod supply_chain;

@@ -75,6 +75,20 @@ mod tests {
     }
 
     #[test]
+    fn data_that_is_kept_beside_the_log_is_not_taken_for_none() {
+        let event = |reference: &str| {
+            let event = format!(
+                r#""event":{{"specversion":"1.0","id":"1","source":"/s","type":"t",{reference}"position":7,
+                "recordedtime":"2026-01-31T09:30:00.000Z"}},"#
+            );
+            read("billing", &body(&event, "")).unwrap().data::<Option<u64>>()
+        };
+        let missing = event(r#""dataref":"quipu:payload/blake3/00","#).unwrap_err();
+        assert!(missing.to_string().contains("resolved"), "{missing}");
+        assert_eq!(event("").unwrap(), None);
+    }
+
+    #[test]
     fn a_delivery_without_its_event_is_none() {
         assert!(read("billing", &body("", "")).is_err());
         assert!(read("billing", &body(r#""event":{"specversion":"1.0"},"#, "")).is_err());

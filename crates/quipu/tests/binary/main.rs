@@ -18,6 +18,7 @@ mod identity;
 mod keys;
 mod operations;
 mod patterns;
+mod payloads;
 mod process;
 #[cfg(feature = "remote")]
 mod remote;

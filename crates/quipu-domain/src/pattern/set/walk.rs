@@ -74,7 +74,7 @@ pub(super) fn read_event(
         note("recordedtime", Kind::String, stamp.recorded_time.to_string().as_bytes());
     }
     match event.data() {
-        Data::None => Ok(()),
+        Data::None | Data::Payload(_) => Ok(()),
         Data::Text(text) => {
             note("data", Kind::String, text.as_bytes());
             Ok(())
@@ -96,7 +96,7 @@ pub(super) fn read_event(
 pub(super) fn input<'a>(event: &'a Event<'_>) -> &'a [u8] {
     match event.data() {
         Data::Json(json) => json.as_bytes(),
-        Data::None | Data::Text(_) | Data::Binary(_) => &[],
+        Data::None | Data::Text(_) | Data::Binary(_) | Data::Payload(_) => &[],
     }
 }
 

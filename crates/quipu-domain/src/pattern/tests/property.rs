@@ -305,7 +305,7 @@ fn envelope() -> impl Strategy<Value = Event<'static>> {
         let media_type = match data {
             Data::Json(_) | Data::None => "application/json",
             Data::Text(_) => "text/plain",
-            Data::Binary(_) => "image/png",
+            Data::Binary(_) | Data::Payload(_) => "image/png",
         };
         builder.data_content_type(media_type).data(data).build().unwrap()
     })

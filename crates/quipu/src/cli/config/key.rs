@@ -57,7 +57,9 @@ keys! {
     "tls_key_file" "" "none" Kind::Text => "PEM, the private key of that certificate: a file of its own, which at most its owner and a group may read";
     "tls_client_authorities_file" "" "none" Kind::Text => "PEM; with it nobody connects without a certificate of one of these authorities, beside the key that a request needs";
     "log" "" "info" Kind::Text => "error, warn, info, debug or trace, on standard error";
-    "event_bytes_max" "bytes" "1048576" number(1_024, 1 << 26) => "an event is a fact, not a file; larger payloads go elsewhere, named by dataref";
+    "event_bytes_max" "bytes" "1048576" number(1_024, 1 << 26) => "an event is a fact, not a file; the data of a larger one goes beside the log";
+    "claim_check_bytes" "bytes" "1048576" number(512, 1 << 27) => "of a larger event the data is kept beside the log, and readers get dataref; as large as any event was before; above event_bytes_max nothing is kept there and larger events are refused";
+    "payload_bytes_max" "bytes" "16777216" number(1_024, 1 << 28) => "data beside the log: held in memory while it is taken and while it is read";
     "body_bytes_max" "bytes" "67108864" number(1_024, 1 << 30) => "one event or batch is held in memory; bulk lines have no limit";
     "request_memory_bytes_max" "bytes" "268435456" number(1 << 20, 1 << 40) => "bodies, bulk loads and frames of all connections that are not recorded yet; four of the largest bodies";
     "connections_max" "connections" "20000" number(1, 1 << 20) => "10,000 idle connections and as many again";

@@ -37,6 +37,8 @@ pub struct Config {
     pub log: tracing::Level,
     pub event_bytes_max: usize,
     pub body_bytes_max: usize,
+    pub claim_check_bytes: usize,
+    pub payload_bytes_max: usize,
     pub request_memory_bytes_max: usize,
     pub connections_max: usize,
     pub tenants_max: usize,
@@ -71,6 +73,8 @@ impl Config {
             tls: Files::of(file("tls_certificate_file")?, file("tls_key_file")?, file("tls_client_authorities_file")?)?,
             log: raw.parsed("log", "error, warn, info, debug or trace")?,
             event_bytes_max: size("event_bytes_max")?,
+            claim_check_bytes: size("claim_check_bytes")?,
+            payload_bytes_max: size("payload_bytes_max")?,
             body_bytes_max: size("body_bytes_max")?,
             request_memory_bytes_max: size("request_memory_bytes_max")?,
             connections_max: size("connections_max")?,
@@ -111,6 +115,13 @@ impl Config {
                 "body_bytes_max ({body}): expected at least event_bytes_max ({event}), since a body holds an event"
             )));
         }
+        let payload = self.payload_bytes_max;
+        if self.options().has_payloads() && *body < payload {
+            return Err(Failure::usage(format!(
+                "body_bytes_max ({body}): expected at least payload_bytes_max ({payload}), since a body holds the data; or set \
+                 claim_check_bytes above event_bytes_max ({event}), so that none is kept beside the log"
+            )));
+        }
         if memory < body {
             return Err(Failure::usage(format!(
                 "request_memory_bytes_max ({memory}): expected at least body_bytes_max ({body}), since a body is held in memory"
@@ -124,6 +135,8 @@ impl Config {
         let default = quipu::Options::default();
         quipu::Options {
             event_bytes_max: self.event_bytes_max,
+            claim_check_bytes: self.claim_check_bytes,
+            payload_bytes_max: self.payload_bytes_max,
             tenants_max: self.tenants_max,
             quotas: self.quotas,
             dedup_window_ms: i64::try_from(self.dedup_window.as_millis()).unwrap_or(i64::MAX),

@@ -15,6 +15,7 @@ use super::super::exit::{Exit, Failure, Outcome};
 use super::super::filter::FilterFlags;
 use super::super::output::{Format, Out, member};
 use super::super::progress::Progress;
+use super::Resolve;
 
 /// Events in a table: what fits on a screen.
 const TABLE_EVENTS: u64 = 20;
@@ -35,6 +36,8 @@ pub struct List {
     /// At most so many events [default: 20 in a table, 100 in JSON, all in NDJSON]
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     limit: Option<u64>,
+    #[command(flatten)]
+    resolve: Resolve,
     /// Go on where an earlier page ended, with the same flags
     #[arg(long)]
     cursor: Option<String>,
@@ -61,6 +64,7 @@ impl Direction {
 pub fn run(list: &List, client: &Client, out: &mut Out) -> Outcome {
     let mut query = list.filter.query();
     query.push(("direction", list.direction.name().to_owned()));
+    query.extend(list.resolve.pair());
     let cursor = list.cursor.clone();
     match out.format {
         Format::Ndjson => {

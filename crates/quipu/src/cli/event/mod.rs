@@ -44,6 +44,21 @@ pub struct Which {
     id: Option<String>,
 }
 
+/// How data that is kept beside the log is shown.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct Resolve {
+    /// Show the data of events that keep it beside the log, not the reference to it
+    #[arg(long)]
+    resolve: bool,
+}
+
+impl Resolve {
+    /// The parameter that asks for it.
+    pub fn pair(self) -> Option<(&'static str, String)> {
+        self.resolve.then(|| ("data", "resolved".to_owned()))
+    }
+}
+
 impl Which {
     /// The path and query that name the event; `tail` is "" or "/trace".
     fn route(self, tail: &str) -> (String, Query) {

@@ -14,6 +14,7 @@ use super::super::exit::{Exit, Failure, Outcome};
 use super::super::filter::FilterFlags;
 use super::super::output::{Format, Out};
 use super::super::sse;
+use super::Resolve;
 use super::list::row;
 
 /// First pause before connecting again; it doubles up to the longest.
@@ -30,6 +31,8 @@ pub struct Tail {
     /// Where to begin: start, end, or the position of the first event
     #[arg(long, default_value = "end")]
     from: String,
+    #[command(flatten)]
+    resolve: Resolve,
     /// End after so many events
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     limit: Option<u64>,
@@ -44,6 +47,7 @@ struct Followed {
 pub fn run(tail: &Tail, client: &Client, out: &mut Out) -> Outcome {
     let mut query = tail.filter.query();
     query.push(("from", tail.from.clone()));
+    query.extend(tail.resolve.pair());
     let mut followed = Followed { last_id: None, events: 0 };
     let mut pause = PAUSE;
     let mut was_connected = false;

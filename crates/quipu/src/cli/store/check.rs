@@ -7,6 +7,7 @@ use quipu_engine::AUDIT_FOLDER;
 use quipu_store::{CheckReport, DiskStorage, check};
 use serde_json::{Value, json};
 
+use super::super::count::counted;
 use super::super::exit::{Exit, Failure, Outcome};
 use super::super::folder::tenants;
 use super::super::output::{Format, Out};
@@ -69,6 +70,14 @@ pub fn show(reports: &[(String, CheckReport)], out: &mut Out) -> Outcome {
                 torn.bytes, torn.offset, torn.path
             );
         }
+        if report.orphans.0 > 0 {
+            let (count, bytes) = report.orphans;
+            eprintln!(
+                "{tenant}: {} with {bytes} bytes that no event refers to: left by a crash, or of events that are being \
+                 written now; they take room and do no harm",
+                counted(count, "payload")
+            );
+        }
         for problem in &report.cache_problems {
             eprintln!("{tenant}: {problem}. No event is lost");
         }
@@ -104,6 +113,8 @@ fn entry((tenant, report): &(String, CheckReport)) -> Value {
         "segments": report.segments,
         "bytes": report.bytes,
         "caches": report.caches,
+        "payloads": report.payloads,
+        "orphans": {"payloads": report.orphans.0, "bytes": report.orphans.1},
         "chain": chain(report),
         "torn": report.torn.as_ref().map(|torn| json!({"path": torn.path, "offset": torn.offset, "bytes": torn.bytes})),
         "problems": report.problems,

@@ -1,5 +1,5 @@
 //! `quipu store export`: all events as JSON lines, with position, stream version and recorded time. What is exported is
-//! to be imported, so there is no other form.
+//! to be imported, so there is no other form, and data that is kept beside the log stands in its event.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -48,7 +48,8 @@ fn write(export: &Export, global: &Global, to: &mut dyn Write) -> Result<u64, Fa
             export.settings.refuse()?;
             let client = client(global)?;
             let stats: StatsAnswer = client.parsed("/v1/stats", &Query::new())?;
-            lines(&client, &Query::new(), None, None, &mut progress(export, stats.events), to)
+            let query = vec![("data", "resolved".to_owned())];
+            lines(&client, &query, None, None, &mut progress(export, stats.events), to)
         }
     }
 }
@@ -66,7 +67,7 @@ fn of_folder(quipu: Quipu, export: &Export, to: &mut dyn Write) -> Result<u64, F
     let mut line = Vec::new();
     for recorded in quipu.events(Filter::default()) {
         line.clear();
-        recorded?.write_json(&mut line);
+        quipu.resolve(recorded?)?.write_json(&mut line);
         line.push(b'\n');
         to.write_all(&line)?;
         events += 1;

@@ -7,7 +7,7 @@ use std::io::{self, Read};
 use clap::{Args, ValueEnum};
 use quipu_domain::delivery::{Backoff, RateLimit, RetryPolicy};
 use quipu_domain::schema::SchemaVersion;
-use quipu_domain::{OnGivenUp, Ordering, Push, StartAt, Subscription};
+use quipu_domain::{DataForm, OnGivenUp, Ordering, Push, StartAt, Subscription};
 use serde_json::value::RawValue;
 
 use super::super::duration::milliseconds;
@@ -63,6 +63,9 @@ pub struct DefinitionFlags {
     /// How long dead letters are kept [default: 14d]
     #[arg(long, value_name = "DURATION", value_parser = milliseconds)]
     dead_letter_retention: Option<u64>,
+    /// Deliver the data of events that keep it beside the log, not the reference to it
+    #[arg(long)]
+    resolve: bool,
     /// The endpoint that events are sent to; without one, consumers fetch them
     #[arg(long, value_name = "URL")]
     push: Option<String>,
@@ -108,6 +111,7 @@ impl DefinitionFlags {
         );
         set(&mut definition.key, self.key);
         set(&mut definition.schema_version, self.schema_version);
+        set(&mut definition.data, self.resolve.then_some(DataForm::Resolved));
         set(&mut definition.max_in_flight, self.max_in_flight);
         set(&mut definition.ack_deadline_ms, self.ack_deadline);
         set(&mut definition.retry.max_attempts, self.max_attempts);
