@@ -2,6 +2,7 @@
 //! page and the names of commands are made from it, so they cannot drift apart.
 
 mod audit;
+mod catalog;
 mod deadletter;
 mod delivery;
 mod follow;
@@ -69,6 +70,9 @@ pub const OPERATIONS: &[Operation] = &[
     schema::RULES,
     schema::DEFAULTS,
     schema::INFER,
+    catalog::GET,
+    catalog::DECLARE,
+    catalog::WITHDRAW,
     secret::LIST,
     secret::ROTATE,
     secret::ENDPOINT,

@@ -5,6 +5,7 @@
 
 pub mod append;
 pub mod audit;
+pub mod catalog;
 pub mod catalogue;
 mod code;
 pub mod cursor;

@@ -2,6 +2,7 @@
 //! rather than ignored, since a filter with a typing mistake would return too much.
 
 mod audit;
+mod catalog;
 mod dead_letters;
 mod event;
 mod page;
@@ -14,6 +15,8 @@ use std::borrow::Cow;
 use crate::{Code, Problem};
 
 pub use audit::AuditRequest;
+pub use catalog::CatalogRequest;
+pub(crate) use catalog::FINDINGS;
 pub use dead_letters::DeadLettersRequest;
 pub use event::{EventKey, checkpoint_source, confirmed};
 pub use page::Start;

@@ -11,8 +11,8 @@ use axum::routing::{MethodRouter, delete, get, post, put};
 use quipu_api::{Code, OPERATIONS, Problem};
 
 use crate::{
-    Host, admission, answer, append, audit, consume, deadletter, document, health, key, operation, pattern, problem,
-    publish, read, schema, secret, state, stream, subscription, tail, tenant, ticket, trace, websocket,
+    Host, admission, answer, append, audit, catalog, consume, deadletter, document, health, key, operation, pattern,
+    problem, publish, read, schema, secret, state, stream, subscription, tail, tenant, ticket, trace, websocket,
 };
 
 type Route = fn() -> MethodRouter<Arc<Host>>;
@@ -63,6 +63,9 @@ const HANDLERS: &[(&str, Route)] = &[
     ("schema.rules", || put(schema::rules)),
     ("schema.defaults", || put(schema::defaults)),
     ("schema.infer", || get(schema::infer)),
+    ("catalog.get", || get(catalog::list)),
+    ("catalog.declare", || put(catalog::declare)),
+    ("catalog.withdraw", || delete(catalog::withdraw)),
     ("secret.list", || get(secret::list)),
     ("secret.rotate", || post(secret::rotate)),
     ("endpoint.get", || get(secret::endpoint)),
