@@ -153,6 +153,44 @@ pub struct WithdrawnAnswer {
     pub withdrawn: String,
 }
 
+/// What became of an AsyncAPI document.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct ImportAnswer {
+    /// Whether this is only what would become of it.
+    #[serde(rename = "dryrun")]
+    pub dry_run: bool,
+    /// What became of each schema and declaration, by the names of the types.
+    pub items: Vec<ImportedItem>,
+    /// What of the document is left out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub skipped: Vec<SkippedItem>,
+}
+
+/// What became of a schema or a declaration.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct ImportedItem {
+    /// The type, without a version.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The version of the schema; absent for what is declared of the type.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<u32>,
+    /// `new` if it was, or would be, registered or declared; `known` if it was there; `refused`.
+    pub outcome: String,
+    /// Why it was refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// A part of a document that is left out.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct SkippedItem {
+    /// Where it is, a JSON Pointer into the document.
+    pub pointer: String,
+    /// Why.
+    pub reason: String,
+}
+
 impl DeclarationBody {
     /// Reads the body.
     ///

@@ -58,6 +58,7 @@ codes! {
     InvalidOperation "invalid-operation" 400 false "The operation makes no sense";
     RepeatedWithin "repeated-within" 400 false "The same event stands twice in one append";
     InvalidKey "invalid-key" 400 false "The key makes no sense";
+    InvalidAsyncApi "invalid-asyncapi" 400 false "The document is no AsyncAPI document";
     InvalidDeclaration "invalid-declaration" 400 false "The declaration makes no sense";
     InvalidSchema "invalid-schema" 400 false "The schema makes no sense";
     InvalidTenant "invalid-tenant" 400 false "The tenant makes no sense";

@@ -15,8 +15,8 @@ use std::borrow::Cow;
 use crate::{Code, Problem};
 
 pub use audit::AuditRequest;
-pub use catalog::CatalogRequest;
 pub(crate) use catalog::FINDINGS;
+pub use catalog::{CatalogRequest, catalog_prefix, dry_run};
 pub use dead_letters::DeadLettersRequest;
 pub use event::{EventKey, checkpoint_source, confirmed};
 pub use page::Start;

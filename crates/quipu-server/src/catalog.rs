@@ -1,23 +1,27 @@
-//! The catalog: which event types there are, and what is declared of them.
+//! The catalog: which event types there are, what is declared of them, and both as documents of others.
 
 use std::sync::Arc;
 
 use axum::Extension;
 use axum::extract::{Path, Request};
 use axum::response::Response;
-use quipu_api::Problem;
+use quipu_api::asyncapi::{ExportedSchema, ExportedType, Imported, ImportedSchema, InvalidAsyncApi};
 use quipu_api::catalog::{
-    CatalogLine, CatalogPage, CatalogVersionLine, ConsumerLine, DeclarationBody, PublisherLine, SeenAt, WithdrawnAnswer,
+    CatalogLine, CatalogPage, CatalogVersionLine, ConsumerLine, DeclarationBody, ImportAnswer, ImportedItem,
+    PublisherLine, SeenAt, SkippedItem, WithdrawnAnswer,
 };
-use quipu_api::request::CatalogRequest;
+use quipu_api::request::{CatalogRequest, catalog_prefix, dry_run};
+use quipu_api::{Code, MEDIA_TEXT, Problem};
 use quipu_domain::Timestamp;
-use quipu_engine::{CatalogInfo, CatalogType, Declaration, Finding};
+use quipu_engine::{
+    CatalogInfo, CatalogType, Declaration, Finding, Incompatible, NewSchema, NotDone, SchemaRefusal, Tenant,
+};
 use serde_json::json as value;
 
 use crate::read::query;
 use crate::refusal::ask;
 use crate::subscription::{json, read_body};
-use crate::{App, problem};
+use crate::{App, answer, body, problem, publish};
 
 pub(crate) async fn list(Extension(app): Extension<Arc<App>>, request: Request) -> Response {
     problem::answer(run_list(app, request).await)
@@ -61,6 +65,134 @@ pub(crate) async fn withdraw(Extension(app): Extension<Arc<App>>, Path(kind): Pa
     let withdrawn = kind.clone();
     let done = ask(&app, move |tenant| tenant.withdraw(&kind)).await;
     problem::answer(done.map(|()| json(&WithdrawnAnswer { withdrawn })))
+}
+
+pub(crate) async fn asyncapi(Extension(app): Extension<Arc<App>>, request: Request) -> Response {
+    problem::answer(run_asyncapi(app, request).await)
+}
+
+async fn run_asyncapi(app: Arc<App>, request: Request) -> Result<Response, Problem> {
+    let prefix = catalog_prefix(query(&request))?;
+    let _one = app.home.scans.acquire().await;
+    let document = ask(&app, move |tenant| {
+        let types = tenant.catalog()?.types.into_iter().filter(|of| of.kind.starts_with(&prefix));
+        let exported: Vec<ExportedType> = types.map(|of| exported(tenant, of)).collect();
+        Ok(quipu_api::asyncapi::export(&exported))
+    });
+    Ok(json(&document.await?))
+}
+
+fn exported(tenant: &Tenant, of: CatalogType) -> ExportedType {
+    let registered = of.versions.iter().filter(|version| version.is_registered);
+    let schemas = registered.filter_map(|version| {
+        // One that was removed a moment ago is not there any more.
+        let info = tenant.schema(&of.kind, version.version).ok()?;
+        let bundled = tenant.bundled_schema(&of.kind, version.version).ok()?;
+        let (owner, description, examples, deprecated) = (info.owner, info.description, info.examples, info.deprecated);
+        Some(ExportedSchema { version: version.version, bundled, owner, description, examples, deprecated })
+    });
+    let schemas = schemas.collect();
+    ExportedType { line: line(of), schemas }
+}
+
+pub(crate) async fn mermaid(Extension(app): Extension<Arc<App>>, request: Request) -> Response {
+    problem::answer(run_mermaid(app, request).await)
+}
+
+async fn run_mermaid(app: Arc<App>, request: Request) -> Result<Response, Problem> {
+    let prefix = catalog_prefix(query(&request))?;
+    let _one = app.home.scans.acquire().await;
+    let types = ask(&app, |tenant| tenant.catalog()).await?.types;
+    let lines: Vec<CatalogLine> = types.into_iter().filter(|of| of.kind.starts_with(&prefix)).map(line).collect();
+    Ok(answer::typed(MEDIA_TEXT, quipu_api::mermaid::flowchart(&lines)))
+}
+
+pub(crate) async fn import(Extension(app): Extension<Arc<App>>, request: Request) -> Response {
+    problem::answer(run_import(app, request).await)
+}
+
+async fn run_import(app: Arc<App>, request: Request) -> Result<Response, Problem> {
+    let is_dry = dry_run(query(&request))?;
+    let whole = body::document(&app, request).await?;
+    let read = |bytes: &[u8]| {
+        let invalid = |invalid: InvalidAsyncApi| {
+            Problem::new(Code::InvalidAsyncApi, invalid.detail).with("pointer", invalid.pointer)
+        };
+        quipu_api::asyncapi::read(bytes).and_then(|document| quipu_api::asyncapi::import(&document)).map_err(invalid)
+    };
+    let (imported, _held) = publish::parse(&app, whole, move |_, bytes| read(bytes)).await?;
+    app.tell(value!({ "dryrun": is_dry, "types": imported.types.len() }));
+    let _one = app.home.scans.acquire().await;
+    let answer = ask(&app, move |tenant| take(tenant, imported, is_dry)).await?;
+    Ok(json(&answer))
+}
+
+/// Registers and declares what a document has; or only says what would become of it.
+fn take(tenant: &Arc<Tenant>, imported: Imported, is_dry: bool) -> Result<ImportAnswer, NotDone> {
+    let mut items = Vec::new();
+    for (kind, of) in imported.types {
+        for (version, schema) in of.schemas {
+            let taken = take_schema(tenant, &kind, version, schema, is_dry);
+            items.push(item(&kind, Some(version), taken)?);
+        }
+        let before = tenant.declaration(&kind);
+        let mut after = before.clone().unwrap_or_default();
+        let DeclarationBody { publishers, consumers, owner, description, channel } = of.declaration;
+        after.publishers.extend(publishers);
+        after.consumers.extend(consumers);
+        after.owner = owner.or(after.owner);
+        after.description = description.or(after.description);
+        after.channel = channel.or(after.channel);
+        let is_known = before.as_ref() == Some(&after);
+        let declared = match is_known || is_dry {
+            true => Ok(is_known),
+            false => tenant.declare(&kind, after).map(|()| false),
+        };
+        items.push(item(&kind, None, declared)?);
+    }
+    let skipped = imported.skipped.into_iter();
+    let skipped = skipped.map(|skipped| SkippedItem { pointer: skipped.pointer, reason: skipped.reason }).collect();
+    Ok(ImportAnswer { dry_run: is_dry, items, skipped })
+}
+
+/// Whether the schema was there.
+fn take_schema(
+    tenant: &Arc<Tenant>,
+    kind: &str,
+    version: u32,
+    schema: ImportedSchema,
+    is_dry: bool,
+) -> Result<bool, NotDone> {
+    let ImportedSchema { schema, owner, description, examples, deprecated } = schema;
+    let (text, references) = (schema.to_string(), Default::default());
+    let new = NewSchema { version: Some(version), text, references, owner, description, examples };
+    if is_dry {
+        let known = tenant.schema(kind, version);
+        let is_known = known
+            .is_ok_and(|known| serde_json::from_str(&known.text).is_ok_and(|known: serde_json::Value| known == schema));
+        let checked = tenant.check_schema(kind, &new)?;
+        let name = format!("{kind}.v{version}");
+        return match is_known || checked.is_compatible() {
+            true => Ok(is_known),
+            false => Err(SchemaRefusal::Incompatible(Box::new(Incompatible { name, checked })).into()),
+        };
+    }
+    let registered = tenant.register_schema(kind, new)?;
+    if deprecated.is_some() && !registered.is_known {
+        tenant.deprecate_schema(kind, registered.schema.version, deprecated)?;
+    }
+    Ok(registered.is_known)
+}
+
+/// What became of it. That the world failed is no outcome of one of them.
+fn item(kind: &str, version: Option<u32>, taken: Result<bool, NotDone>) -> Result<ImportedItem, NotDone> {
+    let (outcome, reason) = match taken {
+        Ok(false) => ("new", None),
+        Ok(true) => ("known", None),
+        Err(NotDone::Failed(fault)) => return Err(fault.into()),
+        Err(refused) => ("refused", Some(refused.to_string())),
+    };
+    Ok(ImportedItem { kind: kind.to_owned(), version, outcome: outcome.to_owned(), reason })
 }
 
 fn declaration(body: DeclarationBody) -> Declaration {

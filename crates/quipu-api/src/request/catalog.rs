@@ -83,6 +83,38 @@ impl CatalogRequest {
     }
 }
 
+/// What the names of the types begin with that are exported.
+///
+/// # Errors
+/// `invalid-parameter`, with the name of the parameter.
+pub fn catalog_prefix(query: &str) -> Result<String, Problem> {
+    let mut prefix = None;
+    for (name, value) in pairs(query) {
+        match name.as_ref() {
+            "prefix" => once(&name, &mut prefix, value.into_owned())?,
+            _ => return Err(unknown(&name, "prefix")),
+        };
+    }
+    Ok(prefix.unwrap_or_default())
+}
+
+/// Whether nothing is to be changed.
+///
+/// # Errors
+/// `invalid-parameter`, with the name of the parameter.
+pub fn dry_run(query: &str) -> Result<bool, Problem> {
+    let mut asked = None;
+    for (name, value) in pairs(query) {
+        match (name.as_ref(), value.as_ref()) {
+            ("dryrun", "true") => once(&name, &mut asked, true)?,
+            ("dryrun", "false") => once(&name, &mut asked, false)?,
+            ("dryrun", other) => return Err(Problem::parameter("dryrun", "true or false", other)),
+            _ => return Err(unknown(&name, "dryrun")),
+        };
+    }
+    Ok(asked.unwrap_or(false))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -94,6 +126,16 @@ mod tests {
         for query in ["finding=bad", "finding=unseen&finding=unseen", "direction=forward", "limit=0", "type=a"] {
             assert_eq!(CatalogRequest::from_query(query).unwrap_err().code(), Some(Code::InvalidParameter), "{query}");
         }
+    }
+
+    #[test]
+    fn words_and_prefixes_are_read_and_nothing_else() {
+        assert_eq!((dry_run(""), dry_run("dryrun=true"), dry_run("dryrun=false")), (Ok(false), Ok(true), Ok(false)));
+        assert_eq!(catalog_prefix("prefix=a."), Ok("a.".to_owned()));
+        for refused in [dry_run("dryrun=1"), dry_run("dryrun=true&dryrun=true"), dry_run("x=1")] {
+            assert_eq!(refused.unwrap_err().code(), Some(Code::InvalidParameter));
+        }
+        assert!(catalog_prefix("prefix=a&prefix=b").is_err() && catalog_prefix("limit=1").is_err());
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! `quipu catalog …`: one file a verb.
 
 mod declare;
+mod export;
+mod import;
 mod list;
 
 use clap::{Args, Subcommand};
@@ -29,6 +31,10 @@ enum CatalogCommand {
     Declare(declare::Declare),
     /// Take back what was declared of a type
     Withdraw(Named),
+    /// Write the catalog as an AsyncAPI document or as a flowchart
+    Export(export::Export),
+    /// Make types, schemas and declarations of an AsyncAPI document; ends with 1 if something was refused
+    Import(import::Import),
 }
 
 /// Which type.
@@ -50,6 +56,8 @@ pub fn run(catalog: Catalog, global: &Global, out: &mut Out) -> Outcome {
     match catalog.command.unwrap_or(CatalogCommand::List(catalog.list)) {
         CatalogCommand::List(list) => list::run(list, &client, out),
         CatalogCommand::Declare(declare) => declare::run(declare, &client, out),
+        CatalogCommand::Export(export) => export::run(export, &client, out),
+        CatalogCommand::Import(import) => import::run(&import, &client, out),
         CatalogCommand::Withdraw(which) => {
             let text = client.delete(&which.path())?;
             match out.format {
