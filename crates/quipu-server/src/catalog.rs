@@ -14,9 +14,9 @@ use quipu_api::request::{CatalogRequest, catalog_prefix, dry_run};
 use quipu_api::{Code, MEDIA_TEXT, Problem};
 use quipu_domain::Timestamp;
 use quipu_engine::{
-    CatalogInfo, CatalogType, Declaration, Finding, Incompatible, NewSchema, NotDone, SchemaRefusal, Tenant,
+    CatalogInfo, CatalogType, Declaration, Finding, Incompatible, NewSchema, NotDone, SchemaInfo, SchemaRefusal, Tenant,
 };
-use serde_json::json as value;
+use serde_json::{Value, json as value};
 
 use crate::read::query;
 use crate::refusal::ask;
@@ -167,13 +167,15 @@ fn take_schema(
     let (text, references) = (schema.to_string(), Default::default());
     let new = NewSchema { version: Some(version), text, references, owner, description, examples };
     if is_dry {
-        let known = tenant.schema(kind, version);
-        let is_known = known
-            .is_ok_and(|known| serde_json::from_str(&known.text).is_ok_and(|known: serde_json::Value| known == schema));
-        let checked = tenant.check_schema(kind, &new)?;
+        let known = tenant.schema(kind, version).ok();
+        let is_same = |known: SchemaInfo| serde_json::from_str::<Value>(&known.text).is_ok_and(|known| known == schema);
         let name = format!("{kind}.v{version}");
-        return match is_known || checked.is_compatible() {
-            true => Ok(is_known),
+        if let Some(known) = known {
+            return is_same(known).then_some(true).ok_or(SchemaRefusal::Exists { name }.into());
+        }
+        let checked = tenant.check_schema(kind, &new)?;
+        return match checked.is_compatible() {
+            true => Ok(false),
             false => Err(SchemaRefusal::Incompatible(Box::new(Incompatible { name, checked })).into()),
         };
     }

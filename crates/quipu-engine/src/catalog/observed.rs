@@ -19,7 +19,7 @@ const SOURCES_MAX: usize = 32;
 const NAME_BYTES_MAX: usize = 16 << 20;
 /// Bytes of the log that are read at once.
 const STRETCH_BYTES: usize = 1 << 20;
-/// After so many events more the file is written again: reading them took a tenth of a second, as writing it does.
+/// After so many events more the file is written again, and not at each question: most ask again soon.
 const UNSAVED_MAX: u64 = 100_000;
 /// What the file begins with.
 const FORMAT: u8 = 1;

@@ -2,6 +2,7 @@
 
 mod declare;
 mod export;
+mod generate;
 mod import;
 mod list;
 
@@ -35,6 +36,8 @@ enum CatalogCommand {
     Export(export::Export),
     /// Make types, schemas and declarations of an AsyncAPI document; ends with 1 if something was refused
     Import(import::Import),
+    /// Write types of a language from the schemas, and where handlers of events begin
+    Generate(generate::Generate),
 }
 
 /// Which type.
@@ -58,6 +61,7 @@ pub fn run(catalog: Catalog, global: &Global, out: &mut Out) -> Outcome {
         CatalogCommand::Declare(declare) => declare::run(declare, &client, out),
         CatalogCommand::Export(export) => export::run(export, &client, out),
         CatalogCommand::Import(import) => import::run(&import, &client, out),
+        CatalogCommand::Generate(generate) => generate::run(generate, &client, out),
         CatalogCommand::Withdraw(which) => {
             let text = client.delete(&which.path())?;
             match out.format {
