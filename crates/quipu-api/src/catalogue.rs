@@ -2,6 +2,7 @@
 //! page and the names of commands are made from it, so they cannot drift apart.
 
 mod audit;
+mod catalog;
 mod deadletter;
 mod delivery;
 mod follow;
@@ -71,6 +72,12 @@ pub const OPERATIONS: &[Operation] = &[
     schema::INFER,
     schema::UPCAST,
     schema::VERIFY,
+    catalog::GET,
+    catalog::DECLARE,
+    catalog::WITHDRAW,
+    catalog::ASYNCAPI,
+    catalog::IMPORT,
+    catalog::MERMAID,
     secret::LIST,
     secret::ROTATE,
     secret::ENDPOINT,

@@ -58,6 +58,8 @@ codes! {
     InvalidOperation "invalid-operation" 400 false "The operation makes no sense";
     RepeatedWithin "repeated-within" 400 false "The same event stands twice in one append";
     InvalidKey "invalid-key" 400 false "The key makes no sense";
+    InvalidAsyncApi "invalid-asyncapi" 400 false "The document is no AsyncAPI document";
+    InvalidDeclaration "invalid-declaration" 400 false "The declaration makes no sense";
     InvalidSchema "invalid-schema" 400 false "The schema makes no sense";
     InvalidTenant "invalid-tenant" 400 false "The tenant makes no sense";
     Unauthenticated "unauthenticated" 401 false "There is no valid credential";
@@ -69,6 +71,7 @@ codes! {
     PositionNotFound "position-not-found" 404 false "There is no event at this position";
     StreamNotFound "stream-not-found" 404 false "There is no such stream";
     TenantNotFound "tenant-not-found" 404 false "There is no such tenant";
+    DeclarationNotFound "declaration-not-found" 404 false "Nothing is declared of the type";
     SchemaNotFound "schema-not-found" 404 false "There is no such schema";
     KeyNotFound "key-not-found" 404 false "There is no such key";
     SubscriptionNotFound "subscription-not-found" 404 false "There is no such subscription";
@@ -96,6 +99,7 @@ codes! {
     UpcasterFails "upcaster-fails" 409 false "The upcaster does not turn all that there is";
     NotUpcast "not-upcast" 409 false "The event cannot be read in that version";
     SchemaInUse "schema-in-use" 409 false "Something uses the schema";
+    TooManyDeclarations "too-many-declarations" 409 false "There are too many declarations";
     TooManySchemas "too-many-schemas" 409 false "There are too many schemas";
     TooManyKeys "too-many-keys" 409 false "There are too many keys";
     TenantExists "tenant-exists" 409 false "The name belongs to another tenant";

@@ -4,7 +4,9 @@
 //! It knows nothing of the engine or of sockets, so a client depends on it as well as the server does.
 
 pub mod append;
+pub mod asyncapi;
 pub mod audit;
+pub mod catalog;
 pub mod catalogue;
 mod code;
 pub mod cursor;
@@ -12,6 +14,7 @@ pub mod deadletter;
 pub mod delivery;
 pub mod frame;
 pub mod key;
+pub mod mermaid;
 mod openapi;
 pub mod operation;
 pub mod page;
@@ -61,6 +64,10 @@ pub const MEDIA_LINES: &str = "application/x-ndjson";
 /// Media type of JSON.
 pub const MEDIA_JSON: &str = "application/json";
 /// Media type of a page to read.
+pub const MEDIA_YAML: &str = "application/yaml";
+/// Text for people.
+pub const MEDIA_TEXT: &str = "text/plain; charset=utf-8";
+/// A page for a browser.
 pub const MEDIA_HTML: &str = "text/html";
 /// Media type of an RFC 9457 problem document.
 pub const MEDIA_PROBLEM: &str = "application/problem+json";

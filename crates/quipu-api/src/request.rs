@@ -2,6 +2,7 @@
 //! rather than ignored, since a filter with a typing mistake would return too much.
 
 mod audit;
+mod catalog;
 mod dead_letters;
 mod event;
 mod page;
@@ -15,6 +16,8 @@ use std::borrow::Cow;
 use crate::{Code, Problem};
 
 pub use audit::AuditRequest;
+pub(crate) use catalog::FINDINGS;
+pub use catalog::{CatalogRequest, catalog_prefix, dry_run};
 pub use dead_letters::DeadLettersRequest;
 pub use event::{EventKey, EventRequest, checkpoint_source, confirmed};
 pub use page::Start;

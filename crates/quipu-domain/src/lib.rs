@@ -30,7 +30,9 @@ pub use event::{
 pub use event_type::{base_type, type_prefixes, type_version};
 pub use filter::{Direction, Filter, Range, TypeMatch};
 pub use json::{Incoming, Stamp, parse_batch, parse_event, parse_event_text, parse_events, write_event};
-pub use pattern::{Explanation, Failure, Found, InvalidPattern, Matches, Pattern, PatternSet, Scratch, Snapshot};
+pub use pattern::{
+    Explanation, Failure, Found, InvalidPattern, Matches, Pattern, PatternSet, Scratch, Snapshot, Takes,
+};
 pub use query::{Query, QueryItem};
 pub use quotas::Quotas;
 pub use recorded::parse_recorded;

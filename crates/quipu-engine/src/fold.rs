@@ -2,9 +2,9 @@
 //! outside sources. A snapshot is this, written down; it may be deleted.
 //!
 //! ```text
-//! snapshot body = format:u8 (7) number position recorded_time epoch chain:[32]
+//! snapshot body = format:u8 (8) number position recorded_time epoch chain:[32]
 //!                 checkpoints:count (source number)* subscriptions:(length, postcard) operations:(length, postcard) keys:(length, JSON)
-//!                 tenants:(length, JSON) schemas:(length, JSON)
+//!                 tenants:(length, JSON) schemas:(length, JSON) catalog:(length, JSON)
 //!                 streams:count (hash:[16] version position)*
 //! ```
 //! All numbers but the chain and the hashes are varints.
@@ -15,6 +15,7 @@ use quipu_domain::delivery::Deliveries;
 use quipu_domain::{StreamState, Timestamp};
 use quipu_store::{Digest, Locator, Reader, RecordKind, Tail, put, put_bytes};
 
+use crate::catalog::FoldedCatalog;
 use crate::keys::FoldedKeys;
 use crate::operations::FoldedOperations;
 use crate::schemas::FoldedSchemas;
@@ -22,7 +23,7 @@ use crate::streams::Streams;
 use crate::subscriptions::FoldedSubscriptions;
 use crate::tenants::FoldedTenants;
 
-const FORMAT: u8 = 7;
+const FORMAT: u8 = 8;
 
 /// The state after a commit.
 #[derive(Clone)]
@@ -35,6 +36,7 @@ pub(crate) struct Fold {
     pub keys: FoldedKeys,
     pub tenants: FoldedTenants,
     pub schemas: FoldedSchemas,
+    pub catalog: FoldedCatalog,
 }
 
 impl Fold {
@@ -50,6 +52,7 @@ impl Fold {
             keys: FoldedKeys::default(),
             tenants: FoldedTenants::default(),
             schemas: FoldedSchemas::default(),
+            catalog: FoldedCatalog::default(),
         }
     }
 
@@ -60,6 +63,7 @@ impl Fold {
             RecordKind::Key => self.keys.apply(body),
             RecordKind::Tenant => self.tenants.apply(body),
             RecordKind::Schema => self.schemas.apply(body),
+            RecordKind::Declaration => self.catalog.apply(body),
             kind => self.subscriptions.apply(kind, body, locator),
         }
     }
@@ -91,6 +95,7 @@ impl Fold {
         put_bytes(&mut out, &self.keys.encode());
         put_bytes(&mut out, &self.tenants.encode());
         put_bytes(&mut out, &self.schemas.encode());
+        put_bytes(&mut out, &self.catalog.encode());
         put(&mut out, self.streams.len() as u64);
         for (stream, state) in self.streams.iter() {
             out.extend_from_slice(&stream.to_le_bytes());
@@ -120,6 +125,7 @@ impl Fold {
         fold.keys = FoldedKeys::decode(reader.bytes()?)?;
         fold.tenants = FoldedTenants::decode(reader.bytes()?)?;
         fold.schemas = FoldedSchemas::decode(reader.bytes()?)?;
+        fold.catalog = FoldedCatalog::decode(reader.bytes()?)?;
         let streams = reader.varint()?;
         fold.streams.reserve(usize::try_from(streams).ok()?.min(bytes.len() / 18));
         for _ in 0..streams {

@@ -6,6 +6,7 @@
 
 mod append;
 mod audit;
+mod catalog;
 mod decide;
 mod drive;
 mod engine;
@@ -37,6 +38,9 @@ pub use append::{Append, Appended, NotAppended, Place, Prepared, Published};
 pub use audit::{
     AUDIT_FOLDER, Act, ActOutcome, Actor, AuditEntry, AuditPage, AuditQuery, Ended, Head, Heads, Kept, Verified,
     VerifiedExport, VerifiedLog, backup, export_begin, export_commit, export_end, verify, verify_export,
+};
+pub use catalog::{
+    CatalogInfo, CatalogRefusal, CatalogType, CatalogVersion, Consumer, Declaration, Finding, Publisher,
 };
 pub use engine::{Engine, is_tenant_name};
 /// What memory makes of records and snapshots; for the fuzz targets.

@@ -15,6 +15,7 @@ use quipu_store::{
 
 use crate::append::{Append, Appended, NotAppended, Prepared, Published};
 use crate::audit::{Audit, Head};
+use crate::catalog::Catalog;
 use crate::decide::{Checked, Window};
 use crate::fold::Fold;
 use crate::keys::Keys;
@@ -72,6 +73,7 @@ pub struct Tenant {
     pub(crate) operations: Mutex<Operations>,
     pub(crate) keys: Keys,
     pub(crate) schemas: Schemas,
+    pub(crate) catalog: Catalog,
     pub(crate) audit: Audit,
     /// The tenants of the folder, if this is `system`.
     pub(crate) register: Register,
@@ -153,6 +155,7 @@ impl Tenant {
         let operations = Operations::new(&fold.operations);
         let keys = Keys::new(&fold.keys);
         let schemas = Schemas::new(&fold.schemas);
+        let catalog = Catalog::new(&fold.catalog);
         let register = Register::new(&fold.tenants);
         Ok(Self {
             folder: folder.to_owned(),
@@ -188,6 +191,7 @@ impl Tenant {
             operations: Mutex::new(operations),
             keys,
             schemas,
+            catalog,
             audit: Audit::default(),
             register,
             quotas: RwLock::default(),

@@ -33,8 +33,21 @@ pub(crate) struct Whole {
 
 /// The whole body of a request that says that it is JSON.
 pub(crate) async fn json(app: &App, request: Request) -> Result<Whole, Problem> {
+    of_media(app, request, media::is_json).await
+}
+
+/// The whole body of a request that says that it is JSON or YAML.
+pub(crate) async fn document(app: &App, request: Request) -> Result<Whole, Problem> {
+    of_media(app, request, media::is_document).await
+}
+
+async fn of_media(
+    app: &App,
+    request: Request,
+    is_one: fn(&HeaderMap) -> Result<(), Problem>,
+) -> Result<Whole, Problem> {
     let (parts, body) = request.into_parts();
-    if let Err(problem) = media::is_json(&parts.headers) {
+    if let Err(problem) = is_one(&parts.headers) {
         linger(body);
         return Err(problem);
     }

@@ -16,6 +16,7 @@ mod audited;
 mod authorization;
 mod binary;
 mod body;
+mod catalog;
 mod connection;
 mod consume;
 mod consuming;

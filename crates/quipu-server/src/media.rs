@@ -58,6 +58,15 @@ pub(crate) fn is_one_of(headers: &HeaderMap, known: &[&'static str]) -> Result<(
     }
 }
 
+/// Whether the body is a document of JSON or YAML.
+pub(crate) fn is_document(headers: &HeaderMap) -> Result<(), Problem> {
+    let content_type = content_type(headers)?;
+    match essence(content_type).as_str() {
+        "application/json" | "text/json" | "application/yaml" | "text/yaml" => utf8(content_type),
+        _ => Err(unsupported("application/json or application/yaml", content_type)),
+    }
+}
+
 /// The header, which must not stand twice; empty if it is not there.
 fn content_type(headers: &HeaderMap) -> Result<&str, Problem> {
     let mut values = headers.get_all(header::CONTENT_TYPE).iter();

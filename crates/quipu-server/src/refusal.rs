@@ -2,7 +2,9 @@
 
 use quipu_api::{Code, Problem};
 use quipu_domain::delivery::NotInFlight;
-use quipu_engine::{KeyRefusal, NotDone, OperationRefusal, SchemaRefusal, SubscriptionRefusal, Tenant, TenantRefusal};
+use quipu_engine::{
+    CatalogRefusal, KeyRefusal, NotDone, OperationRefusal, SchemaRefusal, SubscriptionRefusal, Tenant, TenantRefusal,
+};
 use std::sync::Arc;
 
 use crate::pusher::{NotMade, Pushers};
@@ -140,6 +142,21 @@ fn refused_schema(refusal: &SchemaRefusal) -> Problem {
     }
 }
 
+/// A refusal of the catalog as the public sees it.
+fn refused_catalog(refusal: &CatalogRefusal) -> Problem {
+    let of = |code| Problem::new(code, refusal.to_string());
+    let invalid = |member: &str| of(Code::InvalidDeclaration).with("pointer", format!("/{member}"));
+    match refusal {
+        CatalogRefusal::NotFound { kind } => of(Code::DeclarationNotFound).with("name", clip(kind)),
+        CatalogRefusal::InvalidType { .. } => of(Code::InvalidDeclaration).with("pointer", ""),
+        CatalogRefusal::InvalidName { member } => invalid(member),
+        CatalogRefusal::TooLong { member, limit } | CatalogRefusal::TooManyNames { member, limit } => {
+            invalid(member).with("limit", *limit)
+        }
+        CatalogRefusal::TooMany { limit, .. } => of(Code::TooManyDeclarations).with("limit", *limit),
+    }
+}
+
 /// A name that a stranger sent, short enough for a problem.
 fn clip(name: &str) -> String {
     name.chars().take(128).collect()
@@ -152,6 +169,7 @@ pub(crate) fn not_done(not_done: &NotDone) -> Problem {
         NotDone::RefusedKey(refusal) => refused_key(refusal),
         NotDone::RefusedTenant(refusal) => refused_tenant(refusal),
         NotDone::RefusedSchema(refusal) => refused_schema(refusal),
+        NotDone::RefusedCatalog(refusal) => refused_catalog(refusal),
         NotDone::Failed(fault) => problem::fault(fault),
     }
 }

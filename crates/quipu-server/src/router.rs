@@ -11,8 +11,9 @@ use axum::routing::{MethodRouter, delete, get, post, put};
 use quipu_api::{Code, OPERATIONS, Problem};
 
 use crate::{
-    Host, admission, answer, append, audit, consume, deadletter, document, health, key, operation, pattern, problem,
-    publish, read, registry, schema, secret, state, stream, subscription, tail, tenant, ticket, trace, websocket,
+    Host, admission, answer, append, audit, catalog, consume, deadletter, document, health, key, operation, pattern,
+    problem, publish, read, registry, schema, secret, state, stream, subscription, tail, tenant, ticket, trace,
+    websocket,
 };
 
 type Route = fn() -> MethodRouter<Arc<Host>>;
@@ -65,6 +66,12 @@ const HANDLERS: &[(&str, Route)] = &[
     ("schema.infer", || get(schema::infer)),
     ("schema.upcast", || put(schema::upcast)),
     ("schema.verify", || get(schema::verify)),
+    ("catalog.get", || get(catalog::list)),
+    ("catalog.declare", || put(catalog::declare)),
+    ("catalog.withdraw", || delete(catalog::withdraw)),
+    ("catalog.asyncapi", || get(catalog::asyncapi)),
+    ("catalog.import", || post(catalog::import)),
+    ("catalog.mermaid", || get(catalog::mermaid)),
     ("secret.list", || get(secret::list)),
     ("secret.rotate", || post(secret::rotate)),
     ("endpoint.get", || get(secret::endpoint)),

@@ -64,6 +64,8 @@ pub enum RecordKind {
     Tenant = 10,
     /// A schema was registered, deprecated or removed, or rules of schemas were changed: JSON.
     Schema = 11,
+    /// Who publishes and who reads events of a type was declared, or is not any more: JSON.
+    Declaration = 13,
 }
 
 impl RecordKind {
@@ -81,6 +83,7 @@ impl RecordKind {
             Self::Key,
             Self::Tenant,
             Self::Schema,
+            Self::Declaration,
         ];
         kinds.into_iter().find(|kind| *kind as u8 == byte)
     }

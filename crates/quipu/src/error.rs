@@ -4,7 +4,8 @@ use std::fmt;
 
 use quipu_domain::{InvalidEvent, Refusal};
 use quipu_engine::{
-    KeyRefusal, NotAppended, NotDone, OperationRefusal, SchemaRefusal, SubscriptionRefusal, TenantRefusal,
+    CatalogRefusal, KeyRefusal, NotAppended, NotDone, OperationRefusal, SchemaRefusal, SubscriptionRefusal,
+    TenantRefusal,
 };
 use quipu_store::Fault;
 
@@ -42,6 +43,8 @@ pub enum Error {
     Tenant(TenantRefusal),
     /// What was asked of a schema is not allowed. Nothing was changed.
     Schema(SchemaRefusal),
+    /// What was asked of the catalog is not allowed. Nothing was changed.
+    Catalog(CatalogRefusal),
     /// The world failed. After [`Fault::Poisoned`] or [`Fault::Closed`] the outcome of an append is unknown: repeat it
     /// with the same ids once the store is open again.
     Fault(Fault),
@@ -63,6 +66,7 @@ impl fmt::Display for Error {
             Self::Key(refusal) => write!(f, "{refusal}"),
             Self::Tenant(refusal) => write!(f, "{refusal}"),
             Self::Schema(refusal) => write!(f, "{refusal}"),
+            Self::Catalog(refusal) => write!(f, "{refusal}"),
             Self::Invalid { index, reason } => write!(f, "event {index}: {reason}"),
             Self::Fault(fault) => write!(f, "{fault}"),
             Self::Server { url, reason } => write!(f, "{url}: {reason}"),
@@ -79,6 +83,7 @@ impl std::error::Error for Error {
             Self::Key(refusal) => Some(refusal),
             Self::Tenant(refusal) => Some(refusal),
             Self::Schema(refusal) => Some(refusal),
+            Self::Catalog(refusal) => Some(refusal),
             Self::Invalid { reason, .. } => Some(reason),
             Self::Fault(fault) => Some(fault),
             Self::Server { .. } => None,
@@ -106,6 +111,7 @@ impl From<NotDone> for Error {
             NotDone::RefusedKey(refusal) => Self::Key(refusal),
             NotDone::RefusedTenant(refusal) => Self::Tenant(refusal),
             NotDone::RefusedSchema(refusal) => Self::Schema(refusal),
+            NotDone::RefusedCatalog(refusal) => Self::Catalog(refusal),
             NotDone::Failed(fault) => Self::Fault(fault),
         }
     }

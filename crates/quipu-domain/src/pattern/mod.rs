@@ -18,6 +18,7 @@ mod string;
 #[cfg(test)]
 mod tests;
 mod tree;
+mod types;
 mod value;
 mod wildcard;
 
@@ -27,6 +28,7 @@ use std::str::FromStr;
 pub use explanation::{Explanation, Failure, Found};
 pub use invalid::InvalidPattern;
 pub use set::{Matches, PatternSet, Scratch, Snapshot};
+pub use types::Takes;
 
 use field::Field;
 

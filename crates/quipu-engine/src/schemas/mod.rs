@@ -627,11 +627,15 @@ fn parse(registry: &Registry, new: &NewSchema) -> Result<Document, SchemaRefusal
     Ok(document)
 }
 
-fn check_kind(kind: &str) -> Result<(), SchemaRefusal> {
-    let is_one = (1..=TYPE_BYTES_MAX).contains(&kind.len())
+/// Whether it is the name of a type without a version.
+pub(crate) fn is_type_name(kind: &str) -> bool {
+    (1..=TYPE_BYTES_MAX).contains(&kind.len())
         && !kind.chars().any(|c| quipu_domain::is_forbidden_char(c) || c.is_whitespace())
-        && type_version(kind).is_none();
-    match is_one {
+        && type_version(kind).is_none()
+}
+
+fn check_kind(kind: &str) -> Result<(), SchemaRefusal> {
+    match is_type_name(kind) {
         true => Ok(()),
         false => Err(SchemaRefusal::InvalidType { name: kind.chars().take(64).collect() }),
     }

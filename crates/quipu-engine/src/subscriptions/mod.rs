@@ -148,7 +148,7 @@ impl Subscriptions {
         }
     }
 
-    fn all(&self) -> Vec<Arc<Running>> {
+    pub fn all(&self) -> Vec<Arc<Running>> {
         self.running.read().values().cloned().collect()
     }
 

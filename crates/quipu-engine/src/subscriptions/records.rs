@@ -271,7 +271,8 @@ impl FoldedSubscriptions {
             | RecordKind::Operation
             | RecordKind::Key
             | RecordKind::Tenant
-            | RecordKind::Schema => {}
+            | RecordKind::Schema
+            | RecordKind::Declaration => {}
         }
         Some(())
     }

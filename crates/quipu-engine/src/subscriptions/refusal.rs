@@ -6,6 +6,7 @@ use quipu_domain::delivery::NotInFlight;
 use quipu_domain::{InvalidPattern, InvalidSubscription};
 use quipu_store::Fault;
 
+use crate::catalog::CatalogRefusal;
 use crate::keys::KeyRefusal;
 use crate::operations::OperationRefusal;
 use crate::schemas::SchemaRefusal;
@@ -73,6 +74,8 @@ pub enum NotDone {
     RefusedTenant(TenantRefusal),
     /// A schema was understood, and is not allowed.
     RefusedSchema(SchemaRefusal),
+    /// Something was asked of the catalog and understood, and is not allowed.
+    RefusedCatalog(CatalogRefusal),
     /// The world failed.
     Failed(Fault),
 }
@@ -98,6 +101,12 @@ impl From<KeyRefusal> for NotDone {
 impl From<SchemaRefusal> for NotDone {
     fn from(refusal: SchemaRefusal) -> Self {
         Self::RefusedSchema(refusal)
+    }
+}
+
+impl From<CatalogRefusal> for NotDone {
+    fn from(refusal: CatalogRefusal) -> Self {
+        Self::RefusedCatalog(refusal)
     }
 }
 
@@ -160,6 +169,7 @@ impl fmt::Display for NotDone {
             Self::RefusedKey(refusal) => refusal.fmt(f),
             Self::RefusedTenant(refusal) => refusal.fmt(f),
             Self::RefusedSchema(refusal) => refusal.fmt(f),
+            Self::RefusedCatalog(refusal) => refusal.fmt(f),
             Self::Failed(fault) => fault.fmt(f),
         }
     }

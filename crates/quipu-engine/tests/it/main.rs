@@ -5,6 +5,7 @@
 
 mod append;
 mod backlog;
+mod catalog;
 mod changes;
 mod clock_back;
 mod crowd;

@@ -71,7 +71,10 @@ impl From<NotDone> for NotAnswered {
         match not_done {
             NotDone::Refused(refusal) => Self::Refused(refusal),
             NotDone::RefusedOperation(refusal) => Self::Operation(refusal),
-            NotDone::RefusedKey(_) | NotDone::RefusedTenant(_) | NotDone::RefusedSchema(_) => {
+            NotDone::RefusedKey(_)
+            | NotDone::RefusedTenant(_)
+            | NotDone::RefusedSchema(_)
+            | NotDone::RefusedCatalog(_) => {
                 unreachable!("none is asked for here")
             }
             NotDone::Failed(fault) => Self::Failed(fault),

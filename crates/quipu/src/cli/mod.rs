@@ -2,6 +2,7 @@
 
 mod audit;
 mod bulk;
+mod catalog;
 mod client;
 mod config;
 mod confirm;
@@ -98,6 +99,8 @@ enum Command {
     /// Register, compare, check and propose schemas of event types
     #[command(subcommand)]
     Schema(schema::SchemaCommand),
+    /// See event types, who publishes and who reads them; declare them
+    Catalog(catalog::Catalog),
     /// Make, move and explain subscriptions; fetch and answer deliveries
     #[command(subcommand)]
     Subscription(subscription::SubscriptionCommand),
@@ -170,6 +173,7 @@ fn run(cli: Cli, out: &mut Out) -> Outcome {
         Command::Stream(command) => stream::run(command, &global, out),
         Command::Pattern(command) => pattern::run(command, out),
         Command::Schema(command) => schema::run(command, &global, out),
+        Command::Catalog(catalog) => catalog::run(catalog, &global, out),
         Command::Subscription(command) => subscription::run(command, &global, out),
         Command::DeadLetter(command) => deadletter::run(command, &global, out),
         Command::Operation(command) => operation::run(command, &global, out),

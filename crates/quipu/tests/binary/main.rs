@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod audit;
+mod catalog;
 mod configuration;
 mod contexts;
 mod deadletters;

@@ -1,0 +1,43 @@
+//! A document from a stranger as a JSON value: JSON, or YAML within limits.
+
+use serde_json::Value;
+
+use super::import::InvalidAsyncApi;
+use crate::problem::clip;
+
+/// Longest document, bytes.
+const BYTES_MAX: usize = 4 << 20;
+/// Deepest nesting.
+const DEPTH_MAX: usize = 100;
+/// Most values, those that aliases repeat included.
+const NODES_MAX: usize = 200_000;
+/// Most anchors and aliases: people use a few.
+const ALIASES_MAX: usize = 1_000;
+
+/// Reads a document.
+///
+/// # Errors
+/// It is too large, too deep, or neither JSON nor YAML.
+pub fn read(bytes: &[u8]) -> Result<Value, InvalidAsyncApi> {
+    let invalid = |detail: String| InvalidAsyncApi { pointer: String::new(), detail };
+    if bytes.len() > BYTES_MAX {
+        return Err(invalid(format!("expected a document of at most {BYTES_MAX} bytes, found {}", bytes.len())));
+    }
+    let text = std::str::from_utf8(bytes).map_err(|_| invalid("expected UTF-8, found other bytes".to_owned()))?;
+    if text.trim_start().starts_with('{') {
+        // JSON has limits of its own: 128 levels, and no aliases.
+        return serde_json::from_str(text).map_err(|error| invalid(format!("expected JSON, found {error}")));
+    }
+    let budget = serde_saphyr::budget! {
+        max_depth: DEPTH_MAX,
+        max_nodes: NODES_MAX,
+        max_events: 4 * NODES_MAX,
+        max_aliases: ALIASES_MAX,
+        max_anchors: ALIASES_MAX,
+    };
+    let options = serde_saphyr::options! { budget: budget };
+    serde_saphyr::from_str_with_options(text, options).map_err(|error| {
+        let error = error.to_string();
+        invalid(format!("expected JSON or YAML, found {}", clip(error.lines().next().unwrap_or_default())))
+    })
+}

@@ -1,0 +1,170 @@
+//! What is exported is imported as it was, and documents of strangers are read within limits.
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::catalog::CatalogLine;
+
+fn line(text: Value) -> CatalogLine {
+    let mut whole = json!({"declared": true, "versions": [], "publishers": [], "consumers": [], "events": 0,
+        "lasthour": 0, "lastday": 0, "marked": 0, "refused": 0});
+    whole.as_object_mut().unwrap().extend(text.as_object().unwrap().clone());
+    serde_json::from_value(whole).unwrap()
+}
+
+fn shop() -> Vec<ExportedType> {
+    let bundled = json!({"$schema": "https://json-schema.org/draft/2020-12/schema", "type": "object",
+        "properties": {"to": {"$ref": "#/$defs/address%20x"}, "next": {"$ref": "#"}},
+        "$defs": {"address x": {"type": "object", "properties": {"zip": {"$ref": "#/$defs/z~1ip"}}}, "z/ip": {"type": "string"}}});
+    let old = json!({"$schema": "http://json-schema.org/draft-07/schema#", "type": "object"});
+    let schema = |version, bundled, owner: Option<&str>| ExportedSchema {
+        version,
+        bundled,
+        owner: owner.map(str::to_owned),
+        description: Some(format!("version {version}")),
+        examples: vec![json!({"n": version})],
+        deprecated: (version == 1).then(|| "old".to_owned()),
+    };
+    let placed = line(json!({"type": "order.placed", "owner": "shop", "description": "whole", "channel": "orders",
+        "publishers": [{"name": "/shop", "declared": false, "events": 3}],
+        "consumers": [{"name": "billing", "declared": true}, {"name": "mail", "declared": false, "takes": "all"}]}));
+    let odd = line(json!({"type": "ö/{odd}", "publishers": [{"name": "/shop", "declared": true, "events": 0}]}));
+    let twin = line(json!({"type": "ü/{odd}", "channel": "orders"}));
+    let schemas = vec![schema(1, old, None), schema(3, bundled, Some("team"))];
+    vec![
+        ExportedType { line: placed, schemas },
+        ExportedType { line: odd, schemas: Vec::new() },
+        ExportedType { line: twin, schemas: Vec::new() },
+    ]
+}
+
+/// What an empty tenant has after an import, as an export sees it.
+fn after(imported: &Imported) -> Vec<ExportedType> {
+    let exported = |(kind, of): (&String, &ImportedType)| {
+        let names = |names: &std::collections::BTreeSet<String>| -> Vec<Value> {
+            names.iter().map(|name| json!({"name": name, "declared": true, "events": 0})).collect()
+        };
+        let declared = &of.declaration;
+        let mut text =
+            json!({"type": kind, "publishers": names(&declared.publishers), "consumers": names(&declared.consumers)});
+        for (member, value) in
+            [("owner", &declared.owner), ("description", &declared.description), ("channel", &declared.channel)]
+        {
+            text[member] = value.clone().into();
+        }
+        let schemas = of.schemas.iter().map(|(version, schema)| ExportedSchema {
+            version: *version,
+            bundled: schema.schema.clone(),
+            owner: schema.owner.clone(),
+            description: schema.description.clone(),
+            examples: schema.examples.clone(),
+            deprecated: schema.deprecated.clone(),
+        });
+        ExportedType { line: line(text), schemas: schemas.collect() }
+    };
+    imported.types.iter().map(exported).collect()
+}
+
+#[test]
+fn what_is_exported_and_imported_gives_the_same_export() {
+    let first = export(&shop());
+    let imported = import(&first).unwrap();
+    assert_eq!(imported.skipped, []);
+    assert_eq!(imported.types["order.placed"].schemas[&3].schema, shop()[0].schemas[1].bundled);
+    assert_eq!(imported.types["order.placed"].declaration.channel.as_deref(), Some("orders"));
+    assert_eq!(export(&after(&imported)), first);
+    assert_eq!(first["channels"].as_object().unwrap().keys().collect::<Vec<_>>(), ["___odd_", "orders"]);
+    assert_eq!(export(&shop()).to_string(), first.to_string(), "the same catalog gives the same bytes");
+}
+
+/// A document as others write them.
+const USERS: &str = r##"
+asyncapi: 3.1.0
+info: {title: Account service, version: 1.0.0}
+channels:
+  userSignedUp:
+    address: user/signedup
+    messages:
+      UserSignedUp: {$ref: '#/components/messages/UserSignedUp'}
+      Avro:
+        payload: {schemaFormat: 'application/vnd.apache.avro;version=1.9.0', schema: {type: record}}
+operations:
+  onSignUp: {action: send, channel: {$ref: '#/channels/userSignedUp'}}
+components:
+  messageTraits:
+    said: {description: from a trait, name: ignored}
+  messages:
+    UserSignedUp:
+      name: user.signed-up.v2
+      traits: [{$ref: '#/components/messageTraits/said'}]
+      payload: {$ref: '#/components/schemas/User'}
+    Foreign:
+      payload: {type: object, properties: {a: {$ref: 'https://example.com/schema.json'}}}
+    Loop:
+      payload: {$ref: '#/components/schemas/Loop'}
+    not a type: {}
+  schemas:
+    User:
+      type: object
+      properties:
+        email: {$ref: '#/components/schemas/Email'}
+        friends: {type: array, items: {$ref: '#/components/schemas/User'}}
+    Email: {schemaFormat: 'application/schema+json;version=draft-07', schema: {type: string, format: email}}
+    Loop: {$ref: '#/components/schemas/Loop'}
+"##;
+
+#[test]
+fn a_document_of_somebody_else_becomes_types_schemas_and_declarations() {
+    let imported = import(&read(USERS.as_bytes()).unwrap()).unwrap();
+    let user = &imported.types["user.signed-up"];
+    assert_eq!(
+        user.schemas[&2].schema,
+        json!({"$schema": "http://json-schema.org/draft-07/schema#", "type": "object", "properties": {
+            "email": {"$ref": "#/definitions/Email"}, "friends": {"type": "array", "items": {"$ref": "#"}}},
+            "definitions": {"Email": {"type": "string", "format": "email"}}})
+    );
+    assert_eq!(user.schemas[&2].description.as_deref(), Some("from a trait"));
+    assert_eq!(user.declaration.publishers.iter().collect::<Vec<_>>(), ["Account service"]);
+    assert_eq!(user.declaration.channel.as_deref(), Some("user/signedup"));
+    let kinds: Vec<_> = imported.types.iter().map(|(kind, of)| (kind.as_str(), of.schemas.len())).collect();
+    assert_eq!(kinds, [("Avro", 0), ("Foreign", 0), ("Loop", 0), ("user.signed-up", 1)]);
+    let skipped: Vec<_> = imported.skipped.iter().map(|skipped| skipped.pointer.as_str()).collect();
+    assert_eq!(
+        skipped,
+        [
+            "/channels/userSignedUp/messages/Avro/payload",
+            "/components/messages/Foreign/payload",
+            "/components/messages/Loop/payload",
+            "/components/messages/not a type",
+        ]
+    );
+}
+
+#[test]
+fn what_is_no_document_or_too_much_is_refused() {
+    let refused = |text: &str| read(text.as_bytes()).and_then(|value| import(&value)).map(|_| ()).unwrap_err().detail;
+    assert!(refused("{}").contains("found none"));
+    assert!(refused(r#"{"asyncapi":"2.6.0"}"#).contains("found 2.6.0"));
+    assert!(refused(r#"{"asyncapi":"3.0.0","channels":[]}"#).contains("/channels"));
+    assert!(refused("{").contains("expected JSON"));
+    assert!(refused(&format!("{{\"a\":\"{}\"}}", "x".repeat(4 << 20))).contains("bytes"));
+    let channels: Vec<_> = (0..10_001).map(|n| format!("\"c{n}\":{{}}")).collect();
+    assert!(refused(&format!(r#"{{"asyncapi":"3.0.0","channels":{{{}}}}}"#, channels.join(","))).contains("10000"));
+    // Ten aliases of ten aliases, nine times.
+    let mut bomb = "a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n".to_owned();
+    for n in 1..10 {
+        bomb += &format!("a{n}: &a{n} [{}]\n", vec![format!("*a{}", n - 1); 10].join(","));
+    }
+    assert!(refused(&bomb).contains("expected JSON or YAML"));
+    assert!(refused(&format!("a: {}", "[".repeat(5_000))).contains("expected JSON or YAML"));
+}
+
+#[test]
+fn a_schema_that_many_messages_refer_to_does_not_multiply_without_end() {
+    let mut components = json!({"schemas": {"big": {"enum": vec![json!([1, 2, 3]); 5_000]}}, "messages": {}});
+    for n in 0..1_000 {
+        components["messages"][format!("m{n}")] = json!({"payload": {"$ref": "#/components/schemas/big"}});
+    }
+    let refused = import(&json!({"asyncapi": "3.0.0", "components": components})).unwrap_err();
+    assert!(refused.detail.contains("values in all schemas"), "{refused}");
+}
