@@ -14,7 +14,7 @@ use crate::fold::Fold;
 use crate::options::Options;
 use crate::payloads::Moved;
 use crate::query::{expr_of_query, first_match};
-use crate::schemas::{Finding, Registry};
+use crate::schemas::{Registry, SCHEMA_MARK, has_mark};
 
 /// A commit is closed when it would grow beyond this, so that one publish of many events stays readable in pieces.
 /// Only for publishing: an append is always one commit.
@@ -76,6 +76,7 @@ impl Turn<'_> {
         let mut open = Vec::new();
         let mut bytes = 0;
         for event in events {
+            let event = self.held(event);
             if bytes > COMMIT_BYTES {
                 self.commit(std::mem::take(&mut open));
                 bytes = 0;
@@ -109,6 +110,7 @@ impl Turn<'_> {
 
     /// Decides an append. `checked` has an entry for each condition.
     pub fn append(&mut self, append: Append, checked: &[Checked]) -> Result<Appended, NotAppended> {
+        let append = Append { events: append.events.into_iter().map(|event| self.held(event)).collect(), ..append };
         if let Some(answer) = self.repeated(&append.events)? {
             return Ok(answer);
         }
@@ -167,16 +169,25 @@ impl Turn<'_> {
         self.commit(open);
     }
 
-    /// What the schema of its type says against an event: what was found before the mailbox, unless schemas have changed since.
+    /// An event as the schemas of now say: as it was found before the mailbox, unless they have changed since.
+    fn held(&self, event: Prepared) -> Prepared {
+        if event.schemas == self.schemas.revision {
+            return event;
+        }
+        let (mark, refused) = self.schemas.hold(&event.sent());
+        let logged = event.event();
+        if mark.is_none() && !has_mark(&logged) {
+            return Prepared { refused, ..event };
+        }
+        let logged = logged.with_attribute(SCHEMA_MARK, mark);
+        let (is_marked, mut bytes) = (has_mark(&logged), Vec::with_capacity(event.record.body.len()));
+        body::encode(&mut bytes, &logged);
+        Prepared { refused, is_marked, record: Record::new(RecordKind::Event, bytes), ..event }
+    }
+
+    /// What the schema of its type says against an event.
     fn breaks_schema(&self, event: &Prepared, index: usize) -> Option<Refusal> {
-        let refused = match event.schemas == self.schemas.revision {
-            true => event.refused.clone(),
-            false => match self.schemas.look(&event.sent()) {
-                Finding::Refused(refusal) => Some(refusal),
-                Finding::Fine | Finding::Marked(_) => None,
-            },
-        };
-        let refused = refused?;
+        let refused = event.refused.clone()?;
         self.schemas.counts(event.event().kind()).refused.fetch_add(1, Ordering::Relaxed);
         Some(refused.at(index))
     }

@@ -24,7 +24,7 @@ use crate::opening;
 use crate::operations::Operations;
 use crate::options::{Options, World};
 use crate::query::{expr_of_query, first_match};
-use crate::schemas::{Finding, SCHEMA_MARK, Schemas};
+use crate::schemas::{SCHEMA_MARK, Schemas, has_mark};
 use crate::stages::Written;
 use crate::subscriptions::Subscriptions;
 use crate::tenants::{Register, TENANT_SYSTEM};
@@ -214,20 +214,12 @@ impl Tenant {
     /// [`InvalidEvent::TooLarge`].
     pub fn prepare(&self, event: &Event<'_>, stream_version: Option<u64>) -> Result<Prepared, InvalidEvent> {
         let schemas = self.schemas.current();
-        let (mut marked, mut refused) = (None, None);
-        match schemas.look(event) {
-            Finding::Fine if event.attribute(SCHEMA_MARK).is_none() => {}
-            Finding::Fine => marked = Some(event.clone().with_attribute(SCHEMA_MARK, None)),
-            Finding::Marked(mark) if event.attributes().len() < quipu_domain::limits::ATTRIBUTES_MAX => {
-                let mark = quipu_domain::Value::Text(mark.into());
-                marked = Some(event.clone().with_attribute(SCHEMA_MARK, Some(mark)));
-            }
-            Finding::Marked(_) => {}
-            Finding::Refused(refusal) => refused = Some(refusal),
-        }
+        let (mark, refused) = schemas.hold(event);
+        let is_other = mark.is_some() || has_mark(event);
+        let marked = is_other.then(|| event.clone().with_attribute(SCHEMA_MARK, mark));
         let event = marked.as_ref().unwrap_or(event);
         let prepared = Prepared::new(event, stream_version, &self.hasher, &self.options)?;
-        let is_marked = event.attribute(SCHEMA_MARK).is_some();
+        let is_marked = has_mark(event);
         Ok(Prepared { schemas: schemas.revision, refused, is_marked, ..prepared })
     }
 

@@ -31,7 +31,7 @@ use records::{FoldedSchema, SchemaRecord};
 pub use refusal::{Incompatible, SchemaRefusal};
 pub use registry::VERSION_UNSAID;
 use registry::Version;
-pub(crate) use registry::{Finding, Registry};
+pub(crate) use registry::{Registry, has_mark};
 pub use stored::Stored;
 use upcast::{FoldedUpcaster, Step};
 pub use upcast::{NotUpcast, UpcastFunction, UpcastReason, Upcaster};
@@ -431,6 +431,7 @@ impl Tenant {
     /// [`SchemaRefusal::InUse`].
     pub fn remove_schemas(self: &Arc<Self>, kind: &str, versions: &[u32]) -> Result<(), NotDone> {
         let mut folded = self.schemas.folded.lock();
+        let looked_to = self.position();
         for version in versions {
             self.schema(kind, *version)?;
             let name = format!("{kind}.v{version}");
@@ -440,9 +441,7 @@ impl Tenant {
             if let Some((other, number, _)) = others.find(|(_, _, schema)| schema.uses.contains(&name)) {
                 return Err(SchemaRefusal::InUse { name, by: format!("the schema {other}.v{number}") }.into());
             }
-            if let Some(position) = self.first_of(kind, *version)? {
-                return Err(SchemaRefusal::InUse { name, by: format!("the event at position {position}") }.into());
-            }
+            self.demand_unused(kind, *version, 0)?;
         }
         // The upcaster of one that goes may be what makes of the version before what the next one reads.
         if let Some(of) = folded.types.get(kind) {
@@ -455,8 +454,25 @@ impl Tenant {
                 return Err(SchemaRefusal::InUse { name, by }.into());
             }
         }
+        // Events that were on their way meanwhile: no more of these versions are taken, and all that were are looked at.
+        let mut leaving = Registry::new(&folded, Some(&self.schemas.current()));
+        leaving.leaving = Some((kind.to_owned(), versions.to_vec()));
+        *self.schemas.current.write() = Arc::new(leaving);
+        let all_are_decided = self.write_records_wait(Vec::new()).map_err(NotDone::from);
+        let mut unused = versions.iter().map(|version| self.demand_unused(kind, *version, looked_to));
+        if let Err(used) = all_are_decided.and_then(|()| unused.try_for_each(|unused| unused)) {
+            *self.schemas.current.write() = Arc::new(Registry::new(&folded, Some(&self.schemas.current())));
+            return Err(used);
+        }
         let removed = |version: &u32| SchemaRecord::Removed { kind: kind.to_owned(), version: *version };
         Ok(self.change_schemas(&mut folded, &versions.iter().map(removed).collect::<Vec<_>>())?)
+    }
+
+    /// That no event behind a position is of a version.
+    fn demand_unused(self: &Arc<Self>, kind: &str, version: u32, after: u64) -> Result<(), NotDone> {
+        let Some(position) = self.first_of(kind, version, after)? else { return Ok(()) };
+        let (name, by) = (format!("{kind}.v{version}"), format!("the event at position {position}"));
+        Err(SchemaRefusal::InUse { name, by }.into())
     }
 
     /// The rules of a type, or of the tenant.

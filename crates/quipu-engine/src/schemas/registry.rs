@@ -4,9 +4,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use quipu_domain::limits::ATTRIBUTES_MAX;
 use quipu_domain::schema::{Document, Enforcement, Limits, SchemaRules, UnknownTypes, Validator, Violation};
-use quipu_domain::{Data, Event, Refusal, base_type, type_version};
+use quipu_domain::{Data, Event, Refusal, Value, base_type, type_version};
 
+use super::SCHEMA_MARK;
 use super::records::{FoldedSchema, FoldedSchemas, FoldedType};
 use super::upcast::{FoldedUpcaster, Step, UpcastFunction};
 
@@ -31,6 +33,8 @@ pub(crate) struct Registry {
     is_off: bool,
     /// Events of types without a schema.
     pub unknown: Arc<Counts>,
+    /// Versions of a type that are being removed: no event of them is taken.
+    pub leaving: Option<(String, Vec<u32>)>,
     /// What this process turns data with, by name.
     functions: HashMap<String, UpcastFunction>,
 }
@@ -61,7 +65,7 @@ pub(crate) struct Counts {
 }
 
 /// What the schemas say of an event.
-pub(crate) enum Finding {
+enum Finding {
     Fine,
     /// It is recorded all the same, with this mark: where it breaks its schema first.
     Marked(String),
@@ -91,7 +95,7 @@ impl Registry {
         let revision = before.map_or(0, |before| before.revision + 1);
         let unknown = before.map(|before| Arc::clone(&before.unknown)).unwrap_or_default();
         let functions = before.map(|before| before.functions.clone()).unwrap_or_default();
-        Self { revision, rules: folded.rules, types, is_off, unknown, functions }
+        Self { revision, rules: folded.rules, types, is_off, unknown, leaving: None, functions }
     }
 
     /// The same, and one more function that turns data.
@@ -146,8 +150,25 @@ impl Registry {
         self.types.get(base_type(name)).map_or(&self.unknown, |kind| &kind.counts)
     }
 
-    /// Looks at an event before it is recorded.
-    pub fn look(&self, event: &Event<'_>) -> Finding {
+    /// What becomes of an event: the mark that it is to have, and why it is refused.
+    pub fn hold(&self, event: &Event<'_>) -> (Option<Value<'static>>, Option<Box<Refusal>>) {
+        match self.look(event) {
+            Finding::Fine => (None, None),
+            Finding::Refused(refusal) => (None, Some(refusal)),
+            Finding::Marked(mark) => {
+                let has_room = event.attributes().len() < ATTRIBUTES_MAX || has_mark(event);
+                (has_room.then(|| Value::Text(mark.into())), None)
+            }
+        }
+    }
+
+    fn look(&self, event: &Event<'_>) -> Finding {
+        if let Some((kind, versions)) = &self.leaving
+            && base_type(event.kind()) == kind
+            && versions.contains(&type_version(event.kind()).unwrap_or(VERSION_UNSAID))
+        {
+            return Finding::Refused(Box::new(no_schema(event.kind(), Vec::new())));
+        }
         if self.is_off {
             return Finding::Fine;
         }
@@ -213,6 +234,11 @@ impl Counts {
     pub fn both(&self) -> [u64; 2] {
         [&self.refused, &self.marked].map(|count| count.load(Ordering::Relaxed))
     }
+}
+
+/// Whether an event says of itself that it breaks its schema.
+pub(crate) fn has_mark(event: &Event<'_>) -> bool {
+    event.attributes().iter().any(|(name, _)| name == SCHEMA_MARK)
 }
 
 /// What a reference of a schema means.

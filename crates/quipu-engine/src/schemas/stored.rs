@@ -80,11 +80,11 @@ impl Tenant {
         }
     }
 
-    /// The first event of a version of a type.
-    pub(super) fn first_of(self: &Arc<Self>, kind: &str, version: u32) -> Result<Option<u64>, Fault> {
+    /// The first event of a version of a type behind a position.
+    pub(super) fn first_of(self: &Arc<Self>, kind: &str, version: u32, after: u64) -> Result<Option<u64>, Fault> {
         let has_it = |kind: &str| type_version(kind).unwrap_or(VERSION_UNSAID) == version;
         let mut first = None;
-        self.each_stored(kind, 0, u64::MAX, |events| {
+        self.each_stored(kind, after, u64::MAX, |events| {
             let found = events.iter().find(|recorded| has_it(recorded.event().kind()));
             first = found.map(|recorded| recorded.stamp.position);
             Ok(found.map_or(ControlFlow::Continue(()), |_| ControlFlow::Break(())))

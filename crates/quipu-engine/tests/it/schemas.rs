@@ -390,3 +390,64 @@ fn versions_are_removed_or_deprecated_together_or_not_at_all() {
     tenant.remove_schemas("order.placed", &[1, 2]).unwrap();
     assert!(versions("order.placed").is_empty());
 }
+
+#[test]
+fn an_event_that_was_prepared_before_its_rules_changed_has_the_mark_that_they_ask_for() {
+    let folder = TempDir::new().unwrap();
+    let (_engine, tenant) = open(folder.path());
+    tenant.register_schema("order.placed", new(ORDER)).unwrap();
+    let prepared = |id: &str| {
+        let event = Event::builder(id, "/shop", "order.placed").json("{}").build().unwrap();
+        tenant.prepare(&event, None).unwrap()
+    };
+    let mark = |event| {
+        let published = tenant.publish_wait(vec![event]).unwrap().pop().unwrap();
+        let Published::Recorded(place) = published else { panic!("{published:?}") };
+        let recorded = tenant.event_at(place.position).unwrap().unwrap();
+        recorded.event().attribute(SCHEMA_MARK).map(str::to_owned)
+    };
+    let without = prepared("1");
+    tenant.set_schema_rules(None, rules(Enforcement::Warn)).unwrap();
+    assert_eq!(mark(without).as_deref(), Some("#/total"));
+    let (with, appended) = (prepared("2"), prepared("3"));
+    tenant.set_schema_rules(None, rules(Enforcement::Off)).unwrap();
+    assert_eq!(mark(with), None);
+    tenant.set_schema_rules(None, rules(Enforcement::Warn)).unwrap();
+    let append = Append { events: vec![appended, prepared("4")], ..Append::default() };
+    let places = tenant.append_wait(append).unwrap().events;
+    for place in places {
+        let recorded = tenant.event_at(place.position).unwrap().unwrap();
+        assert_eq!(recorded.event().attribute(SCHEMA_MARK), Some("#/total"));
+    }
+    assert_eq!(tenant.schema_type("order.placed").unwrap().marked, 3);
+}
+
+#[test]
+fn a_version_is_not_removed_while_an_event_of_it_is_on_its_way() {
+    let folder = TempDir::new().unwrap();
+    let (_engine, tenant) = open(folder.path());
+    // So that whatever is of a version without a schema was recorded while it had one.
+    tenant
+        .set_schema_rules(None, SchemaRules { unknown: Some(UnknownTypes::Refuse), ..SchemaRules::default() })
+        .unwrap();
+    for round in 0..200 {
+        let kind = format!("t.a{round}");
+        tenant.register_schema(&kind, new(ORDER)).unwrap();
+        let event = Event::builder("1", format!("/{round}"), kind.clone()).json(r#"{"total":1}"#).build().unwrap();
+        let begin = std::sync::Barrier::new(2);
+        let (published, gone) = std::thread::scope(|scope| {
+            let publisher = scope.spawn(|| {
+                begin.wait();
+                for _ in 0..round % 10 {
+                    std::hint::spin_loop();
+                }
+                let prepared = tenant.prepare(&event, None).unwrap();
+                tenant.publish_wait(vec![prepared]).unwrap().pop().unwrap()
+            });
+            begin.wait();
+            let gone = tenant.remove_schema(&kind, 1).is_ok();
+            (publisher.join().unwrap(), gone)
+        });
+        assert_eq!(is_recorded(&published), !gone, "round {round}: {published:?}");
+    }
+}
