@@ -185,7 +185,10 @@ pub struct UpcastAnswer {
     pub first: Vec<NotUpcastAnswer>,
     /// Examples of earlier versions.
     pub examples: u64,
-    /// Those that it does not turn.
+    /// How many of those it does not turn.
+    #[serde(rename = "examplesfailed")]
+    pub examples_failed: u64,
+    /// The first of them.
     #[serde(rename = "failedexamples", default, skip_serializing_if = "Vec::is_empty")]
     pub failed_examples: Vec<NotUpcastExample>,
 }

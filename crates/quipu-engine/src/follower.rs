@@ -13,6 +13,9 @@ use crate::read::Recorded;
 use crate::subscriptions::NotDone;
 use crate::tenant::Tenant;
 
+/// Bytes of events in another version than the stored one that are read at once, and one more.
+const TURNED_BYTES: usize = 1 << 20;
+
 /// A filter and a position in a log.
 pub struct Follower {
     tenant: Arc<Tenant>,
@@ -56,17 +59,23 @@ impl Follower {
     /// The next one cannot be read in that version, or the log cannot be read.
     pub fn next_in(&mut self, limit: usize, version: SchemaVersion) -> Result<Vec<Recorded>, NotDone> {
         let events = self.next(limit)?;
-        let mut turned = Vec::with_capacity(events.len());
+        if version.is_stored() {
+            return Ok(events);
+        }
+        let (mut turned, mut bytes) = (Vec::with_capacity(events.len()), 0);
         for recorded in events {
             let position = recorded.stamp.position;
-            // Of data that is kept beside the log one at a time is in memory.
-            let is_large = recorded.has_payload() && !version.is_stored();
-            if is_large && !turned.is_empty() {
+            // Of data that is kept beside the log one at a time is in memory, and what becomes of data may be larger than it was.
+            let is_large = recorded.has_payload();
+            if (is_large || bytes > TURNED_BYTES) && !turned.is_empty() {
                 self.position = position - 1;
                 break;
             }
             match self.tenant.upcast(recorded, version) {
-                Ok(recorded) => turned.push(recorded),
+                Ok(recorded) => {
+                    bytes += recorded.bytes();
+                    turned.push(recorded);
+                }
                 Err(error) => {
                     self.position = position - 1;
                     return if turned.is_empty() { Err(error) } else { Ok(turned) };

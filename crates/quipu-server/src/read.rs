@@ -18,6 +18,8 @@ use crate::{App, answer, media, problem};
 
 /// Bytes of events after which a page ends, whatever its limit: ten thousand events of a megabyte are no page.
 const PAGE_BYTES: usize = 16 << 20;
+/// Most events of a page in another version than the stored one: each may take an upcaster tens of milliseconds.
+const UPCAST_EVENTS: usize = 1_000;
 /// How often an empty stretch of the log is followed by the next within one request: the work of a page is bounded,
 /// and a client that asks for a rare event should not need hundreds of requests either.
 const STRETCHES: usize = 32;
@@ -29,7 +31,7 @@ pub(crate) async fn list(Extension(app): Extension<Arc<App>>, request: Request) 
 async fn run_list(app: Arc<App>, request: Request) -> Result<Response, Problem> {
     let media_type = media::accepted(request.headers(), &[MEDIA_JSON, MEDIA_LINES])?;
     let asked = ReadRequest::from_query(query(&request))?;
-    let start = asked.start()?;
+    let start = within_reach(asked.start()?, asked.view);
     start.within(app.tenant.position())?;
     let (filter, view) = (app.visible(asked.filter), asked.view);
     ask(&Arc::clone(&app), move |tenant| {
@@ -46,6 +48,12 @@ async fn run_list(app: Arc<App>, request: Request) -> Result<Response, Problem> 
         Ok(answer::json(out))
     })
     .await
+}
+
+/// No larger a page than upcasters should work for.
+pub(crate) fn within_reach(start: Start, view: View) -> Start {
+    let limit = if view.version.is_stored() { start.limit } else { start.limit.min(UPCAST_EVENTS) };
+    Start { limit, ..start }
 }
 
 /// Reads a page, over empty stretches.

@@ -263,7 +263,7 @@ pub(crate) fn compatibility_answer(checked: &CheckedSchema) -> CompatibilityAnsw
 
 /// What an upcaster makes of what there is, as it goes over the wire.
 pub(crate) fn upcast_answer(checked: &CheckedUpcaster) -> UpcastAnswer {
-    let CheckedUpcaster { events, failed, first, examples, failed_examples } = checked;
+    let CheckedUpcaster { events, failed, first, examples, examples_failed, failed_examples } = checked;
     let failed_examples = failed_examples.iter().map(|(of, index, failure)| NotUpcastExample {
         of: *of,
         index: *index,
@@ -277,6 +277,7 @@ pub(crate) fn upcast_answer(checked: &CheckedUpcaster) -> UpcastAnswer {
         // An expression may say in its error what it has read.
         first: first.iter().map(|found| not_upcast(found, None)).collect(),
         examples: *examples,
+        examples_failed: *examples_failed,
         failed_examples: failed_examples.collect(),
     }
 }

@@ -10,7 +10,7 @@ use quipu_api::request::{Start, View};
 use quipu_api::{Code, MEDIA_JSON, MEDIA_LINES, Problem, StreamLine, StreamRequest, StreamsPage, StreamsRequest};
 use quipu_engine::{NotDone, Recorded, StreamInfo};
 
-use crate::read::{close_page, lines, open_page, query, read_page};
+use crate::read::{close_page, lines, open_page, query, read_page, within_reach};
 use crate::refusal::ask;
 use crate::{App, answer, media, problem};
 
@@ -47,7 +47,7 @@ async fn run_read(app: Arc<App>, request: Request) -> Result<Response, Problem> 
     let media_type = media::accepted(request.headers(), &[MEDIA_JSON, MEDIA_LINES])?;
     let subject = subject(request.uri().path())?;
     let asked = StreamRequest::from_query(query(&request))?;
-    let start = asked.start(&subject)?;
+    let start = within_reach(asked.start(&subject)?, asked.view);
     ask(&Arc::clone(&app), move |_| page(&app, &subject, (start, asked.view), media_type)).await?
 }
 

@@ -144,7 +144,7 @@ impl Payloads {
         let before = length(self.storage.as_ref(), path)?;
         self.storage.rename(temporary, path).map_err(|e| Fault::io("rename", self.storage.display(temporary), e))?;
         state.count += u64::from(before.is_none());
-        state.bytes = state.bytes - before.unwrap_or_default() + bytes as u64;
+        state.bytes = state.bytes.saturating_sub(before.unwrap_or_default()) + bytes as u64;
         Ok(())
     }
 
@@ -217,8 +217,9 @@ impl Payloads {
             let (_, path) = self.places(&hash);
             let Some(bytes) = length(self.storage.as_ref(), &path)? else { continue };
             self.storage.remove(&path).map_err(|e| Fault::io("remove", self.storage.display(&path), e))?;
-            state.count -= 1;
-            state.bytes -= bytes;
+            // One that was damaged may be larger than what was counted.
+            state.count = state.count.saturating_sub(1);
+            state.bytes = state.bytes.saturating_sub(bytes);
         }
     }
 

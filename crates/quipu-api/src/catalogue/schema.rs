@@ -308,7 +308,7 @@ pub(super) const UPCAST: Operation = Operation {
     example: Example {
         target: "/v1/schemas/order.placed/versions/2/upcaster",
         body: Some((MEDIA_JSON, r#"{"jq":"{cents: (.total * 100 | round)}"}"#)),
-        answer: r#"{"schema":{"type":"order.placed","version":2,"id":2,"schema":{"type":"object"},"upcaster":{"jq":"{cents: (.total * 100 | round)}"},"made":"2026-01-31T09:30:00.000Z"},"compatibility":{"compatible":true,"level":"backward","verdict":"yes","upcaster":{"events":1,"failed":0,"examples":0}}}"#,
+        answer: r#"{"schema":{"type":"order.placed","version":2,"id":2,"schema":{"type":"object"},"upcaster":{"jq":"{cents: (.total * 100 | round)}"},"made":"2026-01-31T09:30:00.000Z"},"compatibility":{"compatible":true,"level":"backward","verdict":"yes","upcaster":{"events":1,"failed":0,"examples":0,"examplesfailed":0}}}"#,
     },
     command: Some("schema upcast"),
 };

@@ -276,7 +276,11 @@ impl Tenant {
             let document = known.and_then(|known| registry.document(known)).ok_or_else(|| not_found(&name))?;
             let step = upcaster.clone().map(|upcaster| self.step(kind, version, upcaster)).transpose()?;
             let step = step.as_ref().map(|step| (version, step));
-            let checked = self.compared(&registry, kind, ..version, &document, step)?;
+            let mut checked = self.compared(&registry, kind, ..version, &document, step)?;
+            if step.is_none() && registry.upcasts_behind(kind, version) {
+                // What later ones are given then is what this one was given.
+                checked.upcaster = Some(self.check_upcaster(&registry, kind, version, None)?);
+            }
             let mut folded = self.schemas.folded.lock();
             if self.schemas.current().revision != registry.revision {
                 continue;
@@ -285,12 +289,11 @@ impl Tenant {
                 Some(found) if !found.is_fine() => {
                     return Err(SchemaRefusal::UpcasterFails { name, checked: Box::new(found.clone()) }.into());
                 }
-                // What was so before does not become worse.
-                Some(_) => {}
-                None if !checked.is_compatible() => {
+                // With one, what was so before does not become worse.
+                _ if step.is_none() && !checked.is_compatible() => {
                     return Err(SchemaRefusal::Incompatible(Box::new(Incompatible { name, checked })).into());
                 }
-                None => {}
+                _ => {}
             }
             if known.is_some_and(|known| known.upcaster.is_none()) {
                 check_upcasters(&folded)?;
@@ -557,14 +560,23 @@ impl Tenant {
             .filter_map(|(number, version)| Some((*number, registry.document(version)?)))
             .collect();
         let old: Vec<_> = documents.iter().map(|(number, document)| (*number, document.bundled())).collect();
-        let verdict = compatibility::compare(held_to, &old, new.bundled(), Budget::default());
+        // What was written before the last upcaster is read as that one makes it.
+        let upcast_to = of.and_then(|of| of.upcast_to());
+        let read = old.partition_point(|(number, _)| upcast_to.is_some_and(|upcast_to| *number < upcast_to));
+        let forward = level.without_backward();
+        let verdict = match read {
+            0 => compatibility::compare(held_to, &old, new.bundled(), Budget::default()),
+            _ if held_to == forward => compatibility::compare(forward, &old, new.bundled(), Budget::default()),
+            _ => compatibility::compare(held_to, &old[read..], new.bundled(), Budget::default())
+                .and(compatibility::compare(forward, &old[..read], new.bundled(), Budget::default())),
+        };
         let validator = new.validator();
         let stored = match verdict.answer {
             Answer::Yes => None,
-            _ => Some(self.check_stored(kind, &validator)?),
+            _ => Some(self.check_stored(registry, kind, &validator)?),
         };
         let upcaster =
-            step.map(|(version, step)| self.check_upcaster(registry, kind, (version, step, Some(&validator))));
+            step.map(|(version, step)| self.check_upcaster(registry, kind, version, Some((step, &validator))));
         Ok(CheckedSchema { level, verdict, stored, upcaster: upcaster.transpose()? })
     }
 }

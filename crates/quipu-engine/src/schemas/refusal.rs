@@ -144,10 +144,7 @@ impl fmt::Display for SchemaRefusal {
             Self::UpcasterFails { name, checked } => write!(
                 f,
                 "expected an upcaster that makes data for {name}, found that it fails on {} of {} stored events and {} of {} examples",
-                checked.failed,
-                checked.events,
-                checked.failed_examples.len(),
-                checked.examples
+                checked.failed, checked.events, checked.examples_failed, checked.examples
             ),
             Self::NotUpcast { position, kind, failure } => {
                 write!(f, "the event at position {position}, of type {kind}, cannot be read in that version: {failure}")

@@ -209,6 +209,13 @@ impl Registry {
     }
 }
 
+impl Kind {
+    /// The last version that an upcaster leads into.
+    pub fn upcast_to(&self) -> Option<u32> {
+        self.versions.iter().rev().find(|(_, version)| version.upcaster.is_some()).map(|(number, _)| *number)
+    }
+}
+
 impl Version {
     /// With what is compiled of it already.
     fn new(schema: &FoldedSchema, upcaster: Option<&FoldedUpcaster>, known: Option<&Arc<Self>>) -> Self {

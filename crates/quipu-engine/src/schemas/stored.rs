@@ -3,12 +3,12 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use quipu_domain::schema::{Inference, InferenceLimits, Validator, Violation};
+use quipu_domain::schema::{Inference, InferenceLimits, SchemaVersion, Validator, Violation};
 use quipu_domain::{Data, Filter, TypeMatch, type_version};
 use quipu_store::Fault;
 use serde_json::Value;
 
-use super::registry::{VERSION_UNSAID, violations};
+use super::registry::{Registry, VERSION_UNSAID, violations};
 use super::{check_kind, not_found};
 use crate::read::Recorded;
 use crate::subscriptions::NotDone;
@@ -33,17 +33,27 @@ pub struct Stored {
 }
 
 impl Tenant {
-    /// Holds all stored events of a type, of whatever version, against a schema.
+    /// Holds all stored events of a type, of whatever version, against a schema: as the upcasters that are there make them.
     ///
     /// # Errors
     /// The log cannot be read.
-    pub fn check_stored(self: &Arc<Self>, kind: &str, validator: &Validator) -> Result<Stored, Fault> {
+    pub(super) fn check_stored(
+        self: &Arc<Self>,
+        registry: &Registry,
+        kind: &str,
+        validator: &Validator,
+    ) -> Result<Stored, Fault> {
         let mut stored = Stored::default();
         self.each_stored(kind, 0, u64::MAX, |events| {
             for recorded in events {
                 stored.events += 1;
                 let recorded = self.resolve(recorded.clone())?;
-                if let Some(mut first) = violations(validator, recorded.event().data(), 1).pop() {
+                let (event, turned) = (recorded.event(), registry.upcast(&recorded.event(), SchemaVersion::Newest));
+                let first = match turned {
+                    Ok(turned) => violations(validator, turned.as_ref().unwrap_or(&event).data(), 1).pop(),
+                    Err(_) => Some(Violation::of_all("data that upcasters turn", NOT_SHOWN)),
+                };
+                if let Some(mut first) = first {
                     stored.breaking += 1;
                     // Who proposes a schema says what is sensitive in it, and may be wrong: the event itself is for who may read it.
                     NOT_SHOWN.clone_into(&mut first.found);

@@ -16,6 +16,11 @@ use serde_json::Value;
 use super::registry::{Kind, Registry, VERSION_UNSAID};
 use crate::transform::{InvalidTransform, Jq};
 
+/// Steps of all expressions of a chain together, of up to 3 µs each, and besides one for so many bytes of the data: upcasters run for
+/// every event of a page, and again for the next reader.
+const STEPS_MAX: u64 = 20_000;
+const BYTES_A_STEP: u64 = 4;
+
 /// What turns data. The log has the expression, or the name of the function.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -120,10 +125,10 @@ impl Step {
         Some(self.jq.get_or_init(|| Jq::compile(text).map_err(invalid)))
     }
 
-    fn run(&self, registry: &Registry, mut data: Turned) -> Result<Turned, UpcastReason> {
+    fn run(&self, registry: &Registry, mut data: Turned, steps: &mut u64) -> Result<Turned, UpcastReason> {
         match (&self.folded.upcaster, self.jq()) {
             (Upcaster::Jq(_), Some(Ok(jq))) => {
-                let bytes = jq.apply(data.text()).map_err(UpcastReason::Failed)?;
+                let bytes = jq.apply_within(data.text(), steps).map_err(UpcastReason::Failed)?;
                 let text = String::from_utf8(bytes);
                 text.map(Turned::of).map_err(|error| UpcastReason::Failed(error.to_string()))
             }
@@ -190,25 +195,38 @@ impl<'r> Chain<'r> {
         Self { registry, steps: steps.collect() }
     }
 
-    /// With one more in its place, instead of the one that is there.
-    pub fn with(mut self, version: u32, step: &'r Step, validator: Option<&'r Validator>) -> Self {
+    /// Without the one into this version.
+    pub fn without(mut self, version: u32) -> Self {
         self.steps.retain(|(number, ..)| *number != version);
-        let at = self.steps.partition_point(|(number, ..)| *number < version);
-        self.steps.insert(at, (version, step, validator));
         self
+    }
+
+    /// With one more in its place, instead of the one that is there.
+    pub fn with(self, version: u32, step: &'r Step, validator: Option<&'r Validator>) -> Self {
+        let mut this = self.without(version);
+        let at = this.steps.partition_point(|(number, ..)| *number < version);
+        this.steps.insert(at, (version, step, validator));
+        this
     }
 
     /// What becomes of data, as JSON; nothing if it stays as it is.
     pub fn run(&self, data: &Data<'_>) -> Result<Option<String>, NotUpcast> {
+        let text = match data {
+            Data::Json(text) => Some(text.as_ref()),
+            // An expression may say what becomes of it; nobody could ever be rid of it otherwise.
+            Data::None => Some("null"),
+            _ => None,
+        };
+        let mut left = STEPS_MAX + text.map_or(0, |text| text.len() as u64 / BYTES_A_STEP);
         let mut turned: Option<Turned> = None;
         for (version, step, validator) in &self.steps {
             let fail = |reason| NotUpcast { version: *version, reason };
-            let before = match (turned, data) {
+            let before = match (turned, text) {
                 (Some(turned), _) => turned,
-                (None, Data::Json(text)) => Turned::of(text.clone().into_owned()),
-                (None, _) => return Err(fail(UpcastReason::NotJson)),
+                (None, Some(text)) => Turned::of(text.to_owned()),
+                (None, None) => return Err(fail(UpcastReason::NotJson)),
             };
-            let mut after = step.run(self.registry, before).map_err(fail)?;
+            let mut after = step.run(self.registry, before, &mut left).map_err(fail)?;
             let value = after.value().map_err(fail)?;
             if let Some(violation) = validator.and_then(|validator| validator.violations(value, 1).pop()) {
                 return Err(fail(UpcastReason::Breaks(Box::new(violation))));
@@ -239,6 +257,11 @@ impl Registry {
     pub fn kind_in(&self, kind: &str, wanted: SchemaVersion) -> String {
         let (name, from) = (base_type(kind), type_version(kind).unwrap_or(VERSION_UNSAID));
         self.target(name, from, wanted).map_or_else(|| kind.to_owned(), |(_, to)| format!("{name}.v{to}"))
+    }
+
+    /// Whether an upcaster leads into a version of a type behind this one.
+    pub fn upcasts_behind(&self, kind: &str, version: u32) -> bool {
+        self.types.get(kind).and_then(|of| of.upcast_to()).is_some_and(|last| last > version)
     }
 
     /// The version that an event of this one becomes, if it is another.

@@ -189,7 +189,7 @@ impl Tenant {
             }
             let mut handed = self.read_or_give_back(&running, &compiled, taken, bytes)?;
             if compiled.changes_events() && !handed.is_empty() {
-                handed = self.change_events(&running, &compiled, handed)?;
+                handed = self.change_events(&running, &compiled, handed, bytes)?;
                 if handed.is_empty() {
                     // None could be changed, which may have taken long: whoever waits asks once more.
                     running.wake();
@@ -203,24 +203,35 @@ impl Tenant {
         }
     }
 
-    /// Upcasts and transforms what was handed out. What cannot be is given up; what was behind it in its key was taken back then.
+    /// Upcasts and transforms what was handed out, to about so many bytes; the rest is taken back. What cannot be is given up; what was behind it in its key was taken back then.
     fn change_events(
         &self,
         running: &Running,
         compiled: &Compiled,
         handed: Vec<Handed>,
+        bytes: usize,
     ) -> Result<Vec<Handed>, NotDone> {
         let registry = self.schemas.current();
         let (mut taken_back, mut released) = (HashSet::new(), Vec::new());
         let mut changed: Vec<Handed> = Vec::with_capacity(handed.len());
+        let mut sum = 0usize;
         for one in handed {
+            // What becomes of an event may be larger than it was.
+            if sum > bytes {
+                released.push((one.id, one.token));
+                continue;
+            }
             if one.key.is_some_and(|key| taken_back.contains(&key)) {
                 released.push((one.id, one.token));
                 continue;
             }
             let (id, token, key) = (one.id, one.token, one.key);
             match one.changed(&registry, compiled) {
-                Ok(one) => changed.push(one),
+                Ok(one) => {
+                    let transformed = one.transformed.as_ref().map_or(0, |transformed| transformed.body.len());
+                    sum = sum.saturating_add(one.bytes().max(transformed));
+                    changed.push(one);
+                }
                 // One whose run has begun waits for it: it is looked at when its turn comes.
                 Err((failure, reason)) => {
                     taken_back.extend(key);

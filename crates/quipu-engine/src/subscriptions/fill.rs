@@ -72,7 +72,7 @@ impl Tenant {
                     return Ok(true);
                 }
                 let (event, position) = (self.seen(recorded, compiled.looks_at_data)?, recorded.stamp.position);
-                examined += looks(recorded, compiled.looks_at_data);
+                examined += looks(recorded, compiled.looks_at_data) + compiled.upcast_looks();
                 if compiled.matches(&registry, &event, &recorded.stamp) {
                     inner.offer(compiled.matched(&event, position, &self.hasher));
                 } else {

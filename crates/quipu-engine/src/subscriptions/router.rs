@@ -18,6 +18,8 @@ use crate::tenant::Tenant;
 
 /// Events read at once.
 const CHUNK: usize = 1_000;
+/// The same where upcasters have to be asked.
+const UPCAST_CHUNK: usize = 20;
 
 pub(crate) struct Router {
     patterns: Snapshot<Arc<str>>,
@@ -62,14 +64,19 @@ impl Router {
         self.attached.values().any(|running| running.compiled().looks_at_data)
     }
 
-    fn detach_those_who_look_at_data(&mut self) {
-        self.attached.retain(|_, running| {
-            let looks_at_data = running.compiled().looks_at_data;
-            if looks_at_data {
-                running.inner.lock().detach();
-            }
-            !looks_at_data
-        });
+    /// Says who those are.
+    fn detach_those_who_look_at_data(&mut self) -> Vec<Arc<Running>> {
+        let (looking, others): (HashMap<_, _>, _) =
+            self.attached.drain().partition(|(_, running)| running.compiled().looks_at_data);
+        self.attached = others;
+        looking.values().for_each(|running| running.inner.lock().detach());
+        looking.into_values().collect()
+    }
+
+    /// Whether somebody is fed who has to be asked about each event by upcasters.
+    fn has_upcasting(&self) -> bool {
+        let attached = self.unfiltered.iter().filter_map(|name| self.attached.get(name));
+        attached.map(|running| running.compiled()).any(|compiled| compiled.pattern.is_some() && compiled.looks_at_data)
     }
 }
 
@@ -140,7 +147,10 @@ impl Tenant {
             return Ok(Vec::new());
         }
         let from = Some(router.routed_to + 1);
-        let page = self.read_to(&Filter::default(), Direction::Forward, from, CHUNK, durable)?;
+        // Upcasters may compute for long: others want the router too.
+        let chunk = if router.has_upcasting() { UPCAST_CHUNK } else { CHUNK };
+        let page = self.read_to(&Filter::default(), Direction::Forward, from, chunk, durable)?;
+        let mut woken = Vec::new();
         let mut found: HashMap<Arc<str>, Vec<Matched>> = HashMap::new();
         let registry = self.schemas.current();
         for recorded in &page.events {
@@ -151,7 +161,7 @@ impl Tenant {
                 match self.read_payload(&payload, recorded.stamp.position) {
                     Ok(data) => event = event.with_data(data),
                     // Who looks at data reads the log itself, and meets the fault; the others go on.
-                    Err(_) => router.detach_those_who_look_at_data(),
+                    Err(_) => woken.extend(router.detach_those_who_look_at_data()),
                 }
             }
             let names = router.patterns.matches_event(&event, Some(&recorded.stamp), &mut router.scratch);
@@ -164,7 +174,7 @@ impl Tenant {
                 }
             }
         }
-        let (mut woken, mut detached) = (Vec::new(), Vec::new());
+        let mut detached = Vec::new();
         for (name, found) in found {
             let Some(running) = router.attached.get(&name) else { continue };
             let mut inner = running.inner.lock();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
 use quipu_domain::delivery::{Deliveries, DeliveryId, GivenUp, Key, Phase, Rules, Saved, TokenBucket};
-use quipu_domain::{Event, Pattern, REASON_BYTES_MAX, Stamp, Subscription, Timestamp};
+use quipu_domain::{Event, Pattern, REASON_BYTES_MAX, Stamp, Subscription, Takes, Timestamp};
 use quipu_store::{Record, TermHasher};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -26,6 +26,9 @@ const QUEUE_MAX: usize = 1_024;
 /// Deliveries that were given up and have no dead letter yet, each with its history: with as many nothing more is handed
 /// out. Usually they wait for 100 ms at most, but while the log cannot be read or written nothing else would stop them.
 const GIVEN_UP_MAX: usize = 1_000;
+
+/// What upcasters count for, in events that are looked at.
+const UPCAST_LOOKS: usize = 100;
 
 /// A definition, checked and compiled.
 pub(crate) struct Compiled {
@@ -168,9 +171,16 @@ impl Compiled {
         }
         match registry.upcast(event, wanted) {
             Ok(turned) => matches(turned.as_ref().unwrap_or(event)),
-            // It ends as a dead letter of whom it could have been for, rather than nowhere.
-            Err(_) => matches(event) || matches(&renamed()),
+            // What it would be nobody knows: it ends as a dead letter of whom its type is for, rather than nowhere.
+            Err(_) => pattern.takes(renamed().kind()) != Takes::None,
         }
+    }
+
+    /// What asking the pattern of one event counts for, in events that are looked at, beside the one.
+    pub fn upcast_looks(&self) -> usize {
+        let runs_upcasters =
+            self.looks_at_data && self.pattern.is_some() && !self.definition.schema_version.is_stored();
+        if runs_upcasters { UPCAST_LOOKS } else { 0 }
     }
 
     /// Whether events are delivered in another form than they were recorded in.

@@ -86,9 +86,16 @@ impl Jq {
 
     /// The first output for this event, as JSON.
     pub fn apply(&self, event: &str) -> Result<Vec<u8>, String> {
+        self.apply_within(event, &mut { self.steps_max })
+    }
+
+    /// As [`Jq::apply`], within so many steps, of which it leaves what it did not take.
+    pub fn apply_within(&self, event: &str, steps: &mut u64) -> Result<Vec<u8>, String> {
         // A bug in the evaluator, met by one expression, is no reason to stop the thread that serves all others.
-        let run = AssertUnwindSafe(|| meter::metered(self.steps_max, || self.first(event)));
-        match catch_unwind(run) {
+        let run = AssertUnwindSafe(|| meter::metered(*steps, || self.first(event)));
+        let outcome = catch_unwind(run);
+        *steps = meter::steps_left();
+        match outcome {
             Ok((_, Some(stop))) => Err(stop.to_string()),
             Ok((outcome, None)) => outcome,
             Err(_) => Err("the evaluator failed on it".into()),

@@ -279,3 +279,85 @@ fn an_event_that_cannot_be_upcast_ends_as_a_dead_letter() {
     assert_eq!(letters.len(), 1, "{letters:?}");
     assert_eq!(serde_json::to_value(letters[0].reason).unwrap(), "upcaster-failed", "{letters:?}");
 }
+
+#[test]
+fn what_a_pattern_on_data_cannot_be_asked_of_is_not_passed_over() {
+    let folder = TempDir::new().unwrap();
+    let (_engine, tenant) = open(folder.path());
+    three(&tenant);
+    let large = r#"{"start":"beginning","schemaversion":"newest",
+        "pattern":{"type":["order.placed.v3"],"data":{"amount":{"cents":[{"numeric":[">",1000]}]}}}}"#;
+    subscribe(&tenant, "large", large);
+    publish(&tenant, "4", "order.placed", r#"{"total":"none"}"#);
+    publish(&tenant, "5", "order.paid", r#"{"total":"none"}"#);
+    publish(&tenant, "6", "order.placed", r#"{"total":100}"#);
+    assert_eq!(pulled(&tenant, "large", 1).iter().map(|(position, ..)| *position).collect::<Vec<_>>(), [6]);
+    tenant.checkpoint_deliveries().unwrap();
+    let letters = tenant.dead_letters(&DeadLetterFilter::default(), 0, 10);
+    assert_eq!(letters.iter().map(|letter| letter.position).collect::<Vec<_>>(), [4], "{letters:?}");
+}
+
+#[test]
+fn an_upcaster_is_not_removed_if_later_ones_rest_on_it() {
+    let folder = TempDir::new().unwrap();
+    let (_engine, tenant) = open(folder.path());
+    // Every version reads what was written by the one before, so nothing but the chain needs them.
+    let optional = |name: &str| format!(r#"{{"type":"object","properties":{{"{name}":{{"type":"string"}}}}}}"#);
+    tenant.register_schema("t.a", new(&optional("a"))).unwrap();
+    publish(&tenant, "1", "t.a", r#"{"a":"X"}"#);
+    tenant.register_schema("t.a", with(&optional("b"), jq("{b: .a}"))).unwrap();
+    tenant.register_schema("t.a", with(&optional("c"), jq("{c: (.b | ascii_downcase)}"))).unwrap();
+    assert_eq!(read(&tenant, 1, SchemaVersion::Newest).1, json!({"c": "x"}));
+    let fails = refusal(tenant.set_upcaster("t.a", 2, None));
+    assert!(matches!(fails, SchemaRefusal::UpcasterFails { .. }), "{fails}");
+    tenant.set_upcaster("t.a", 3, jq("{c: (.b // \"\" | ascii_downcase)}")).unwrap();
+    tenant.set_upcaster("t.a", 2, None).unwrap();
+}
+
+#[test]
+fn a_version_behind_an_upcaster_reads_what_that_makes() {
+    let folder = TempDir::new().unwrap();
+    let (_engine, tenant) = open(folder.path());
+    let transitive = SchemaRules { compatibility: Some(Level::BackwardTransitive), ..SchemaRules::default() };
+    tenant.set_schema_rules(None, transitive).unwrap();
+    tenant.register_schema("t.a", new(FIRST)).unwrap();
+    publish(&tenant, "1", "t.a", r#"{"total":1.5}"#);
+    tenant.register_schema("t.a", with(SECOND, jq(TO_CENTS))).unwrap();
+    let noted = SECOND.replace(r#""cents":{"#, r#""note":{"type":"string"},"cents":{"#);
+    tenant.register_schema("t.a", new(&noted)).unwrap();
+    assert_eq!(read(&tenant, 1, SchemaVersion::Newest), ("t.a.v3".to_owned(), json!({"cents": 150})));
+    // And what it does not read is counted as it is read: the one event has no text.
+    let texts = noted.replace(r#""integer""#, r#""string""#);
+    let SchemaRefusal::Incompatible(found) = refusal(tenant.register_schema("t.a", new(&texts))) else { panic!() };
+    assert!(found.checked.verdict.breaks.iter().all(|found| found.version > 1), "{found:?}");
+    let stored = found.checked.stored.unwrap();
+    assert_eq!((stored.events, stored.breaking, stored.first[0].1.pointer.as_str()), (1, 1, "/cents"));
+}
+
+#[test]
+fn an_event_without_data_can_be_turned_by_an_expression_that_says_how() {
+    let folder = TempDir::new().unwrap();
+    let (_engine, tenant) = open(folder.path());
+    tenant.register_schema("t.a", new(FIRST)).unwrap();
+    let event = quipu_domain::Event::builder("1", "/shop", "t.a").build().unwrap();
+    tenant.publish_wait(vec![tenant.prepare(&event, None).unwrap()]).unwrap();
+    assert!(tenant.register_schema("t.a", with(SECOND, jq(TO_CENTS))).is_err());
+    tenant.register_schema("t.a", with(SECOND, jq("{cents: ((.total? // 0) * 100 | round)}"))).unwrap();
+    assert_eq!(read(&tenant, 1, SchemaVersion::Newest).1, json!({"cents": 0}));
+}
+
+#[test]
+fn the_work_of_a_chain_has_a_limit_that_grows_with_the_data() {
+    let folder = TempDir::new().unwrap();
+    let (_engine, tenant) = open(folder.path());
+    tenant.register_schema("t.a", new("{}")).unwrap();
+    publish(&tenant, "1", "t.a", r#"{"total":1}"#);
+    let long = refusal(tenant.register_schema("t.a", with(r#"{"title":"2"}"#, jq("[range(30000)] | length"))));
+    let SchemaRefusal::UpcasterFails { checked, .. } = &long else { panic!("{long}") };
+    assert!(checked.first[0].1.to_string().contains("steps"), "{checked:?}");
+    let list = format!("[{}1]", "1,".repeat(50_000));
+    publish(&tenant, "2", "t.b", &list);
+    tenant.register_schema("t.b", new("{}")).unwrap();
+    tenant.register_schema("t.b", with(r#"{"title":"2"}"#, jq("length"))).unwrap();
+    assert_eq!(read(&tenant, 2, SchemaVersion::Newest).1, json!(50_001));
+}

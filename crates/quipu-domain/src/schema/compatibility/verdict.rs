@@ -79,6 +79,20 @@ pub struct Verdict {
 }
 
 impl Verdict {
+    /// This, and what another comparison of the same schema found.
+    #[must_use]
+    pub fn and(mut self, other: Self) -> Self {
+        self.answer = match (self.answer, other.answer) {
+            (Answer::No, _) | (_, Answer::No) => Answer::No,
+            (Answer::Unknown, _) | (_, Answer::Unknown) => Answer::Unknown,
+            (Answer::Yes, Answer::Yes) => Answer::Yes,
+        };
+        self.breaks.extend(other.breaks);
+        self.counter_examples.extend(other.counter_examples);
+        self.reasons.extend(other.reasons);
+        self
+    }
+
     /// Notes that something could not be decided. A break that is known outweighs it.
     pub(super) fn doubt(&mut self, reason: String) {
         if self.answer == Answer::Yes {

@@ -67,6 +67,11 @@ pub(super) fn metered<T>(steps_max: u64, evaluate: impl FnOnce() -> T) -> (T, Op
     (outcome, STOPPED.get())
 }
 
+/// What the last evaluation of this thread left.
+pub(super) fn steps_left() -> u64 {
+    STEPS_LEFT.get()
+}
+
 /// Which evaluation of this thread it is.
 pub(super) fn evaluation() -> u64 {
     EVALUATION.get()
