@@ -561,7 +561,8 @@ impl Tenant {
             .collect();
         let old: Vec<_> = documents.iter().map(|(number, document)| (*number, document.bundled())).collect();
         // What was written before the last upcaster is read as that one makes it.
-        let upcast_to = of.and_then(|of| of.upcast_to());
+        let to = old.last().map_or(0, |(number, _)| *number);
+        let upcast_to = of.and_then(|of| of.upcast_to(to));
         let read = old.partition_point(|(number, _)| upcast_to.is_some_and(|upcast_to| *number < upcast_to));
         let forward = level.without_backward();
         let verdict = match read {
@@ -573,7 +574,7 @@ impl Tenant {
         let validator = new.validator();
         let stored = match verdict.answer {
             Answer::Yes => None,
-            _ => Some(self.check_stored(registry, kind, &validator)?),
+            _ => Some(self.check_stored(registry, kind, to, &validator)?),
         };
         let upcaster =
             step.map(|(version, step)| self.check_upcaster(registry, kind, version, Some((step, &validator))));

@@ -210,9 +210,9 @@ impl Registry {
 }
 
 impl Kind {
-    /// The last version that an upcaster leads into.
-    pub fn upcast_to(&self) -> Option<u32> {
-        self.versions.iter().rev().find(|(_, version)| version.upcaster.is_some()).map(|(number, _)| *number)
+    /// The last version up to this one that an upcaster leads into.
+    pub fn upcast_to(&self, to: u32) -> Option<u32> {
+        self.versions.range(..=to).rev().find(|(_, version)| version.upcaster.is_some()).map(|(number, _)| *number)
     }
 }
 

@@ -33,7 +33,8 @@ pub struct Stored {
 }
 
 impl Tenant {
-    /// Holds all stored events of a type, of whatever version, against a schema: as the upcasters that are there make them.
+    /// Holds all stored events of a type, of whatever version, against a schema: as the upcasters into versions
+    /// up to `to` make them.
     ///
     /// # Errors
     /// The log cannot be read.
@@ -41,6 +42,7 @@ impl Tenant {
         self: &Arc<Self>,
         registry: &Registry,
         kind: &str,
+        to: u32,
         validator: &Validator,
     ) -> Result<Stored, Fault> {
         let mut stored = Stored::default();
@@ -48,7 +50,7 @@ impl Tenant {
             for recorded in events {
                 stored.events += 1;
                 let recorded = self.resolve(recorded.clone())?;
-                let (event, turned) = (recorded.event(), registry.upcast(&recorded.event(), SchemaVersion::Newest));
+                let (event, turned) = (recorded.event(), registry.upcast(&recorded.event(), SchemaVersion::At(to)));
                 let first = match turned {
                     Ok(turned) => violations(validator, turned.as_ref().unwrap_or(&event).data(), 1).pop(),
                     Err(_) => Some(Violation::of_all("data that upcasters turn", NOT_SHOWN)),

@@ -209,6 +209,11 @@ impl<'r> Chain<'r> {
         this
     }
 
+    /// Whether the last upcaster leads into this version.
+    pub fn ends_in(&self, version: u32) -> bool {
+        self.steps.last().is_some_and(|(last, ..)| *last == version)
+    }
+
     /// What becomes of data, as JSON; nothing if it stays as it is.
     pub fn run(&self, data: &Data<'_>) -> Result<Option<String>, NotUpcast> {
         let text = match data {
@@ -261,7 +266,7 @@ impl Registry {
 
     /// Whether an upcaster leads into a version of a type behind this one.
     pub fn upcasts_behind(&self, kind: &str, version: u32) -> bool {
-        self.types.get(kind).and_then(|of| of.upcast_to()).is_some_and(|last| last > version)
+        self.types.get(kind).and_then(|of| of.upcast_to(u32::MAX)).is_some_and(|last| last > version)
     }
 
     /// The version that an event of this one becomes, if it is another.

@@ -5,7 +5,7 @@ use std::panic::resume_unwind;
 use std::sync::Arc;
 
 use quipu_domain::schema::{SchemaVersion, Validator};
-use quipu_domain::{Data, Event, type_version};
+use quipu_domain::{Data, type_version};
 use quipu_store::Fault;
 
 use super::not_found;
@@ -108,7 +108,8 @@ impl Tenant {
             let event = recorded.event();
             let from = type_version(event.kind()).unwrap_or(VERSION_UNSAID);
             // Later ones stay as they are.
-            Ok((from <= version).then(|| (from < version, reads_as(&registry, &event, wanted, version, target).err())))
+            let chain = || Chain::new(&registry, Some(versions), from, version);
+            Ok((from <= version).then(|| (from < version, reads_as(&chain(), event.data(), version, target).err())))
         };
         found.to = self.each_stored(kind, after, VERIFIED_MAX, |events| {
             for (recorded, outcome) in events.iter().zip(on_threads(events, &look)?) {
@@ -176,17 +177,15 @@ impl Tenant {
     }
 }
 
-/// Whether an event can be read as a version and fits its schema.
-fn reads_as(
-    registry: &Registry,
-    event: &Event<'_>,
-    wanted: SchemaVersion,
-    version: u32,
-    target: &Validator,
-) -> Result<(), NotUpcast> {
-    let turned = registry.upcast(event, wanted)?;
-    let data = turned.as_ref().unwrap_or(event).data();
-    match violations(target, data, 1).pop() {
+/// Whether data can be read as the version that a chain leads to, and fits its schema.
+fn reads_as(chain: &Chain<'_>, data: &Data<'_>, version: u32, target: &Validator) -> Result<(), NotUpcast> {
+    let turned = chain.run(data)?;
+    // Its last upcaster was held against that schema already.
+    if turned.is_some() && chain.ends_in(version) {
+        return Ok(());
+    }
+    let turned = turned.map(|text| Data::Json(text.into()));
+    match violations(target, turned.as_ref().unwrap_or(data), 1).pop() {
         None => Ok(()),
         Some(violation) => Err(NotUpcast { version, reason: UpcastReason::Breaks(Box::new(violation)) }),
     }

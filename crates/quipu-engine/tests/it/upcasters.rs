@@ -165,21 +165,25 @@ fn an_upcaster_is_replaced_and_removed_only_by_what_reads_all_that_is_stored() {
     let fails = refusal(tenant.set_upcaster("order.placed", 2, jq("{cents: -1}")));
     let SchemaRefusal::UpcasterFails { checked, .. } = &fails else { panic!("{fails}") };
     assert_eq!(checked.first[0].1.version, 3, "{checked:?}");
-    let incompatible = refusal(tenant.set_upcaster("order.placed", 2, None));
+    let incompatible = refusal(tenant.set_upcaster("order.placed", 3, None));
     assert!(matches!(incompatible, SchemaRefusal::Incompatible(_)), "{incompatible}");
     let (schema, _) = tenant.set_upcaster("order.placed", 2, jq("{cents: (.total | floor)}")).unwrap();
     assert_eq!(schema.upcaster, jq("{cents: (.total | floor)}"));
     assert_eq!(read(&tenant, 1, SchemaVersion::Newest).1, json!({"amount": {"cents": 1}}));
     let none = SchemaRules { compatibility: Some(Level::None), ..SchemaRules::default() };
     tenant.set_schema_rules(Some("order.placed"), none).unwrap();
-    let (schema, _) = tenant.set_upcaster("order.placed", 2, None).unwrap();
-    assert_eq!(schema.upcaster, None);
+    let fails = refusal(tenant.set_upcaster("order.placed", 2, None));
+    assert!(matches!(fails, SchemaRefusal::UpcasterFails { .. }), "the next one rests on it: {fails}");
+    for version in [3, 2] {
+        let (schema, _) = tenant.set_upcaster("order.placed", version, None).unwrap();
+        assert_eq!(schema.upcaster, None);
+    }
     let verified = tenant.verify_schema("order.placed", SchemaVersion::Newest, 0).unwrap();
-    assert_eq!((verified.events, verified.failed), (3, 1), "{verified:?}");
-    assert_eq!(verified.first[0].0, 1);
+    assert_eq!((verified.events, verified.failed), (3, 2), "{verified:?}");
+    assert_eq!(verified.first.iter().map(|(position, _)| *position).collect::<Vec<_>>(), [1, 2]);
     assert!(verified.is_whole);
-    let rest = tenant.verify_schema("order.placed", SchemaVersion::Newest, 1).unwrap();
-    assert_eq!((rest.events, rest.failed), (2, 0));
+    let rest = tenant.verify_schema("order.placed", SchemaVersion::Newest, 2).unwrap();
+    assert_eq!((rest.events, rest.failed), (1, 0));
     let second = tenant.verify_schema("order.placed", SchemaVersion::At(2), 0).unwrap();
     assert_eq!((second.version, second.events, second.earlier), (2, 2, 1), "later ones stay as they are: {second:?}");
 }
