@@ -73,11 +73,14 @@ pub struct CatalogLine {
     pub examples: Vec<Value>,
     /// Who publishes it.
     pub publishers: Vec<PublisherLine>,
-    /// Whether further sources published it: 32 of each version are told apart.
+    /// Whether further sources published it: 32 are told apart beside those that are declared.
     #[serde(rename = "moresources", default, skip_serializing_if = "std::ops::Not::not")]
     pub more_sources: bool,
-    /// Who reads it.
+    /// Who reads it: those that are declared, and of the others as many as make 64.
     pub consumers: Vec<ConsumerLine>,
+    /// How many more read it.
+    #[serde(rename = "moreconsumers", default, skip_serializing_if = "is_none")]
+    pub more_consumers: u64,
     /// How many events there are.
     pub events: u64,
     /// How many of them were recorded in the last 60 minutes.
@@ -96,6 +99,10 @@ pub struct CatalogLine {
     pub marked: u64,
     /// Events that were refused for their schema since the server has the tenant open.
     pub refused: u64,
+}
+
+fn is_none(count: &u64) -> bool {
+    *count == 0
 }
 
 /// A version of a type.

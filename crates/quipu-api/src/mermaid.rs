@@ -30,6 +30,9 @@ pub fn flowchart(types: &[CatalogLine]) -> String {
             let arrow = if consumer.takes.is_some() { "-->" } else { "-.->" };
             _ = writeln!(out, "    t{number} {arrow} c{}", consumers[consumer.name.as_str()]);
         }
+        if line.more_consumers > 0 {
+            _ = writeln!(out, "    t{number} --> m{number}[[\"{} more\"]]", line.more_consumers);
+        }
     }
     out
 }
@@ -68,6 +71,13 @@ mod tests {
         let expected = "flowchart LR\n    s0([\"/s\"])\n    c0[[\"x\"]]\n    c1[[\"y\"]]\n    t0[\"a.b\"]\n    s0 --> t0\n    \
                         t0 -.-> c0\n    t1[\"a.c\"]\n    s0 -.-> t1\n    t1 --> c1\n";
         assert_eq!(flowchart(&types), expected);
+    }
+
+    #[test]
+    fn consumers_that_are_not_listed_are_counted() {
+        let mut crowded = line("a.b", "", r#"{"name":"x","declared":true}"#);
+        crowded.more_consumers = 7;
+        assert!(flowchart(&[crowded]).ends_with("    t0 -.-> c0\n    t0 --> m0[[\"7 more\"]]\n"));
     }
 
     #[test]

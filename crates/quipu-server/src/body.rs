@@ -33,31 +33,42 @@ pub(crate) struct Whole {
 
 /// The whole body of a request that says that it is JSON.
 pub(crate) async fn json(app: &App, request: Request) -> Result<Whole, Problem> {
-    of_media(app, request, media::is_json).await
+    of_media(app, request, media::is_json, usize::MAX).await
 }
 
-/// The whole body of a request that says that it is JSON or YAML.
-pub(crate) async fn document(app: &App, request: Request) -> Result<Whole, Problem> {
-    of_media(app, request, media::is_document).await
+/// The whole body of a request that says that it is JSON or YAML, and is no longer than this.
+pub(crate) async fn document(app: &App, request: Request, bytes_max: usize) -> Result<Whole, Problem> {
+    of_media(app, request, media::is_document, bytes_max).await
 }
 
 async fn of_media(
     app: &App,
     request: Request,
     is_one: fn(&HeaderMap) -> Result<(), Problem>,
+    bytes_max: usize,
 ) -> Result<Whole, Problem> {
     let (parts, body) = request.into_parts();
     if let Err(problem) = is_one(&parts.headers) {
         linger(body);
         return Err(problem);
     }
-    whole(app, &parts.headers, body).await
+    whole_within(app, &parts.headers, body, bytes_max).await
 }
 
 /// The whole body. One that came in one piece is not copied.
-pub(crate) async fn whole(app: &App, headers: &HeaderMap, mut body: Body) -> Result<Whole, Problem> {
+pub(crate) async fn whole(app: &App, headers: &HeaderMap, body: Body) -> Result<Whole, Problem> {
+    whole_within(app, headers, body, usize::MAX).await
+}
+
+/// The whole body of a route that takes no longer ones than this, and none that the server does not take.
+pub(crate) async fn whole_within(
+    app: &App,
+    headers: &HeaderMap,
+    mut body: Body,
+    bytes_max: usize,
+) -> Result<Whole, Problem> {
     let mut held = Held::default();
-    match read(app, headers, &mut body, &mut held).await {
+    match read(app, headers, &mut body, &mut held, bytes_max.min(app.host.server.body_bytes_max)).await {
         Ok(bytes) => {
             // It may have taken its time, and who sent it may not be let in any more.
             app.demand_good()?;
@@ -73,8 +84,14 @@ pub(crate) async fn whole(app: &App, headers: &HeaderMap, mut body: Body) -> Res
     }
 }
 
-async fn read(app: &App, headers: &HeaderMap, body: &mut Body, held: &mut Held) -> Result<Bytes, Problem> {
-    let (limit, mut patience) = (app.host.server.body_bytes_max, Patience::new(app.host.server.body_timeout));
+async fn read(
+    app: &App,
+    headers: &HeaderMap,
+    body: &mut Body,
+    held: &mut Held,
+    limit: usize,
+) -> Result<Bytes, Problem> {
+    let mut patience = Patience::new(app.host.server.body_timeout);
     let announced = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
     if announced.is_some_and(|length| length > limit) {
         return Err(too_large(limit));

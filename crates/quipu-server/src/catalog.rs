@@ -14,8 +14,10 @@ use quipu_api::request::{CatalogRequest, catalog_prefix, dry_run};
 use quipu_api::{Code, MEDIA_TEXT, Problem};
 use quipu_domain::Timestamp;
 use quipu_engine::{
-    CatalogInfo, CatalogType, Declaration, Finding, Incompatible, NewSchema, NotDone, SchemaInfo, SchemaRefusal, Tenant,
+    CatalogAsked, CatalogInfo, CatalogType, Declaration, Finding, Incompatible, NewSchema, NotDone, SchemaInfo,
+    SchemaRefusal, Tenant,
 };
+use serde::Serialize;
 use serde_json::{Value, json as value};
 
 use crate::read::query;
@@ -23,26 +25,52 @@ use crate::refusal::ask;
 use crate::subscription::{json, read_body};
 use crate::{App, answer, body, problem, publish};
 
+/// Most types of an export: a type has up to 128 names beside it.
+const EXPORTED_MAX: usize = 10_000;
+/// Most bytes of all schemas of an export: they are in memory several times until it is written.
+const BUNDLED_BYTES_MAX: usize = 64 << 20;
+
 pub(crate) async fn list(Extension(app): Extension<Arc<App>>, request: Request) -> Response {
     problem::answer(run_list(app, request).await)
 }
 
 async fn run_list(app: Arc<App>, request: Request) -> Result<Response, Problem> {
-    let asked = CatalogRequest::from_query(query(&request))?;
-    let after = asked.after()?;
+    let request = CatalogRequest::from_query(query(&request))?;
+    let finding = request.finding.as_deref();
+    let asked = CatalogAsked {
+        after: request.after()?,
+        limit: Some(request.limit()),
+        finding: Finding::ALL.into_iter().find(|known| Some(known.as_str()) == finding),
+        prefix: request.prefix,
+    };
     // Whoever asks first may have the whole log read.
     let _one = app.home.scans.acquire().await;
-    let CatalogInfo { types, position, others } = ask(&app, |tenant| tenant.catalog()).await?;
-    let finding = asked.finding.as_deref();
-    let is_asked = |line: &CatalogType| {
-        line.kind.starts_with(&asked.prefix)
-            && after.as_ref().is_none_or(|after| line.kind > *after)
-            && finding.is_none_or(|finding| line.findings.iter().any(|found| found.as_str() == finding))
-    };
-    let mut types = types.into_iter().filter(is_asked);
-    let page: Vec<CatalogLine> = types.by_ref().take(asked.limit()).map(line).collect();
-    let cursor = types.next().and_then(|_| page.last()).map(|last| CatalogRequest::cursor_after(&last.kind));
-    Ok(json(&CatalogPage { types: page, cursor, position, other_events: others }))
+    let page = ask(&app, move |tenant| {
+        let CatalogInfo { types, has_more, position, others } = tenant.catalog(&asked)?;
+        let last = types.last().filter(|_| has_more);
+        let cursor = last.map(|last| CatalogRequest::cursor_after(&last.kind));
+        let types = types.into_iter().map(line).collect();
+        Ok(bytes(&CatalogPage { types, cursor, position, other_events: others }))
+    });
+    Ok(answer::json(page.await?))
+}
+
+/// An answer, written where it holds up nobody: a catalog may be long.
+fn bytes(body: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(body).expect("a wire type is JSON")
+}
+
+/// All types of an export, if they are no more than may be.
+fn all(tenant: &Tenant, prefix: String) -> Result<Result<Vec<CatalogType>, Problem>, NotDone> {
+    let asked = CatalogAsked { prefix, limit: Some(EXPORTED_MAX), ..CatalogAsked::default() };
+    let CatalogInfo { types, has_more, .. } = tenant.catalog(&asked)?;
+    Ok(if has_more { Err(too_much(&format!("{EXPORTED_MAX} types"))) } else { Ok(types) })
+}
+
+fn too_much(limit: &str) -> Problem {
+    let detail =
+        format!("expected at most {limit} in an export, found more: export it in parts, each with a prefix of types");
+    Problem::new(Code::InvalidParameter, detail).with("parameter", "prefix")
 }
 
 pub(crate) async fn declare(
@@ -75,24 +103,38 @@ async fn run_asyncapi(app: Arc<App>, request: Request) -> Result<Response, Probl
     let prefix = catalog_prefix(query(&request))?;
     let _one = app.home.scans.acquire().await;
     let document = ask(&app, move |tenant| {
-        let types = tenant.catalog()?.types.into_iter().filter(|of| of.kind.starts_with(&prefix));
-        let exported: Vec<ExportedType> = types.map(|of| exported(tenant, of)).collect();
-        Ok(quipu_api::asyncapi::export(&exported))
+        let types = match all(tenant, prefix)? {
+            Ok(types) => types,
+            Err(problem) => return Ok(Err(problem)),
+        };
+        let (mut exported_types, mut bundled) = (Vec::with_capacity(types.len()), 0);
+        for of in types {
+            match exported(tenant, of, &mut bundled) {
+                Some(of) => exported_types.push(of),
+                None => return Ok(Err(too_much(&format!("{BUNDLED_BYTES_MAX} bytes of schemas")))),
+            }
+        }
+        Ok(Ok(bytes(&quipu_api::asyncapi::export(&exported_types))))
     });
-    Ok(json(&document.await?))
+    Ok(answer::json(document.await??))
 }
 
-fn exported(tenant: &Tenant, of: CatalogType) -> ExportedType {
-    let registered = of.versions.iter().filter(|version| version.is_registered);
-    let schemas = registered.filter_map(|version| {
+/// A type with its schemas; nothing if those and the ones before are more than may be. Each has all that it refers to inside of it, so
+/// that one which many refer to is there as often.
+fn exported(tenant: &Tenant, of: CatalogType, bundled_bytes: &mut usize) -> Option<ExportedType> {
+    let mut schemas = Vec::new();
+    for version in of.versions.iter().filter(|version| version.is_registered) {
         // One that was removed a moment ago is not there any more.
-        let info = tenant.schema(&of.kind, version.version).ok()?;
-        let bundled = tenant.bundled_schema(&of.kind, version.version).ok()?;
+        let Ok(info) = tenant.schema(&of.kind, version.version) else { continue };
+        let Ok(bundled) = tenant.bundled_schema(&of.kind, version.version) else { continue };
+        *bundled_bytes += bundled.to_string().len();
+        if *bundled_bytes > BUNDLED_BYTES_MAX {
+            return None;
+        }
         let (owner, description, examples, deprecated) = (info.owner, info.description, info.examples, info.deprecated);
-        Some(ExportedSchema { version: version.version, bundled, owner, description, examples, deprecated })
-    });
-    let schemas = schemas.collect();
-    ExportedType { line: line(of), schemas }
+        schemas.push(ExportedSchema { version: version.version, bundled, owner, description, examples, deprecated });
+    }
+    Some(ExportedType { line: line(of), schemas })
 }
 
 pub(crate) async fn mermaid(Extension(app): Extension<Arc<App>>, request: Request) -> Response {
@@ -102,9 +144,11 @@ pub(crate) async fn mermaid(Extension(app): Extension<Arc<App>>, request: Reques
 async fn run_mermaid(app: Arc<App>, request: Request) -> Result<Response, Problem> {
     let prefix = catalog_prefix(query(&request))?;
     let _one = app.home.scans.acquire().await;
-    let types = ask(&app, |tenant| tenant.catalog()).await?.types;
-    let lines: Vec<CatalogLine> = types.into_iter().filter(|of| of.kind.starts_with(&prefix)).map(line).collect();
-    Ok(answer::typed(MEDIA_TEXT, quipu_api::mermaid::flowchart(&lines)))
+    let chart = ask(&app, move |tenant| {
+        let lines = all(tenant, prefix)?.map(|types| types.into_iter().map(line).collect::<Vec<CatalogLine>>());
+        Ok(lines.map(|lines| quipu_api::mermaid::flowchart(&lines)))
+    });
+    Ok(answer::typed(MEDIA_TEXT, chart.await??))
 }
 
 pub(crate) async fn import(Extension(app): Extension<Arc<App>>, request: Request) -> Response {
@@ -113,7 +157,7 @@ pub(crate) async fn import(Extension(app): Extension<Arc<App>>, request: Request
 
 async fn run_import(app: Arc<App>, request: Request) -> Result<Response, Problem> {
     let is_dry = dry_run(query(&request))?;
-    let whole = body::document(&app, request).await?;
+    let whole = body::document(&app, request, quipu_api::asyncapi::BYTES_MAX).await?;
     let read = |bytes: &[u8]| {
         let invalid = |invalid: InvalidAsyncApi| {
             Problem::new(Code::InvalidAsyncApi, invalid.detail).with("pointer", invalid.pointer)
@@ -233,6 +277,7 @@ fn line(of: CatalogType) -> CatalogLine {
         publishers: publishers.collect(),
         more_sources: of.other_sources > 0,
         consumers: consumers.collect(),
+        more_consumers: of.other_consumers,
         events: of.events,
         last_hour: of.last_hour,
         last_day: of.last_day,

@@ -122,6 +122,11 @@ pub fn export(types: &[ExportedType]) -> Value {
             "schemas": schemas,
         },
     });
+    let more: u64 = types.iter().map(|of| of.line.more_consumers).sum();
+    if more > 0 {
+        document["info"]["description"] =
+            format!("{more} more subscriptions take these types: at most 64 consumers of each are listed.").into();
+    }
     // It changes with what it says and with nothing else.
     document["info"]["version"] = format!("{:016x}", Cursor::digest(&document.to_string())).into();
     document

@@ -3,8 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::rc::Rc;
 
-use quipu_domain::limits::TYPE_BYTES_MAX;
+use quipu_domain::limits::{SOURCE_BYTES_MAX, TYPE_BYTES_MAX};
 use quipu_domain::{base_type, is_forbidden_char, type_version};
 use serde_json::{Map, Value, json};
 
@@ -20,8 +21,16 @@ const OPERATIONS_MAX: usize = 20_000;
 const CHAIN_MAX: usize = 16;
 /// Most schemas that are put into one.
 const DEFINITIONS_MAX: usize = 256;
-/// Most values in all schemas together: what is referred to from a thousand messages is put into each.
+/// Most values in all schemas and examples together: what is referred to from a thousand messages is put into each.
 const NODES_MAX: usize = 2_000_000;
+/// Most bytes of text in all that is copied, for the same reason: eight times the longest document.
+const TEXT_BYTES_MAX: usize = 32 << 20;
+/// Most types of operations, those of each counted: an operation on a channel is about all that the channel has.
+const JOINED_MAX: usize = 200_000;
+/// Most names of those who send, and most of those who receive, that a type gets: as many as may be declared.
+const NAMES_MAX: usize = 64;
+/// Longest reference, bytes: many may lead to each.
+const REFERENCE_BYTES_MAX: usize = 4_096;
 /// Most things that are named as left out.
 const SKIPPED_MAX: usize = 1_000;
 /// What a schema is written in that does not say so: the AsyncAPI Schema Object is draft 7 with a few words more.
@@ -97,7 +106,8 @@ pub fn import(document: &Value) -> Result<Imported, InvalidAsyncApi> {
         let detail = format!("expected an AsyncAPI document of version 3.0 or 3.1, found {found}");
         return Err(InvalidAsyncApi { pointer: "/asyncapi".to_owned(), detail });
     }
-    let mut importing = Importing { document, imported: Imported::default(), kinds: BTreeMap::new(), nodes: 0 };
+    let mut importing =
+        Importing { document, imported: Imported::default(), kinds: BTreeMap::new(), copied: Copied::default() };
     importing.channels()?;
     importing.component_messages()?;
     importing.operations()?;
@@ -107,9 +117,71 @@ pub fn import(document: &Value) -> Result<Imported, InvalidAsyncApi> {
 struct Importing<'d> {
     document: &'d Value,
     imported: Imported,
-    /// The types that messages became, by where those are.
-    kinds: BTreeMap<String, String>,
-    nodes: usize,
+    /// The types that messages became, if they did, by where those are.
+    kinds: BTreeMap<String, Option<String>>,
+    copied: Copied,
+}
+
+/// How much was taken out of the document. Counted before it is copied: it may be little in the document and much in what comes of it.
+#[derive(Default)]
+struct Copied {
+    values: usize,
+    bytes: usize,
+}
+
+impl Copied {
+    /// Counts a value. Why it may not be copied, if that is too much.
+    fn count(&mut self, value: &Value) -> Result<(), String> {
+        self.add(value);
+        self.check()
+    }
+
+    fn count_text(&mut self, text: &str) -> Result<(), String> {
+        self.bytes += text.len();
+        self.check()
+    }
+
+    fn add(&mut self, value: &Value) {
+        self.values += 1;
+        match value {
+            Value::Array(items) => items.iter().for_each(|item| self.add(item)),
+            Value::Object(members) => {
+                for (name, member) in members {
+                    self.bytes += name.len();
+                    self.add(member);
+                }
+            }
+            Value::String(text) => self.bytes += text.len(),
+            _ => {}
+        }
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let expected = match (self.values > NODES_MAX, self.bytes > TEXT_BYTES_MAX) {
+            (true, _) => format!("expected at most {NODES_MAX} values in all schemas and examples together"),
+            (_, true) => format!("expected at most {TEXT_BYTES_MAX} bytes of text in all that comes of the messages"),
+            _ => return Ok(()),
+        };
+        Err(format!("{expected}, found more: import it in several documents"))
+    }
+}
+
+/// A message, and its traits, which say what it does not say itself.
+struct Said<'d>(Vec<&'d Map<String, Value>>);
+
+impl<'d> Said<'d> {
+    fn get(&self, name: &str) -> Option<&'d Value> {
+        self.0.iter().find_map(|members| members.get(name))
+    }
+
+    fn text(&self, name: &str) -> Option<&'d str> {
+        self.get(name).and_then(Value::as_str).filter(|text| !text.is_empty())
+    }
+
+    fn examples(&self) -> impl Iterator<Item = &'d Value> {
+        let examples = self.get("examples").and_then(Value::as_array);
+        examples.into_iter().flatten().filter_map(|example| example.get("payload"))
+    }
 }
 
 /// A place in the document.
@@ -152,6 +224,7 @@ impl<'d> Importing<'d> {
     }
 
     fn channels(&mut self) -> Result<(), InvalidAsyncApi> {
+        let mut known = BTreeSet::new();
         for (pointer, _) in self.members("/channels", CHANNELS_MAX)? {
             let channel = match self.resolve(&pointer) {
                 Ok(channel) => channel,
@@ -160,12 +233,16 @@ impl<'d> Importing<'d> {
                     continue;
                 }
             };
+            if !known.insert(channel.pointer.clone()) {
+                continue;
+            }
             // A channel without an address gets one when it is used.
             let address = channel.value["address"].as_str();
             for (message, _) in self.members(&child(&channel.pointer, "messages"), MESSAGES_MAX)? {
                 let Some(kind) = self.message(&message)? else { continue };
-                let declared = &mut self.imported.types.entry(kind.clone()).or_default().declaration;
-                declared.channel = address.filter(|address| **address != *kind).map(str::to_owned);
+                let address = address.filter(|address| **address != *kind);
+                let channel = self.copy(&message, address)?;
+                self.imported.types.entry(kind).or_default().declaration.channel = channel;
             }
         }
         Ok(())
@@ -188,22 +265,23 @@ impl<'d> Importing<'d> {
             }
         };
         if let Some(kind) = self.kinds.get(&found.pointer) {
-            return Ok(Some(kind.clone()));
+            return Ok(kind.clone());
         }
         if self.kinds.len() >= MESSAGES_MAX {
             let detail = format!("expected at most {MESSAGES_MAX} messages, found more");
             return Err(InvalidAsyncApi { pointer: found.pointer, detail });
         }
-        let message = self.with_traits(&found);
+        let said = self.said(&found);
         let key = found.pointer.rsplit('/').next().unwrap_or_default().replace("~1", "/").replace("~0", "~");
-        let named = text(&message, "name").filter(|name| is_type(name));
+        let named = said.text("name").filter(|name| is_type(name)).map(str::to_owned);
         let Some(name) = named.or_else(|| Some(key).filter(|key| is_type(key))) else {
             self.skip(&found.pointer, "expected a name that can be the type of events, such as order.placed");
+            self.kinds.insert(found.pointer, None);
             return Ok(None);
         };
         let (kind, version) = (base_type(&name).to_owned(), type_version(&name).unwrap_or(1));
-        self.kinds.insert(found.pointer.clone(), kind.clone());
-        let schema = match message.get("payload") {
+        self.kinds.insert(found.pointer.clone(), Some(kind.clone()));
+        let schema = match said.get("payload") {
             None => None,
             Some(payload) => match self.payload(&child(&found.pointer, "payload"), payload) {
                 Ok(schema) => Some(schema),
@@ -213,24 +291,34 @@ impl<'d> Importing<'d> {
                 }
             },
         };
-        if self.nodes > NODES_MAX {
-            let detail = format!("expected at most {NODES_MAX} values in all schemas together, found more");
-            return Err(InvalidAsyncApi { pointer: found.pointer, detail });
-        }
-        let declared = schema.map(|schema| ImportedSchema {
-            schema,
-            owner: text(&message, X_OWNER),
-            description: text(&message, "description").or_else(|| text(&message, "summary")),
-            examples: examples(&message),
-            deprecated: text(&message, X_DEPRECATED),
-        });
-        let of = self.imported.types.entry(kind.clone()).or_default();
-        if let Some(whole) = message.get(X_TYPE) {
-            let member = |name: &str| whole.get(name).and_then(Value::as_str).map(str::to_owned);
-            (of.declaration.owner, of.declaration.description) = (member("owner"), member("description"));
+        // Too much in all is no fault of this one schema.
+        let too_much = |detail| InvalidAsyncApi { pointer: found.pointer.clone(), detail };
+        self.copied.check().map_err(too_much)?;
+        let description = said.text("description").or_else(|| said.text("summary"));
+        let declared = match schema {
+            None => None,
+            Some(schema) => {
+                said.examples().try_for_each(|example| self.copied.count(example)).map_err(too_much)?;
+                Some(ImportedSchema {
+                    schema,
+                    owner: self.copy(&found.pointer, said.text(X_OWNER))?,
+                    description: self.copy(&found.pointer, description)?,
+                    examples: said.examples().cloned().collect(),
+                    deprecated: self.copy(&found.pointer, said.text(X_DEPRECATED))?,
+                })
+            }
+        };
+        if let Some(whole) = said.get(X_TYPE) {
+            let member = |name: &str| whole.get(name).and_then(Value::as_str);
+            let (owner, description) =
+                (self.copy(&found.pointer, member("owner"))?, self.copy(&found.pointer, member("description"))?);
+            let of = self.imported.types.entry(kind.clone()).or_default();
+            (of.declaration.owner, of.declaration.description) = (owner, description);
         } else if declared.is_none() {
-            of.declaration.description = text(&message, "description").or_else(|| text(&message, "summary"));
+            let description = self.copy(&found.pointer, description)?;
+            self.imported.types.entry(kind.clone()).or_default().declaration.description = description;
         }
+        let of = self.imported.types.entry(kind.clone()).or_default();
         if let Some(schema) = declared
             && of.schemas.insert(version, schema).is_some()
         {
@@ -239,18 +327,22 @@ impl<'d> Importing<'d> {
         Ok(Some(kind))
     }
 
-    /// A message with what its traits say where it says nothing itself.
-    fn with_traits(&self, found: &Found<'d>) -> Map<String, Value> {
-        let mut message = found.value.as_object().cloned().unwrap_or_default();
-        let count = message.get("traits").and_then(Value::as_array).map_or(0, Vec::len);
+    /// Copies a text that is not too much.
+    fn copy(&mut self, pointer: &str, text: Option<&str>) -> Result<Option<String>, InvalidAsyncApi> {
+        let Some(text) = text else { return Ok(None) };
+        let too_much = |detail| InvalidAsyncApi { pointer: pointer.to_owned(), detail };
+        self.copied.count_text(text).map_err(too_much)?;
+        Ok(Some(text.to_owned()))
+    }
+
+    fn said(&self, found: &Found<'d>) -> Said<'d> {
+        let mut said = Said(found.value.as_object().into_iter().collect());
+        let count = found.value.get("traits").and_then(Value::as_array).map_or(0, Vec::len);
         for index in 0..count.min(CHAIN_MAX) {
             let of_trait = self.resolve(&format!("{}/traits/{index}", found.pointer));
-            let Ok(Found { value: Value::Object(members), .. }) = of_trait else { continue };
-            for (name, value) in members {
-                message.entry(name.clone()).or_insert_with(|| value.clone());
-            }
+            said.0.extend(of_trait.ok().and_then(|of_trait| of_trait.value.as_object()));
         }
-        message
+        said
     }
 
     /// The schema of a payload, with all that it refers to inside of it.
@@ -262,10 +354,14 @@ impl<'d> Importing<'d> {
         let found = inner(found)?;
         let mut gathered =
             Gathered { root: &found.pointer, names: BTreeMap::new(), taken: BTreeSet::new(), queue: Vec::new() };
-        let mut schema = found.value.clone();
-        let Value::Object(_) = schema else {
-            return if schema.is_boolean() { Ok(schema) } else { Err("expected a schema, found no object".to_owned()) };
+        let Value::Object(_) = found.value else {
+            return match found.value.is_boolean() {
+                true => Ok(found.value.clone()),
+                false => Err("expected a schema, found no object".to_owned()),
+            };
         };
+        self.copied.count(found.value)?;
+        let mut schema = found.value.clone();
         let shelf = match schema["$schema"].as_str() {
             Some(draft) if draft.contains("2019-09") || draft.contains("2020-12") => "$defs",
             _ => "definitions",
@@ -273,15 +369,12 @@ impl<'d> Importing<'d> {
         if let Some(Value::Object(own)) = schema.get(shelf) {
             gathered.taken.extend(own.keys().cloned());
         }
-        self.nodes += nodes(&schema);
         gathered.localise(&mut schema, shelf)?;
         let mut definitions = Vec::new();
         while let Some((target, name)) = gathered.queue.pop() {
-            let mut copy = inner(self.resolve(&target)?)?.value.clone();
-            self.nodes += nodes(&copy);
-            if self.nodes > NODES_MAX {
-                return Err("it refers to more than may be".to_owned());
-            }
+            let found = inner(self.resolve(&target)?)?.value;
+            self.copied.count(found)?;
+            let mut copy = found.clone();
             gathered.localise(&mut copy, shelf)?;
             definitions.push((name, copy));
         }
@@ -296,48 +389,91 @@ impl<'d> Importing<'d> {
     }
 
     fn operations(&mut self) -> Result<(), InvalidAsyncApi> {
-        let title = self.document["info"]["title"].as_str().unwrap_or("AsyncAPI").to_owned();
+        let title = self.document["info"]["title"].as_str().unwrap_or("AsyncAPI");
+        check_name("/info/title", title)?;
+        let (mut known, mut joined) = (BTreeMap::new(), 0);
         for (pointer, _) in self.members("/operations", OPERATIONS_MAX)? {
-            let kinds = match self.operation_kinds(&pointer) {
-                Ok(kinds) => kinds,
+            let found = self.resolve(&pointer).and_then(|found| Ok((self.operation_kinds(&found, &mut known)?, found)));
+            let (kinds, operation) = match found {
+                Ok(found) => found,
                 Err(reason) => {
                     self.skip(&pointer, reason);
                     continue;
                 }
             };
-            let Ok(operation) = self.resolve(&pointer) else { continue };
-            let name = operation.value[X_NAME].as_str().unwrap_or(&title);
-            for kind in kinds {
-                let declared = &mut self.imported.types.entry(kind).or_default().declaration;
-                match operation.value["action"].as_str() {
-                    Some("send") => _ = declared.publishers.insert(name.to_owned()),
-                    Some("receive") => _ = declared.consumers.insert(name.to_owned()),
+            joined += kinds.len();
+            if joined > JOINED_MAX {
+                let detail = format!(
+                    "expected operations about at most {JOINED_MAX} types, each counted with those of every operation, found more: \
+                     name the messages of each operation"
+                );
+                return Err(InvalidAsyncApi { pointer, detail });
+            }
+            let name = operation.value[X_NAME].as_str().unwrap_or(title);
+            check_name(&pointer, name)?;
+            for kind in kinds.iter() {
+                let declared = &mut self.imported.types.entry(kind.clone()).or_default().declaration;
+                let names = match operation.value["action"].as_str() {
+                    Some("send") => &mut declared.publishers,
+                    Some("receive") => &mut declared.consumers,
                     _ => {
                         self.skip(&pointer, "expected the action send or receive");
                         break;
                     }
+                };
+                if names.len() >= NAMES_MAX && !names.contains(name) {
+                    let kind = clip(kind);
+                    let detail = format!(
+                        "expected at most {NAMES_MAX} names of who sends and of who receives {kind}, found more"
+                    );
+                    return Err(InvalidAsyncApi { pointer, detail });
                 }
+                // At most 64 names of each of 1,000 types: they are counted nowhere else.
+                names.insert(name.to_owned());
             }
         }
         Ok(())
     }
 
-    /// The types that an operation is about: those of its messages, or else of its channel.
-    fn operation_kinds(&self, pointer: &str) -> Result<BTreeSet<String>, String> {
-        let operation = self.resolve(pointer)?;
-        let messages = match operation.value.get("messages").and_then(Value::as_array) {
-            Some(messages) => (0..messages.len()).map(|at| format!("{}/messages/{at}", operation.pointer)).collect(),
+    /// The types that an operation is about: those of its messages, or else of its channel. `known` has them by where the messages
+    /// are, since many operations may be about the same.
+    fn operation_kinds(
+        &self,
+        operation: &Found<'d>,
+        known: &mut BTreeMap<String, Rc<BTreeSet<String>>>,
+    ) -> Result<Rc<BTreeSet<String>>, String> {
+        let own = operation.value.get("messages").and_then(Value::as_array);
+        let holder = match own {
+            Some(_) => operation.clone(),
+            None => self.resolve(&child(&operation.pointer, "channel"))?,
+        };
+        if let Some(kinds) = known.get(&holder.pointer) {
+            return Ok(Rc::clone(kinds));
+        }
+        let at = child(&holder.pointer, "messages");
+        let messages: Vec<String> = match own {
+            Some(messages) => (0..messages.len()).map(|index| format!("{at}/{index}")).collect(),
             None => {
-                let channel = self.resolve(&child(&operation.pointer, "channel"))?;
-                let members = channel.value.get("messages").and_then(Value::as_object);
-                let at = child(&channel.pointer, "messages");
-                members.into_iter().flatten().map(|(name, _)| child(&at, name)).collect::<Vec<_>>()
+                let members = holder.value.get("messages").and_then(Value::as_object);
+                members.into_iter().flatten().map(|(name, _)| child(&at, name)).collect()
             }
         };
-        let kind = |message: String| Ok::<_, String>(self.kinds.get(&self.resolve(&message)?.pointer).cloned());
-        let kinds: Result<Vec<Option<String>>, String> = messages.into_iter().map(kind).collect();
-        Ok(kinds?.into_iter().flatten().collect())
+        let mut kinds = BTreeSet::new();
+        for message in messages {
+            kinds.extend(self.kinds.get(&self.resolve(&message)?.pointer).cloned().flatten());
+        }
+        let kinds = Rc::new(kinds);
+        known.insert(holder.pointer, Rc::clone(&kinds));
+        Ok(kinds)
     }
+}
+
+fn check_name(pointer: &str, name: &str) -> Result<(), InvalidAsyncApi> {
+    if name.len() <= SOURCE_BYTES_MAX {
+        return Ok(());
+    }
+    let detail = format!("expected a name of at most {SOURCE_BYTES_MAX} bytes, found {}", name.len());
+    Err(InvalidAsyncApi { pointer: pointer.to_owned(), detail })
 }
 
 /// What a schema refers to outside of itself, on its way into it.
@@ -431,6 +567,9 @@ fn collect(value: &Value, targets: &mut BTreeSet<String>) {
 
 /// The pointer of a reference into the document.
 fn local(reference: &str) -> Result<String, String> {
+    if reference.len() > REFERENCE_BYTES_MAX {
+        return Err(format!("expected a reference of at most {REFERENCE_BYTES_MAX} bytes, found {}", reference.len()));
+    }
     let pointer = reference.strip_prefix('#').filter(|rest| rest.is_empty() || rest.starts_with('/'));
     let pointer =
         pointer.ok_or_else(|| format!("expected a reference into the document, found {}", clip(reference)))?;
@@ -481,23 +620,6 @@ fn child(pointer: &str, name: &str) -> String {
 
 fn is_type(name: &str) -> bool {
     (1..=TYPE_BYTES_MAX).contains(&name.len()) && !name.chars().any(|c| is_forbidden_char(c) || c.is_whitespace())
-}
-
-fn text(message: &Map<String, Value>, name: &str) -> Option<String> {
-    message.get(name).and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned)
-}
-
-fn examples(message: &Map<String, Value>) -> Vec<Value> {
-    let examples = message.get("examples").and_then(Value::as_array);
-    examples.into_iter().flatten().filter_map(|example| example.get("payload").cloned()).collect()
-}
-
-fn nodes(value: &Value) -> usize {
-    match value {
-        Value::Array(items) => 1 + items.iter().map(nodes).sum::<usize>(),
-        Value::Object(members) => 1 + members.values().map(nodes).sum::<usize>(),
-        _ => 1,
-    }
 }
 
 fn clip(text: &str) -> String {

@@ -14,7 +14,7 @@ use serde_json::Value;
 
 pub use export::{ExportedSchema, ExportedType, export};
 pub use import::{Imported, ImportedSchema, ImportedType, InvalidAsyncApi, Skipped, import};
-pub use read::read;
+pub use read::{BYTES_MAX, read};
 
 /// The name of a source or of a reader, on an operation.
 const X_NAME: &str = "x-quipu-name";

@@ -6,11 +6,12 @@ use super::import::InvalidAsyncApi;
 use crate::problem::clip;
 
 /// Longest document, bytes.
-const BYTES_MAX: usize = 4 << 20;
+pub const BYTES_MAX: usize = 4 << 20;
 /// Deepest nesting.
 const DEPTH_MAX: usize = 100;
-/// Most values, those that aliases repeat included.
-const NODES_MAX: usize = 200_000;
+/// Most values, those that aliases repeat included: the schemas of GitHub's 161 webhooks, as they are inferred, have some more than
+/// 200,000.
+const NODES_MAX: usize = 400_000;
 /// Most anchors and aliases: people use a few.
 const ALIASES_MAX: usize = 1_000;
 
@@ -25,8 +26,15 @@ pub fn read(bytes: &[u8]) -> Result<Value, InvalidAsyncApi> {
     }
     let text = std::str::from_utf8(bytes).map_err(|_| invalid("expected UTF-8, found other bytes".to_owned()))?;
     if text.trim_start().starts_with('{') {
-        // JSON has limits of its own: 128 levels, and no aliases.
-        return serde_json::from_str(text).map_err(|error| invalid(format!("expected JSON, found {error}")));
+        // Its text is bounded and no alias repeats any of it, so that counting may wait until it is read.
+        let value = serde_json::from_str(text).map_err(|error| invalid(format!("expected JSON, found {error}")))?;
+        let mut nodes = 0;
+        return match is_within(&value, 1, &mut nodes) {
+            true => Ok(value),
+            false => Err(invalid(format!(
+                "expected at most {NODES_MAX} values on at most {DEPTH_MAX} levels, found more: import it in several documents"
+            ))),
+        };
     }
     let budget = serde_saphyr::budget! {
         max_depth: DEPTH_MAX,
@@ -40,4 +48,18 @@ pub fn read(bytes: &[u8]) -> Result<Value, InvalidAsyncApi> {
         let error = error.to_string();
         invalid(format!("expected JSON or YAML, found {}", clip(error.lines().next().unwrap_or_default())))
     })
+}
+
+/// Whether a value, which is on this level, and those before it are no more than may be.
+fn is_within(value: &Value, level: usize, nodes: &mut usize) -> bool {
+    *nodes += 1;
+    if level > DEPTH_MAX || *nodes > NODES_MAX {
+        return false;
+    }
+    let mut within = |value| is_within(value, level + 1, nodes);
+    match value {
+        Value::Array(items) => items.iter().all(&mut within),
+        Value::Object(members) => members.values().all(&mut within),
+        _ => true,
+    }
 }

@@ -147,6 +147,8 @@ fn what_is_no_document_or_too_much_is_refused() {
     assert!(refused(r#"{"asyncapi":"2.6.0"}"#).contains("found 2.6.0"));
     assert!(refused(r#"{"asyncapi":"3.0.0","channels":[]}"#).contains("/channels"));
     assert!(refused("{").contains("expected JSON"));
+    assert!(refused(&format!("{{\"a\":{}{}}}", "[".repeat(110), "]".repeat(110))).contains("100 levels"));
+    assert!(refused(&format!("{{\"a\":[{}0]}}", "0,".repeat(400_000))).contains("400000 values"));
     assert!(refused(&format!("{{\"a\":\"{}\"}}", "x".repeat(4 << 20))).contains("bytes"));
     let channels: Vec<_> = (0..10_001).map(|n| format!("\"c{n}\":{{}}")).collect();
     assert!(refused(&format!(r#"{{"asyncapi":"3.0.0","channels":{{{}}}}}"#, channels.join(","))).contains("10000"));
@@ -167,4 +169,67 @@ fn a_schema_that_many_messages_refer_to_does_not_multiply_without_end() {
     }
     let refused = import(&json!({"asyncapi": "3.0.0", "components": components})).unwrap_err();
     assert!(refused.detail.contains("values in all schemas"), "{refused}");
+}
+
+#[test]
+fn consumers_that_are_not_listed_are_counted_in_the_export() {
+    let crowded = line(json!({"type": "a.b", "moreconsumers": 7}));
+    let document = export(&[ExportedType { line: crowded, schemas: Vec::new() }]);
+    assert!(document["info"]["description"].as_str().unwrap().starts_with("7 more subscriptions"));
+    assert!(export(&shop())["info"].get("description").is_none());
+}
+
+/// Messages with these members, each of which refers to one thing.
+fn thousand(message: &Value, components: Value) -> Value {
+    let messages: serde_json::Map<String, Value> = (0..1_000).map(|n| (format!("m{n}"), message.clone())).collect();
+    let mut document = json!({"asyncapi": "3.0.0", "info": {"title": "t"}, "components": components});
+    document["components"]["messages"] = messages.into();
+    document
+}
+
+#[test]
+fn a_text_that_many_messages_refer_to_does_not_multiply_without_end() {
+    let long = "x".repeat(3 << 20);
+    let by_trait = json!({"traits": [{"$ref": "#/components/messageTraits/t"}], "payload": {"type": "object"}});
+    let of_trait = |said: Value| thousand(&by_trait, json!({"messageTraits": {"t": said}}));
+    let by_schema = json!({"payload": {"properties": {"a": {"$ref": "#/components/schemas/s"}}}});
+    let documents = [
+        of_trait(json!({"description": long})),
+        of_trait(json!({"examples": [{"payload": long}]})),
+        of_trait(json!({"x-quipu-owner": long})),
+        of_trait(json!({"x-quipu-type": {"description": long}})),
+        thousand(&by_schema, json!({"schemas": {"s": {"const": long}}})),
+        thousand(&by_schema, json!({"schemas": {"s": {"properties": {long.clone(): true}}}})),
+    ];
+    for document in documents {
+        let refused = import(&document).unwrap_err();
+        assert!(refused.detail.contains("33554432 bytes of text"), "{refused}");
+    }
+    let mut addressed = thousand(&json!({}), json!({}));
+    addressed["channels"] = json!({"c": {"address": long, "messages": addressed["components"]["messages"]}});
+    assert!(import(&addressed).unwrap_err().detail.contains("bytes of text"));
+}
+
+/// A channel with a thousand messages, and operations on it.
+fn operated(operations: usize, name: impl Fn(usize) -> String) -> Value {
+    let operation = |n| json!({"action": "send", "channel": {"$ref": "#/channels/c"}, "x-quipu-name": name(n)});
+    let operations: serde_json::Map<String, Value> = (0..operations).map(|n| (format!("o{n}"), operation(n))).collect();
+    let mut document = thousand(&json!({}), json!({}));
+    document["channels"] = json!({"c": {"messages": document["components"]["messages"]}});
+    document["components"] = json!({});
+    document["operations"] = operations.into();
+    document
+}
+
+#[test]
+fn operations_do_not_multiply_with_the_messages_of_a_channel() {
+    assert_eq!(import(&operated(64, |n| format!("/s{n}"))).unwrap().types["m7"].declaration.publishers.len(), 64);
+    let refused = import(&operated(20_000, |n| format!("/s{n}"))).unwrap_err();
+    assert!(refused.detail.contains("at most 64 names"), "{refused}");
+    let refused = import(&operated(20_000, |_| "/s".to_owned())).unwrap_err();
+    assert!(refused.detail.contains("at most 200000 types"), "{refused}");
+    let refused = import(&operated(1, |_| "n".repeat(2_049))).unwrap_err();
+    assert!(refused.detail.contains("at most 2048 bytes, found 2049"), "{refused}");
+    let titled = json!({"asyncapi": "3.0.0", "info": {"title": "t".repeat(3 << 20)}});
+    assert_eq!(import(&titled).unwrap_err().pointer, "/info/title");
 }

@@ -10,14 +10,38 @@ use crate::schemas::{TypeInfo, VERSION_UNSAID};
 use crate::subscriptions::NotDone;
 use crate::tenant::Tenant;
 
-use super::observed::{Observed, Seen};
+use super::observed::{Observed, SOURCES_MAX, Seen};
 use super::records::Declaration;
 
-/// All types, and how far the log was looked at.
+/// Most consumers of a type that are shown: all that may be declared, or else so many subscriptions.
+const CONSUMERS_MAX: usize = 64;
+
+/// Which types are shown. Whatever is said narrows it.
+#[derive(Clone, Debug, Default)]
+pub struct CatalogAsked {
+    /// What their names begin with.
+    pub prefix: String,
+    /// The name after which they come.
+    pub after: Option<String>,
+    /// What was found of them.
+    pub finding: Option<Finding>,
+    /// Most of them.
+    pub limit: Option<usize>,
+}
+
+impl CatalogAsked {
+    fn is_of(&self, kind: &str) -> bool {
+        kind.starts_with(&self.prefix) && self.after.as_deref().is_none_or(|after| kind > after)
+    }
+}
+
+/// The types that were asked for, and how far the log was looked at.
 #[derive(Clone, Debug)]
 pub struct CatalogInfo {
     /// By their names.
     pub types: Vec<CatalogType>,
+    /// Whether more come after them.
+    pub has_more: bool,
     /// Events up to this position were counted.
     pub position: u64,
     /// Events of types beyond those that are told apart.
@@ -45,8 +69,10 @@ pub struct CatalogType {
     pub publishers: Vec<Publisher>,
     /// Events of sources beyond those that are told apart.
     pub other_sources: u64,
-    /// Who reads it, by their names.
+    /// Who reads it, by their names: those that are declared, and of the others the first.
     pub consumers: Vec<Consumer>,
+    /// How many more read it.
+    pub other_consumers: u64,
     /// How many events there are.
     pub events: u64,
     /// How many of them were recorded in the last 60 minutes.
@@ -141,61 +167,95 @@ struct Reader {
     pattern: Option<Pattern>,
 }
 
-/// What is put together, by type; and the types with their versions as events have them, or as somebody asks for them.
+/// A type that is put together.
 #[derive(Default)]
-struct Lines(BTreeMap<String, (CatalogType, BTreeSet<String>)>);
+struct Line {
+    of: CatalogType,
+    versions: BTreeMap<u32, CatalogVersion>,
+    publishers: BTreeMap<String, Publisher>,
+    /// How many of them are not declared.
+    told_apart: usize,
+    consumers: BTreeMap<String, Consumer>,
+    /// Whether somebody asks for this type, and not for events of any.
+    is_asked_for: bool,
+    /// The types with their versions as events have them, or as somebody asks for them.
+    names: BTreeSet<String>,
+}
 
-impl Lines {
-    fn of(&mut self, kind: &str) -> &mut CatalogType {
-        &mut self.entry(kind).0
-    }
+/// The types that were asked for, by their names.
+struct Lines<'a> {
+    asked: &'a CatalogAsked,
+    types: BTreeMap<String, Line>,
+}
 
-    /// Notes that there are, or are to be, events of this type with its version.
-    fn name(&mut self, name: &str) {
-        self.entry(base_type(name)).1.insert(name.to_owned());
-    }
-
-    fn entry(&mut self, kind: &str) -> &mut (CatalogType, BTreeSet<String>) {
-        let line = || CatalogType { kind: kind.to_owned(), ..CatalogType::default() };
-        self.0.entry(kind.to_owned()).or_insert_with(|| (line(), BTreeSet::new()))
+impl Lines<'_> {
+    /// The line of a type, if it was asked for.
+    fn of(&mut self, kind: &str) -> Option<&mut Line> {
+        if !self.asked.is_of(kind) {
+            return None;
+        }
+        let of = || CatalogType { kind: kind.to_owned(), ..CatalogType::default() };
+        Some(self.types.entry(kind.to_owned()).or_insert_with(|| Line { of: of(), ..Line::default() }))
     }
 }
 
 impl Tenant {
-    /// Every type that was declared, has a schema, was seen, or is asked for by name.
+    /// Every type that was declared, has a schema, was seen, or is asked for by name, as far as it was asked for here.
     ///
     /// # Errors
     /// The log cannot be read.
-    pub fn catalog(&self) -> Result<CatalogInfo, NotDone> {
+    pub fn catalog(&self, asked: &CatalogAsked) -> Result<CatalogInfo, NotDone> {
         let (schemas, readers, now) = (self.schemas(), self.readers(), self.now());
-        let declared = self.catalog.declared.lock().types.clone();
-        let mut lines = Lines::default();
-        schemas.into_iter().for_each(|schema| lines.of(&schema.kind.clone()).take_schema(schema));
-        declared.into_iter().for_each(|(kind, declaration)| lines.of(&kind).take_declaration(declaration));
-        for reader in &readers {
-            let named = reader.pattern.iter().flat_map(Pattern::named_types);
-            named.for_each(|name| lines.name(name));
-        }
-        let (position, others) = self.with_observed(|observed: &Observed| {
-            for (name, seen) in &observed.types {
-                lines.name(name);
-                lines.of(base_type(name)).take_seen(type_version(name).unwrap_or(VERSION_UNSAID), seen, now);
+        let mut lines = Lines { asked, types: BTreeMap::new() };
+        for schema in schemas {
+            if let Some(line) = lines.of(&schema.kind) {
+                line.take_schema(schema);
             }
-            (observed.position, observed.others)
-        })?;
-        let mut types = Vec::with_capacity(lines.0.len());
-        for (mut line, mut names) in lines.0.into_values() {
-            names.extend(line.expected_names());
-            readers.iter().for_each(|reader| line.take_reader(reader, &names));
-            line.consumers.sort_by(|a, b| a.name.cmp(&b.name));
-            line.publishers.sort_by(|a, b| a.name.cmp(&b.name));
-            line.versions.sort_by_key(|version| version.version);
-            line.findings = Finding::ALL.into_iter().filter(|finding| line.has(*finding)).collect();
-            types.push(line);
         }
-        Ok(CatalogInfo { types, position, others })
+        for (kind, declaration) in &self.catalog.declared.lock().types {
+            if let Some(line) = lines.of(kind) {
+                line.take_declaration(declaration.clone());
+            }
+        }
+        for name in readers.iter().flat_map(|reader| reader.pattern.iter().flat_map(Pattern::named_types)) {
+            if let Some(line) = lines.of(base_type(name)) {
+                line.names.insert(name.to_owned());
+            }
+        }
+        // Copied, and put together afterwards: meanwhile nobody else could ask.
+        let (seen, position, others) = self.with_observed(|observed: &Observed| {
+            let types = observed.types.iter().filter(|(name, _)| asked.is_of(base_type(name)));
+            let seen: Vec<(String, Seen)> = types.map(|(name, seen)| (name.clone(), seen.clone())).collect();
+            (seen, observed.position, observed.others)
+        })?;
+        for (name, seen) in seen {
+            if let Some(line) = lines.of(base_type(&name)) {
+                line.take_seen(type_version(&name).unwrap_or(VERSION_UNSAID), seen, now);
+                line.names.insert(name);
+            }
+        }
+        // Each is held to all subscriptions, so that only those are which come on the page.
+        let limit = asked.limit.unwrap_or(usize::MAX);
+        let mut types = Vec::new();
+        let mut has_more = false;
+        for line in lines.types.into_values() {
+            if asked.finding.is_none() && types.len() == limit {
+                has_more = true;
+                break;
+            }
+            let line = line.finish(&readers);
+            if asked.finding.is_none_or(|finding| line.findings.contains(&finding)) {
+                has_more = types.len() == limit;
+                if has_more {
+                    break;
+                }
+                types.push(line);
+            }
+        }
+        Ok(CatalogInfo { types, has_more, position, others })
     }
 
+    /// By their names.
     fn readers(&self) -> Vec<Reader> {
         let reader = |running: &std::sync::Arc<crate::subscriptions::Running>| {
             let compiled = running.compiled();
@@ -203,83 +263,105 @@ impl Tenant {
             let is_read = compiled.refused.is_none();
             is_read.then(|| Reader { name: running.name.to_string(), pattern: compiled.pattern.clone() })
         };
-        self.subscriptions.all().iter().filter_map(reader).collect()
+        let mut readers: Vec<Reader> = self.subscriptions.all().iter().filter_map(reader).collect();
+        readers.sort_by(|a, b| a.name.cmp(&b.name));
+        readers
     }
 }
 
-impl CatalogType {
+impl Line {
     fn take_schema(&mut self, schema: TypeInfo) {
-        self.refused = schema.refused;
+        let of = &mut self.of;
+        of.refused = schema.refused;
         for version in schema.versions {
             // Rules alone are no schema; the newest version that says something has the word.
-            self.owner = version.owner.or(self.owner.take());
-            self.description = version.description.or(self.description.take());
+            of.owner = version.owner.or(of.owner.take());
+            of.description = version.description.or(of.description.take());
             if !version.examples.is_empty() {
-                self.examples = version.examples;
+                of.examples = version.examples;
             }
-            self.versions.push(CatalogVersion {
-                version: version.version,
-                is_registered: true,
-                deprecated: version.deprecated,
-                events: 0,
-            });
+            let (version, deprecated) = (version.version, version.deprecated);
+            self.versions.insert(version, CatalogVersion { version, is_registered: true, deprecated, events: 0 });
         }
     }
 
     fn take_declaration(&mut self, declaration: Declaration) {
         let Declaration { publishers, consumers, owner, description, channel } = declaration;
-        self.is_declared = true;
-        self.owner = owner.or(self.owner.take());
-        self.description = description.or(self.description.take());
-        self.channel = channel;
-        self.publishers.extend(publishers.into_iter().map(|name| Publisher { name, is_declared: true, events: 0 }));
-        self.consumers.extend(consumers.into_iter().map(|name| Consumer { name, is_declared: true, takes: None }));
+        let of = &mut self.of;
+        of.is_declared = true;
+        of.owner = owner.or(of.owner.take());
+        of.description = description.or(of.description.take());
+        of.channel = channel;
+        for name in publishers {
+            self.publishers.insert(name.clone(), Publisher { name, is_declared: true, events: 0 });
+        }
+        for name in consumers {
+            self.is_asked_for = true;
+            self.consumers.insert(name.clone(), Consumer { name, is_declared: true, takes: None });
+        }
     }
 
-    fn take_seen(&mut self, version: u32, seen: &Seen, now: Timestamp) {
-        match self.versions.iter_mut().find(|known| known.version == version) {
-            Some(known) => known.events += seen.events,
-            None => {
-                let events = seen.events;
-                self.versions.push(CatalogVersion { version, is_registered: false, deprecated: None, events });
-            }
-        }
-        for (name, events) in &seen.sources {
-            match self.publishers.iter_mut().find(|known| known.name == *name) {
-                Some(known) => known.events += events,
-                None => self.publishers.push(Publisher { name: name.clone(), is_declared: false, events: *events }),
-            }
-        }
+    fn take_seen(&mut self, version: u32, seen: Seen, now: Timestamp) {
+        let unknown = || CatalogVersion { version, is_registered: false, deprecated: None, events: 0 };
+        self.versions.entry(version).or_insert_with(unknown).events += seen.events;
+        let of = &mut self.of;
         let [hour, day] = seen.lately(now);
-        self.other_sources += seen.other_sources;
-        self.events += seen.events;
-        self.last_hour += hour;
-        self.last_day += day;
-        self.marked += seen.marked;
-        self.first = Some(self.first.map_or(seen.first, |first| first.min(seen.first)));
-        self.last = Some(self.last.map_or(seen.last, |last| last.max(seen.last)));
+        of.other_sources += seen.other_sources;
+        for (name, events) in seen.sources {
+            if let Some(known) = self.publishers.get_mut(&name) {
+                known.events += events;
+            } else if self.told_apart == SOURCES_MAX {
+                // Each version may have as many: a type has no more than one of them.
+                of.other_sources += events;
+            } else {
+                self.told_apart += 1;
+                self.publishers.insert(name.clone(), Publisher { name, is_declared: false, events });
+            }
+        }
+        of.events += seen.events;
+        of.last_hour += hour;
+        of.last_day += day;
+        of.marked += seen.marked;
+        of.first = Some(of.first.map_or(seen.first, |first| first.min(seen.first)));
+        of.last = Some(of.last.map_or(seen.last, |last| last.max(seen.last)));
+    }
+
+    /// The type with those who read it.
+    fn finish(mut self, readers: &[Reader]) -> CatalogType {
+        let expected = self.expected_names();
+        self.names.extend(expected);
+        readers.iter().for_each(|reader| self.take_reader(reader));
+        let findings = Finding::ALL.into_iter().filter(|finding| self.has(*finding)).collect();
+        CatalogType {
+            versions: self.versions.into_values().collect(),
+            publishers: self.publishers.into_values().collect(),
+            consumers: self.consumers.into_values().collect(),
+            findings,
+            ..self.of
+        }
     }
 
     /// The types with their versions that events would have: those of version 1 usually go without.
     fn expected_names(&self) -> Vec<String> {
-        let unseen = self.versions.iter().filter(|version| version.events == 0);
+        let kind = &self.of.kind;
+        let unseen = self.versions.values().filter(|version| version.events == 0);
         let mut names: Vec<String> = unseen
             .map(|version| match version.version {
-                VERSION_UNSAID => self.kind.clone(),
-                version => format!("{}.v{version}", self.kind),
+                VERSION_UNSAID => kind.clone(),
+                version => format!("{kind}.v{version}"),
             })
             .collect();
         if self.versions.is_empty() {
-            names.push(self.kind.clone());
+            names.push(kind.clone());
         }
         names
     }
 
-    fn take_reader(&mut self, reader: &Reader, names: &BTreeSet<String>) {
+    fn take_reader(&mut self, reader: &Reader) {
         let takes = match &reader.pattern {
             None => Takes::All,
             Some(pattern) => {
-                let all: Vec<Takes> = names.iter().map(|name| pattern.takes(name)).collect();
+                let all: Vec<Takes> = self.names.iter().map(|name| pattern.takes(name)).collect();
                 let most = all.iter().copied().max().unwrap_or(Takes::None);
                 // One that takes some versions whole takes some of the events.
                 if most == Takes::All && all.contains(&Takes::None) { Takes::Some } else { most }
@@ -288,23 +370,26 @@ impl CatalogType {
         if takes == Takes::None {
             return;
         }
-        match self.consumers.iter_mut().find(|known| known.name == reader.name) {
-            Some(known) => known.takes = Some(takes),
-            None => {
-                self.consumers.push(Consumer { name: reader.name.clone(), is_declared: false, takes: Some(takes) });
-            }
+        // Who takes events of any type does not ask for this one.
+        self.is_asked_for |= takes >= Takes::Some;
+        if let Some(known) = self.consumers.get_mut(&reader.name) {
+            known.takes = Some(takes);
+        } else if self.consumers.len() >= CONSUMERS_MAX {
+            self.of.other_consumers += 1;
+        } else {
+            let consumer = Consumer { name: reader.name.clone(), is_declared: false, takes: Some(takes) };
+            self.consumers.insert(reader.name.clone(), consumer);
         }
     }
 
     fn has(&self, finding: Finding) -> bool {
-        let is_said = self.is_declared || self.versions.iter().any(|version| version.is_registered);
-        // Who takes events of any type does not ask for this one.
-        let asks = |consumer: &Consumer| consumer.is_declared || consumer.takes >= Some(Takes::Some);
+        let of = &self.of;
+        let is_said = of.is_declared || self.versions.values().any(|version| version.is_registered);
         match finding {
-            Finding::Unconsumed => self.events > 0 && self.consumers.is_empty(),
-            Finding::Unpublished => self.events == 0 && self.consumers.iter().any(asks),
-            Finding::Undeclared => self.events > 0 && !is_said,
-            Finding::Unseen => self.events == 0 && is_said,
+            Finding::Unconsumed => of.events > 0 && self.consumers.is_empty(),
+            Finding::Unpublished => of.events == 0 && self.is_asked_for,
+            Finding::Undeclared => of.events > 0 && !is_said,
+            Finding::Unseen => of.events == 0 && is_said,
         }
     }
 }

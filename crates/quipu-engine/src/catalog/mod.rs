@@ -15,7 +15,7 @@ use quipu_domain::limits::SOURCE_BYTES_MAX;
 use crate::schemas::is_type_name;
 use crate::subscriptions::NotDone;
 use crate::tenant::Tenant;
-pub use entry::{CatalogInfo, CatalogType, CatalogVersion, Consumer, Finding, Publisher};
+pub use entry::{CatalogAsked, CatalogInfo, CatalogType, CatalogVersion, Consumer, Finding, Publisher};
 use observed::Observed;
 pub use records::Declaration;
 pub(crate) use records::{DeclarationRecord, FoldedCatalog};

@@ -14,7 +14,7 @@ use crate::tenant::Tenant;
 /// Most types, each with its version, that are told apart; the events of all others are counted together.
 const TYPES_MAX: usize = 10_000;
 /// Most sources of a type that are told apart.
-const SOURCES_MAX: usize = 32;
+pub(super) const SOURCES_MAX: usize = 32;
 /// Most bytes of all names of types and sources: they are in memory for as long as the tenant is open.
 const NAME_BYTES_MAX: usize = 16 << 20;
 /// Bytes of the log that are read at once.

@@ -48,6 +48,23 @@ impl Tenant {
         }
     }
 
+    /// One version of a type, or the newest, of those that are wanted by what is said against them.
+    pub fn schema_entry(
+        &self,
+        kind: &str,
+        version: Option<u32>,
+        is_wanted: impl Fn(Option<&str>) -> bool,
+    ) -> Option<SchemaEntry> {
+        let registry = self.schemas.current();
+        let versions = &registry.types.get(kind)?.versions;
+        let is_wanted = |found: &Version| is_wanted(found.folded.deprecated.as_deref());
+        let found = match version {
+            Some(version) => versions.get_key_value(&version).filter(|(_, found)| is_wanted(found)),
+            None => versions.iter().rev().find(|(_, found)| is_wanted(found)),
+        };
+        found.map(|(version, found)| entry(kind, *version, found))
+    }
+
     /// The versions with a number, by type and version. Clients ask for it with each kind of data that they read.
     pub fn schema_entries_with_id(&self, id: u32) -> Vec<SchemaEntry> {
         all(&self.schemas.current(), |version| version.folded.id == id)
@@ -126,11 +143,15 @@ fn entries<'r>(
     is_wanted: impl Fn(&Version) -> bool + 'r,
 ) -> impl Iterator<Item = SchemaEntry> + 'r {
     let versions = registry.types.get(kind).into_iter().flat_map(|of| &of.versions);
-    versions.filter(move |(_, found)| is_wanted(found)).map(|(version, found)| SchemaEntry {
+    versions.filter(move |(_, found)| is_wanted(found)).map(|(version, found)| entry(kind, *version, found))
+}
+
+fn entry(kind: &str, version: u32, found: &Version) -> SchemaEntry {
+    SchemaEntry {
         kind: kind.to_owned(),
-        version: *version,
+        version,
         id: found.folded.id,
         deprecated: found.folded.deprecated.clone(),
         uses: found.folded.uses.clone(),
-    })
+    }
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 
 use quipu_domain::schema::{Enforcement, SchemaRules};
 use quipu_domain::{Event, Subscription, Takes};
-use quipu_engine::{CatalogRefusal, CatalogType, Declaration, Finding, NewSchema, NotDone, Tenant};
+use quipu_engine::{CatalogAsked, CatalogRefusal, CatalogType, Declaration, Finding, NewSchema, NotDone, Tenant};
 use tempfile::TempDir;
 
 use crate::support::{Hands, open, open_at, small};
@@ -32,15 +32,15 @@ fn subscribe(tenant: &Arc<Tenant>, name: &str, pattern: &str) {
 }
 
 fn line(tenant: &Arc<Tenant>, kind: &str) -> CatalogType {
-    tenant.catalog().unwrap().types.into_iter().find(|line| line.kind == kind).unwrap()
+    tenant.catalog(&CatalogAsked::default()).unwrap().types.into_iter().find(|line| line.kind == kind).unwrap()
 }
 
 fn kinds(tenant: &Arc<Tenant>) -> Vec<String> {
-    tenant.catalog().unwrap().types.into_iter().map(|line| line.kind).collect()
+    tenant.catalog(&CatalogAsked::default()).unwrap().types.into_iter().map(|line| line.kind).collect()
 }
 
 fn shown(tenant: &Arc<Tenant>) -> String {
-    format!("{:?}", tenant.catalog().unwrap())
+    format!("{:?}", tenant.catalog(&CatalogAsked::default()).unwrap())
 }
 
 fn files(folder: &Path) -> usize {
@@ -231,4 +231,40 @@ fn a_declaration_that_makes_no_sense_is_refused_and_nothing_is_written() {
     let lines = Declaration { description: Some("one\ntwo".into()), ..Declaration::default() };
     tenant.declare("a.b", lines.clone()).unwrap();
     assert_eq!(tenant.declaration("a.b"), Some(lines));
+}
+
+#[test]
+fn a_page_has_as_many_types_as_were_asked_for_and_says_that_more_come() {
+    let folder = TempDir::new().unwrap();
+    let tenant = open(folder.path(), small()).unwrap();
+    for kind in ["a.a", "a.b", "a.c", "b.a"] {
+        publish(&tenant, "/s", kind, 1);
+    }
+    tenant.declare("a.c", declared(&[], &["mail"])).unwrap();
+    let page = |prefix: &str, after: Option<&str>, finding: Option<Finding>, limit: usize| {
+        let (prefix, after) = (prefix.to_owned(), after.map(str::to_owned));
+        let info = tenant.catalog(&CatalogAsked { prefix, after, finding, limit: Some(limit) }).unwrap();
+        (info.types.into_iter().map(|line| line.kind).collect::<Vec<_>>().join(" "), info.has_more)
+    };
+    assert_eq!(page("a.", None, None, 2), ("a.a a.b".to_owned(), true));
+    assert_eq!(page("a.", Some("a.b"), None, 2), ("a.c".to_owned(), false));
+    assert_eq!(page("", None, Some(Finding::Unconsumed), 2), ("a.a a.b".to_owned(), true));
+    assert_eq!(page("", Some("a.b"), Some(Finding::Unconsumed), 1), ("b.a".to_owned(), false));
+}
+
+#[test]
+fn consumers_and_sources_beyond_those_that_are_shown_are_counted() {
+    let folder = TempDir::new().unwrap();
+    let tenant = open(folder.path(), small()).unwrap();
+    for number in 0..40 {
+        publish(&tenant, &format!("/s{number}"), &format!("a.b.v{}", number % 2 + 1), 1);
+    }
+    for number in 0..70 {
+        subscribe(&tenant, &format!("s{number:02}"), r#"{"type":["a.b.v1","a.b.v2"]}"#);
+    }
+    tenant.declare("a.b", declared(&["/s39"], &["z"])).unwrap();
+    let seen = line(&tenant, "a.b");
+    assert_eq!((seen.publishers.len(), seen.other_sources, seen.events), (33, 7, 40));
+    assert_eq!((seen.consumers.len(), seen.other_consumers), (64, 7));
+    assert!(seen.consumers.iter().any(|consumer| consumer.name == "z" && consumer.is_declared));
 }

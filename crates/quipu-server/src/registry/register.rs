@@ -64,6 +64,7 @@ async fn run_look_up(app: Arc<App>, name: String, request: Request) -> Result<Re
         Shown::All | Shown::Deleted => Shown::All,
     };
     let body: SchemaBody = read(&app, request, SCHEMA_EXPECTED).await?;
+    let _one = app.home.scans.acquire().await;
     let looked_up = ask(&app, move |tenant| {
         subject.some_entries(tenant, shown)?;
         let asked = body.schema(tenant)?;

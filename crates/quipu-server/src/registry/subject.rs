@@ -82,15 +82,18 @@ impl Subject {
 
     /// One version.
     pub fn version(&self, tenant: &Tenant, asked: VersionAsked, shown: Shown) -> Result<SchemaEntry, Refused> {
-        let mut entries = self.some_entries(tenant, shown)?;
-        let index = match asked {
-            VersionAsked::Latest => entries.len() - 1,
-            VersionAsked::Number(number) => {
-                let index = entries.iter().position(|entry| entry.version == number);
-                index.ok_or_else(|| self.version_not_found(number))?
-            }
+        let is_shown = |deprecated: Option<&str>| shown.shows(is_deleted(deprecated));
+        let number = match asked {
+            VersionAsked::Latest => None,
+            VersionAsked::Number(number) => Some(number),
         };
-        Ok(entries.swap_remove(index))
+        tenant.schema_entry(&self.kind, number, is_shown).ok_or_else(|| {
+            // Which of both is missing.
+            match number.filter(|_| tenant.schema_entry(&self.kind, None, is_shown).is_some()) {
+                Some(number) => self.version_not_found(number),
+                None => self.not_found(),
+            }
+        })
     }
 
     /// What new versions of it are held to, if it is said of it.

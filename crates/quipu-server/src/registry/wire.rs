@@ -24,6 +24,11 @@ const MEDIA_GENERIC: &str = "application/octet-stream";
 pub(super) const JSON: &str = "JSON";
 const TYPE_UNSAID: &str = "AVRO";
 
+/// Most references of a schema, as the engine has it too.
+const REFERENCES_MAX: usize = 64;
+/// Longest body, bytes: a schema of 256 KiB that is escaped, and its references.
+const BODY_BYTES_MAX: usize = 1 << 20;
+
 /// A schema that is to be registered, looked up or checked.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -106,8 +111,13 @@ impl SchemaBody {
                 "expected a schema without an id, found one: ids are given here, and the mode IMPORT is not spoken";
             return Err(Refused::new(Number::NotPermitted, detail));
         }
+        let asked = self.references.unwrap_or_default();
+        // Before any of them is looked for.
+        if asked.len() > REFERENCES_MAX {
+            return invalid(format!("expected at most {REFERENCES_MAX} references, found {}", asked.len()));
+        }
         let mut references = BTreeMap::new();
-        for reference in self.references.unwrap_or_default() {
+        for reference in asked {
             let (name, whose) = reference.resolve(tenant)?;
             if references.insert(name.clone(), whose).is_some() {
                 let name: String = name.chars().take(64).collect();
@@ -155,7 +165,7 @@ pub(super) async fn read<T: DeserializeOwned + Send + 'static>(
         body::linger(body);
         return Err(problem.into());
     }
-    let whole = body::whole(app, &parts.headers, body).await?;
+    let whole = body::whole_within(app, &parts.headers, body, BODY_BYTES_MAX).await?;
     let (parsed, _held) = publish::parse(app, whole, move |_, bytes| body::object(bytes, expected)).await?;
     Ok(parsed)
 }

@@ -560,3 +560,17 @@ async fn an_act_stands_in_the_trail_as_the_operation_that_it_is() {
     let refused = trail["acts"].as_array().unwrap().iter().find(|act| act["outcome"] == "refused").unwrap();
     assert_eq!(refused["code"], "incompatible-schema", "{refused}");
 }
+
+#[tokio::test]
+async fn a_body_and_its_references_are_refused_before_they_cost_anything() {
+    let mut shop = Shop::open().await;
+    shop.done("POST", "/subjects/order.placed/versions", Some(json!({"schema": ORDER, "schemaType": "JSON"}))).await;
+    let reference = |n: usize| json!({"name": format!("r{n}"), "subject": "order.placed", "version": 1});
+    let many: Vec<Value> = (0..65).map(reference).collect();
+    let body = json!({"schema": ORDER, "schemaType": "JSON", "references": many});
+    let refused = shop.refused("POST", "/subjects/order.placed", Some(body)).await;
+    assert_eq!((refused.0, refused.1.contains("at most 64 references, found 65")), (42201, true), "{}", refused.1);
+    let long = json!({"schema": "x".repeat(1 << 20), "schemaType": "JSON"});
+    let refused = shop.refused("POST", "/subjects/order.placed", Some(long)).await;
+    assert_eq!((refused.0, refused.1.contains("at most 1048576 bytes")), (413, true), "{}", refused.1);
+}

@@ -176,25 +176,29 @@ fn github() -> (String, Value) {
 /// Schemas that are hard on a generator: names that no language has, unions, recursion, words of the languages.
 fn odd() -> Value {
     let odd = json!({"$schema": "https://json-schema.org/draft/2020-12/schema", "type": "object",
-        "description": "ends */ here\n/// and \"there\"", "required": ["self", "shape", "nothing"],
+        "description": "ends */ here\n/// and \"there\" \u{202e}turned\u{2066}", "required": ["self", "shape", "nothing"],
         "properties": {
             "self": {"type": "string"}, "type": {"enum": ["a-b", "a_b", "", "Self", "\"quoted\\"]}, "Type": {"type": "integer"},
             "1st": {"type": ["number", "null"]}, "ö": {"type": "boolean"}, "nothing": {"type": ["string", "null"]},
             "tree": {"$ref": "#/components/messages/odd.event/payload/schema/$defs/tree"}, "any": {"anyOf": [{"type": "string"}, {"type": "number"}]},
             "lists": {"$ref": "#/components/messages/odd.event/payload/schema/$defs/lists"},
+            "sized": {"$ref": "#/components/messages/odd.event/payload/schema/$defs/Sized"},
+            "beside": {"type": "object", "properties": {"a": {"type": "string"}}, "oneOf": [
+                {"type": "object", "properties": {"b": {"const": "x"}, "c": {"type": "number"}}, "required": ["b"]},
+                {"type": "object", "properties": {"b": {"const": "y"}}, "required": ["b"]}]},
             "map": {"type": "object", "additionalProperties": {"type": "array", "items": {"type": "integer"}}},
             "shape": {"oneOf": [
                 {"type": "object", "properties": {"kind": {"const": "circle"}, "radius": {"type": "number"}}, "required": ["kind", "radius"]},
                 {"type": "object", "properties": {"kind": {"const": "square"}, "side": {"type": "number"}}, "required": ["kind"]}]},
             "maybe": {"anyOf": [{"type": "null"}, {"type": "object", "properties": {"in": {"type": "string"}}}]}},
-        "$defs": {"lists": {"type": "array", "items": {"$ref": "#/components/messages/odd.event/payload/schema/$defs/lists"}}, "tree": {"type": "object", "properties": {"left": {"$ref": "#/components/messages/odd.event/payload/schema/$defs/tree"}, "of": {"type": "array", "items": {"$ref": "#/components/messages/odd.event/payload/schema/$defs/tree"}}}}}});
+        "$defs": {"Sized": {"type": "object", "properties": {"in": {"type": "integer"}}}, "lists": {"type": "array", "items": {"$ref": "#/components/messages/odd.event/payload/schema/$defs/lists"}}, "tree": {"type": "object", "properties": {"left": {"$ref": "#/components/messages/odd.event/payload/schema/$defs/tree"}, "of": {"type": "array", "items": {"$ref": "#/components/messages/odd.event/payload/schema/$defs/tree"}}}}}});
     let message = |schema: Value| json!({"payload": {"schemaFormat": "application/schema+json;version=2020-12", "schema": schema}});
     let messages = json!({"odd.event": message(odd), "odd-event": message(json!({"type": "array", "items": {"type": "string"}})),
         "odd.event.v2": message(json!({"type": "object"}))});
     json!({"asyncapi": "3.0.0", "info": {"title": "Odd", "version": "1"}, "components": {"messages": messages}})
 }
 
-const ODD: &str = r#"{"specversion":"1.0","id":"o1","source":"/odd","type":"odd.event.v1","data":{"self":"s","type":"Self","Type":3,"1st":null,"ö":true,"nothing":null,"tree":{"left":{"of":[{}]}},"any":5,"lists":[[[]],[]],"map":{"a":[1]},"shape":{"kind":"circle","radius":1.5}}}
+const ODD: &str = r#"{"specversion":"1.0","id":"o1","source":"/odd","type":"odd.event.v1","data":{"self":"s","type":"Self","Type":3,"1st":null,"ö":true,"nothing":null,"tree":{"left":{"of":[{}]}},"any":5,"lists":[[[]],[]],"map":{"a":[1]},"sized":{"in":1},"beside":{"a":"t","b":"x","c":1},"shape":{"kind":"circle","radius":1.5}}}
 {"specversion":"1.0","id":"o2","source":"/odd","type":"odd-event","data":["a"]}
 "#;
 

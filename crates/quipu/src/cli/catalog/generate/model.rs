@@ -40,6 +40,7 @@ const TAKEN: &[&str] = &[
     "Serialize",
     "Deserialize",
     "Empty",
+    "Sized",
     "Record",
     "Array",
     "Object",
@@ -160,6 +161,11 @@ impl Reading<'_> {
     fn shape(&mut self, schema: &Value, name: &str, depth: usize) -> Shape {
         let Value::Object(members) = schema else { return Shape::Any };
         if depth > DEPTH_MAX {
+            return Shape::Any;
+        }
+        // What stands beside them holds too: a type of one of both would lose the fields of the other.
+        let chooses = ["oneOf", "anyOf", "$ref"].iter().any(|word| members.contains_key(*word));
+        if chooses && ["properties", "required", "allOf"].iter().any(|word| members.contains_key(*word)) {
             return Shape::Any;
         }
         if let Some(Value::String(reference)) = members.get("$ref") {

@@ -53,6 +53,12 @@ pub fn snake(text: &str) -> String {
     begun(out.trim_end_matches('_').to_owned(), "empty")
 }
 
+/// Whether a character has no place in a comment: controls, also those that turn the direction of text, which may show code as other
+/// than it is and which rustc refuses.
+pub fn is_hidden(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
 /// A name begins with a letter.
 fn begun(name: String, empty: &str) -> String {
     match name.chars().next() {

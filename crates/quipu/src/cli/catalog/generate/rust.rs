@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::model::{Body, Definition, EventType, Field, Model, Shape};
-use super::names::{Names, pascal, snake};
+use super::names::{Names, is_hidden, pascal, snake};
 
 /// Words that are no names; those of the second list cannot be written as `r#self` either.
 const KEYWORDS: &[&str] = &[
@@ -218,7 +218,7 @@ fn identifier(name: &str) -> String {
 /// A text as comments of documentation, each line by itself.
 fn document(out: &mut String, indent: &str, text: Option<&str>) {
     for line in text.into_iter().flat_map(str::lines) {
-        let line: String = line.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        let line: String = line.chars().map(|c| if is_hidden(c) { ' ' } else { c }).collect();
         _ = writeln!(out, "{}", format!("{indent}/// {line}").trim_end());
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::model::{Body, Definition, Field, Model, Shape};
-use super::names::{Names, pascal};
+use super::names::{Names, is_hidden, pascal};
 
 const HEAD: &str = "// Made by `quipu catalog generate`; what is changed here is lost.
 
@@ -110,6 +110,6 @@ fn quoted(text: &str) -> String {
 fn document(out: &mut String, indent: &str, text: Option<&str>) {
     let Some(text) = text else { return };
     let text: String =
-        text.chars().map(|c| if c.is_control() || "\u{2028}\u{2029}".contains(c) { ' ' } else { c }).collect();
+        text.chars().map(|c| if is_hidden(c) || "\u{2028}\u{2029}".contains(c) { ' ' } else { c }).collect();
     _ = writeln!(out, "{indent}/** {} */", text.replace("*/", "* /"));
 }
