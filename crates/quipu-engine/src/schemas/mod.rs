@@ -43,7 +43,7 @@ pub const VERSIONS_MAX: usize = 1_000;
 pub const TYPES_MAX: usize = 10_000;
 /// Most bytes of all schemas of a tenant: they are in memory and stand in each snapshot. 161 types of GitHub take some 2 MiB.
 pub const SCHEMA_BYTES_MAX: usize = 32 << 20;
-/// Most upcasters of a tenant: a compiled expression takes some 300 KiB.
+/// Most upcasters of a tenant: compiled expressions stay in memory.
 pub const UPCASTERS_MAX: usize = 1_000;
 /// Largest version: thousands of them are thousands of changes, and a number that cannot be counted on from is a mistake.
 const VERSION_MAX: u32 = 1_000_000;
