@@ -5,7 +5,7 @@
 
 use quipu_domain::access::Visible;
 use quipu_domain::{DATAREF, Data, Event, Payload, limits};
-use quipu_store::{Fault, Kept, Term, body};
+use quipu_store::{Fault, Kept, Term};
 
 use crate::append::Prepared;
 use crate::query::first_match;
@@ -81,9 +81,7 @@ impl Tenant {
     /// As [`Tenant::payload_of`].
     pub fn resolve(&self, recorded: Recorded) -> Result<Recorded, Fault> {
         let Some(data) = self.payload_of(&recorded)? else { return Ok(recorded) };
-        let mut bytes = Vec::new();
-        body::encode(&mut bytes, &recorded.event().with_resolved(data));
-        Ok(recorded.with_body(bytes.into()))
+        Ok(recorded.with_event(&recorded.event().with_resolved(data)))
     }
 
     /// The event as patterns and keys see it: where they look at data, it is there beside its reference.

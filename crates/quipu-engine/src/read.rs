@@ -57,11 +57,6 @@ impl Recorded {
         self.event().payload().is_some()
     }
 
-    /// The same event with another body.
-    pub(crate) fn with_body(self, body: Bytes) -> Self {
-        Self { body, ..self }
-    }
-
     /// Roughly the bytes it takes.
     pub fn bytes(&self) -> usize {
         self.body.len()

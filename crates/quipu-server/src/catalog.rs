@@ -21,7 +21,7 @@ use serde::Serialize;
 use serde_json::{Value, json as value};
 
 use crate::read::query;
-use crate::refusal::ask;
+use crate::refusal::{ask, scan};
 use crate::subscription::{json, read_body};
 use crate::{App, answer, body, problem, publish};
 
@@ -44,8 +44,7 @@ async fn run_list(app: Arc<App>, request: Request) -> Result<Response, Problem> 
         prefix: request.prefix,
     };
     // Whoever asks first may have the whole log read.
-    let _one = app.home.scans.acquire().await;
-    let page = ask(&app, move |tenant| {
+    let page = scan(&app, move |tenant| {
         let CatalogInfo { types, has_more, position, others } = tenant.catalog(&asked)?;
         let last = types.last().filter(|_| has_more);
         let cursor = last.map(|last| CatalogRequest::cursor_after(&last.kind));
@@ -101,8 +100,7 @@ pub(crate) async fn asyncapi(Extension(app): Extension<Arc<App>>, request: Reque
 
 async fn run_asyncapi(app: Arc<App>, request: Request) -> Result<Response, Problem> {
     let prefix = catalog_prefix(query(&request))?;
-    let _one = app.home.scans.acquire().await;
-    let document = ask(&app, move |tenant| {
+    let document = scan(&app, move |tenant| {
         let types = match all(tenant, prefix)? {
             Ok(types) => types,
             Err(problem) => return Ok(Err(problem)),
@@ -143,8 +141,7 @@ pub(crate) async fn mermaid(Extension(app): Extension<Arc<App>>, request: Reques
 
 async fn run_mermaid(app: Arc<App>, request: Request) -> Result<Response, Problem> {
     let prefix = catalog_prefix(query(&request))?;
-    let _one = app.home.scans.acquire().await;
-    let chart = ask(&app, move |tenant| {
+    let chart = scan(&app, move |tenant| {
         let lines = all(tenant, prefix)?.map(|types| types.into_iter().map(line).collect::<Vec<CatalogLine>>());
         Ok(lines.map(|lines| quipu_api::mermaid::flowchart(&lines)))
     });
@@ -166,8 +163,7 @@ async fn run_import(app: Arc<App>, request: Request) -> Result<Response, Problem
     };
     let (imported, _held) = publish::parse(&app, whole, move |_, bytes| read(bytes)).await?;
     app.tell(value!({ "dryrun": is_dry, "types": imported.types.len() }));
-    let _one = app.home.scans.acquire().await;
-    let answer = ask(&app, move |tenant| take(tenant, imported, is_dry)).await?;
+    let answer = scan(&app, move |tenant| take(tenant, imported, is_dry)).await?;
     Ok(json(&answer))
 }
 

@@ -183,6 +183,15 @@ pub(crate) async fn ask<T: Send + 'static>(
     app.home.blocking(move || Ok(work(&tenant))).await?.map_err(|error| not_done(&error))
 }
 
+/// As [`ask`], what may read the whole log: few do at once in a tenant.
+pub(crate) async fn scan<T: Send + 'static>(
+    app: &App,
+    work: impl FnOnce(&Arc<Tenant>) -> Result<T, NotDone> + Send + 'static,
+) -> Result<T, Problem> {
+    let _one = app.home.scans.acquire().await;
+    ask(app, work).await
+}
+
 /// As [`ask`], of whoever makes the subscriptions that push; `prefix` is where `push` stands in the body.
 pub(crate) async fn ask_pushers<T: Send + 'static>(
     app: &App,

@@ -17,14 +17,13 @@ use quipu_api::schema::{
 use quipu_domain::schema::compatibility::Answer;
 use quipu_domain::schema::{SchemaRules, SchemaVersion};
 use quipu_engine::{
-    CheckedSchema, CheckedUpcaster, NewSchema, NotDone, NotUpcast, SchemaInfo, Stored, Tenant, TypeInfo, Upcaster,
-    VerifiedSchema,
+    CheckedSchema, CheckedUpcaster, NewSchema, NotUpcast, SchemaInfo, Stored, TypeInfo, Upcaster, VerifiedSchema,
 };
 use serde_json::json as value;
 use serde_json::value::RawValue;
 
 use crate::read::query;
-use crate::refusal::ask;
+use crate::refusal::{ask, scan};
 use crate::subscription::{json, read_body};
 use crate::{App, problem};
 
@@ -194,15 +193,6 @@ async fn run_verify(app: Arc<App>, kind: String, asked: Result<VerifyRequest, Pr
     let VerifiedSchema { version, events, earlier, failed, first, to, .. } = verified;
     let first = first.iter().map(|found| not_upcast(found, Some(found.1.to_string()))).collect();
     Ok(json(&VerifiedAnswer { kind, version, events, earlier, failed, first, to, position }))
-}
-
-/// Asks what may read the whole log: one at a time in a tenant.
-async fn scan<T: Send + 'static>(
-    app: &App,
-    work: impl FnOnce(&Arc<Tenant>) -> Result<T, NotDone> + Send + 'static,
-) -> Result<T, Problem> {
-    let _one = app.home.scans.acquire().await;
-    ask(app, work).await
 }
 
 fn new_schema(asked: RegisterSchema) -> NewSchema {

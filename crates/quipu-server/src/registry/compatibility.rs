@@ -9,7 +9,7 @@ use quipu_engine::CheckedSchema;
 use serde::Serialize;
 
 use super::page::{Shown, is_true};
-use super::refusal::{Number, Refused, ask, found};
+use super::refusal::{Number, Refused, found, scan};
 use super::subject::{Subject, VersionAsked};
 use super::wire::{SCHEMA_EXPECTED, SchemaBody, json, read};
 use crate::{App, read as reading};
@@ -46,8 +46,7 @@ async fn run(app: Arc<App>, name: String, version: Option<String>, request: Requ
     let version = version.as_deref().map(VersionAsked::parse).transpose()?;
     let is_verbose = is_true(reading::query(&request), "verbose");
     let body: SchemaBody = read(&app, request, SCHEMA_EXPECTED).await?;
-    let _one = app.home.scans.acquire().await;
-    let checked = ask(&app, move |tenant| {
+    let checked = scan(&app, move |tenant| {
         let asked = body.schema(tenant)?;
         let with = match version {
             None => None,

@@ -152,6 +152,15 @@ pub(super) async fn ask<T: Send + 'static>(
     app.home.blocking(move || Ok(work(&tenant))).await?
 }
 
+/// As [`ask`], what may read the whole log, or compares schemas: few do at once in a tenant.
+pub(super) async fn scan<T: Send + 'static>(
+    app: &App,
+    work: impl FnOnce(&Arc<Tenant>) -> Result<T, Refused> + Send + 'static,
+) -> Result<T, Refused> {
+    let _one = app.home.scans.acquire().await;
+    ask(app, work).await
+}
+
 /// What was found or what stood against it. It gets its form on the way out.
 pub(super) fn found(result: Result<Response, Refused>) -> Response {
     result.unwrap_or_else(|Refused { number, problem }| {

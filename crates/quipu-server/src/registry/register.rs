@@ -9,7 +9,7 @@ use serde_json::json as value;
 
 use super::compatibility::messages;
 use super::page::Shown;
-use super::refusal::{Number, Refused, ask, found};
+use super::refusal::{Number, Refused, found, scan};
 use super::subject::{Subject, is_deleted, restore};
 use super::wire::{SCHEMA_EXPECTED, SchemaBody, SchemaFound, json, read};
 use crate::{App, read as reading};
@@ -26,8 +26,7 @@ pub(super) async fn register(
 async fn run_register(app: Arc<App>, name: String, request: Request) -> Result<Response, Refused> {
     let subject = Subject::parse(&name)?;
     let body: SchemaBody = read(&app, request, SCHEMA_EXPECTED).await?;
-    let _one = app.home.scans.acquire().await;
-    let registered = ask(&app, move |tenant| {
+    let registered = scan(&app, move |tenant| {
         let new = body.schema(tenant)?;
         let registered = tenant.register_schema(&subject.kind, new).map_err(why_not)?;
         restore(tenant, &registered.schema)?;
@@ -64,8 +63,7 @@ async fn run_look_up(app: Arc<App>, name: String, request: Request) -> Result<Re
         Shown::All | Shown::Deleted => Shown::All,
     };
     let body: SchemaBody = read(&app, request, SCHEMA_EXPECTED).await?;
-    let _one = app.home.scans.acquire().await;
-    let looked_up = ask(&app, move |tenant| {
+    let looked_up = scan(&app, move |tenant| {
         subject.some_entries(tenant, shown)?;
         let asked = body.schema(tenant)?;
         let known = tenant.find_schema(&subject.kind, &asked)?;

@@ -10,7 +10,7 @@ use quipu_engine::{SchemaEntry, SchemaInfo, Tenant};
 use serde_json::json as value;
 
 use super::page::{Page, Shown, is_true};
-use super::refusal::{Number, Refused, ask, found};
+use super::refusal::{Number, Refused, ask, found, scan};
 use super::schemas::named;
 use super::subject::{DELETED, Subject, VersionAsked, is_deleted};
 use super::wire::{SchemaFound, json};
@@ -112,8 +112,7 @@ async fn run_delete_version(
     version: String,
     is_permanent: bool,
 ) -> Result<Response, Refused> {
-    let _one = app.home.scans.acquire().await;
-    let deleted = ask(&app, move |tenant| {
+    let deleted = scan(&app, move |tenant| {
         let (subject, asked) = (Subject::parse(&name)?, VersionAsked::parse(&version)?);
         // The latest is the latest of those that are not deleted.
         let shown = if asked == VersionAsked::Latest { Shown::Live } else { Shown::All };
@@ -150,8 +149,7 @@ pub(super) async fn delete(
 }
 
 async fn run_delete(app: Arc<App>, name: String, is_permanent: bool) -> Result<Response, Refused> {
-    let _one = app.home.scans.acquire().await;
-    let deleted = ask(&app, move |tenant| {
+    let deleted = scan(&app, move |tenant| {
         let subject = Subject::parse(&name)?;
         let all = subject.some_entries(tenant, Shown::All)?;
         let live = subject.entries(tenant, Shown::Live);

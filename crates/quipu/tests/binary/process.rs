@@ -214,3 +214,30 @@ pub fn events(count: usize) -> String {
 pub fn is_empty(folder: &Path) -> bool {
     std::fs::read_dir(folder).map_or(true, |mut entries| entries.next().is_none())
 }
+
+/// A user with a server.
+pub struct Shop {
+    pub user: User,
+    pub server: Server,
+}
+
+impl Shop {
+    pub fn open() -> Self {
+        let user = User::new();
+        let server = user.serve(&["--temporary"]);
+        Self { user, server }
+    }
+
+    pub fn run(&self, args: &[&str]) -> Ran {
+        self.user.run(&[&["--url", &self.server.url], args].concat())
+    }
+
+    pub fn run_with(&self, args: &[&str], stdin: &str) -> Ran {
+        self.user.run_with(&[&["--url", &self.server.url], args].concat(), stdin)
+    }
+
+    /// Publishes an event of a type.
+    pub fn publish(&self, kind: &str, data: &str) -> Ran {
+        self.run(&["event", "publish", "--source", "/shop", "--type", kind, "--data", data])
+    }
+}

@@ -2,40 +2,13 @@
 
 use serde_json::{Value, json};
 
-use crate::process::{Ran, Server, User};
+use crate::process::Shop;
 
 const ONE: &str = r#"{"type":"object","properties":{"total":{"type":"number"}},"required":["total"]}"#;
 /// The total is a text now, and there must be a currency.
 const BROKEN: &str = "{\n  \"type\": \"object\",\n  \"properties\": {\n    \"total\": {\"type\": \"string\"},\n    \"currency\": {\"type\": \"string\"}\n  },\n  \"required\": [\"total\", \"currency\"]\n}\n";
 const TWO: &str =
     r#"{"type":"object","properties":{"total":{"type":"number"},"note":{"type":"string"}},"required":["total"]}"#;
-
-/// A user with a server.
-struct Shop {
-    user: User,
-    server: Server,
-}
-
-impl Shop {
-    fn open() -> Self {
-        let user = User::new();
-        let server = user.serve(&["--temporary"]);
-        Self { user, server }
-    }
-
-    fn run(&self, args: &[&str]) -> Ran {
-        self.user.run(&[&["--url", &self.server.url], args].concat())
-    }
-
-    fn run_with(&self, args: &[&str], stdin: &str) -> Ran {
-        self.user.run_with(&[&["--url", &self.server.url], args].concat(), stdin)
-    }
-
-    fn publish(&self, data: &str) -> Ran {
-        let event = ["event", "publish", "--source", "/shop", "--type", "order.placed", "--data", data];
-        self.run(&event)
-    }
-}
 
 #[test]
 fn a_schema_is_registered_once_listed_shown_compared_deprecated_and_removed() {
@@ -99,7 +72,7 @@ fn a_check_ends_with_0_or_1_and_says_what_breaks_whom() {
     let broken = shop.user.write("broken.json", BROKEN);
     let check = ["schema", "check", "order.placed", &broken];
     shop.run(&check).ok();
-    shop.publish(r#"{"total":20}"#).ok();
+    shop.publish("order.placed", r#"{"total":20}"#).ok();
     shop.run_with(&["schema", "register", "order.placed", "-"], ONE).ok();
     let ran = shop.run_with(&["schema", "check", "order.placed", "-"], TWO).ok();
     assert!(ran.stdout.starts_with("compatible (backward)\n"), "{ran:#?}");
@@ -184,7 +157,7 @@ fn sarif_has_a_result_a_break_with_the_line_of_the_file() {
 fn rules_change_as_they_are_named_and_events_are_held_to_them() {
     let shop = Shop::open();
     shop.run_with(&["schema", "register", "order.placed", "-"], ONE).ok();
-    shop.publish(r#"{"total":"x"}"#).ok();
+    shop.publish("order.placed", r#"{"total":"x"}"#).ok();
     let rules = |args: &[&str]| shop.run(&[&["schema", "rules"], args, &["-o", "json"]].concat()).ok().json();
     assert_eq!(rules(&["order.placed"]), json!({}));
     assert_eq!(rules(&["order.placed", "--enforcement", "enforce"]), json!({"enforcement": "enforce"}));
@@ -200,9 +173,9 @@ fn rules_change_as_they_are_named_and_events_are_held_to_them() {
     assert_eq!(table, expected);
     shop.run(&["schema", "rules", "--enforcement", "maybe"]).ended(2);
 
-    let ran = shop.publish(r#"{"total":"x"}"#).ended(1);
+    let ran = shop.publish("order.placed", r#"{"total":"x"}"#).ended(1);
     assert!(ran.stderr.contains("[schema-violated]") && ran.stderr.contains("/total"), "{ran:#?}");
-    shop.publish(r#"{"total":1}"#).ok();
+    shop.publish("order.placed", r#"{"total":1}"#).ok();
     assert_eq!(shop.run(&["schema", "show", "order.placed", "-o", "json"]).ok().json()["refused"], 1);
 }
 
@@ -210,7 +183,7 @@ fn rules_change_as_they_are_named_and_events_are_held_to_them() {
 fn what_is_inferred_can_be_registered() {
     let shop = Shop::open();
     for data in [r#"{"total":20,"note":"a"}"#, r#"{"total":1.5}"#] {
-        shop.publish(data).ok();
+        shop.publish("order.placed", data).ok();
     }
     let inferred = shop.run(&["schema", "infer", "order.placed"]).ok();
     assert_eq!(inferred.stderr, "order.placed: learned from 2 events\n");
@@ -227,7 +200,7 @@ fn an_upcaster_is_registered_set_verified_and_read_through() {
     let cents = r#"{"type":"object","properties":{"cents":{"type":"integer"}},"required":["cents"]}"#;
     let two = shop.user.write("two.json", cents);
     shop.run(&["schema", "register", "order.placed", &one]).ok();
-    shop.publish(r#"{"total":1.5}"#).ok();
+    shop.publish("order.placed", r#"{"total":1.5}"#).ok();
     shop.run(&["schema", "register", "order.placed", &two]).ended(1);
     let bad = shop.run(&["schema", "check", "order.placed", &two, "--upcaster", "{cents: .total}"]);
     bad.ended(1);
@@ -239,7 +212,7 @@ fn an_upcaster_is_registered_set_verified_and_read_through() {
     assert_eq!(listed[0]["data"], json!({"cents": 150}));
     let verified = shop.run(&["schema", "verify", "order.placed"]).ok().stdout;
     assert_eq!(verified, "order.placed.v2: of 1 events, 1 of earlier versions, 0 cannot be read as it\n");
-    shop.publish(r#"{"total":"none"}"#).ok();
+    shop.publish("order.placed", r#"{"total":"none"}"#).ok();
     let failed = shop.run(&["schema", "verify", "order.placed", "-o", "json"]).ended(1);
     let found: Value = serde_json::from_str(&failed.stdout).unwrap();
     assert_eq!((&found["failed"], &found["first"][0]["position"]), (&json!(1), &json!(2)));
