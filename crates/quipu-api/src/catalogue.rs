@@ -9,6 +9,7 @@ mod follow;
 mod key;
 mod operation;
 mod pattern;
+mod projection;
 mod publish;
 mod read;
 mod schema;
@@ -78,6 +79,19 @@ pub const OPERATIONS: &[Operation] = &[
     catalog::ASYNCAPI,
     catalog::IMPORT,
     catalog::MERMAID,
+    projection::LIST,
+    projection::APPLY,
+    projection::GET,
+    projection::REMOVE,
+    projection::ROWS,
+    projection::SQL,
+    projection::SKIP,
+    projection::RESUME,
+    projection::COMPARE,
+    projection::DIGEST,
+    projection::SWITCH,
+    projection::REVERT,
+    projection::DROP,
     secret::LIST,
     secret::ROTATE,
     secret::ENDPOINT,
@@ -206,8 +220,13 @@ impl Operation {
             | Permission::Edit
             | Permission::Replay
             | Permission::Schema
+            | Permission::Project
             | Permission::Administer => self.method != Method::Get,
-            Permission::Publish | Permission::Read | Permission::Consume | Permission::Observe => false,
+            Permission::Publish
+            | Permission::Read
+            | Permission::Consume
+            | Permission::Observe
+            | Permission::Query => false,
         }
     }
 

@@ -60,6 +60,8 @@ codes! {
     InvalidKey "invalid-key" 400 false "The key makes no sense";
     InvalidAsyncApi "invalid-asyncapi" 400 false "The document is no AsyncAPI document";
     InvalidDeclaration "invalid-declaration" 400 false "The declaration makes no sense";
+    InvalidProjection "invalid-projection" 400 false "The projection makes no sense";
+    InvalidQuery "invalid-query" 400 false "The question to the read model makes no sense";
     InvalidSchema "invalid-schema" 400 false "The schema makes no sense";
     InvalidTenant "invalid-tenant" 400 false "The tenant makes no sense";
     Unauthenticated "unauthenticated" 401 false "There is no valid credential";
@@ -72,6 +74,9 @@ codes! {
     StreamNotFound "stream-not-found" 404 false "There is no such stream";
     TenantNotFound "tenant-not-found" 404 false "There is no such tenant";
     DeclarationNotFound "declaration-not-found" 404 false "Nothing is declared of the type";
+    ProjectionNotFound "projection-not-found" 404 false "There is no such projection";
+    ReleaseNotFound "release-not-found" 404 false "The projection has no such release";
+    TableNotFound "table-not-found" 404 false "The read model has no such table";
     SchemaNotFound "schema-not-found" 404 false "There is no such schema";
     KeyNotFound "key-not-found" 404 false "There is no such key";
     SubscriptionNotFound "subscription-not-found" 404 false "There is no such subscription";
@@ -100,6 +105,8 @@ codes! {
     NotUpcast "not-upcast" 409 false "The event cannot be read in that version";
     SchemaInUse "schema-in-use" 409 false "Something uses the schema";
     TooManyDeclarations "too-many-declarations" 409 false "There are too many declarations";
+    TooManyProjections "too-many-projections" 409 false "There are too many projections";
+    ReadModelBehind "read-model-behind" 409 true "The read model is not as far as was asked for";
     TooManySchemas "too-many-schemas" 409 false "There are too many schemas";
     TooManyKeys "too-many-keys" 409 false "There are too many keys";
     TenantExists "tenant-exists" 409 false "The name belongs to another tenant";
@@ -114,11 +121,13 @@ codes! {
     TooManyTickets "too-many-tickets" 429 true "Too many tickets were asked for";
     QuotaExceeded "quota-exceeded" 429 true "The tenant uses more than it may";
     SchemaViolated "schema-violated" 422 false "The data breaks its schema";
+    QueryTooLong "query-too-long" 422 false "The question to the read model takes too long";
     NoSchema "no-schema" 422 false "The type has no schema";
     HeadTooLarge "head-too-large" 431 false "The head of the request is too large";
     Internal "internal" 500 false "The server failed";
     Damaged "damaged" 500 false "Recorded data is damaged";
     ProviderUnreachable "provider-unreachable" 503 true "The identity provider cannot be reached";
+    ReadModelFailed "read-model-failed" 503 true "The database of the read model fails";
     Overloaded "overloaded" 503 true "Too much is waiting";
     TooManyConnections "too-many-connections" 503 true "Too many connections";
     Unavailable "unavailable" 503 true "Appends are not possible now";

@@ -21,6 +21,7 @@ pub mod page;
 pub mod parameter;
 pub mod pattern;
 pub mod problem;
+pub mod projection;
 pub mod publish;
 mod reference;
 pub mod request;

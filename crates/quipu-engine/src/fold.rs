@@ -2,9 +2,9 @@
 //! outside sources. A snapshot is this, written down; it may be deleted.
 //!
 //! ```text
-//! snapshot body = format:u8 (8) number position recorded_time epoch chain:[32]
+//! snapshot body = format:u8 (9) number position recorded_time epoch chain:[32]
 //!                 checkpoints:count (source number)* subscriptions:(length, postcard) operations:(length, postcard) keys:(length, JSON)
-//!                 tenants:(length, JSON) schemas:(length, JSON) catalog:(length, JSON)
+//!                 tenants:(length, JSON) schemas:(length, JSON) catalog:(length, JSON) projections:(length, JSON)
 //!                 streams:count (hash:[16] version position)*
 //! ```
 //! All numbers but the chain and the hashes are varints.
@@ -18,12 +18,13 @@ use quipu_store::{Digest, Locator, Reader, RecordKind, Tail, put, put_bytes};
 use crate::catalog::FoldedCatalog;
 use crate::keys::FoldedKeys;
 use crate::operations::FoldedOperations;
+use crate::projections::FoldedProjections;
 use crate::schemas::FoldedSchemas;
 use crate::streams::Streams;
 use crate::subscriptions::FoldedSubscriptions;
 use crate::tenants::FoldedTenants;
 
-const FORMAT: u8 = 8;
+const FORMAT: u8 = 9;
 
 /// The state after a commit.
 #[derive(Clone)]
@@ -37,6 +38,7 @@ pub(crate) struct Fold {
     pub tenants: FoldedTenants,
     pub schemas: FoldedSchemas,
     pub catalog: FoldedCatalog,
+    pub projections: FoldedProjections,
 }
 
 impl Fold {
@@ -53,6 +55,7 @@ impl Fold {
             tenants: FoldedTenants::default(),
             schemas: FoldedSchemas::default(),
             catalog: FoldedCatalog::default(),
+            projections: FoldedProjections::default(),
         }
     }
 
@@ -64,6 +67,7 @@ impl Fold {
             RecordKind::Tenant => self.tenants.apply(body),
             RecordKind::Schema => self.schemas.apply(body),
             RecordKind::Declaration => self.catalog.apply(body),
+            RecordKind::Projection => self.projections.apply(body),
             kind => self.subscriptions.apply(kind, body, locator),
         }
     }
@@ -96,6 +100,7 @@ impl Fold {
         put_bytes(&mut out, &self.tenants.encode());
         put_bytes(&mut out, &self.schemas.encode());
         put_bytes(&mut out, &self.catalog.encode());
+        put_bytes(&mut out, &self.projections.encode());
         put(&mut out, self.streams.len() as u64);
         for (stream, state) in self.streams.iter() {
             out.extend_from_slice(&stream.to_le_bytes());
@@ -126,6 +131,7 @@ impl Fold {
         fold.tenants = FoldedTenants::decode(reader.bytes()?)?;
         fold.schemas = FoldedSchemas::decode(reader.bytes()?)?;
         fold.catalog = FoldedCatalog::decode(reader.bytes()?)?;
+        fold.projections = FoldedProjections::decode(reader.bytes()?)?;
         let streams = reader.varint()?;
         fold.streams.reserve(usize::try_from(streams).ok()?.min(bytes.len() / 18));
         for _ in 0..streams {

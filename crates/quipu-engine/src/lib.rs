@@ -20,6 +20,7 @@ mod operations;
 mod options;
 mod payloads;
 mod private;
+mod projections;
 mod query;
 mod read;
 mod schemas;
@@ -33,6 +34,7 @@ mod tenants;
 mod threads;
 mod trace;
 pub mod transform;
+mod walk;
 
 pub use append::{Append, Appended, NotAppended, Place, Prepared, Published};
 pub use audit::{
@@ -53,6 +55,7 @@ pub use operations::{
     OperationState, PREVIEW_MS, REFUSED_REASONS_MAX, Selection, Work,
 };
 pub use options::{Clock, Options, Random, World};
+pub use projections::{ProjectionInfo, ProjectionRefusal, ReleaseInfo, Released, WantedRelease};
 pub use quipu_store::{Fault, TornTail};
 pub use read::{Page, Recorded, Stats, StreamInfo};
 pub use schemas::{
@@ -66,4 +69,5 @@ pub use subscriptions::{
     Transformed, WatchGuard,
 };
 pub use tenant::{CommitGuard, Tenant};
+pub use walk::{CommitFollower, Followed, FollowedCommit};
 pub use tenants::{TENANT_SYSTEM, TenantInfo, TenantRefusal, TenantState, TenantUsage};

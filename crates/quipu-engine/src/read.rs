@@ -8,7 +8,7 @@ use std::ops::RangeInclusive;
 
 use bytes::Bytes;
 use quipu_domain::{Direction, Event, Filter, Stamp, StreamState, Timestamp, write_event};
-use quipu_store::{Fault, Fetched, RecordKind, Term, body};
+use quipu_store::{Fault, Fetched, FramedRecord, RecordKind, Term, body};
 
 use crate::payloads::looks;
 use crate::query::expr_of_filter;
@@ -33,6 +33,12 @@ impl Recorded {
     fn new(position: u64, event: Fetched) -> Self {
         let stream_version = (event.stream_version > 0).then_some(event.stream_version);
         Self { stamp: Stamp { position, stream_version, recorded_time: event.recorded_time }, body: event.body }
+    }
+
+    /// The event that a record is.
+    pub(crate) fn of_record(position: u64, recorded_time: Timestamp, record: FramedRecord) -> Self {
+        let stream_version = (record.stream_version > 0).then_some(record.stream_version);
+        Self { stamp: Stamp { position, stream_version, recorded_time }, body: record.body }
     }
 
     /// The event.
@@ -232,9 +238,7 @@ impl Tenant {
                     if position > *stretch.end() {
                         return Ok(None);
                     }
-                    let stream_version = (record.stream_version > 0).then_some(record.stream_version);
-                    let stamp = Stamp { position, stream_version, recorded_time: commit.recorded_time };
-                    reading.offer(Recorded { stamp, body: record.body }, self)?;
+                    reading.offer(Recorded::of_record(position, commit.recorded_time, record), self)?;
                     last = Some(position);
                     if position == *stretch.end() {
                         return Ok(None);

@@ -23,6 +23,7 @@ use crate::mailbox::{Input, Mailbox, Slot};
 use crate::opening;
 use crate::operations::Operations;
 use crate::options::{Options, World};
+use crate::projections::Projections;
 use crate::query::{expr_of_query, first_match};
 use crate::schemas::{SCHEMA_MARK, Schemas, has_mark};
 use crate::stages::Written;
@@ -74,6 +75,7 @@ pub struct Tenant {
     pub(crate) keys: Keys,
     pub(crate) schemas: Schemas,
     pub(crate) catalog: Catalog,
+    pub(crate) projections: Projections,
     pub(crate) audit: Audit,
     /// The tenants of the folder, if this is `system`.
     pub(crate) register: Register,
@@ -156,6 +158,7 @@ impl Tenant {
         let keys = Keys::new(&fold.keys);
         let schemas = Schemas::new(&fold.schemas);
         let catalog = Catalog::new(&fold.catalog);
+        let projections = Projections::new(&fold.projections);
         let register = Register::new(&fold.tenants);
         Ok(Self {
             folder: folder.to_owned(),
@@ -192,6 +195,7 @@ impl Tenant {
             keys,
             schemas,
             catalog,
+            projections,
             audit: Audit::default(),
             register,
             quotas: RwLock::default(),
@@ -439,6 +443,11 @@ impl Tenant {
 
     pub(crate) fn folder(&self) -> &str {
         &self.folder
+    }
+
+    /// Its folder on a disk of this machine, for what keeps files of another kind there; nothing if it is on none.
+    pub fn folder_on_disk(&self) -> Option<std::path::PathBuf> {
+        self.world.storage.on_disk(&self.folder)
     }
 
     pub(crate) fn snapshots(&self) -> String {

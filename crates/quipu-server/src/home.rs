@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use quipu_api::Problem;
 use quipu_engine::{CommitGuard, Fault, TENANT_SYSTEM, Tenant};
+use quipu_projections::{Pool, Projections};
 use tokio::sync::{Mutex, Semaphore, watch};
 use tokio::task::JoinHandle;
 
@@ -22,6 +23,9 @@ const THREADS_MAX: usize = 32;
 
 /// How many of them may read all events of a type: others wait, and whoever revokes a key meanwhile does not.
 const SCANS_MAX: usize = 2;
+
+/// Threads that keep the read models of all tenants.
+const PROJECTING_THREADS: usize = 2;
 
 /// One tenant, from when it is served until nobody is let in any more: one that is resumed gets another.
 pub(crate) struct Home {
@@ -40,6 +44,10 @@ pub(crate) struct Home {
     threads: Semaphore,
     /// A permit for each of those that reads all events of a type, which may take long.
     pub scans: Semaphore,
+    /// Its read models.
+    pub projections: Arc<Projections>,
+    /// Changes whenever one of them has come further.
+    pub projected: Arc<watch::Sender<()>>,
     is_closed: watch::Sender<bool>,
     /// Whoever pushes for it.
     pushing: Mutex<Option<JoinHandle<()>>>,
@@ -52,10 +60,12 @@ pub(crate) struct Homes {
     phases: watch::Receiver<Phase>,
     webhook_allowed: Vec<Block>,
     drain_timeout: Duration,
+    /// Who keeps their read models.
+    pool: Arc<Pool>,
 }
 
 impl Home {
-    fn open(name: &str, tenant: Arc<Tenant>, webhook_allowed: Vec<Block>) -> io::Result<Self> {
+    fn open(name: &str, tenant: Arc<Tenant>, webhook_allowed: Vec<Block>, pool: Arc<Pool>) -> io::Result<Self> {
         // What is wrong with its trail keeps nobody from events; acts are refused.
         if let Err(fault) = tenant.open_audit() {
             tracing::error!(tenant = name, %fault, "the audit trail cannot be opened");
@@ -72,6 +82,12 @@ impl Home {
             });
         });
         let gather = Gather::start(Arc::clone(&tenant));
+        let (projected, _) = watch::channel(());
+        let projected = Arc::new(projected);
+        let moved = Arc::clone(&projected);
+        let folder = tenant.folder_on_disk().ok_or_else(|| io::Error::other("read models need a disk"))?;
+        let projections =
+            Projections::open(Arc::clone(&tenant), &folder, pool, move || _ = moved.send_replace(()))?;
         let (meter, pushing) = (Meter::new(), Mutex::default());
         let (threads, scans) = (Semaphore::new(THREADS_MAX), Semaphore::new(SCANS_MAX));
         let (is_closed, _) = watch::channel(false);
@@ -85,6 +101,8 @@ impl Home {
             meter,
             threads,
             scans,
+            projections: Arc::new(projections),
+            projected,
             is_closed,
             pushing,
             _wakes_tails: wakes_tails,
@@ -105,6 +123,15 @@ impl Home {
     pub async fn close(&self) {
         self.is_closed.send_replace(true);
         self.pushed().await;
+        self.projections_closed().await;
+    }
+
+    /// Waits until no read model is open.
+    async fn projections_closed(&self) {
+        let projections = Arc::clone(&self.projections);
+        if let Err(error) = tokio::task::spawn_blocking(move || projections.close()).await {
+            tracing::error!(%error, "closing read models failed");
+        }
     }
 
     /// Whether nobody is let in any more.
@@ -129,8 +156,17 @@ impl Home {
 }
 
 impl Homes {
-    pub fn new(phases: watch::Receiver<Phase>, webhook_allowed: Vec<Block>, drain_timeout: Duration) -> Self {
-        Self { all: RwLock::default(), phases, webhook_allowed, drain_timeout }
+    /// Nobody is served yet.
+    ///
+    /// # Errors
+    /// There are no threads for them.
+    pub fn new(
+        phases: watch::Receiver<Phase>,
+        webhook_allowed: Vec<Block>,
+        drain_timeout: Duration,
+    ) -> io::Result<Self> {
+        let pool = Arc::new(Pool::new(PROJECTING_THREADS)?);
+        Ok(Self { all: RwLock::default(), phases, webhook_allowed, drain_timeout, pool })
     }
 
     /// Opens what stands around a tenant, which reads the disk.
@@ -138,7 +174,7 @@ impl Homes {
     /// # Errors
     /// Its secrets cannot be read.
     pub fn open(&self, name: &str, tenant: Arc<Tenant>) -> io::Result<Home> {
-        Home::open(name, tenant, self.webhook_allowed.clone())
+        Home::open(name, tenant, self.webhook_allowed.clone(), Arc::clone(&self.pool))
     }
 
     /// Serves a tenant from now on, and pushes for it until the server drains or it is closed.
@@ -196,6 +232,7 @@ impl Homes {
         let homes: Vec<_> = self.all().values().cloned().collect();
         for home in homes {
             home.pushed().await;
+            home.projections_closed().await;
         }
     }
 }

@@ -45,6 +45,7 @@ mod patient;
 mod pattern;
 mod places;
 mod problem;
+mod projection;
 mod publish;
 pub mod pusher;
 mod quota;
@@ -230,7 +231,7 @@ impl Server {
         shutdown: impl Future<Output = ()>,
     ) -> io::Result<()> {
         let (phase, phases) = watch::channel(Phase::Serving);
-        let homes = Homes::new(phases.clone(), self.webhook_allowed.clone(), self.drain_timeout);
+        let homes = Homes::new(phases.clone(), self.webhook_allowed.clone(), self.drain_timeout)?;
         engine.tenant(anybodys).map_err(io::Error::other)?;
         engine.adopt_tenants().map_err(io::Error::other)?;
         let stand_in = engine.tenant(TENANT_SYSTEM).map_err(io::Error::other)?;

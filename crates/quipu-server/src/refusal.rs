@@ -3,7 +3,7 @@
 use quipu_api::{Code, Problem};
 use quipu_domain::delivery::NotInFlight;
 use quipu_engine::{
-    CatalogRefusal, KeyRefusal, NotDone, OperationRefusal, SchemaRefusal, SubscriptionRefusal, Tenant, TenantRefusal,
+    CatalogRefusal, KeyRefusal, NotDone, OperationRefusal, ProjectionRefusal, SchemaRefusal, SubscriptionRefusal, Tenant, TenantRefusal,
 };
 use std::sync::Arc;
 
@@ -157,6 +157,21 @@ fn refused_catalog(refusal: &CatalogRefusal) -> Problem {
     }
 }
 
+/// A refusal of a projection as the public sees it.
+fn refused_projection(refusal: &ProjectionRefusal) -> Problem {
+    let of = |code| Problem::new(code, refusal.to_string());
+    match refusal {
+        ProjectionRefusal::NotFound { name } => of(Code::ProjectionNotFound).with("name", clip(name)),
+        ProjectionRefusal::Invalid(_) => of(Code::InvalidProjection),
+        ProjectionRefusal::TooMany { limit, .. } => of(Code::TooManyProjections).with("limit", *limit),
+        ProjectionRefusal::NoRelease { name, .. } => of(Code::ReleaseNotFound).with("name", clip(name)),
+        ProjectionRefusal::InvalidReason { limit } => {
+            of(Code::InvalidProjection).with("pointer", "/reason").with("limit", *limit)
+        }
+        ProjectionRefusal::NoEvent { position } => of(Code::PositionNotFound).with("position", *position),
+    }
+}
+
 /// A name that a stranger sent, short enough for a problem.
 fn clip(name: &str) -> String {
     name.chars().take(128).collect()
@@ -170,6 +185,7 @@ pub(crate) fn not_done(not_done: &NotDone) -> Problem {
         NotDone::RefusedTenant(refusal) => refused_tenant(refusal),
         NotDone::RefusedSchema(refusal) => refused_schema(refusal),
         NotDone::RefusedCatalog(refusal) => refused_catalog(refusal),
+        NotDone::RefusedProjection(refusal) => refused_projection(refusal),
         NotDone::Failed(fault) => problem::fault(fault),
     }
 }

@@ -11,7 +11,7 @@ use axum::routing::{MethodRouter, delete, get, post, put};
 use quipu_api::{Code, OPERATIONS, Problem};
 
 use crate::{
-    Host, admission, answer, append, audit, catalog, consume, deadletter, document, health, key, operation, pattern,
+    Host, admission, answer, append, audit, catalog, consume, deadletter, document, health, key, operation, pattern, projection,
     problem, publish, read, registry, schema, secret, state, stream, subscription, tail, tenant, ticket, trace,
     websocket,
 };
@@ -72,6 +72,19 @@ const HANDLERS: &[(&str, Route)] = &[
     ("catalog.asyncapi", || get(catalog::asyncapi)),
     ("catalog.import", || post(catalog::import)),
     ("catalog.mermaid", || get(catalog::mermaid)),
+    ("projection.list", || get(projection::list)),
+    ("projection.apply", || put(projection::apply)),
+    ("projection.get", || get(projection::get)),
+    ("projection.remove", || delete(projection::remove)),
+    ("projection.rows", || get(projection::rows)),
+    ("projection.sql", || post(projection::sql)),
+    ("projection.skip", || post(projection::skip)),
+    ("projection.resume", || post(projection::resume)),
+    ("projection.compare", || get(projection::compare)),
+    ("projection.digest", || get(projection::digest)),
+    ("projection.switch", || post(projection::switch)),
+    ("projection.revert", || post(projection::revert)),
+    ("projection.drop", || delete(projection::drop_next)),
     ("secret.list", || get(secret::list)),
     ("secret.rotate", || post(secret::rotate)),
     ("endpoint.get", || get(secret::endpoint)),

@@ -66,6 +66,8 @@ pub enum RecordKind {
     Schema = 11,
     /// Who publishes and who reads events of a type was declared, or is not any more: JSON.
     Declaration = 13,
+    /// A projection was declared, switched or removed, or passes over an event: JSON.
+    Projection = 14,
 }
 
 impl RecordKind {
@@ -84,6 +86,7 @@ impl RecordKind {
             Self::Tenant,
             Self::Schema,
             Self::Declaration,
+            Self::Projection,
         ];
         kinds.into_iter().find(|kind| *kind as u8 == byte)
     }

@@ -46,6 +46,11 @@ pub trait Storage: Send + Sync + fmt::Debug {
     fn lock(&self, path: &str) -> io::Result<Box<dyn Send + Sync>>;
     /// The path as a user would type it, for messages.
     fn display(&self, path: &str) -> String;
+    /// Where it is on a disk of this machine, for those that have files of their own kind there; nothing if it is on none.
+    fn on_disk(&self, path: &str) -> Option<PathBuf> {
+        let _ = path;
+        None
+    }
 }
 
 /// Makes the names that lead to a folder durable: a folder that was made just now is lost with all that is in it if they
@@ -318,6 +323,10 @@ impl Storage for DiskStorage {
     fn display(&self, path: &str) -> String {
         let path: &Path = &self.at(path);
         path.display().to_string()
+    }
+
+    fn on_disk(&self, path: &str) -> Option<PathBuf> {
+        Some(self.at(path))
     }
 }
 

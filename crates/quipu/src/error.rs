@@ -4,7 +4,7 @@ use std::fmt;
 
 use quipu_domain::{InvalidEvent, Refusal};
 use quipu_engine::{
-    CatalogRefusal, KeyRefusal, NotAppended, NotDone, OperationRefusal, SchemaRefusal, SubscriptionRefusal,
+    CatalogRefusal, KeyRefusal, NotAppended, NotDone, OperationRefusal, ProjectionRefusal, SchemaRefusal, SubscriptionRefusal,
     TenantRefusal,
 };
 use quipu_store::Fault;
@@ -45,6 +45,8 @@ pub enum Error {
     Schema(SchemaRefusal),
     /// What was asked of the catalog is not allowed. Nothing was changed.
     Catalog(CatalogRefusal),
+    /// Something was asked of a projection and understood, and is not allowed.
+    Projection(ProjectionRefusal),
     /// The world failed. After [`Fault::Poisoned`] or [`Fault::Closed`] the outcome of an append is unknown: repeat it
     /// with the same ids once the store is open again.
     Fault(Fault),
@@ -67,6 +69,7 @@ impl fmt::Display for Error {
             Self::Tenant(refusal) => write!(f, "{refusal}"),
             Self::Schema(refusal) => write!(f, "{refusal}"),
             Self::Catalog(refusal) => write!(f, "{refusal}"),
+            Self::Projection(refusal) => write!(f, "{refusal}"),
             Self::Invalid { index, reason } => write!(f, "event {index}: {reason}"),
             Self::Fault(fault) => write!(f, "{fault}"),
             Self::Server { url, reason } => write!(f, "{url}: {reason}"),
@@ -84,6 +87,7 @@ impl std::error::Error for Error {
             Self::Tenant(refusal) => Some(refusal),
             Self::Schema(refusal) => Some(refusal),
             Self::Catalog(refusal) => Some(refusal),
+            Self::Projection(refusal) => Some(refusal),
             Self::Invalid { reason, .. } => Some(reason),
             Self::Fault(fault) => Some(fault),
             Self::Server { .. } => None,
@@ -112,6 +116,7 @@ impl From<NotDone> for Error {
             NotDone::RefusedTenant(refusal) => Self::Tenant(refusal),
             NotDone::RefusedSchema(refusal) => Self::Schema(refusal),
             NotDone::RefusedCatalog(refusal) => Self::Catalog(refusal),
+            NotDone::RefusedProjection(refusal) => Self::Projection(refusal),
             NotDone::Failed(fault) => Self::Fault(fault),
         }
     }

@@ -28,6 +28,11 @@ pub enum Permission {
     /// To register, deprecate and remove schemas, and to say how events are held to them. Who proposes one sees what stored
     /// events have.
     Schema,
+    /// To declare, release and remove projections, and to pass over events in them. A projection reads any event, so this is to see
+    /// all of them.
+    Project,
+    /// To ask read models, which have of all events what their projections take from them.
+    Query,
     /// To make and revoke keys, and to change secrets and settings of the tenant.
     Administer,
     /// To read the audit trail.
@@ -59,6 +64,8 @@ impl Permission {
         Self::Replay,
         Self::Observe,
         Self::Schema,
+        Self::Project,
+        Self::Query,
         Self::Administer,
         Self::Audit,
         Self::Operate,
@@ -76,6 +83,8 @@ impl Permission {
             Self::Replay => "replay",
             Self::Observe => "observe",
             Self::Schema => "schema",
+            Self::Project => "project",
+            Self::Query => "query",
             Self::Administer => "administer",
             Self::Audit => "audit",
             Self::Operate => "operate",
@@ -92,7 +101,13 @@ impl Permission {
         match self {
             Self::Publish | Self::Read => Narrowing::Events,
             Self::Consume | Self::Manage | Self::Observe | Self::Redrive | Self::Edit => Narrowing::Subscriptions,
-            Self::Replay | Self::Schema | Self::Administer | Self::Audit | Self::Operate => Narrowing::Nothing,
+            Self::Replay
+            | Self::Schema
+            | Self::Project
+            | Self::Query
+            | Self::Administer
+            | Self::Audit
+            | Self::Operate => Narrowing::Nothing,
         }
     }
 }

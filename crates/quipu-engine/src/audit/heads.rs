@@ -108,7 +108,7 @@ impl Heads {
 
 impl Tenant {
     /// What is durable of its log.
-    pub(crate) fn head(&self) -> Head {
+    pub fn head(&self) -> Head {
         *self.durable_head.lock()
     }
 

@@ -8,8 +8,10 @@ use quipu_domain::Timestamp;
 use quipu_store::{Digest, Fault, RecordKind, body, snapshot};
 use serde::{Deserialize, Serialize};
 
+use crate::audit::Head;
 use crate::schemas::SCHEMA_MARK;
 use crate::tenant::Tenant;
+use crate::walk::{Stretch, Walk};
 
 /// Most types, each with its version, that are told apart; the events of all others are counted together.
 const TYPES_MAX: usize = 10_000;
@@ -172,35 +174,25 @@ impl Tenant {
 
     /// Takes in what is durable and was not looked at. `false` if the log does not go on where that ends.
     fn observe(&self, observed: &mut Observed) -> Result<bool, Fault> {
-        let end = *self.durable_head.lock();
-        if observed.commit >= end.commit {
-            return Ok((observed.commit, observed.chain) == (end.commit, end.chain));
-        }
-        let mut at = self.log.seek(observed.commit + 1);
-        while observed.commit < end.commit {
-            let chunk = self.log.scan(at, STRETCH_BYTES)?;
-            if chunk.commits.is_empty() {
-                return Ok(false);
-            }
-            at = chunk.next;
-            for (_, commit) in chunk.commits {
-                // A place to scan from is at the commit or some before, and what is not durable may be behind.
-                if !(observed.commit + 1..=end.commit).contains(&commit.number) {
-                    continue;
-                }
-                if commit.number != observed.commit + 1 || commit.chain_before != observed.chain {
-                    return Ok(false);
-                }
+        let end = self.head();
+        let mut walk = Walk::from(self.log.as_ref(), Head { commit: observed.commit, chain: observed.chain });
+        loop {
+            let commits = match walk.next(self.log.as_ref(), end, STRETCH_BYTES)? {
+                Stretch::Commits(commits) => commits,
+                Stretch::End => return Ok(true),
+                Stretch::Apart => return Ok(false),
+            };
+            for commit in commits {
                 let events = commit.records.iter().filter(|record| record.kind == RecordKind::Event);
                 for (position, record) in (commit.first_position..).zip(events) {
                     let event = body::decode_at(&record.body, position, self.log.as_ref())?;
                     let is_marked = event.attribute(SCHEMA_MARK).is_some();
                     observed.record(event.kind(), event.source(), position, commit.recorded_time, is_marked);
                 }
-                (observed.commit, observed.chain) = (commit.number, commit.chain_after());
             }
+            let head = walk.head();
+            (observed.commit, observed.chain) = (head.commit, head.chain);
         }
-        Ok(true)
     }
 
     fn saved_observed(&self) -> Observed {

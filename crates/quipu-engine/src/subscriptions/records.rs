@@ -272,7 +272,8 @@ impl FoldedSubscriptions {
             | RecordKind::Key
             | RecordKind::Tenant
             | RecordKind::Schema
-            | RecordKind::Declaration => {}
+            | RecordKind::Declaration
+            | RecordKind::Projection => {}
         }
         Some(())
     }

@@ -9,6 +9,7 @@ use quipu_store::Fault;
 use crate::catalog::CatalogRefusal;
 use crate::keys::KeyRefusal;
 use crate::operations::OperationRefusal;
+use crate::projections::ProjectionRefusal;
 use crate::schemas::SchemaRefusal;
 use crate::tenants::TenantRefusal;
 use crate::transform::InvalidTransform;
@@ -76,6 +77,8 @@ pub enum NotDone {
     RefusedSchema(SchemaRefusal),
     /// Something was asked of the catalog and understood, and is not allowed.
     RefusedCatalog(CatalogRefusal),
+    /// Something was asked of a projection and understood, and is not allowed.
+    RefusedProjection(ProjectionRefusal),
     /// The world failed.
     Failed(Fault),
 }
@@ -107,6 +110,12 @@ impl From<SchemaRefusal> for NotDone {
 impl From<CatalogRefusal> for NotDone {
     fn from(refusal: CatalogRefusal) -> Self {
         Self::RefusedCatalog(refusal)
+    }
+}
+
+impl From<ProjectionRefusal> for NotDone {
+    fn from(refusal: ProjectionRefusal) -> Self {
+        Self::RefusedProjection(refusal)
     }
 }
 
@@ -169,6 +178,7 @@ impl fmt::Display for NotDone {
             Self::RefusedKey(refusal) => refusal.fmt(f),
             Self::RefusedTenant(refusal) => refusal.fmt(f),
             Self::RefusedSchema(refusal) => refusal.fmt(f),
+            Self::RefusedProjection(refusal) => refusal.fmt(f),
             Self::RefusedCatalog(refusal) => refusal.fmt(f),
             Self::Failed(fault) => fault.fmt(f),
         }

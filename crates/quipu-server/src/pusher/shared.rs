@@ -74,7 +74,8 @@ impl From<NotDone> for NotAnswered {
             NotDone::RefusedKey(_)
             | NotDone::RefusedTenant(_)
             | NotDone::RefusedSchema(_)
-            | NotDone::RefusedCatalog(_) => {
+            | NotDone::RefusedCatalog(_)
+            | NotDone::RefusedProjection(_) => {
                 unreachable!("none is asked for here")
             }
             NotDone::Failed(fault) => Self::Failed(fault),

@@ -26,6 +26,7 @@ mod output;
 mod paging;
 mod pattern;
 mod progress;
+mod projection;
 mod schema;
 mod serve;
 mod sse;
@@ -101,6 +102,9 @@ enum Command {
     Schema(schema::SchemaCommand),
     /// See event types, who publishes and who reads them; declare them
     Catalog(catalog::Catalog),
+    /// Declare projections, ask their tables, and release changed ones
+    #[command(subcommand)]
+    Projection(projection::ProjectionCommand),
     /// Make, move and explain subscriptions; fetch and answer deliveries
     #[command(subcommand)]
     Subscription(subscription::SubscriptionCommand),
@@ -174,6 +178,7 @@ fn run(cli: Cli, out: &mut Out) -> Outcome {
         Command::Pattern(command) => pattern::run(command, out),
         Command::Schema(command) => schema::run(command, &global, out),
         Command::Catalog(catalog) => catalog::run(catalog, &global, out),
+        Command::Projection(command) => projection::run(command, &global, out),
         Command::Subscription(command) => subscription::run(command, &global, out),
         Command::DeadLetter(command) => deadletter::run(command, &global, out),
         Command::Operation(command) => operation::run(command, &global, out),

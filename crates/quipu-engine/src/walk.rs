@@ -1,0 +1,141 @@
+//! The log commit by commit, from one that somebody knows on: for those whose place must be of this very log, and not of one
+//! that was restored in its stead. The chain is computed from what is read, so what was tampered with does not go on.
+
+use std::sync::Arc;
+
+use quipu_store::{Digest, Fault, FramedCommit, Locator, Log, RecordKind};
+
+use crate::audit::Head;
+use crate::read::Recorded;
+use crate::tenant::Tenant;
+
+/// Before the first commit of any log.
+const BEGINNING: Digest = [0; 32];
+
+/// A place between two commits.
+pub(crate) struct Walk {
+    head: Head,
+    /// Where the next commit is, or some before it.
+    at: Locator,
+}
+
+/// Commits in order, as long as the log goes on where the walk is.
+pub(crate) enum Stretch {
+    /// The next commits, at least one.
+    Commits(Vec<FramedCommit>),
+    /// There are no more up to the end that was given.
+    End,
+    /// The commit after this one is not of a log that goes on there.
+    Apart,
+}
+
+impl Walk {
+    /// A walk from behind a commit.
+    pub fn from(log: &dyn Log, head: Head) -> Self {
+        Self { head, at: log.seek(head.commit + 1) }
+    }
+
+    /// How far it is: behind this commit.
+    pub fn head(&self) -> Head {
+        self.head
+    }
+
+    /// The next commits up to `end`, about `bytes_max` bytes of them.
+    pub fn next(&mut self, log: &dyn Log, end: Head, bytes_max: usize) -> Result<Stretch, Fault> {
+        let mut walked = Vec::new();
+        while walked.is_empty() {
+            if self.head.commit >= end.commit {
+                return Ok(if self.head == end { Stretch::End } else { Stretch::Apart });
+            }
+            let chunk = log.scan(self.at, bytes_max)?;
+            if chunk.commits.is_empty() {
+                return Ok(Stretch::Apart);
+            }
+            self.at = chunk.next;
+            for (_, commit) in chunk.commits {
+                // A place to scan from is at the commit or some before, and what is not durable may be behind.
+                if !(self.head.commit + 1..=end.commit).contains(&commit.number) {
+                    continue;
+                }
+                if commit.number != self.head.commit + 1 || commit.chain_before != self.head.chain {
+                    // What comes before it is of this log all the same, and is given first.
+                    return Ok(if walked.is_empty() { Stretch::Apart } else { Stretch::Commits(walked) });
+                }
+                self.head = Head { commit: commit.number, chain: commit.chain_after() };
+                walked.push(commit);
+            }
+        }
+        Ok(Stretch::Commits(walked))
+    }
+}
+
+/// Reads a tenant's log from a commit on, each commit as a whole.
+pub struct CommitFollower {
+    tenant: Arc<Tenant>,
+    walk: Walk,
+}
+
+/// One commit, as a follower of commits sees it.
+#[derive(Debug)]
+pub struct FollowedCommit {
+    /// The place behind it.
+    pub head: Head,
+    /// Its events; none if it has only system records.
+    pub events: Vec<Recorded>,
+}
+
+/// What a follower of commits finds.
+#[derive(Debug)]
+pub enum Followed {
+    /// The next commits, at least one.
+    Commits(Vec<FollowedCommit>),
+    /// It has seen everything up to the end.
+    End,
+    /// The log does not go on where the follower is: it is another, or an end of it was lost, or it was tampered with.
+    Apart,
+}
+
+impl Head {
+    /// Before the first commit of any log.
+    pub const START: Self = Self { commit: 0, chain: BEGINNING };
+}
+
+impl Tenant {
+    /// Follows the log from behind a commit.
+    pub fn follow_commits(self: &Arc<Self>, from: Head) -> CommitFollower {
+        CommitFollower { tenant: Arc::clone(self), walk: Walk::from(self.log.as_ref(), from) }
+    }
+}
+
+impl CommitFollower {
+    /// Behind the last commit that was given.
+    pub fn head(&self) -> Head {
+        self.walk.head()
+    }
+
+    /// The next commits up to `end`, which is [`Tenant::head`] of now or earlier, about `bytes_max` bytes of them.
+    ///
+    /// # Errors
+    /// [`Fault::Damaged`] and [`Fault::Io`].
+    pub fn next(&mut self, end: Head, bytes_max: usize) -> Result<Followed, Fault> {
+        Ok(match self.walk.next(self.tenant.log.as_ref(), end, bytes_max)? {
+            Stretch::Commits(commits) => Followed::Commits(self.follow(commits)),
+            Stretch::End => Followed::End,
+            Stretch::Apart => Followed::Apart,
+        })
+    }
+
+    fn follow(&self, commits: Vec<FramedCommit>) -> Vec<FollowedCommit> {
+        let chains: Vec<Digest> = commits.iter().skip(1).map(|commit| commit.chain_before).collect();
+        let last = self.walk.head();
+        let heads = commits.iter().zip(chains.into_iter().chain([last.chain]));
+        let heads: Vec<Head> = heads.map(|(commit, chain)| Head { commit: commit.number, chain }).collect();
+        let followed = heads.into_iter().zip(commits).map(|(head, commit)| {
+            let (first, time) = (commit.first_position, commit.recorded_time);
+            let events = commit.records.into_iter().filter(|record| record.kind == RecordKind::Event);
+            let events = (first..).zip(events).map(|(position, record)| Recorded::of_record(position, time, record));
+            FollowedCommit { head, events: events.collect() }
+        });
+        followed.collect()
+    }
+}

@@ -1,0 +1,352 @@
+//! Keeps the read models of a tenant's projections: one for each release, each with its own place in the log.
+
+mod release;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
+use quipu_domain::projection::Projection;
+use quipu_engine::{CommitGuard, ProjectionInfo, ProjectionRefusal, Released, Tenant, WantedRelease};
+
+use crate::pool::Pool;
+use crate::refusal::{NotDone, ReadModelRefusal};
+use crate::sqlite::{Comparison, Model, Reader, Rows, SqlQuery, TableDigest, TableQuery, remove};
+use crate::status::{ProjectionStatus, ReleaseStatus};
+use release::Release;
+
+/// The folder of read models in that of a tenant.
+const FOLDER: &str = "read-models";
+
+type Key = (String, u64);
+
+/// The projections of a tenant.
+pub struct Projections {
+    inner: Arc<Inner>,
+    _wakes: CommitGuard,
+}
+
+struct Inner {
+    tenant: Arc<Tenant>,
+    folder: PathBuf,
+    pool: Arc<Pool>,
+    /// Replaced as a whole: whoever looks never waits for one that is closed.
+    releases: Mutex<Arc<BTreeMap<Key, Arc<Release>>>>,
+    /// Held by whoever replaces it.
+    changing: Mutex<()>,
+    /// Told whenever a read model has come further.
+    progressed: Box<dyn Fn() + Send + Sync>,
+    progress: Mutex<u64>,
+    moved: Condvar,
+    is_closed: AtomicBool,
+}
+
+impl Projections {
+    /// Begins to keep the read models of a tenant in a folder in `folder`, which is its own. `progressed` is called whenever one
+    /// has come further; it must be quick.
+    ///
+    /// # Errors
+    /// The folder cannot be made.
+    pub fn open(
+        tenant: Arc<Tenant>,
+        folder: &Path,
+        pool: Arc<Pool>,
+        progressed: impl Fn() + Send + Sync + 'static,
+    ) -> std::io::Result<Self> {
+        let folder = folder.join(FOLDER);
+        let inner = Arc::new(Inner {
+            tenant,
+            folder,
+            pool,
+            releases: Mutex::default(),
+            changing: Mutex::new(()),
+            progressed: Box::new(progressed),
+            progress: Mutex::new(0),
+            moved: Condvar::new(),
+            is_closed: AtomicBool::new(false),
+        });
+        inner.remove_strays()?;
+        inner.follow_definitions()?;
+        let woken = Arc::downgrade(&inner);
+        let wakes = inner.tenant.on_commit(move |_| {
+            if let Some(inner) = woken.upgrade() {
+                inner.releases().values().for_each(|release| release.wake(&inner));
+            }
+        });
+        Ok(Self { inner, _wakes: wakes })
+    }
+
+    /// Ends: what is on its way is finished, and the files are closed.
+    pub fn close(&self) {
+        self.inner.is_closed.store(true, Ordering::Relaxed);
+        self.inner.releases().values().for_each(|release| release.close());
+        self.inner.tell();
+    }
+
+    /// Declares a projection, after its SQL was tried: see [`Tenant::release_projection`].
+    ///
+    /// # Errors
+    /// [`NotDone`].
+    pub fn apply(&self, declaration: Projection) -> Result<Released, NotDone> {
+        self.check(&declaration)?;
+        let released = self.inner.tenant.release_projection(declaration)?;
+        self.followed()?;
+        Ok(released)
+    }
+
+    /// Looks whether a declaration can be one, and changes nothing.
+    ///
+    /// # Errors
+    /// [`NotDone`].
+    pub fn check(&self, declaration: &Projection) -> Result<(), NotDone> {
+        declaration.check()?;
+        Ok(Model::check(declaration)?)
+    }
+
+    /// Lets another release answer queries: the next one, which has to be as far as the log, or the one before.
+    ///
+    /// # Errors
+    /// [`NotDone`].
+    pub fn switch(&self, name: &str, to: WantedRelease) -> Result<u64, NotDone> {
+        if to == WantedRelease::Next {
+            let info = self.info(name)?;
+            let next = info.next().ok_or_else(|| no_release(name, to))?;
+            self.release(name, next)?.is_built(&self.inner)?;
+        }
+        let release = self.inner.tenant.switch_projection(name, to)?;
+        self.followed()?;
+        Ok(release)
+    }
+
+    /// Gives up the release that is built beside the live one.
+    ///
+    /// # Errors
+    /// [`NotDone`].
+    pub fn drop_release(&self, name: &str) -> Result<u64, NotDone> {
+        let release = self.inner.tenant.drop_release(name)?;
+        self.followed()?;
+        Ok(release)
+    }
+
+    /// Passes over an event, and goes on.
+    ///
+    /// # Errors
+    /// [`NotDone`].
+    pub fn skip(&self, name: &str, position: u64, reason: &str) -> Result<(), NotDone> {
+        self.inner.tenant.skip_in_projection(name, position, reason)?;
+        self.resume(name)
+    }
+
+    /// Tries once more what stands still.
+    ///
+    /// # Errors
+    /// [`NotDone`].
+    pub fn resume(&self, name: &str) -> Result<(), NotDone> {
+        let info = self.info(name)?;
+        for number in info.releases.keys() {
+            self.release(name, *number)?.resume(&self.inner);
+        }
+        Ok(())
+    }
+
+    /// Forgets a projection, and removes its read models.
+    ///
+    /// # Errors
+    /// [`NotDone`].
+    pub fn remove(&self, name: &str) -> Result<(), NotDone> {
+        self.inner.tenant.remove_projection(name)?;
+        self.followed()
+    }
+
+    /// How a projection is doing.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn status(&self, name: &str) -> Result<ProjectionStatus, NotDone> {
+        Ok(self.inner.status(self.info(name)?))
+    }
+
+    /// How all projections are doing, by name.
+    pub fn list(&self) -> Vec<ProjectionStatus> {
+        self.inner.tenant.projections().into_iter().map(|info| self.inner.status(info)).collect()
+    }
+
+    /// The rows of a table of the live release.
+    ///
+    /// # Errors
+    /// [`NotDone`].
+    pub fn rows(&self, name: &str, table: &str, query: &TableQuery) -> Result<Rows, NotDone> {
+        self.reader(name)?.rows(table, query)
+    }
+
+    /// What SQL gives of the live release.
+    ///
+    /// # Errors
+    /// [`NotDone`].
+    pub fn sql(&self, name: &str, query: &SqlQuery) -> Result<Rows, NotDone> {
+        self.reader(name)?.sql(query)
+    }
+
+    /// Up to where the live release has taken events in, and why it stands still, if it does.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn position(&self, name: &str) -> Result<(u64, Option<String>), NotDone> {
+        let info = self.info(name)?;
+        Ok(self.release(name, info.live)?.position())
+    }
+
+    /// Waits until the live release has taken in everything up to a position.
+    ///
+    /// # Errors
+    /// [`ReadModelRefusal::NotYet`].
+    pub fn wait(&self, name: &str, wanted: u64, timeout: Duration) -> Result<(), NotDone> {
+        let until = Instant::now() + timeout;
+        loop {
+            let seen = *self.inner.progress.lock();
+            let (position, stopped) = self.position(name)?;
+            if position >= wanted {
+                return Ok(());
+            }
+            let mut progress = self.inner.progress.lock();
+            if *progress == seen && self.inner.moved.wait_until(&mut progress, until).timed_out() {
+                return Err(ReadModelRefusal::NotYet { wanted, position, stopped }.into());
+            }
+        }
+    }
+
+    /// What each table of the live release is, in short, and behind which position.
+    ///
+    /// # Errors
+    /// [`NotDone`].
+    pub fn digests(&self, name: &str) -> Result<(u64, Vec<TableDigest>), NotDone> {
+        let info = self.info(name)?;
+        self.release(name, info.live)?.digests(&self.inner)
+    }
+
+    /// What differs between the live release and the one that is to come after it.
+    ///
+    /// # Errors
+    /// [`NotDone`].
+    pub fn compare(&self, name: &str) -> Result<Comparison, NotDone> {
+        let info = self.info(name)?;
+        let next = info.next().ok_or_else(|| no_release(name, WantedRelease::Next))?;
+        let (live, next) = (self.release(name, info.live)?, self.release(name, next)?);
+        live.compare(&next, &self.inner)
+    }
+
+    fn reader(&self, name: &str) -> Result<Reader, NotDone> {
+        let info = self.info(name)?;
+        let release = self.release(name, info.live)?;
+        release.make(&self.inner)?;
+        Reader::open(&release.path)
+    }
+
+    fn info(&self, name: &str) -> Result<ProjectionInfo, NotDone> {
+        let info = self.inner.tenant.projection(name);
+        info.ok_or_else(|| ProjectionRefusal::NotFound { name: name.chars().take(300).collect() }.into())
+    }
+
+    /// Somebody else may be about to remove it.
+    fn release(&self, name: &str, number: u64) -> Result<Arc<Release>, NotDone> {
+        let found = self.inner.releases().get(&(name.to_owned(), number)).cloned();
+        found.ok_or_else(|| ProjectionRefusal::NotFound { name: name.to_owned() }.into())
+    }
+
+    fn followed(&self) -> Result<(), NotDone> {
+        let failed = |error: std::io::Error| NotDone::Failed { path: self.inner.folder.clone(), error: error.to_string() };
+        self.inner.follow_definitions().map_err(failed)
+    }
+}
+
+fn no_release(name: &str, wanted: WantedRelease) -> NotDone {
+    ProjectionRefusal::NoRelease { name: name.to_owned(), wanted }.into()
+}
+
+impl Drop for Projections {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl Inner {
+    /// Keeps what the log says that is kept, and nothing else.
+    fn follow_definitions(self: &Arc<Self>) -> std::io::Result<()> {
+        // Held for all of it: two that change definitions end with what the later one saw.
+        let _changing = self.changing.lock();
+        let mut releases = BTreeMap::clone(&self.releases());
+        let mut wanted = BTreeMap::new();
+        for info in self.tenant.projections() {
+            for (number, release) in info.releases {
+                wanted.insert((info.name.clone(), number), release);
+            }
+        }
+        let gone: Vec<Key> = releases.keys().filter(|key| !wanted.contains_key(*key)).cloned().collect();
+        let gone: Vec<Arc<Release>> = gone.iter().filter_map(|key| releases.remove(key)).collect();
+        for ((name, number), info) in wanted {
+            if releases.contains_key(&(name.clone(), number)) {
+                continue;
+            }
+            let folder = self.folder.join(&name);
+            fs::create_dir_all(&folder)?;
+            let path = folder.join(format!("{number}.sqlite"));
+            let release = Arc::new(Release::new(self, name.clone(), number, info.declaration, info.at, path));
+            releases.insert((name, number), release);
+        }
+        let releases = Arc::new(releases);
+        *self.releases.lock() = Arc::clone(&releases);
+        releases.values().for_each(|release| release.wake(self));
+        for release in gone {
+            release.close();
+            remove(&release.path);
+        }
+        Ok(())
+    }
+
+    /// Removes files of releases that are kept no more: their removal was cut short.
+    fn remove_strays(&self) -> std::io::Result<()> {
+        if !self.folder.exists() {
+            return Ok(());
+        }
+        for folder in fs::read_dir(&self.folder)? {
+            let folder = folder?.path();
+            let name = folder.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
+            let Some(info) = self.tenant.projection(&name) else {
+                fs::remove_dir_all(&folder)?;
+                continue;
+            };
+            for file in fs::read_dir(&folder)? {
+                let file = file?.path();
+                let number = file.file_name().and_then(|name| name.to_str()).and_then(|name| name.split('.').next());
+                let is_kept = number.and_then(|number| number.parse().ok()).is_some_and(|n| info.releases.contains_key(&n));
+                if !is_kept {
+                    fs::remove_file(&file)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn status(&self, info: ProjectionInfo) -> ProjectionStatus {
+        let end = self.tenant.position();
+        let found = self.releases();
+        let of = |number: &u64| found.get(&(info.name.clone(), *number)).map(|release| release.status(end));
+        let releases: Vec<ReleaseStatus> = info.releases.keys().filter_map(of).collect();
+        ProjectionStatus { name: info.name, live: info.live, releases, skipped: info.skipped, end }
+    }
+
+    fn releases(&self) -> Arc<BTreeMap<Key, Arc<Release>>> {
+        Arc::clone(&self.releases.lock())
+    }
+
+    /// Tells whoever waits for a read model.
+    fn tell(&self) {
+        *self.progress.lock() += 1;
+        self.moved.notify_all();
+        (self.progressed)();
+    }
+}

@@ -1,0 +1,358 @@
+//! One release of a projection: its read model, and how far that is.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use parking_lot::{Mutex, MutexGuard};
+use quipu_domain::Timestamp;
+use quipu_domain::projection::Projection;
+use quipu_engine::{CommitFollower, Followed, Head};
+use rusqlite::Error;
+
+use super::Inner;
+use crate::pool::Job;
+use crate::refusal::{NotDone, ReadModelRefusal};
+use crate::sqlite::{Comparison, Model, NotTaken, Reader, TableDigest, bytes, is_ruined, remove};
+use crate::status::{FailedEvent, Phase, ReleaseStatus};
+
+/// Bytes of the log that become one transaction, about: large ones cost less an event, and are redone as a whole.
+const BATCH_BYTES: usize = 2 << 20;
+/// How long one has its turn while others wait.
+const TURN: Duration = Duration::from_millis(100);
+/// When a database that failed is tried again.
+const RETRY: Duration = Duration::from_secs(1);
+/// How many events one may be behind for whoever waits for it to catch up.
+const BEHIND_MAX: u64 = 100_000;
+/// How much the newest turn says about the rate.
+const RATE_WEIGHT: f64 = 0.3;
+
+const IDLE: u8 = 0;
+const QUEUED: u8 = 1;
+const RUNNING: u8 = 2;
+/// It is running, and something has come meanwhile.
+const WOKEN: u8 = 3;
+
+pub(super) struct Release {
+    inner: Weak<Inner>,
+    name: String,
+    number: u64,
+    declaration: Arc<Projection>,
+    at: Timestamp,
+    pub path: PathBuf,
+    turn: AtomicU8,
+    /// Taken by whoever changes it or compares it.
+    open: Mutex<Open>,
+    seen: Mutex<Seen>,
+}
+
+/// What is open of a release.
+#[derive(Default)]
+struct Open {
+    kept: Option<(Model, CommitFollower)>,
+    /// It was built from the beginning since this process began.
+    is_new: bool,
+    /// It is not opened any more.
+    is_closed: bool,
+}
+
+/// What others see of it without waiting.
+#[derive(Default)]
+struct Seen {
+    phase: Phase,
+    position: u64,
+    rate: Option<f64>,
+}
+
+/// Why a release does not go on.
+enum Halt {
+    Event(FailedEvent),
+    Store(String),
+}
+
+impl Release {
+    pub fn new(
+        inner: &Arc<Inner>,
+        name: String,
+        number: u64,
+        declaration: Arc<Projection>,
+        at: Timestamp,
+        path: PathBuf,
+    ) -> Self {
+        let seen = Mutex::new(Seen { phase: Phase::Building, ..Seen::default() });
+        let inner = Arc::downgrade(inner);
+        Self { inner, name, number, declaration, at, path, turn: AtomicU8::new(IDLE), open: Mutex::default(), seen }
+    }
+
+    /// There is something in the log that it has not seen, maybe.
+    pub fn wake(self: &Arc<Self>, inner: &Inner) {
+        let woken = self.turn.fetch_update(Ordering::AcqRel, Ordering::Acquire, |turn| match turn {
+            IDLE => Some(QUEUED),
+            RUNNING => Some(WOKEN),
+            _ => None,
+        });
+        if woken == Ok(IDLE) {
+            inner.pool.put(Arc::clone(self) as Arc<dyn Job>);
+        }
+    }
+
+    /// Goes on after it was stopped.
+    pub fn resume(self: &Arc<Self>, inner: &Inner) {
+        let mut seen = self.seen.lock();
+        if matches!(seen.phase, Phase::Stopped(_)) {
+            seen.phase = Phase::Building;
+        }
+        drop(seen);
+        self.wake(inner);
+    }
+
+    /// Closes its file, for good.
+    pub fn close(&self) {
+        let mut open = self.open.lock();
+        (open.kept, open.is_closed) = (None, true);
+    }
+
+    /// Up to where it is, and why it stands still.
+    pub fn position(&self) -> (u64, Option<String>) {
+        let seen = self.seen.lock();
+        (seen.position, stopped(&seen.phase))
+    }
+
+    pub fn status(&self, end: u64) -> ReleaseStatus {
+        let seen = self.seen.lock();
+        let behind = end.saturating_sub(seen.position);
+        let eta = |rate: f64| (behind as f64 / rate).ceil() as u64;
+        ReleaseStatus {
+            number: self.number,
+            at: self.at,
+            declaration: Arc::clone(&self.declaration),
+            phase: seen.phase.clone(),
+            position: seen.position,
+            rate: seen.rate,
+            eta_s: seen.rate.filter(|rate| behind > 0 && *rate >= 1.0 && stopped(&seen.phase).is_none()).map(eta),
+            bytes: bytes(&self.path),
+        }
+    }
+
+    /// Sees to it that there is a file that can be asked.
+    pub fn make(&self, inner: &Arc<Inner>) -> Result<(), NotDone> {
+        if self.path.exists() && self.seen.lock().position > 0 {
+            return Ok(());
+        }
+        let mut open = self.open.lock();
+        self.opened(&mut open, inner).map(drop).map_err(|error| self.failed(&error))
+    }
+
+    /// Whether it is as far as the log, but for what has just come.
+    pub fn is_built(&self, inner: &Inner) -> Result<(), NotDone> {
+        let end = inner.tenant.position();
+        let seen = self.seen.lock();
+        let stopped = stopped(&seen.phase);
+        if stopped.is_none() && seen.position + BEHIND_MAX >= end && seen.phase == Phase::Following {
+            return Ok(());
+        }
+        Err(ReadModelRefusal::NotBuilt { release: self.number, position: seen.position, end, stopped }.into())
+    }
+
+    pub fn digests(&self, inner: &Arc<Inner>) -> Result<(u64, Vec<TableDigest>), NotDone> {
+        let (reader, position) = {
+            let mut open = self.open.lock();
+            let (model, _) = self.opened(&mut open, inner).map_err(|error| self.failed(&error))?;
+            (Reader::open_now(&self.path)?, model.position)
+        };
+        Ok((position, reader.digests().map_err(|error| self.failed(&error))?))
+    }
+
+    /// What differs between it and the release that is to come after it, both at one place.
+    pub fn compare(&self, next: &Self, inner: &Arc<Inner>) -> Result<Comparison, NotDone> {
+        self.is_built(inner)?;
+        next.is_built(inner)?;
+        let (live, other, position) = {
+            // Always the live one first, or two that compare would wait for each other.
+            let (mut live_open, mut next_open) = (self.open.lock(), next.open.lock());
+            let end = inner.tenant.head();
+            self.catch_up(&mut live_open, inner, end)?;
+            next.catch_up(&mut next_open, inner, end)?;
+            (Reader::open_now(&self.path)?, Reader::open_now(&next.path)?, self.position().0)
+        };
+        let tables = live.compare(&other).map_err(|error| self.failed(&error))?;
+        Ok(Comparison { live: self.number, next: next.number, position, tables })
+    }
+
+    fn failed(&self, error: &Error) -> NotDone {
+        NotDone::failed(&self.path, error)
+    }
+
+    fn catch_up(&self, open: &mut MutexGuard<'_, Open>, inner: &Arc<Inner>, end: Head) -> Result<(), NotDone> {
+        loop {
+            match self.step(open, inner, end) {
+                Ok(true) => {}
+                Ok(false) => return Ok(()),
+                Err(halt) => {
+                    let error = self.halt(halt);
+                    let position = self.position().0;
+                    return Err(ReadModelRefusal::NotBuilt {
+                        release: self.number,
+                        position,
+                        end: inner.tenant.position(),
+                        stopped: Some(error),
+                    }
+                    .into());
+                }
+            }
+        }
+    }
+
+    fn opened<'a>(&self, open: &'a mut Open, inner: &Arc<Inner>) -> Result<&'a mut (Model, CommitFollower), Error> {
+        if open.is_closed {
+            return Err(Error::InvalidPath("it is being closed".into()));
+        }
+        if open.kept.is_none() {
+            let bytes_max = inner.tenant.quotas().storage_bytes.map(std::num::NonZeroU64::get);
+            let model = Model::open(&self.path, &self.declaration, bytes_max)?;
+            let follower = inner.tenant.follow_commits(model.head);
+            open.is_new |= model.head == Head::START;
+            self.seen.lock().position = model.position;
+            open.kept = Some((model, follower));
+        }
+        open.kept.as_mut().ok_or(Error::InvalidQuery)
+    }
+
+    /// Takes in a batch. Whether there may be more up to `end`.
+    fn step(&self, open: &mut Open, inner: &Arc<Inner>, end: Head) -> Result<bool, Halt> {
+        let store = |error: Error| Halt::Store(error.to_string());
+        let is_new = open.is_new;
+        let (model, follower) = match self.opened(open, inner) {
+            Ok(kept) => kept,
+            Err(error) => return Err(store(error)),
+        };
+        if model.head.commit > end.commit {
+            return Ok(false);
+        }
+        let commits = match follower.next(end, BATCH_BYTES).map_err(|fault| Halt::Store(fault.to_string()))? {
+            Followed::Commits(commits) => commits,
+            Followed::End => return Ok(false),
+            Followed::Apart if is_new && model.head != Head::START => {
+                let commit = model.head.commit;
+                return Err(Halt::Store(format!("the log does not go on behind commit {commit}; check the store")));
+            }
+            Followed::Apart => {
+                tracing::warn!(projection = self.name, release = self.number, "its read model is of another log and is built again");
+                (open.kept, open.is_new) = (None, true);
+                remove(&self.path);
+                self.seen.lock().phase = Phase::Building;
+                return Ok(true);
+            }
+        };
+        let skipped = inner.tenant.projection(&self.name).map(|info| info.skipped).unwrap_or_default();
+        let taken = match model.take(&inner.tenant, &commits, &skipped) {
+            // All before the commit that it is in can be.
+            Err(NotTaken::Event { commit, event }) => {
+                let before = model.take(&inner.tenant, &commits[..commit], &skipped);
+                *follower = inner.tenant.follow_commits(model.head);
+                match before {
+                    Err(NotTaken::Store(error)) => Err(store(error)),
+                    _ => Err(Halt::Event(*event)),
+                }
+            }
+            Err(NotTaken::Store(error)) => {
+                if is_ruined(&error) {
+                    (open.kept, open.is_new) = (None, true);
+                    remove(&self.path);
+                    return Err(store(error));
+                }
+                *follower = inner.tenant.follow_commits(model.head);
+                Err(store(error))
+            }
+            Ok(()) => Ok(true),
+        };
+        let position = model.position;
+        self.seen.lock().position = position;
+        taken
+    }
+
+    /// Notes why it does not go on.
+    fn halt(&self, halt: Halt) -> String {
+        let mut seen = self.seen.lock();
+        let (phase, error) = match halt {
+            Halt::Event(event) => {
+                let error = event.to_string();
+                (Phase::Stopped(event), error)
+            }
+            Halt::Store(error) => (Phase::Failing { error: error.clone() }, error),
+        };
+        if seen.phase != phase {
+            tracing::warn!(projection = self.name, release = self.number, error, "it stands still");
+            seen.phase = phase;
+        }
+        error
+    }
+
+    /// Does what there is to do, for as long as a turn. Whether it is to have another.
+    fn work(&self, inner: &Arc<Inner>) -> Next {
+        if matches!(self.seen.lock().phase, Phase::Stopped(_)) {
+            return Next::Idle;
+        }
+        let mut open = self.open.lock();
+        if open.is_closed {
+            return Next::Idle;
+        }
+        let (began, from) = (Instant::now(), self.seen.lock().position);
+        let next = loop {
+            match self.step(&mut open, inner, inner.tenant.head()) {
+                Ok(true) if began.elapsed() < TURN => inner.tell(),
+                Ok(true) => break Next::Again,
+                Ok(false) => {
+                    self.seen.lock().phase = Phase::Following;
+                    break Next::Idle;
+                }
+                Err(halt) => {
+                    let is_event = matches!(halt, Halt::Event(_));
+                    self.halt(halt);
+                    break if is_event { Next::Idle } else { Next::Later };
+                }
+            }
+        };
+        let mut seen = self.seen.lock();
+        let (events, seconds) = (seen.position.saturating_sub(from) as f64, began.elapsed().as_secs_f64());
+        if events > 0.0 {
+            let rate = events / seconds.max(1e-6);
+            seen.rate = Some(seen.rate.map_or(rate, |before| before + (rate - before) * RATE_WEIGHT));
+        }
+        drop(seen);
+        drop(open);
+        inner.tell();
+        next
+    }
+}
+
+enum Next {
+    Idle,
+    Again,
+    Later,
+}
+
+impl Job for Release {
+    fn turn(self: Arc<Self>) {
+        let Some(inner) = self.inner.upgrade() else { return };
+        self.turn.store(RUNNING, Ordering::Release);
+        let next = self.work(&inner);
+        // Whoever came meanwhile is not forgotten.
+        let was = self.turn.swap(if matches!(next, Next::Idle) { IDLE } else { QUEUED }, Ordering::AcqRel);
+        match next {
+            Next::Again => inner.pool.put(self),
+            Next::Later => inner.pool.put_later(self, RETRY),
+            Next::Idle if was == WOKEN => self.wake(&inner),
+            Next::Idle => {}
+        }
+    }
+}
+
+fn stopped(phase: &Phase) -> Option<String> {
+    match phase {
+        Phase::Stopped(event) => Some(event.to_string()),
+        Phase::Failing { error } => Some(error.clone()),
+        Phase::Following | Phase::Building => None,
+    }
+}

@@ -1,0 +1,95 @@
+//! The threads that keep read models, shared by all tenants: whoever has something to do waits in one queue, and does a little of
+//! it when its turn comes.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
+
+/// Somebody who has something to do now and then.
+pub(crate) trait Job: Send + Sync {
+    /// Does a little of it.
+    fn turn(self: Arc<Self>);
+}
+
+/// Threads, and who waits for them. They end when it is dropped.
+pub struct Pool {
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+struct Shared {
+    queue: Mutex<Queue>,
+    wake: Condvar,
+}
+
+#[derive(Default)]
+struct Queue {
+    jobs: VecDeque<Arc<dyn Job>>,
+    /// Those that wait until then.
+    later: Vec<(Instant, Arc<dyn Job>)>,
+    is_closed: bool,
+}
+
+impl Pool {
+    /// A pool of so many threads.
+    pub fn new(threads: usize) -> std::io::Result<Self> {
+        let shared = Arc::new(Shared { queue: Mutex::default(), wake: Condvar::new() });
+        let spawn = |_| {
+            let shared = Arc::clone(&shared);
+            std::thread::Builder::new().name("quipu-projections".into()).spawn(move || shared.run())
+        };
+        let threads = (0..threads.max(1)).map(spawn).collect::<Result<_, _>>()?;
+        Ok(Self { shared, threads })
+    }
+
+    pub(crate) fn put(&self, job: Arc<dyn Job>) {
+        self.shared.queue.lock().jobs.push_back(job);
+        self.shared.wake.notify_one();
+    }
+
+    pub(crate) fn put_later(&self, job: Arc<dyn Job>, after: Duration) {
+        self.shared.queue.lock().later.push((Instant::now() + after, job));
+        self.shared.wake.notify_one();
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.shared.queue.lock().is_closed = true;
+        self.shared.wake.notify_all();
+        let this = std::thread::current().id();
+        for thread in self.threads.drain(..).filter(|thread| thread.thread().id() != this) {
+            // A job that panicked has said so.
+            drop(thread.join());
+        }
+    }
+}
+
+impl Shared {
+    fn run(&self) {
+        while let Some(job) = self.next() {
+            job.turn();
+        }
+    }
+
+    fn next(&self) -> Option<Arc<dyn Job>> {
+        let mut queue = self.queue.lock();
+        loop {
+            if queue.is_closed {
+                return None;
+            }
+            let now = Instant::now();
+            let due = queue.later.iter().position(|(at, _)| *at <= now);
+            if let Some(job) = due.map(|due| queue.later.swap_remove(due).1).or_else(|| queue.jobs.pop_front()) {
+                return Some(job);
+            }
+            match queue.later.iter().map(|(at, _)| *at).min() {
+                Some(at) => _ = self.wake.wait_until(&mut queue, at),
+                None => self.wake.wait(&mut queue),
+            }
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! What the SQL of a projection may do: change the tables of its own read model, by what stands in the event and in those tables.
+//! Everything else is refused while it is prepared: other files, settings, the place in the log, and whatever would come out
+//! otherwise when it is done again, such as the time of day and random numbers.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use rusqlite::config::DbConfig;
+use rusqlite::functions::{Context, FunctionFlags};
+use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
+use rusqlite::limits::Limit;
+use rusqlite::types::{Value, ValueRef};
+use rusqlite::{Connection, Error, Result, params_from_iter};
+
+/// The table with the place in the log; nobody else's begin like it.
+pub(super) const OWN_TABLE: &str = "_quipu";
+/// Steps of SQLite's machine between two looks at whether it is enough.
+const STEPS_A_TICK: u64 = 1_000;
+/// Most steps that one event may take: about half a second. Counted in steps, since a time would come out otherwise the next time.
+const STEPS_MAX: u64 = 20_000_000;
+/// Largest text or blob, bytes: an event's data has at most as many.
+const VALUE_BYTES_MAX: i32 = 32 << 20;
+/// What they would be asked for differs each time.
+const NOT_DETERMINISTIC: [&str; 9] = [
+    "changes",
+    "current_date",
+    "current_time",
+    "current_timestamp",
+    "random",
+    "randomblob",
+    "sqlite_source_id",
+    "sqlite_version",
+    "total_changes",
+];
+/// What reaches out of the database.
+const REACHING_OUT: [&str; 4] = ["edit", "fts3_tokenizer", "load_extension", "sqlite_compileoption_get"];
+/// Functions of dates, and how many arguments come before the time they are asked about.
+const DATES: [(&str, usize); 7] =
+    [("date", 0), ("datetime", 0), ("julianday", 0), ("strftime", 1), ("time", 0), ("timediff", 0), ("unixepoch", 0)];
+/// What is said of a function whose value would be another the next time.
+const CURRENT_TIME: &str = "the current time differs whenever the read model is built again; use :time or :recordedtime";
+const TIME_ZONE: &str = "the time zone of the machine differs from one to the other; use offsets such as '+2 hours'";
+
+/// Whose SQL is prepared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Mode {
+    /// Ours.
+    Own = 0,
+    /// The script that makes the tables.
+    Tables = 1,
+    /// What events do to them.
+    Statements = 2,
+    /// Somebody's question.
+    Query = 3,
+}
+
+/// The guard of one connection.
+#[derive(Clone)]
+pub(super) struct Guard {
+    mode: Arc<AtomicU8>,
+    ticks: Arc<AtomicU64>,
+}
+
+impl Guard {
+    /// Puts a guard before a connection.
+    pub fn put(conn: &mut Connection) -> Result<Self> {
+        let guard = Self { mode: Arc::default(), ticks: Arc::default() };
+        conn.set_limit(Limit::SQLITE_LIMIT_ATTACHED, 0)?;
+        conn.set_limit(Limit::SQLITE_LIMIT_LENGTH, VALUE_BYTES_MAX)?;
+        conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+        conn.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
+        // A word in double quotes is a name, never a text: who mistypes a column is told.
+        conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DML, false)?;
+        conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DDL, false)?;
+        let mode = Arc::clone(&guard.mode);
+        conn.authorizer(Some(move |context: AuthContext<'_>| match allows(mode.load(Ordering::Relaxed), &context) {
+            true => Authorization::Allow,
+            false => Authorization::Deny,
+        }))?;
+        let ticks = Arc::clone(&guard.ticks);
+        let is_enough = move || ticks.fetch_add(1, Ordering::Relaxed) >= STEPS_MAX / STEPS_A_TICK;
+        conn.progress_handler(STEPS_A_TICK as i32, Some(is_enough))?;
+        let original = Arc::new(Mutex::new(Connection::open_in_memory()?));
+        for (name, before) in DATES {
+            replace_date(conn, name, before, Arc::clone(&original))?;
+        }
+        Ok(guard)
+    }
+
+    /// From now on what is prepared is somebody's.
+    pub fn enter(&self, mode: Mode) {
+        self.mode.store(mode as u8, Ordering::Relaxed);
+        self.count_anew();
+    }
+
+    /// Something else begins.
+    pub fn count_anew(&self) {
+        self.ticks.store(0, Ordering::Relaxed);
+    }
+
+    /// Whether what ran was ended since it took too long.
+    pub fn was_enough(&self) -> bool {
+        self.ticks.load(Ordering::Relaxed) > STEPS_MAX / STEPS_A_TICK
+    }
+}
+
+/// Ends what a connection does when a time is over.
+pub(super) fn end_after(conn: &mut Connection, time: Duration) -> Result<()> {
+    let until = Instant::now() + time;
+    conn.progress_handler(STEPS_A_TICK as i32, Some(move || Instant::now() >= until))
+}
+
+fn is_own(table: &str) -> bool {
+    table.get(..OWN_TABLE.len()).is_some_and(|start| start.eq_ignore_ascii_case(OWN_TABLE))
+}
+
+fn is_of_sqlite(table: &str) -> bool {
+    table.get(..7).is_some_and(|start| start.eq_ignore_ascii_case("sqlite_"))
+}
+
+fn allows(mode: u8, context: &AuthContext<'_>) -> bool {
+    use AuthAction as A;
+    const TABLES: u8 = Mode::Tables as u8;
+    const STATEMENTS: u8 = Mode::Statements as u8;
+    const QUERY: u8 = Mode::Query as u8;
+    if mode == Mode::Own as u8 {
+        return true;
+    }
+    if context.database_name.is_some_and(|name| name != "main") {
+        return false;
+    }
+    match context.action {
+        A::Select | A::Recursive => true,
+        A::Function { function_name } => allows_function(mode, function_name),
+        A::Read { table_name, .. } if is_own(table_name) => false,
+        A::Read { table_name, .. } => mode == TABLES || !is_of_sqlite(table_name),
+        A::Insert { table_name } | A::Delete { table_name } | A::Update { table_name, .. } => match mode {
+            // Making a table is an insert into SQLite's own, which nobody else can do.
+            TABLES => !is_own(table_name),
+            STATEMENTS => !is_own(table_name) && !is_of_sqlite(table_name),
+            _ => false,
+        },
+        A::CreateTable { table_name } => mode == TABLES && !is_own(table_name),
+        A::CreateView { view_name } => mode == TABLES && !is_own(view_name),
+        A::CreateIndex { .. } | A::Reindex { .. } => mode == TABLES,
+        _ => mode != TABLES && mode != STATEMENTS && mode != QUERY,
+    }
+}
+
+fn allows_function(mode: u8, name: &str) -> bool {
+    let is_of = |names: &[&str]| names.iter().any(|other| name.eq_ignore_ascii_case(other));
+    !is_of(&REACHING_OUT) && (mode == Mode::Query as u8 || !is_of(&NOT_DETERMINISTIC))
+}
+
+/// The function of a statement that is refused because it comes out otherwise each time, by what SQLite says.
+pub(super) fn not_deterministic(error: &Error) -> Option<String> {
+    let text = error.to_string();
+    let name = NOT_DETERMINISTIC.iter().find(|name| text.contains(&format!("use function: {name}")));
+    if let Some(name) = name {
+        return Some(match name.starts_with("current") {
+            true => format!("it uses {name}: {CURRENT_TIME}"),
+            false => format!("it uses {name}(), whose value differs whenever the read model is built again"),
+        });
+    }
+    [CURRENT_TIME, TIME_ZONE].into_iter().find(|said| text.contains(said)).map(str::to_owned)
+}
+
+/// Puts in the place of a function of dates one that is the same but for the time of day and the time zone of the machine. It asks
+/// SQLite's own, in a database of its own.
+fn replace_date(conn: &Connection, name: &'static str, before: usize, original: Arc<Mutex<Connection>>) -> Result<()> {
+    let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC | FunctionFlags::SQLITE_INNOCUOUS;
+    conn.create_scalar_function(name, -1, flags, move |context: &Context<'_>| {
+        let arguments: Vec<Value> = (0..context.len()).map(|i| owned(context.get_raw(i))).collect();
+        let is_text = |value: &Value, texts: &[&str]| {
+            matches!(value, Value::Text(text) if texts.iter().any(|other| text.trim().eq_ignore_ascii_case(other)))
+        };
+        let is_now = arguments.iter().any(|argument| is_text(argument, &["now"]));
+        if is_now || arguments.get(before).is_none_or(|asked| is_text(asked, &["subsec", "subsecond"])) {
+            return Err(Error::UserFunctionError(CURRENT_TIME.into()));
+        }
+        if arguments.iter().any(|argument| is_text(argument, &["localtime", "utc"])) {
+            return Err(Error::UserFunctionError(TIME_ZONE.into()));
+        }
+        let marks = vec!["?"; arguments.len()].join(",");
+        let original = original.lock();
+        let mut statement = original.prepare_cached(&format!("select {name}({marks})"))?;
+        statement.query_row(params_from_iter(arguments), |row| row.get::<_, Value>(0))
+    })
+}
+
+fn owned(value: ValueRef<'_>) -> Value {
+    Value::try_from(value).unwrap_or(Value::Null)
+}

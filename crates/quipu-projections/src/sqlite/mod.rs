@@ -1,0 +1,371 @@
+//! Read models in SQLite: a file each, which any tool that reads SQLite may open.
+
+mod compare;
+mod guard;
+mod read;
+mod table;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use quipu_domain::projection::{Bound, Chooser, InvalidProjection, Projection, Statement, Subject};
+use quipu_engine::{FollowedCommit, Head, Recorded, Tenant};
+use rusqlite::types::{ToSqlOutput, Value, ValueRef};
+use rusqlite::{CachedStatement, Connection, Error, ErrorCode, OptionalExtension, ToSql, params};
+
+pub use self::compare::{Comparison, Difference, TableComparison, TableDigest};
+pub use self::read::{Order, Rows, SqlQuery, TableQuery, Test};
+use self::guard::{Guard, Mode, OWN_TABLE, not_deterministic};
+use crate::refusal::ReadModelRefusal;
+use crate::status::FailedEvent;
+
+pub(crate) use self::read::Reader;
+
+/// Tables with these names could not be asked for: their addresses stand for something else.
+const RESERVED: [&str; 4] = ["releases", "resume", "skips", "sql"];
+/// Most bytes of a read model where the tenant has no quota of storage.
+const BYTES_MAX: u64 = 64 << 30;
+/// Most tables of a read model.
+const TABLES_MAX: usize = 100;
+/// Prepared statements that a connection keeps.
+const STATEMENTS_KEPT: usize = 600;
+/// How long a writer waits for somebody's tool that has the file locked, milliseconds.
+const BUSY_MS: u64 = 2_000;
+const PAGE_BYTES: u64 = 4_096;
+
+/// The read model of one release, as whoever changes it has it.
+pub(crate) struct Model {
+    conn: Connection,
+    guard: Guard,
+    declaration: Projection,
+    chooser: Chooser,
+    /// By reaction, what the database takes, and the statement it was made of.
+    statements: Vec<Vec<(String, Statement)>>,
+    reads_data: bool,
+    /// The place in the log that it is behind.
+    pub head: Head,
+    /// The position of the last event before that.
+    pub position: u64,
+}
+
+/// Why commits were not taken in. None of them was then.
+#[derive(Debug)]
+pub(crate) enum NotTaken {
+    /// An event cannot be; all of the commits before are whole.
+    Event {
+        /// The commit it is in, among those that were given.
+        commit: usize,
+        event: Box<FailedEvent>,
+    },
+    /// The database failed.
+    Store(Error),
+}
+
+impl From<Error> for NotTaken {
+    fn from(error: Error) -> Self {
+        Self::Store(error)
+    }
+}
+
+/// Whether what a database says is its own fault and not that of what it was told.
+fn is_of_store(error: &Error) -> bool {
+    let code = match error {
+        Error::SqliteFailure(error, _) => error.code,
+        _ => return false,
+    };
+    matches!(
+        code,
+        ErrorCode::DiskFull
+            | ErrorCode::SystemIoFailure
+            | ErrorCode::DatabaseBusy
+            | ErrorCode::DatabaseLocked
+            | ErrorCode::DatabaseCorrupt
+            | ErrorCode::NotADatabase
+            | ErrorCode::CannotOpen
+            | ErrorCode::ReadOnly
+            | ErrorCode::PermissionDenied
+            | ErrorCode::OutOfMemory
+    )
+}
+
+/// Whether a file is no read model any more, and can only be made anew.
+pub(crate) fn is_ruined(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::SqliteFailure(error, _) if matches!(error.code, ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
+    )
+}
+
+impl Model {
+    /// Looks whether a declaration can be one: its tables are made in memory, and its statements prepared and tried there.
+    ///
+    /// # Errors
+    /// What is wrong, and where.
+    pub fn check(declaration: &Projection) -> Result<(), ReadModelRefusal> {
+        let said = |error: &Error| not_deterministic(error).unwrap_or_else(|| error.to_string());
+        let in_tables = |error: Error| ReadModelRefusal::Tables { error: said(&error) };
+        let mut conn = Connection::open_in_memory().map_err(in_tables)?;
+        let guard = Guard::put(&mut conn).map_err(in_tables)?;
+        guard.enter(Mode::Tables);
+        conn.execute_batch(&declaration.tables).map_err(in_tables)?;
+        guard.enter(Mode::Own);
+        let tables = table::names(&conn).map_err(in_tables)?;
+        if tables.is_empty() || tables.len() > TABLES_MAX {
+            let error = format!("{} tables; make 1 to {TABLES_MAX}", tables.len());
+            return Err(ReadModelRefusal::Tables { error });
+        }
+        let is_reserved = |table: &&String| RESERVED.iter().any(|name| name.eq_ignore_ascii_case(table));
+        if let Some(table) = tables.iter().find(is_reserved) {
+            return Err(ReadModelRefusal::ReservedTable { table: table.clone() });
+        }
+        for (kind, reaction) in &declaration.on.0 {
+            for statement in reaction.statements() {
+                guard.enter(Mode::Statements);
+                let refused = |error: String| ReadModelRefusal::Statement {
+                    kind: kind.clone(),
+                    statement: statement.text().to_owned(),
+                    error,
+                };
+                let mut prepared =
+                    conn.prepare(&statement.with_placeholders('?')).map_err(|error| refused(said(&error)))?;
+                if prepared.readonly() || prepared.column_count() > 0 {
+                    return Err(refused("it gives rows instead of changing some".into()));
+                }
+                // With nothing bound most fail for a reason of their own; what never comes out alike is found all the same.
+                if let Err(error) = prepared.raw_execute()
+                    && let Some(error) = not_deterministic(&error)
+                {
+                    return Err(refused(error));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Opens the read model of a release, or makes it. One that was made of another declaration is made anew.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn open(path: &Path, declaration: &Projection, bytes_max: Option<u64>) -> Result<Self, Error> {
+        let digest = digest_of(declaration);
+        let opened = Self::open_file(path, declaration, bytes_max).and_then(|mut model| {
+            let known = model.read_place()?;
+            Ok((known == Some(digest.clone())).then_some(model))
+        });
+        match opened {
+            Ok(Some(model)) => return Ok(model),
+            Ok(None) => {}
+            Err(error) if is_ruined(&error) => {}
+            Err(error) => return Err(error),
+        }
+        remove(path);
+        let mut model = Self::open_file(path, declaration, bytes_max)?;
+        model.make(declaration, &digest)?;
+        Ok(model)
+    }
+
+    fn open_file(path: &Path, declaration: &Projection, bytes_max: Option<u64>) -> Result<Self, Error> {
+        let mut conn = Connection::open(path)?;
+        conn.busy_timeout(std::time::Duration::from_millis(BUSY_MS))?;
+        conn.pragma_update(None, "journal_mode", "wal")?;
+        // Consistent after a power cut, and maybe a little behind, which costs nothing: the place in the log is in it too.
+        conn.pragma_update(None, "synchronous", "normal")?;
+        conn.pragma_update(None, "cache_size", -8_192)?;
+        conn.pragma_update(None, "wal_autocheckpoint", 4_096)?;
+        conn.pragma_update(None, "foreign_keys", true)?;
+        let pages = (bytes_max.unwrap_or(BYTES_MAX).min(BYTES_MAX) / PAGE_BYTES).max(64) as i64;
+        conn.pragma_update(None, "max_page_count", pages)?;
+        conn.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
+        let guard = Guard::put(&mut conn)?;
+        let chooser = declaration.chooser().map_err(|invalid: InvalidProjection| Error::InvalidPath(invalid.to_string().into()))?;
+        let sql = |statement: &Statement| (statement.with_placeholders('?'), statement.clone());
+        let statements: Vec<Vec<(String, Statement)>> =
+            declaration.on.0.iter().map(|(_, reaction)| reaction.statements().iter().map(sql).collect()).collect();
+        let reads_data = statements.iter().flatten().any(|(_, statement)| statement.reads_data());
+        let (head, position) = (Head::START, 0);
+        Ok(Self { conn, guard, declaration: declaration.clone(), chooser, statements, reads_data, head, position })
+    }
+
+    /// Reads how far it is; the digest of what it was made of, if it was.
+    fn read_place(&mut self) -> Result<Option<String>, Error> {
+        let is_there = "select count(*) from sqlite_master where name = ?";
+        if self.conn.query_row(is_there, [OWN_TABLE], |row| row.get::<_, i64>(0))? == 0 {
+            return Ok(None);
+        }
+        let sql = format!("select declaration, head, position from {OWN_TABLE}");
+        let read = |row: &rusqlite::Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get::<_, i64>(2)?));
+        let Some((declaration, head, position)) = self.conn.query_row(&sql, [], read).optional()? else { return Ok(None) };
+        let Some(head) = Head::parse(&head) else { return Ok(None) };
+        (self.head, self.position) = (head, position as u64);
+        Ok(Some(declaration))
+    }
+
+    /// Makes its tables: all of them and the place, or nothing.
+    fn make(&mut self, declaration: &Projection, digest: &str) -> Result<(), Error> {
+        self.conn.execute_batch("begin immediate")?;
+        self.guard.enter(Mode::Tables);
+        let made = self.conn.execute_batch(&declaration.tables);
+        self.guard.enter(Mode::Own);
+        made.and_then(|()| {
+            self.conn.execute_batch(&format!(
+                "create table {OWN_TABLE} (declaration text not null, head text not null, position integer not null)"
+            ))?;
+            let sql = format!("insert into {OWN_TABLE} values (?, ?, 0)");
+            self.conn.execute(&sql, params![digest, Head::START.to_string()])?;
+            self.conn.execute_batch("commit")
+        })
+        .inspect_err(|_| drop(self.conn.execute_batch("rollback")))
+    }
+
+    /// Takes commits in, all or nothing.
+    ///
+    /// # Errors
+    /// [`NotTaken`].
+    pub fn take(
+        &mut self,
+        tenant: &Tenant,
+        commits: &[FollowedCommit],
+        skipped: &BTreeMap<u64, String>,
+    ) -> Result<(), NotTaken> {
+        self.conn.execute_batch("begin immediate")?;
+        let taken = self.take_each(tenant, commits, skipped);
+        self.guard.enter(Mode::Own);
+        let position = match taken {
+            Ok(position) => position,
+            Err(not_taken) => {
+                // What is to be undone may be undone already.
+                drop(self.conn.execute_batch("rollback"));
+                return Err(not_taken);
+            }
+        };
+        let head = commits.last().map_or(self.head, |commit| commit.head);
+        let sql = format!("update {OWN_TABLE} set head = ?, position = ?");
+        let written = self.conn.prepare_cached(&sql).and_then(|mut update| {
+            update.execute(params![head.to_string(), position as i64])?;
+            self.conn.execute_batch("commit")
+        });
+        if let Err(error) = written {
+            drop(self.conn.execute_batch("rollback"));
+            return Err(error.into());
+        }
+        (self.head, self.position) = (head, position);
+        Ok(())
+    }
+
+    fn take_each(
+        &mut self,
+        tenant: &Tenant,
+        commits: &[FollowedCommit],
+        skipped: &BTreeMap<u64, String>,
+    ) -> Result<u64, NotTaken> {
+        self.guard.enter(Mode::Statements);
+        let prepare = |(sql, _): &(String, Statement)| self.conn.prepare_cached(sql);
+        let prepared = self.statements.iter().map(|of| of.iter().map(prepare).collect::<Result<Vec<_>, _>>());
+        let mut prepared: Vec<Vec<CachedStatement<'_>>> = prepared.collect::<Result<_, _>>()?;
+        let version = self.declaration.schema_version;
+        let mut position = self.position;
+        let mut chosen = Vec::new();
+        for (number, commit) in commits.iter().enumerate() {
+            for recorded in &commit.events {
+                position = recorded.stamp.position;
+                if skipped.contains_key(&position) {
+                    continue;
+                }
+                let event = recorded.event();
+                if !self.chooser.may_take(event.kind()) {
+                    continue;
+                }
+                let failed = |statement: Option<&Statement>, error: String| NotTaken::Event {
+                    commit: number,
+                    event: Box::new(FailedEvent {
+                        position,
+                        source: event.source().to_owned(),
+                        id: event.id().to_owned(),
+                        kind: event.kind().to_owned(),
+                        statement: statement.map(|statement| statement.text().to_owned()),
+                        error,
+                    }),
+                };
+                let turned: Recorded;
+                let (event, stamp) = if version.is_stored() && !recorded.has_payload() {
+                    (event.clone(), &recorded.stamp)
+                } else {
+                    let read = tenant.upcast(recorded.clone(), version).map_err(|error| failed(None, error.to_string()))?;
+                    turned = tenant.resolve(read).map_err(|error| failed(None, error.to_string()))?;
+                    (turned.event(), &turned.stamp)
+                };
+                self.chooser.choose(&event, stamp, &mut chosen);
+                if chosen.is_empty() {
+                    continue;
+                }
+                let subject = Subject::new(&event, stamp, self.reads_data);
+                self.guard.count_anew();
+                for reaction in &chosen {
+                    for ((_, statement), sql) in self.statements[*reaction].iter().zip(&mut prepared[*reaction]) {
+                        let Err(error) = execute(sql, statement, &subject) else { continue };
+                        if self.guard.was_enough() {
+                            return Err(failed(Some(statement), "it takes more steps than an event may".into()));
+                        }
+                        if is_of_store(&error) {
+                            return Err(error.into());
+                        }
+                        let said = not_deterministic(&error).unwrap_or_else(|| error.to_string());
+                        return Err(failed(Some(statement), said));
+                    }
+                }
+            }
+        }
+        Ok(position)
+    }
+}
+
+fn execute(sql: &mut CachedStatement<'_>, statement: &Statement, subject: &Subject<'_>) -> Result<(), Error> {
+    for (number, parameter) in statement.parameters().iter().enumerate() {
+        sql.raw_bind_parameter(number + 1, Binding(parameter.of(subject)))?;
+    }
+    sql.raw_execute().map(drop)
+}
+
+struct Binding<'a>(Bound<'a>);
+
+impl ToSql for Binding<'_> {
+    fn to_sql(&self) -> Result<ToSqlOutput<'_>, Error> {
+        Ok(match &self.0 {
+            Bound::Null => ToSqlOutput::Owned(Value::Null),
+            Bound::Integer(number) => ToSqlOutput::Owned(Value::Integer(*number)),
+            Bound::Real(number) => ToSqlOutput::Owned(Value::Real(*number)),
+            Bound::Boolean(value) => ToSqlOutput::Owned(Value::Integer(i64::from(*value))),
+            Bound::Text(text) => ToSqlOutput::Borrowed(ValueRef::Text(text.as_bytes())),
+            Bound::Bytes(bytes) => ToSqlOutput::Borrowed(ValueRef::Blob(bytes)),
+        })
+    }
+}
+
+fn digest_of(declaration: &Projection) -> String {
+    let json = serde_json::to_vec(declaration).expect("it is plain data");
+    blake3::hash(&json).to_hex().to_string()
+}
+
+/// The files that SQLite has for a database.
+fn files(path: &Path) -> [PathBuf; 3] {
+    let beside = |end: &str| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(end);
+        PathBuf::from(name)
+    };
+    [path.to_owned(), beside("-wal"), beside("-shm")]
+}
+
+/// Removes a read model, which nobody has open.
+pub(crate) fn remove(path: &Path) {
+    for file in files(path) {
+        // What is not there need not be removed; what cannot be is found when it is opened.
+        drop(fs::remove_file(file));
+    }
+}
+
+/// The bytes of a read model.
+pub(crate) fn bytes(path: &Path) -> u64 {
+    files(path).iter().filter_map(|file| fs::metadata(file).ok()).map(|file| file.len()).sum()
+}
