@@ -222,11 +222,9 @@ impl Operation {
             | Permission::Schema
             | Permission::Project
             | Permission::Administer => self.method != Method::Get,
-            Permission::Publish
-            | Permission::Read
-            | Permission::Consume
-            | Permission::Observe
-            | Permission::Query => false,
+            Permission::Publish | Permission::Read | Permission::Consume | Permission::Observe | Permission::Query => {
+                false
+            }
         }
     }
 

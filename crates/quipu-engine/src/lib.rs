@@ -69,5 +69,5 @@ pub use subscriptions::{
     Transformed, WatchGuard,
 };
 pub use tenant::{CommitGuard, Tenant};
-pub use walk::{CommitFollower, Followed, FollowedCommit};
 pub use tenants::{TENANT_SYSTEM, TenantInfo, TenantRefusal, TenantState, TenantUsage};
+pub use walk::{CommitFollower, Followed, FollowedCommit};

@@ -52,9 +52,14 @@ impl Walk {
                 return Ok(Stretch::Apart);
             }
             self.at = chunk.next;
-            for (_, commit) in chunk.commits {
-                // A place to scan from is at the commit or some before, and what is not durable may be behind.
-                if !(self.head.commit + 1..=end.commit).contains(&commit.number) {
+            for (at, commit) in chunk.commits {
+                // What is behind the end comes another time: it may not be durable yet.
+                if commit.number > end.commit {
+                    self.at = at;
+                    break;
+                }
+                // A place to scan from is at the commit or some before.
+                if commit.number <= self.head.commit {
                     continue;
                 }
                 if commit.number != self.head.commit + 1 || commit.chain_before != self.head.chain {

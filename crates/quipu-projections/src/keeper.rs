@@ -258,7 +258,8 @@ impl Projections {
     }
 
     fn followed(&self) -> Result<(), NotDone> {
-        let failed = |error: std::io::Error| NotDone::Failed { path: self.inner.folder.clone(), error: error.to_string() };
+        let failed =
+            |error: std::io::Error| NotDone::Failed { path: self.inner.folder.clone(), error: error.to_string() };
         self.inner.follow_definitions().map_err(failed)
     }
 }
@@ -322,7 +323,8 @@ impl Inner {
             for file in fs::read_dir(&folder)? {
                 let file = file?.path();
                 let number = file.file_name().and_then(|name| name.to_str()).and_then(|name| name.split('.').next());
-                let is_kept = number.and_then(|number| number.parse().ok()).is_some_and(|n| info.releases.contains_key(&n));
+                let is_kept =
+                    number.and_then(|number| number.parse().ok()).is_some_and(|n| info.releases.contains_key(&n));
                 if !is_kept {
                     fs::remove_file(&file)?;
                 }

@@ -135,9 +135,14 @@ fn stopped(f: &mut fmt::Formatter<'_>, stopped: Option<&String>) -> fmt::Result 
 impl fmt::Display for ReadModelRefusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Tables { error } => write!(f, "/tables: expected SQL that makes tables, indexes and views, found: {error}"),
+            Self::Tables { error } => {
+                write!(f, "/tables: expected SQL that makes tables, indexes and views, found: {error}")
+            }
             Self::ReservedTable { table } => {
-                write!(f, "/tables: expected another name than {table}, which stands for something else; rename the table")
+                write!(
+                    f,
+                    "/tables: expected another name than {table}, which stands for something else; rename the table"
+                )
             }
             Self::Statement { kind, statement, error } => {
                 write!(f, "/on/{kind}: expected a statement that changes the tables, found: {error}, in: {statement}")
@@ -159,7 +164,10 @@ impl fmt::Display for ReadModelRefusal {
                 stopped(f, why.as_ref())
             }
             Self::NotBuilt { release, position, end, stopped: why } => {
-                write!(f, "expected release {release} to be built up to position {end}, found it at {position}; try again later")?;
+                write!(
+                    f,
+                    "expected release {release} to be built up to position {end}, found it at {position}; try again later"
+                )?;
                 stopped(f, why.as_ref())
             }
         }

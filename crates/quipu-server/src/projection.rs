@@ -8,9 +8,9 @@ use axum::extract::{Path, Request};
 use axum::http::StatusCode;
 use axum::response::Response;
 use quipu_api::projection::{
-    AppliedAnswer, ComparisonAnswer, DifferenceBody, DigestAnswer, DroppedAnswer, FailedBody, ProjectionAnswer,
-    ProjectionsAnswer, ReleaseBody, ReleaseState, RemovedAnswer, RowsAnswer, SkippedBody, SqlRequest, SwitchedAnswer,
-    TableComparisonBody, TableDigestBody, DECLARATION_BYTES_MAX, WAIT_MS_DEFAULT, read_projection,
+    AppliedAnswer, ComparisonAnswer, DECLARATION_BYTES_MAX, DifferenceBody, DigestAnswer, DroppedAnswer, FailedBody,
+    ProjectionAnswer, ProjectionsAnswer, ReleaseBody, ReleaseState, RemovedAnswer, RowsAnswer, SkippedBody, SqlRequest,
+    SwitchedAnswer, TableComparisonBody, TableDigestBody, WAIT_MS_DEFAULT, read_projection,
 };
 use quipu_api::request::{RowsRequest, dry_run};
 use quipu_api::{Code, Problem};
@@ -120,11 +120,7 @@ pub(crate) async fn get(Extension(app): Extension<Arc<App>>, Path(name): Path<St
     problem::answer(ask(&app, move |projections| Ok(json(&body_of(projections.status(&name)?, true)))).await)
 }
 
-pub(crate) async fn apply(
-    Extension(app): Extension<Arc<App>>,
-    Path(name): Path<String>,
-    request: Request,
-) -> Response {
+pub(crate) async fn apply(Extension(app): Extension<Arc<App>>, Path(name): Path<String>, request: Request) -> Response {
     problem::answer(run_apply(app, name, request).await)
 }
 
@@ -133,7 +129,8 @@ async fn run_apply(app: Arc<App>, name: String, request: Request) -> Result<Resp
     let whole = body::document(&app, request, DECLARATION_BYTES_MAX).await?;
     let (declaration, _held) = publish::parse(&app, whole, |_, bytes| read_projection(bytes)).await?;
     if declaration.name != name {
-        let detail = format!("expected the name of the path, found {:?}", declaration.name.chars().take(64).collect::<String>());
+        let detail =
+            format!("expected the name of the path, found {:?}", declaration.name.chars().take(64).collect::<String>());
         return Err(Problem::new(Code::InvalidProjection, detail).with("pointer", "/projection"));
     }
     app.tell(value!({ "declaration": declaration, "dryrun": is_dry_run }));

@@ -3,7 +3,8 @@
 use quipu_api::{Code, Problem};
 use quipu_domain::delivery::NotInFlight;
 use quipu_engine::{
-    CatalogRefusal, KeyRefusal, NotDone, OperationRefusal, ProjectionRefusal, SchemaRefusal, SubscriptionRefusal, Tenant, TenantRefusal,
+    CatalogRefusal, KeyRefusal, NotDone, OperationRefusal, ProjectionRefusal, SchemaRefusal, SubscriptionRefusal,
+    Tenant, TenantRefusal,
 };
 use std::sync::Arc;
 

@@ -11,9 +11,9 @@ use axum::routing::{MethodRouter, delete, get, post, put};
 use quipu_api::{Code, OPERATIONS, Problem};
 
 use crate::{
-    Host, admission, answer, append, audit, catalog, consume, deadletter, document, health, key, operation, pattern, projection,
-    problem, publish, read, registry, schema, secret, state, stream, subscription, tail, tenant, ticket, trace,
-    websocket,
+    Host, admission, answer, append, audit, catalog, consume, deadletter, document, health, key, operation, pattern,
+    problem, projection, publish, read, registry, schema, secret, state, stream, subscription, tail, tenant, ticket,
+    trace, websocket,
 };
 
 type Route = fn() -> MethodRouter<Arc<Host>>;

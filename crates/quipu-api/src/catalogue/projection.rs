@@ -3,12 +3,12 @@
 use quipu_domain::projection::Projection;
 
 use super::*;
-use crate::{MEDIA_JSON, MEDIA_YAML};
 use crate::parameter::{Kind, Place};
 use crate::projection::{
     AppliedAnswer, ComparisonAnswer, DigestAnswer, DroppedAnswer, ProjectionAnswer, ProjectionsAnswer, RemovedAnswer,
     RowsAnswer, SkippedBody, SqlRequest, SwitchedAnswer,
 };
+use crate::{MEDIA_JSON, MEDIA_YAML};
 
 const NAME: &[Parameter] =
     &[Parameter { name: "name", description: "The projection.", kind: Kind::Text, place: Place::Path }];
@@ -56,13 +56,8 @@ const ROWS_ASKED: &[Parameter] = &[
 const PROJECT: Needs = Needs::Permission(Permission::Project);
 const QUERY: Needs = Needs::Permission(Permission::Query);
 const THERE: &[Code] = &[Code::ProjectionNotFound];
-const ASKING: &[Code] = &[
-    Code::InvalidQuery,
-    Code::QueryTooLong,
-    Code::ReadModelBehind,
-    Code::ReadModelFailed,
-    Code::Internal,
-];
+const ASKING: &[Code] =
+    &[Code::InvalidQuery, Code::QueryTooLong, Code::ReadModelBehind, Code::ReadModelFailed, Code::Internal];
 const DECLARED: &str = r#"{"projection":"orders","tables":"create table orders (id text primary key, status text)","on":{"order.placed":"insert into orders values (:subject, 'placed')"}}"#;
 
 pub(super) const LIST: Operation = Operation {
@@ -94,7 +89,11 @@ pub(super) const APPLY: Operation = Operation {
     path: "/v1/projections/{name}",
     parameters: &[NAME, DRY_RUN],
     bodies: &[
-        content(MEDIA_JSON, Some(|g| g.subschema_for::<Projection>()), "The declaration; its name is that of the path."),
+        content(
+            MEDIA_JSON,
+            Some(|g| g.subschema_for::<Projection>()),
+            "The declaration; its name is that of the path.",
+        ),
         content(MEDIA_YAML, None, "The declaration."),
     ],
     answers: &[content(MEDIA_JSON, Some(|g| g.subschema_for::<AppliedAnswer>()), "What became of it.")],

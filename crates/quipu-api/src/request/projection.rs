@@ -88,7 +88,8 @@ mod tests {
 
     #[test]
     fn questions_are_written_as_they_are_read() {
-        let query = "where=status%3Dshipped&where=total%3E%3D10&order=customer%2C-total&limit=7&cursor=c&at_least=9&waitms=100";
+        let query =
+            "where=status%3Dshipped&where=total%3E%3D10&order=customer%2C-total&limit=7&cursor=c&at_least=9&waitms=100";
         let request = RowsRequest::from_query(query).unwrap();
         assert_eq!(request.filters, ["status=shipped", "total>=10"]);
         assert_eq!(request.order, ["customer", "-total"]);

@@ -202,9 +202,9 @@ impl Chooser {
         out.clear();
         for (number, (types, when)) in self.entries.iter().enumerate() {
             let matches = types.matches(event.kind())
-                && when.as_ref().is_none_or(|when| {
-                    when.matches_event(event, Some(stamp), &mut self.scratch).next().is_some()
-                });
+                && when
+                    .as_ref()
+                    .is_none_or(|when| when.matches_event(event, Some(stamp), &mut self.scratch).next().is_some());
             if matches {
                 out.push(number);
             }

@@ -243,8 +243,8 @@ impl Statement {
     }
 
     fn place(&mut self, at: usize, name: &str) -> Result<(), InvalidStatement> {
-        let parameter =
-            Parameter::parse(name).ok_or_else(|| InvalidStatement::Parameter { name: name.chars().take(64).collect() })?;
+        let parameter = Parameter::parse(name)
+            .ok_or_else(|| InvalidStatement::Parameter { name: name.chars().take(64).collect() })?;
         let number = self.parameters.iter().position(|other| *other == parameter).unwrap_or_else(|| {
             self.parameters.push(parameter);
             self.parameters.len() - 1
@@ -347,7 +347,10 @@ mod tests {
     fn parameters_are_found_where_they_are_some() {
         for (text, expected) in [
             ("insert into a values (:subject, :data.x, :subject)", "insert into a values (?1, ?2, ?1)"),
-            ("select ':subject', \":id\", `:id`, 'it''s :id' -- :id\n, :id", "select ':subject', \":id\", `:id`, 'it''s :id' -- :id\n, ?1"),
+            (
+                "select ':subject', \":id\", `:id`, 'it''s :id' -- :id\n, :id",
+                "select ':subject', \":id\", `:id`, 'it''s :id' -- :id\n, ?1",
+            ),
             ("select /* :id */ :data.a.0.b::int;", "select /* :id */ ?1::int"),
             ("update a set b = b+:data.n where é=:id", "update a set b = b+?1 where é=?2"),
             ("select a$1 from b", "select a$1 from b"),

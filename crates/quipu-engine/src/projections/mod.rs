@@ -100,14 +100,20 @@ impl Tenant {
                     return Err(ProjectionRefusal::TooMany { what: "projections of a tenant", limit: PROJECTIONS_MAX });
                 }
                 let release = all.newest_gone + 1;
-                let changes =
-                    vec![Change::Released { release, declaration: Box::new(declaration), at }, Change::Live { release }];
+                let changes = vec![
+                    Change::Released { release, declaration: Box::new(declaration), at },
+                    Change::Live { release },
+                ];
                 return Ok((name, changes, Released { release, is_live: true, is_known: false }));
             };
             let info = ProjectionInfo::of(&name, folded);
             let newest = info.next().unwrap_or(info.live);
             if *folded.releases[&newest].declaration == declaration {
-                return Ok((name, Vec::new(), Released { release: newest, is_live: newest == info.live, is_known: true }));
+                return Ok((
+                    name,
+                    Vec::new(),
+                    Released { release: newest, is_live: newest == info.live, is_known: true },
+                ));
             }
             let release = folded.newest + 1;
             let mut changes: Vec<Change> = info.next().map(|release| Change::Dropped { release }).into_iter().collect();
@@ -195,8 +201,10 @@ impl Tenant {
         change: impl FnOnce(&ProjectionInfo) -> Result<(Vec<Change>, T), ProjectionRefusal>,
     ) -> Result<T, NotDone> {
         self.change_projections(|all| {
-            let folded =
-                all.all.get(name).ok_or_else(|| ProjectionRefusal::NotFound { name: name.chars().take(300).collect() })?;
+            let folded = all
+                .all
+                .get(name)
+                .ok_or_else(|| ProjectionRefusal::NotFound { name: name.chars().take(300).collect() })?;
             let (changes, done) = change(&ProjectionInfo::of(name, folded))?;
             Ok((name.to_owned(), changes, done))
         })

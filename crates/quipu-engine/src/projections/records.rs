@@ -82,10 +82,10 @@ impl FoldedProjections {
 
     pub fn take(&mut self, ProjectionRecord { name, changes }: ProjectionRecord) {
         for change in changes {
-            let folded = self.all.entry(name.clone()).or_insert_with(|| FoldedProjection {
-                newest: self.newest_gone,
-                ..FoldedProjection::default()
-            });
+            let folded = self
+                .all
+                .entry(name.clone())
+                .or_insert_with(|| FoldedProjection { newest: self.newest_gone, ..FoldedProjection::default() });
             match change {
                 Change::Released { release, declaration, at } => {
                     folded.newest = folded.newest.max(release);

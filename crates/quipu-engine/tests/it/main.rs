@@ -28,3 +28,4 @@ mod taken_back;
 mod tenants;
 mod threads;
 mod upcasters;
+mod walk;

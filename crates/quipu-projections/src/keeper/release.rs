@@ -238,7 +238,11 @@ impl Release {
                 return Err(Halt::Store(format!("the log does not go on behind commit {commit}; check the store")));
             }
             Followed::Apart => {
-                tracing::warn!(projection = self.name, release = self.number, "its read model is of another log and is built again");
+                tracing::warn!(
+                    projection = self.name,
+                    release = self.number,
+                    "its read model is of another log and is built again"
+                );
                 (open.kept, open.is_new) = (None, true);
                 remove(&self.path);
                 self.seen.lock().phase = Phase::Building;

@@ -192,8 +192,7 @@ fn compare_rows(
     }
     let shared: Vec<&String> = live.1.columns.iter().filter(|column| is_in(column, next.1)).collect();
     let keys = live.1.key.len();
-    let columns: Vec<String> =
-        live.1.key.iter().chain(shared.iter().copied()).map(|column| quoted(column)).collect();
+    let columns: Vec<String> = live.1.key.iter().chain(shared.iter().copied()).map(|column| quoted(column)).collect();
     let (mut live_statement, mut next_statement) =
         (live.0.prepare(&select(live.1, &columns))?, next.0.prepare(&select(next.1, &columns))?);
     let (mut live_rows, mut next_rows) = (live_statement.query([])?, next_statement.query([])?);
@@ -262,7 +261,9 @@ fn order_of(one: &[Value], other: &[Value]) -> Ordering {
 fn show(columns: &[&String], values: &[Value], is_shown: impl Fn(usize) -> bool) -> Map<String, Json> {
     let shown = columns.iter().zip(values).enumerate().filter(|(number, _)| is_shown(*number));
     let clipped = |json: Json| match json {
-        Json::String(text) if text.len() > SHOWN_CHARS_MAX => text.chars().take(SHOWN_CHARS_MAX).collect::<String>().into(),
+        Json::String(text) if text.len() > SHOWN_CHARS_MAX => {
+            text.chars().take(SHOWN_CHARS_MAX).collect::<String>().into()
+        }
         json => json,
     };
     shown.map(|(_, (column, value))| ((*column).clone(), clipped(json_of(value.into())))).collect()

@@ -3,7 +3,7 @@
 //! otherwise when it is done again, such as the time of day and random numbers.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -40,7 +40,8 @@ const REACHING_OUT: [&str; 4] = ["edit", "fts3_tokenizer", "load_extension", "sq
 const DATES: [(&str, usize); 7] =
     [("date", 0), ("datetime", 0), ("julianday", 0), ("strftime", 1), ("time", 0), ("timediff", 0), ("unixepoch", 0)];
 /// What is said of a function whose value would be another the next time.
-const CURRENT_TIME: &str = "the current time differs whenever the read model is built again; use :time or :recordedtime";
+const CURRENT_TIME: &str =
+    "the current time differs whenever the read model is built again; use :time or :recordedtime";
 const TIME_ZONE: &str = "the time zone of the machine differs from one to the other; use offsets such as '+2 hours'";
 
 /// Whose SQL is prepared.
@@ -62,12 +63,14 @@ pub(super) enum Mode {
 pub(super) struct Guard {
     mode: Arc<AtomicU8>,
     ticks: Arc<AtomicU64>,
+    /// Something was prepared that changes a table.
+    changes: Arc<AtomicBool>,
 }
 
 impl Guard {
     /// Puts a guard before a connection.
     pub fn put(conn: &mut Connection) -> Result<Self> {
-        let guard = Self { mode: Arc::default(), ticks: Arc::default() };
+        let guard = Self { mode: Arc::default(), ticks: Arc::default(), changes: Arc::default() };
         conn.set_limit(Limit::SQLITE_LIMIT_ATTACHED, 0)?;
         conn.set_limit(Limit::SQLITE_LIMIT_LENGTH, VALUE_BYTES_MAX)?;
         conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
@@ -75,10 +78,16 @@ impl Guard {
         // A word in double quotes is a name, never a text: who mistypes a column is told.
         conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DML, false)?;
         conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DDL, false)?;
-        let mode = Arc::clone(&guard.mode);
-        conn.authorizer(Some(move |context: AuthContext<'_>| match allows(mode.load(Ordering::Relaxed), &context) {
-            true => Authorization::Allow,
-            false => Authorization::Deny,
+        let (mode, changes) = (Arc::clone(&guard.mode), Arc::clone(&guard.changes));
+        conn.authorizer(Some(move |context: AuthContext<'_>| {
+            use AuthAction as A;
+            if matches!(context.action, A::Insert { .. } | A::Update { .. } | A::Delete { .. }) {
+                changes.store(true, Ordering::Relaxed);
+            }
+            match allows(mode.load(Ordering::Relaxed), &context) {
+                true => Authorization::Allow,
+                false => Authorization::Deny,
+            }
         }))?;
         let ticks = Arc::clone(&guard.ticks);
         let is_enough = move || ticks.fetch_add(1, Ordering::Relaxed) >= STEPS_MAX / STEPS_A_TICK;
@@ -93,7 +102,13 @@ impl Guard {
     /// From now on what is prepared is somebody's.
     pub fn enter(&self, mode: Mode) {
         self.mode.store(mode as u8, Ordering::Relaxed);
+        self.changes.store(false, Ordering::Relaxed);
         self.count_anew();
+    }
+
+    /// Whether what was prepared since then changes a table.
+    pub fn has_changes(&self) -> bool {
+        self.changes.load(Ordering::Relaxed)
     }
 
     /// Something else begins.
@@ -151,15 +166,20 @@ fn allows(mode: u8, context: &AuthContext<'_>) -> bool {
 }
 
 fn allows_function(mode: u8, name: &str) -> bool {
-    let is_of = |names: &[&str]| names.iter().any(|other| name.eq_ignore_ascii_case(other));
-    !is_of(&REACHING_OUT) && (mode == Mode::Query as u8 || !is_of(&NOT_DETERMINISTIC))
+    !is_of(&REACHING_OUT, name) && (mode == Mode::Query as u8 || !is_of(&NOT_DETERMINISTIC, name))
+}
+
+fn is_of(names: &[&str], name: &str) -> bool {
+    names.iter().any(|other| name.eq_ignore_ascii_case(other))
 }
 
 /// The function of a statement that is refused because it comes out otherwise each time, by what SQLite says.
 pub(super) fn not_deterministic(error: &Error) -> Option<String> {
     let text = error.to_string();
-    let name = NOT_DETERMINISTIC.iter().find(|name| text.contains(&format!("use function: {name}")));
-    if let Some(name) = name {
+    let named = text.split_once("use function: ").map(|(_, rest)| rest);
+    let named = named.and_then(|rest| rest.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').next());
+    if let Some(name) = named.filter(|name| is_of(&NOT_DETERMINISTIC, name)) {
+        let name = name.to_ascii_lowercase();
         return Some(match name.starts_with("current") {
             true => format!("it uses {name}: {CURRENT_TIME}"),
             false => format!("it uses {name}(), whose value differs whenever the read model is built again"),

@@ -15,8 +15,8 @@ use rusqlite::types::{ToSqlOutput, Value, ValueRef};
 use rusqlite::{CachedStatement, Connection, Error, ErrorCode, OptionalExtension, ToSql, params};
 
 pub use self::compare::{Comparison, Difference, TableComparison, TableDigest};
-pub use self::read::{Order, Rows, SqlQuery, TableQuery, Test};
 use self::guard::{Guard, Mode, OWN_TABLE, not_deterministic};
+pub use self::read::{Order, Rows, SqlQuery, TableQuery, Test};
 use crate::refusal::ReadModelRefusal;
 use crate::status::FailedEvent;
 
@@ -119,6 +119,8 @@ impl Model {
         if let Some(table) = tables.iter().find(is_reserved) {
             return Err(ReadModelRefusal::ReservedTable { table: table.clone() });
         }
+        // As events are taken in.
+        conn.execute_batch("begin").map_err(in_tables)?;
         for (kind, reaction) in &declaration.on.0 {
             for statement in reaction.statements() {
                 guard.enter(Mode::Statements);
@@ -129,8 +131,8 @@ impl Model {
                 };
                 let mut prepared =
                     conn.prepare(&statement.with_placeholders('?')).map_err(|error| refused(said(&error)))?;
-                if prepared.readonly() || prepared.column_count() > 0 {
-                    return Err(refused("it gives rows instead of changing some".into()));
+                if !guard.has_changes() || prepared.column_count() > 0 {
+                    return Err(refused("it changes no rows, or gives some".into()));
                 }
                 // With nothing bound most fail for a reason of their own; what never comes out alike is found all the same.
                 if let Err(error) = prepared.raw_execute()
@@ -178,7 +180,9 @@ impl Model {
         conn.pragma_update(None, "max_page_count", pages)?;
         conn.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
         let guard = Guard::put(&mut conn)?;
-        let chooser = declaration.chooser().map_err(|invalid: InvalidProjection| Error::InvalidPath(invalid.to_string().into()))?;
+        let chooser = declaration
+            .chooser()
+            .map_err(|invalid: InvalidProjection| Error::InvalidPath(invalid.to_string().into()))?;
         let sql = |statement: &Statement| (statement.with_placeholders('?'), statement.clone());
         let statements: Vec<Vec<(String, Statement)>> =
             declaration.on.0.iter().map(|(_, reaction)| reaction.statements().iter().map(sql).collect()).collect();
@@ -194,8 +198,11 @@ impl Model {
             return Ok(None);
         }
         let sql = format!("select declaration, head, position from {OWN_TABLE}");
-        let read = |row: &rusqlite::Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get::<_, i64>(2)?));
-        let Some((declaration, head, position)) = self.conn.query_row(&sql, [], read).optional()? else { return Ok(None) };
+        let read =
+            |row: &rusqlite::Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get::<_, i64>(2)?));
+        let Some((declaration, head, position)) = self.conn.query_row(&sql, [], read).optional()? else {
+            return Ok(None);
+        };
         let Some(head) = Head::parse(&head) else { return Ok(None) };
         (self.head, self.position) = (head, position as u64);
         Ok(Some(declaration))
@@ -291,7 +298,8 @@ impl Model {
                 let (event, stamp) = if version.is_stored() && !recorded.has_payload() {
                     (event.clone(), &recorded.stamp)
                 } else {
-                    let read = tenant.upcast(recorded.clone(), version).map_err(|error| failed(None, error.to_string()))?;
+                    let read =
+                        tenant.upcast(recorded.clone(), version).map_err(|error| failed(None, error.to_string()))?;
                     turned = tenant.resolve(read).map_err(|error| failed(None, error.to_string()))?;
                     (turned.event(), &turned.stamp)
                 };

@@ -213,13 +213,17 @@ impl Reader {
         order.extend(key);
         if let Some(cursor) = &query.cursor {
             let after = read_cursor(cursor, &order).ok_or_else(|| {
-                invalid("expected a cursor that an answer to the same question in the same order gave, found another".into())
+                invalid(
+                    "expected a cursor that an answer to the same question in the same order gave, found another"
+                        .into(),
+                )
             })?;
             conditions.push(behind(&order, after, &mut values));
         }
         let columns = table.columns.iter().map(|column| quoted(column));
         let places = order.iter().map(|(column, _)| column.clone());
-        let list = |(column, is_descending): &(String, bool)| format!("{column}{}", if *is_descending { " desc" } else { "" });
+        let list =
+            |(column, is_descending): &(String, bool)| format!("{column}{}", if *is_descending { " desc" } else { "" });
         let limit = query.limit.clamp(1, ROWS_MAX);
         let sql = format!(
             "select {} from {}{} order by {} limit {}",
@@ -379,7 +383,9 @@ fn read_cursor(cursor: &str, order: &[(String, bool)]) -> Option<Vec<Value>> {
         Some(match json {
             Json::Null => Value::Null,
             Json::String(text) => Value::Text(text.clone()),
-            Json::Number(number) => number.as_i64().map_or_else(|| number.as_f64().map(Value::Real), |n| Some(Value::Integer(n)))?,
+            Json::Number(number) => {
+                number.as_i64().map_or_else(|| number.as_f64().map(Value::Real), |n| Some(Value::Integer(n)))?
+            }
             Json::Array(bytes) => Value::Blob(STANDARD.decode(bytes.first()?.as_str()?).ok()?),
             _ => return None,
         })

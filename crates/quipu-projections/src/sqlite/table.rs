@@ -45,14 +45,19 @@ impl Table {
 
     pub fn of(conn: &Connection, name: &str) -> Result<Self> {
         let mut statement = conn.prepare_cached("select name, pk, hidden from pragma_table_xinfo(?) order by cid")?;
-        let read = |row: &rusqlite::Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?));
+        let read =
+            |row: &rusqlite::Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?));
         let found: Vec<(String, i64, i64)> = statement.query_map([name], read)?.collect::<Result<_>>()?;
-        let mut key: Vec<(i64, String)> =
-            found.iter().filter(|(_, place, _)| *place > 0).map(|(column, place, _)| (*place, column.clone())).collect();
+        let mut key: Vec<(i64, String)> = found
+            .iter()
+            .filter(|(_, place, _)| *place > 0)
+            .map(|(column, place, _)| (*place, column.clone()))
+            .collect();
         key.sort();
         let columns: Vec<String> =
             found.into_iter().filter(|(.., hidden)| *hidden != 1).map(|(column, ..)| column).collect();
-        let is_view = conn.query_row("select type = 'view' from sqlite_master where name = ?", [name], |row| row.get(0))?;
+        let is_view =
+            conn.query_row("select type = 'view' from sqlite_master where name = ?", [name], |row| row.get(0))?;
         let key = match (key.is_empty(), is_view) {
             (false, _) => key.into_iter().map(|(_, column)| column).collect(),
             // Rows get their numbers in the order of the events, so that they are the same when they are made again.

@@ -39,7 +39,10 @@ fn tables_are_tables_and_nothing_else() {
     }
     for reserved in ["sql", "Releases", "skips", "resume"] {
         let answer = shop.projections.apply(with_tables(&format!("create table t (a); create table {reserved} (a)")));
-        assert!(matches!(answer, Err(NotDone::Refused(ReadModelRefusal::ReservedTable { .. }))), "{reserved}: {answer:?}");
+        assert!(
+            matches!(answer, Err(NotDone::Refused(ReadModelRefusal::ReservedTable { .. }))),
+            "{reserved}: {answer:?}"
+        );
     }
     assert!(shop.projections.list().is_empty());
 }

@@ -50,7 +50,9 @@ fn pages_go_on_where_the_one_before_ended_in_any_order() {
     }));
     shop.projections.apply(table).unwrap();
     let events: Vec<_> = (0..60)
-        .map(|n| event("x", n, n, json!({"a": (n % 4 != 0).then_some(n % 5), "b": (n % 7 != 0).then(|| n.to_string())})))
+        .map(|n| {
+            event("x", n, n, json!({"a": (n % 4 != 0).then_some(n % 5), "b": (n % 7 != 0).then(|| n.to_string())}))
+        })
         .collect();
     shop.publish_and_wait(&events);
     for order in [vec![], vec!["a"], vec!["-a"], vec!["a", "-b"], vec!["-b", "a"], vec!["id"], vec!["-id"]] {
@@ -113,12 +115,16 @@ fn whoever_writes_reads_what_it_wrote() {
 fn sql_is_answered_within_its_limits() {
     let shop = shop_of(9);
     let ask = |sql: &str, parameters: &[(&str, serde_json::Value)], limit: usize| {
-        let parameters: BTreeMap<_, _> = parameters.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
+        let parameters: BTreeMap<_, _> =
+            parameters.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
         shop.projections.sql("orders", &SqlQuery { sql: sql.to_owned(), parameters, limit })
     };
     let sums = "select customer, sum(total) as total from orders where total < :most group by customer order by 1";
     let answer = ask(sums, &[("most", json!(8))], 100).unwrap();
-    assert_eq!(json!(answer.rows), json!([{"customer":"c0","total":10.0},{"customer":"c1","total":13.5},{"customer":"c2","total":8.0}]));
+    assert_eq!(
+        json!(answer.rows),
+        json!([{"customer":"c0","total":10.0},{"customer":"c1","total":13.5},{"customer":"c2","total":8.0}])
+    );
     assert_eq!((answer.position, answer.is_cut), (9, false));
     let cut = ask("select * from orders", &[], 2).unwrap();
     assert_eq!((cut.rows.len(), cut.is_cut), (2, true));

@@ -62,6 +62,7 @@ impl Shop {
     pub fn open_in(folder: Arc<TempDir>) -> Self {
         let engine = engine(folder.path());
         let tenant = engine.tenant("shop").unwrap();
+        engine.adopt_tenants().unwrap();
         let pool = Arc::new(Pool::new(2).unwrap());
         let at = folder.path().join("tenants/shop");
         let projections = Projections::open(Arc::clone(&tenant), &at, Arc::clone(&pool), || {}).unwrap();

@@ -62,7 +62,8 @@ fn put(file: &str, query: &str, client: &Client) -> Result<(String, String), Fai
         path => document = fs::read(path).map_err(|error| Failure::file("read", path, &error))?,
     }
     // Its name is in it, and the route is made of it.
-    let declaration = read_projection(&document).map_err(|problem| Failure::usage(format!("{file}: {}", problem.detail)))?;
+    let declaration =
+        read_projection(&document).map_err(|problem| Failure::usage(format!("{file}: {}", problem.detail)))?;
     let path = format!("/v1/projections/{}{query}", encode(&declaration.name));
     let text = client.put(&path, &declaration)?;
     Ok((declaration.name, text))

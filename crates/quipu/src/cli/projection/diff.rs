@@ -29,7 +29,9 @@ pub fn run(which: &Named, client: &Client, out: &mut Out) -> Outcome {
             let differing: u64 = compared.tables.iter().map(|table| table.differing).sum();
             match compared.equal {
                 true => eprintln!("releases {live} and {next} are the same at position {position}"),
-                false => eprintln!("releases {live} and {next} differ at position {position}: {}", counted(differing, "row")),
+                false => {
+                    eprintln!("releases {live} and {next} differ at position {position}: {}", counted(differing, "row"))
+                }
             }
         }
     }
@@ -37,7 +39,9 @@ pub fn run(which: &Named, client: &Client, out: &mut Out) -> Outcome {
 }
 
 fn row(table: &TableComparisonBody) -> Vec<String> {
-    let rows = |of: &Option<quipu_api::projection::TableDigestBody>| of.as_ref().map_or("-".to_owned(), |of| of.rows.to_string());
+    let rows = |of: &Option<quipu_api::projection::TableDigestBody>| {
+        of.as_ref().map_or("-".to_owned(), |of| of.rows.to_string())
+    };
     let gone = table.columns_gone.iter().map(|column| format!("-{column}"));
     let columns: Vec<String> = gone.chain(table.columns_new.iter().map(|column| format!("+{column}"))).collect();
     vec![table.table.clone(), rows(&table.live), rows(&table.next), table.differing.to_string(), columns.join(" ")]
