@@ -31,7 +31,7 @@ use records::{FoldedSchema, SchemaRecord};
 pub use refusal::{Incompatible, SchemaRefusal};
 pub use registry::VERSION_UNSAID;
 use registry::Version;
-pub(crate) use registry::{Registry, has_mark};
+pub(crate) use registry::{Kind, Registry, has_mark};
 pub use stored::Stored;
 use upcast::{FoldedUpcaster, Step};
 pub use upcast::{NotUpcast, UpcastFunction, UpcastReason, Upcaster};
@@ -45,6 +45,8 @@ pub const TYPES_MAX: usize = 10_000;
 pub const SCHEMA_BYTES_MAX: usize = 32 << 20;
 /// Most upcasters of a tenant: compiled expressions stay in memory.
 pub const UPCASTERS_MAX: usize = 1_000;
+/// After so many bytes of what is said of types a page ends. No type is cut: one alone may have some 8 MiB.
+const PAGE_BYTES_MAX: usize = 1 << 20;
 /// Largest version: thousands of them are thousands of changes, and a number that cannot be counted on from is a mistake.
 const VERSION_MAX: u32 = 1_000_000;
 /// Most names that a text may have for other schemas, and the longest one, bytes.
@@ -107,6 +109,34 @@ pub struct SchemaInfo {
     pub made: Timestamp,
 }
 
+/// A version without its text and its examples: there may be many.
+#[derive(Clone, Debug)]
+pub struct SchemaSummary {
+    /// The version.
+    pub version: u32,
+    /// Its number among all schemas of the tenant; the same text has the same.
+    pub id: u32,
+    /// Who answers for it.
+    pub owner: Option<String>,
+    /// What people should know of it.
+    pub description: Option<String>,
+    /// Why nobody should begin with it any more.
+    pub deprecated: Option<String>,
+    /// What makes its data of that of the version before.
+    pub upcaster: Option<Upcaster>,
+    /// When it was registered.
+    pub made: Timestamp,
+}
+
+/// A page of the types that have schemas or rules of their own.
+#[derive(Clone, Debug)]
+pub struct SchemasInfo {
+    /// By their names.
+    pub types: Vec<TypeInfo>,
+    /// Whether more come after them.
+    pub has_more: bool,
+}
+
 /// A type with its schemas.
 #[derive(Clone, Debug)]
 pub struct TypeInfo {
@@ -115,11 +145,22 @@ pub struct TypeInfo {
     /// Its own rules.
     pub rules: SchemaRules,
     /// Its versions, oldest first.
-    pub versions: Vec<SchemaInfo>,
+    pub versions: Vec<SchemaSummary>,
     /// Events that were refused since the tenant was opened.
     pub refused: u64,
     /// Events that were recorded with a mark since then.
     pub marked: u64,
+}
+
+impl SchemaSummary {
+    /// What it takes on a page, about.
+    fn bytes(&self) -> usize {
+        let expression = self.upcaster.as_ref().map_or(0, |upcaster| match upcaster {
+            Upcaster::Jq(text) | Upcaster::Function(text) => text.len(),
+        });
+        let texts = [&self.owner, &self.description, &self.deprecated];
+        128 + expression + texts.into_iter().flatten().map(String::len).sum::<usize>()
+    }
 }
 
 /// What came of a registration.
@@ -324,12 +365,23 @@ impl Tenant {
         Step::checked(FoldedUpcaster { upcaster, made: self.now() }).map_err(SchemaRefusal::InvalidUpcaster)
     }
 
-    /// All types that have schemas or rules of their own, by their names.
-    pub fn schemas(&self) -> Vec<TypeInfo> {
+    /// Types that have schemas or rules of their own, by their names: those after one, at most so many. Fewer where what is said of
+    /// them is long.
+    pub fn schemas(&self, after: Option<&str>, limit: usize) -> SchemasInfo {
         let registry = self.schemas.current();
-        let mut all: Vec<_> = registry.types.keys().filter_map(|kind| type_info(&registry, kind)).collect();
-        all.sort_unstable_by(|a, b| a.kind.cmp(&b.kind));
-        all
+        let is_after = |name: &&String| after.is_none_or(|after| name.as_str() > after);
+        let mut names: Vec<_> = registry.types.keys().filter(is_after).collect();
+        names.sort_unstable();
+        let (mut types, mut bytes) = (Vec::new(), 0);
+        for name in &names {
+            if types.len() >= limit || bytes >= PAGE_BYTES_MAX {
+                break;
+            }
+            let of: Option<TypeInfo> = type_info(&registry, name);
+            bytes += of.iter().flat_map(|of| &of.versions).map(SchemaSummary::bytes).sum::<usize>();
+            types.extend(of);
+        }
+        SchemasInfo { has_more: types.len() < names.len(), types }
     }
 
     /// One of them.
@@ -694,15 +746,21 @@ fn check_limits(folded: &FoldedSchemas, kind: &str, new: &FoldedSchema) -> Resul
 
 fn type_info(registry: &Registry, kind: &str) -> Option<TypeInfo> {
     let of = registry.types.get(kind)?;
-    let versions = of.versions.iter().map(|(number, version)| info(kind, *number, version)).collect();
+    let versions = of.versions.iter().map(|(number, version)| summary(*number, version)).collect();
     let [refused, marked] = of.counts.both();
     Some(TypeInfo { kind: kind.to_owned(), rules: of.rules, versions, refused, marked })
+}
+
+fn summary(version: u32, of: &Version) -> SchemaSummary {
+    let FoldedSchema { id, owner, description, deprecated, made, .. } = &of.folded;
+    let (owner, description, deprecated) = (owner.clone(), description.clone(), deprecated.clone());
+    SchemaSummary { version, id: *id, owner, description, deprecated, upcaster: of.upcaster(), made: *made }
 }
 
 fn info(kind: &str, number: u32, version: &Version) -> SchemaInfo {
     let FoldedSchema { id, text, references, owner, description, examples, deprecated, made, .. } =
         version.folded.clone();
-    let upcaster = version.upcaster.as_ref().map(|step| step.folded.upcaster.clone());
+    let upcaster = version.upcaster();
     let (kind, version) = (kind.to_owned(), number);
     SchemaInfo { kind, version, id, text, references, owner, description, examples, deprecated, upcaster, made }
 }

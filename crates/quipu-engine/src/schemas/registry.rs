@@ -10,7 +10,7 @@ use quipu_domain::{Data, Event, Refusal, Value, base_type, type_version};
 
 use super::SCHEMA_MARK;
 use super::records::{FoldedSchema, FoldedSchemas, FoldedType};
-use super::upcast::{FoldedUpcaster, Step, UpcastFunction};
+use super::upcast::{FoldedUpcaster, Step, UpcastFunction, Upcaster};
 
 /// The version of a type that does not say one.
 pub const VERSION_UNSAID: u32 = 1;
@@ -229,6 +229,11 @@ impl Version {
                 .map(|known| known.compiled.clone())
                 .unwrap_or_default(),
         }
+    }
+
+    /// What makes its data of that of the version before, as it was said.
+    pub fn upcaster(&self) -> Option<Upcaster> {
+        self.upcaster.as_ref().map(|step| step.folded.upcaster.clone())
     }
 
     fn is(&self, schema: &FoldedSchema, upcaster: Option<&FoldedUpcaster>) -> bool {

@@ -268,6 +268,7 @@ async fn a_level_is_that_of_the_subject_or_of_all_and_our_other_rules_stay() {
     assert_eq!(shop.get("/subjects").await, json!([]));
     assert_eq!(shop.refused("GET", "/subjects/order.placed/versions", None).await.0, 40401);
     let ours = shop.client.get("/v1/schemas").await.json();
+    assert_eq!(shop.client.get("/v1/schemarules").await.json(), ours["rules"]);
     assert_eq!(ours["rules"], json!({ "compatibility": "full-transitive", "enforcement": "enforce" }));
     assert_eq!(ours["types"][0]["rules"], json!({ "compatibility": "forward" }));
     // Both are taken back, and nothing but the level is.

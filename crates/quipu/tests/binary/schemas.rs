@@ -26,6 +26,14 @@ fn a_schema_is_registered_once_listed_shown_compared_deprecated_and_removed() {
     assert!(listed.lines().nth(1).is_some_and(|line| line.starts_with("order.placed  1, 2 ")), "{listed}");
     let lines = shop.run(&["schema", "list", "-o", "ndjson"]).ok().lines();
     assert_eq!((lines.len(), &lines[0]["type"]), (1, &json!("order.placed")));
+    shop.run_with(&["schema", "register", "order.address", "-"], "{}").ok();
+    let page = shop.run(&["schema", "list", "--limit", "1", "-o", "json"]).ok().json();
+    assert_eq!((page["types"].as_array().unwrap().len(), &page["types"][0]["type"]), (1, &json!("order.address")));
+    let cursor = page["cursor"].as_str().unwrap();
+    let rest = shop.run(&["schema", "list", "--cursor", cursor, "-o", "json"]).ok().json();
+    assert_eq!((&rest["types"][0]["type"], &rest["cursor"]), (&json!("order.placed"), &json!(null)));
+    assert_eq!(shop.run(&["schema", "list", "-o", "ndjson"]).ok().lines().len(), 2, "all of them");
+    assert!(rest["types"][0]["versions"][0].get("schema").is_none(), "{rest}");
     let versions = shop.run(&["schema", "show", "order.placed", "-o", "json"]).ok().json();
     assert_eq!((&versions["versions"][0]["owner"], &versions["versions"][1]["version"]), (&json!("shop"), &json!(2)));
     assert!(shop.run(&["schema", "show", "order.placed"]).ok().stdout.starts_with("VERSION  NUMBER  MADE"));
