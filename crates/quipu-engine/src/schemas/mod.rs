@@ -27,7 +27,7 @@ use crate::subscriptions::NotDone;
 use crate::tenant::Tenant;
 pub use lookup::{SchemaEntry, SchemaReference};
 pub(crate) use records::FoldedSchemas;
-use records::{FoldedSchema, SchemaRecord};
+use records::{FoldedSchema, SchemaRecord, Shared};
 pub use refusal::{Incompatible, SchemaRefusal};
 pub use registry::VERSION_UNSAID;
 use registry::Version;
@@ -219,7 +219,7 @@ pub(crate) struct Schemas {
 
 impl Schemas {
     pub fn new(folded: &FoldedSchemas) -> Self {
-        let registry = Arc::new(Registry::new(folded, None));
+        let registry = Arc::new(Registry::new(folded));
         Self { current: RwLock::new(registry), folded: Mutex::new(folded.clone()) }
     }
 
@@ -274,7 +274,8 @@ impl Tenant {
                 deprecated: None,
                 made: self.now(),
             };
-            check_limits(&folded, kind, &schema)?;
+            check_limits(&registry, kind, &schema)?;
+            let schema = Shared::new(schema);
             let mut records = vec![SchemaRecord::Registered { kind: kind.to_owned(), version, schema }];
             if let Some(step) = step {
                 check_upcasters(&folded)?;
@@ -348,8 +349,8 @@ impl Tenant {
     /// Gives the name that upcasters of this tenant have for a function. Events that need it cannot be read in later versions
     /// before.
     pub fn attach_upcaster(&self, name: &str, function: UpcastFunction) {
-        let folded = self.schemas.folded.lock();
-        let mut registry = Registry::new(&folded, Some(&self.schemas.current()));
+        let _one = self.schemas.folded.lock();
+        let mut registry = self.schemas.current().same();
         registry.attach(name, function);
         *self.schemas.current.write() = Arc::new(registry);
     }
@@ -369,7 +370,7 @@ impl Tenant {
     /// them is long.
     pub fn schemas(&self, after: Option<&str>, limit: usize) -> SchemasInfo {
         let registry = self.schemas.current();
-        let is_after = |name: &&String| after.is_none_or(|after| name.as_str() > after);
+        let is_after = |name: &&Arc<str>| after.is_none_or(|after| &***name > after);
         let mut names: Vec<_> = registry.types.keys().filter(is_after).collect();
         names.sort_unstable();
         let (mut types, mut bytes) = (Vec::new(), 0);
@@ -510,13 +511,14 @@ impl Tenant {
             }
         }
         // Events that were on their way meanwhile: no more of these versions are taken, and all that were are looked at.
-        let mut leaving = Registry::new(&folded, Some(&self.schemas.current()));
+        let mut leaving = self.schemas.current().same();
         leaving.leaving = Some((kind.to_owned(), versions.to_vec()));
         *self.schemas.current.write() = Arc::new(leaving);
         let all_are_decided = self.write_records_wait(Vec::new()).map_err(NotDone::from);
         let mut unused = versions.iter().map(|version| self.demand_unused(kind, *version, looked_to));
         if let Err(used) = all_are_decided.and_then(|()| unused.try_for_each(|unused| unused)) {
-            *self.schemas.current.write() = Arc::new(Registry::new(&folded, Some(&self.schemas.current())));
+            let as_before = self.schemas.current().same();
+            *self.schemas.current.write() = Arc::new(as_before);
             return Err(used);
         }
         let removed = |version: &u32| SchemaRecord::Removed { kind: kind.to_owned(), version: *version };
@@ -578,17 +580,21 @@ impl Tenant {
     /// rules, since the loop looks again at those that were checked by older ones.
     fn change_schemas(self: &Arc<Self>, folded: &mut FoldedSchemas, records: &[SchemaRecord]) -> Result<(), Fault> {
         let before = self.schemas.current();
-        let mut after = folded.clone();
-        records.iter().for_each(|record| after.take(record.clone()));
-        let registry = Registry::new(&after, Some(&before));
+        let mut touched = folded.touched_by(records);
+        records.iter().for_each(|record| touched.take(record.clone()));
+        let after = before.after(records, &touched);
         // Here, and not on the thread of the first event that needs it.
-        registry.compile();
-        *self.schemas.current.write() = Arc::new(registry);
+        SchemaRecord::kinds(records).into_iter().for_each(|kind| after.compile(kind));
+        *self.schemas.current.write() = Arc::new(after);
         let written = self.write_records_wait(records.iter().map(SchemaRecord::record).collect());
         match &written {
-            Ok(()) => *folded = after,
+            Ok(()) => folded.put_back(records, touched),
             // Nobody knows whether it is on disk, but nothing more is written until a restart finds out.
-            Err(_) => *self.schemas.current.write() = Arc::new(Registry::new(folded, Some(&self.schemas.current()))),
+            Err(_) => {
+                let mut as_before = before.same();
+                as_before.revision += 1;
+                *self.schemas.current.write() = Arc::new(as_before);
+            }
         }
         written
     }
@@ -729,16 +735,16 @@ fn check_text(what: &'static str, text: Option<&str>, limit: usize) -> Result<()
     }
 }
 
-fn check_limits(folded: &FoldedSchemas, kind: &str, new: &FoldedSchema) -> Result<(), SchemaRefusal> {
-    let of = folded.types.get(kind);
-    if of.is_none() && folded.types.len() >= TYPES_MAX {
+fn check_limits(registry: &Registry, kind: &str, new: &FoldedSchema) -> Result<(), SchemaRefusal> {
+    let of = registry.types.get(kind);
+    if of.is_none() && registry.types.len() >= TYPES_MAX {
         return Err(SchemaRefusal::TooMany { what: "types", limit: TYPES_MAX });
     }
     if of.is_some_and(|of| of.versions.len() >= VERSIONS_MAX) {
         return Err(SchemaRefusal::TooMany { what: "versions of a type", limit: VERSIONS_MAX });
     }
-    let bytes: usize = folded.types.values().flat_map(|of| of.versions.values()).map(FoldedSchema::bytes).sum();
-    if bytes + new.bytes() > SCHEMA_BYTES_MAX {
+    let all = registry.types.values().flat_map(|of| of.versions.values());
+    if all.map(|version| version.bytes).sum::<usize>() + new.bytes() > SCHEMA_BYTES_MAX {
         return Err(SchemaRefusal::TooMany { what: "bytes of schemas", limit: SCHEMA_BYTES_MAX });
     }
     Ok(())
@@ -752,14 +758,14 @@ fn type_info(registry: &Registry, kind: &str) -> Option<TypeInfo> {
 }
 
 fn summary(version: u32, of: &Version) -> SchemaSummary {
-    let FoldedSchema { id, owner, description, deprecated, made, .. } = &of.folded;
+    let FoldedSchema { id, owner, description, deprecated, made, .. } = &*of.folded;
     let (owner, description, deprecated) = (owner.clone(), description.clone(), deprecated.clone());
     SchemaSummary { version, id: *id, owner, description, deprecated, upcaster: of.upcaster(), made: *made }
 }
 
 fn info(kind: &str, number: u32, version: &Version) -> SchemaInfo {
     let FoldedSchema { id, text, references, owner, description, examples, deprecated, made, .. } =
-        version.folded.clone();
+        (*version.folded).clone();
     let upcaster = version.upcaster();
     let (kind, version) = (kind.to_owned(), number);
     SchemaInfo { kind, version, id, text, references, owner, description, examples, deprecated, upcaster, made }
