@@ -34,7 +34,7 @@ pub enum SchemaCommand {
     Show(show::Show),
     /// See what a version changed, field by field
     Diff(diff::Diff),
-    /// See whether a schema could be registered; ends with 1 if not
+    /// See whether a schema could be registered; ends with 7 if not
     Check(Box<check::Check>),
     /// Say that nobody should begin with a version any more
     Deprecate(deprecate::Deprecate),
