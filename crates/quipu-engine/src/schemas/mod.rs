@@ -58,6 +58,8 @@ const EXAMPLE_DEPTH_MAX: usize = 64;
 /// Longest owner and longest description, bytes.
 const OWNER_BYTES_MAX: usize = 256;
 const DESCRIPTION_BYTES_MAX: usize = 4_096;
+/// Longest reason why nobody should begin with a version any more, bytes.
+pub const REASON_BYTES_MAX: usize = 4_096;
 /// The attribute of an event that breaks its schema and was recorded all the same: where it does so first, a JSON Pointer.
 pub const SCHEMA_MARK: &str = "schemaviolation";
 /// What nobody has said is this: a new version reads what is stored.
@@ -449,24 +451,20 @@ impl Tenant {
         version: u32,
         reason: Option<String>,
     ) -> Result<SchemaInfo, NotDone> {
-        self.deprecate_schemas(kind, &[version], reason)?;
+        self.deprecate_schemas(kind, &[(version, reason)])?;
         self.schema(kind, version)
     }
 
-    /// The same of several versions, all or none.
+    /// The same of several versions, each for a reason of its own, all or none.
     ///
     /// # Errors
     /// [`SchemaRefusal::NotFound`].
-    pub fn deprecate_schemas(
-        self: &Arc<Self>,
-        kind: &str,
-        versions: &[u32],
-        reason: Option<String>,
-    ) -> Result<(), NotDone> {
-        check_text("a reason", reason.as_deref(), DESCRIPTION_BYTES_MAX)?;
+    pub fn deprecate_schemas(self: &Arc<Self>, kind: &str, versions: &[(u32, Option<String>)]) -> Result<(), NotDone> {
+        let check = |(_, reason): &(u32, Option<String>)| check_text("a reason", reason.as_deref(), REASON_BYTES_MAX);
+        versions.iter().try_for_each(check)?;
         let mut folded = self.schemas.folded.lock();
-        versions.iter().try_for_each(|version| self.schema(kind, *version).map(drop))?;
-        let deprecated = |version: &u32| {
+        versions.iter().try_for_each(|(version, _)| self.schema(kind, *version).map(drop))?;
+        let deprecated = |(version, reason): &(u32, Option<String>)| {
             let (kind, reason) = (kind.to_owned(), reason.clone());
             SchemaRecord::Deprecated { kind, version: *version, reason }
         };

@@ -407,9 +407,10 @@ fn versions_are_removed_or_deprecated_together_or_not_at_all() {
     tenant.register_schema("order.placed", new(uses)).unwrap();
     let versions = |kind: &str| tenant.schema_entries(Some(kind)).iter().map(|one| one.version).collect::<Vec<_>>();
     let reason = || Some("old".to_owned());
-    assert!(matches!(refusal(tenant.deprecate_schemas("address", &[1, 3], reason())), SchemaRefusal::NotFound { .. }));
+    let deprecate = |versions: [u32; 2]| tenant.deprecate_schemas("address", &versions.map(|one| (one, reason())));
+    assert!(matches!(refusal(deprecate([1, 3])), SchemaRefusal::NotFound { .. }));
     assert!(tenant.schema_entries(Some("address")).iter().all(|one| one.deprecated.is_none()));
-    tenant.deprecate_schemas("address", &[1, 2], reason()).unwrap();
+    deprecate([1, 2]).unwrap();
     assert!(tenant.schema_entries(Some("address")).iter().all(|one| one.deprecated == reason()));
     // One that an event has keeps the others.
     assert!(is_recorded(&publish(&tenant, "1", "address.v2", r#""x""#)));
