@@ -69,6 +69,7 @@ pub const OPERATIONS: &[Operation] = &[
     schema::REMOVE,
     schema::RULES,
     schema::DEFAULTS,
+    schema::DEFAULT_RULES,
     schema::INFER,
     schema::UPCAST,
     schema::VERIFY,

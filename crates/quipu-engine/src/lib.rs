@@ -56,9 +56,9 @@ pub use options::{Clock, Options, Random, World};
 pub use quipu_store::{Fault, TornTail};
 pub use read::{Page, Recorded, Stats, StreamInfo};
 pub use schemas::{
-    CheckedSchema, CheckedUpcaster, Incompatible, NewSchema, NotUpcast, Registered, SCHEMA_MARK, SchemaEntry,
-    SchemaInfo, SchemaReference, SchemaRefusal, Stored, TypeInfo, UpcastFunction, UpcastReason, Upcaster,
-    VERSION_UNSAID, VerifiedSchema,
+    CheckedSchema, CheckedUpcaster, Incompatible, NewSchema, NotUpcast, REASON_BYTES_MAX, Registered, SCHEMA_MARK,
+    SchemaEntry, SchemaInfo, SchemaReference, SchemaRefusal, SchemaSummary, SchemasInfo, Stored, TypeInfo,
+    UpcastFunction, UpcastReason, Upcaster, VERSION_UNSAID, VerifiedSchema,
 };
 pub use subscriptions::{
     Answer, CHECKPOINT_MS, Counts, DeadLetter, DeadLetterFilter, DeadLetterGroup, DeadLetterLine, DeadLetterState,

@@ -10,7 +10,7 @@ use quipu_api::catalog::{
     CatalogLine, CatalogPage, CatalogVersionLine, ConsumerLine, DeclarationBody, ImportAnswer, ImportedItem,
     PublisherLine, SeenAt, SkippedItem, WithdrawnAnswer,
 };
-use quipu_api::request::{CatalogRequest, catalog_prefix, dry_run};
+use quipu_api::request::{CatalogRequest, catalog_prefix, cursor_after, dry_run};
 use quipu_api::{Code, MEDIA_TEXT, Problem};
 use quipu_domain::Timestamp;
 use quipu_engine::{
@@ -47,7 +47,7 @@ async fn run_list(app: Arc<App>, request: Request) -> Result<Response, Problem> 
     let page = scan(&app, move |tenant| {
         let CatalogInfo { types, has_more, position, others } = tenant.catalog(&asked)?;
         let last = types.last().filter(|_| has_more);
-        let cursor = last.map(|last| CatalogRequest::cursor_after(&last.kind));
+        let cursor = last.map(|last| cursor_after(&last.kind));
         let types = types.into_iter().map(line).collect();
         Ok(bytes(&CatalogPage { types, cursor, position, other_events: others }))
     });

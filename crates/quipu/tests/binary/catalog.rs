@@ -46,7 +46,7 @@ impl Shop {
 }
 
 /// Runs a script of `scripts/node` with a text on its standard input.
-fn node(args: &[&str], stdin: &str) -> Ran {
+pub fn node(args: &[&str], stdin: &str) -> Ran {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts/node");
     assert!(folder.join("node_modules").is_dir(), "expected its packages: npm ci --prefix scripts/node");
     let mut node = Command::new("node");
