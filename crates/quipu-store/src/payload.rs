@@ -88,12 +88,16 @@ impl Payloads {
     pub fn open(storage: Arc<dyn Storage>, tenant: &str) -> Result<Arc<Self>, Fault> {
         let folder = folder(tenant);
         let mut state = State { unsearched: folders(storage.as_ref(), &folder)?, ..State::default() };
-        for (path, hash) in files(storage.as_ref(), &folder)? {
-            if hash.is_some() {
-                state.count += 1;
-                state.bytes += length(storage.as_ref(), &path)?.unwrap_or_default();
-            } else if path.ends_with(".tmp") {
-                storage.remove(&path).map_err(|e| Fault::io("remove", storage.display(&path), e))?;
+        for inner in &state.unsearched {
+            let files = storage.list_lengths(inner);
+            for (name, length) in files.map_err(|e| Fault::io("list", storage.display(inner), e))? {
+                if hash_of(inner, &name).is_some() {
+                    state.count += 1;
+                    state.bytes += length;
+                } else if name.ends_with(".tmp") {
+                    let path = format!("{inner}/{name}");
+                    storage.remove(&path).map_err(|e| Fault::io("remove", storage.display(&path), e))?;
+                }
             }
         }
         Ok(Arc::new(Self { storage, folder, state: Mutex::new(state), next: AtomicU64::new(0) }))
@@ -302,8 +306,7 @@ fn folders(storage: &dyn Storage, folder: &str) -> Result<Vec<String>, Fault> {
 
 /// The files of one of them, as [`files`] says.
 fn files_in(storage: &dyn Storage, folder: &str) -> Result<Vec<(String, Option<Digest>)>, Fault> {
-    let first = &folder[folder.len() - 2..];
-    let file = |rest: String| (format!("{folder}/{rest}"), parse(&format!("{first}{rest}")));
+    let file = |name: String| (format!("{folder}/{name}"), hash_of(folder, &name));
     Ok(list(storage, folder)?.into_iter().map(file).collect())
 }
 
@@ -326,9 +329,11 @@ pub(crate) fn path(folder: &str, hash: &Digest) -> String {
     format!("{folder}/{}/{}", &hex[..2], &hex[2..])
 }
 
-fn parse(hex: &str) -> Option<Digest> {
+/// The hash that is the name of a folder and of a file in it.
+fn hash_of(folder: &str, name: &str) -> Option<Digest> {
+    let hex = format!("{}{name}", &folder[folder.len() - 2..]);
     let is_hash = hex.len() == 64 && hex.bytes().all(is_digit);
-    blake3::Hash::from_hex(hex).ok().filter(|_| is_hash).map(|hash| *hash.as_bytes())
+    blake3::Hash::from_hex(&hex).ok().filter(|_| is_hash).map(|hash| *hash.as_bytes())
 }
 
 fn is_digit(byte: u8) -> bool {
