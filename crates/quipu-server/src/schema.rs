@@ -201,13 +201,17 @@ fn new_schema(asked: RegisterSchema) -> NewSchema {
     NewSchema { version, text: schema.get().to_owned(), references, owner, description, examples, upcaster }
 }
 
+pub(crate) fn upcaster_answer(upcaster: Upcaster) -> UpcasterAnswer {
+    match upcaster {
+        Upcaster::Jq(text) => UpcasterAnswer::Jq(text),
+        Upcaster::Function(name) => UpcasterAnswer::Function(name),
+    }
+}
+
 fn schema_answer(info: SchemaInfo) -> SchemaAnswer {
     let SchemaInfo { kind, version, id, text, references, owner, description, examples, deprecated, upcaster, made } =
         info;
-    let upcaster = upcaster.map(|upcaster| match upcaster {
-        Upcaster::Jq(text) => UpcasterAnswer::Jq(text),
-        Upcaster::Function(name) => UpcasterAnswer::Function(name),
-    });
+    let upcaster = upcaster.map(upcaster_answer);
     let schema = RawValue::from_string(text).expect("what is registered is JSON");
     let made = made.to_string();
     SchemaAnswer { kind, version, id, schema, references, owner, description, examples, deprecated, upcaster, made }

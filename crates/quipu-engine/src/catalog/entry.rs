@@ -6,7 +6,7 @@ use std::fmt;
 use quipu_domain::{Pattern, Takes, Timestamp, base_type, type_version};
 use serde_json::Value;
 
-use crate::schemas::{TypeInfo, VERSION_UNSAID};
+use crate::schemas::{TypeInfo, Upcaster, VERSION_UNSAID};
 use crate::subscriptions::NotDone;
 use crate::tenant::Tenant;
 
@@ -100,6 +100,8 @@ pub struct CatalogVersion {
     pub is_registered: bool,
     /// Why nobody should begin with it any more.
     pub deprecated: Option<String>,
+    /// What makes its data of that of the version before.
+    pub upcaster: Option<Upcaster>,
     /// How many events it has.
     pub events: u64,
 }
@@ -280,8 +282,9 @@ impl Line {
             if !version.examples.is_empty() {
                 of.examples = version.examples;
             }
-            let (version, deprecated) = (version.version, version.deprecated);
-            self.versions.insert(version, CatalogVersion { version, is_registered: true, deprecated, events: 0 });
+            let (version, deprecated, upcaster) = (version.version, version.deprecated, version.upcaster);
+            let known = CatalogVersion { version, is_registered: true, deprecated, upcaster, events: 0 };
+            self.versions.insert(version, known);
         }
     }
 
@@ -302,7 +305,7 @@ impl Line {
     }
 
     fn take_seen(&mut self, version: u32, seen: Seen, now: Timestamp) {
-        let unknown = || CatalogVersion { version, is_registered: false, deprecated: None, events: 0 };
+        let unknown = || CatalogVersion { version, is_registered: false, deprecated: None, upcaster: None, events: 0 };
         self.versions.entry(version).or_insert_with(unknown).events += seen.events;
         let of = &mut self.of;
         let [hour, day] = seen.lately(now);
