@@ -40,7 +40,8 @@ pub use audit::{
     VerifiedExport, VerifiedLog, backup, export_begin, export_commit, export_end, verify, verify_export,
 };
 pub use catalog::{
-    CatalogAsked, CatalogInfo, CatalogRefusal, CatalogType, CatalogVersion, Consumer, Declaration, Finding, Publisher,
+    CatalogAsked, CatalogInfo, CatalogRefusal, CatalogType, CatalogVersion, Consumer, Declaration, Finding,
+    ImportOutcome, ImportedPart, ImportedType, ImportedVersion, Publisher,
 };
 pub use engine::{Engine, is_tenant_name};
 /// What memory makes of records and snapshots; for the fuzz targets.

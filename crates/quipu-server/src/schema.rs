@@ -214,6 +214,13 @@ fn new_schema(asked: RegisterSchema) -> NewSchema {
     NewSchema { version, text: schema.get().to_owned(), references, owner, description, examples, upcaster }
 }
 
+pub(crate) fn upcaster_answer(upcaster: Upcaster) -> UpcasterAnswer {
+    match upcaster {
+        Upcaster::Jq(text) => UpcasterAnswer::Jq(text),
+        Upcaster::Function(name) => UpcasterAnswer::Function(name),
+    }
+}
+
 fn schema_answer(info: SchemaInfo) -> SchemaAnswer {
     let SchemaInfo { kind, version, id, text, references, owner, description, examples, deprecated, upcaster, made } =
         info;

@@ -1,11 +1,16 @@
 //! What is asked of the catalog.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
 use quipu_domain::limits::PAGE_EVENTS_DEFAULT;
 
-use super::page::{PageSlots, after_name, page_pairs};
+use super::page::{PageSlots, page_pairs};
 use super::{pairs, unknown, write_query};
-use crate::Problem;
 use crate::parameter::once;
+use crate::{Cursor, Problem};
+
+/// The first byte of a cursor, before the digest of its question and a name.
+const CURSOR_VERSION: u8 = 2;
 
 /// The findings that can be asked for.
 pub(crate) const FINDINGS: &[&str] = &["unconsumed", "unpublished", "undeclared", "unseen"];
@@ -64,7 +69,27 @@ impl CatalogRequest {
     /// # Errors
     /// `invalid-cursor`.
     pub fn after(&self) -> Result<Option<String>, Problem> {
-        after_name(self.cursor.as_deref())
+        let Some(cursor) = &self.cursor else { return Ok(None) };
+        let bytes = BASE64URL.decode(cursor).unwrap_or_default();
+        let name = |rest: &[u8]| std::str::from_utf8(rest).ok().filter(|name| !name.is_empty()).map(str::to_owned);
+        let read = bytes.strip_prefix(&[CURSOR_VERSION]).and_then(|bytes| bytes.split_first_chunk::<8>());
+        let Some((question, name)) = read.and_then(|(question, rest)| Some((question, name(rest)?))) else {
+            return Err(Cursor::unread());
+        };
+        match u64::from_le_bytes(*question) == self.question() {
+            true => Ok(Some(name)),
+            false => Err(Cursor::of_another()),
+        }
+    }
+
+    /// A digest of what is asked for, without limit and cursor.
+    fn question(&self) -> u64 {
+        Cursor::digest(&format!("catalog?{}", Self { limit: None, cursor: None, ..self.clone() }.to_query()))
+    }
+
+    /// The cursor of the page that begins after this type.
+    pub fn cursor_after(&self, name: &str) -> String {
+        BASE64URL.encode([&[CURSOR_VERSION], &self.question().to_le_bytes()[..], name.as_bytes()].concat())
     }
 }
 
@@ -122,5 +147,25 @@ mod tests {
             assert_eq!(refused.unwrap_err().code(), Some(Code::InvalidParameter));
         }
         assert!(catalog_prefix("prefix=a&prefix=b").is_err() && catalog_prefix("limit=1").is_err());
+    }
+
+    #[test]
+    fn a_cursor_leads_on_after_a_name() {
+        let asked = |query: &str| CatalogRequest::from_query(query).unwrap();
+        let after =
+            |query: &str, cursor: &str| CatalogRequest { cursor: Some(cursor.to_owned()), ..asked(query) }.after();
+        let question = "prefix=order.&finding=unseen";
+        let cursor = asked(question).cursor_after("order.ä");
+        assert_eq!(after(question, &cursor), Ok(Some("order.ä".to_owned())));
+        assert_eq!(after(&format!("{question}&limit=7"), &cursor), Ok(Some("order.ä".to_owned())));
+        for other in ["", "prefix=order.", "finding=unseen", "prefix=order.&finding=undeclared"] {
+            let refused = after(other, &cursor).unwrap_err();
+            assert_eq!(refused.code(), Some(Code::InvalidCursor), "{other}");
+            assert!(refused.detail.contains("another"), "{refused:?}");
+        }
+        let cut = &cursor[..12];
+        for cursor in ["", "%", "b3JkZXI", "YWZ0ZXIgb3JkZXIucGFpZA", cut] {
+            assert_eq!(after("", cursor).unwrap_err().code(), Some(Code::InvalidCursor), "{cursor}");
+        }
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use quipu_domain::{Pattern, Takes, Timestamp, base_type, type_version};
 use serde_json::Value;
 
-use crate::schemas::{Kind, VERSION_UNSAID};
+use crate::schemas::{Kind, Upcaster, VERSION_UNSAID};
 use crate::subscriptions::NotDone;
 use crate::tenant::Tenant;
 
@@ -101,6 +101,8 @@ pub struct CatalogVersion {
     pub is_registered: bool,
     /// Why nobody should begin with it any more.
     pub deprecated: Option<String>,
+    /// What makes its data of that of the version before.
+    pub upcaster: Option<Upcaster>,
     /// How many events it has.
     pub events: u64,
 }
@@ -272,6 +274,13 @@ impl Tenant {
     }
 }
 
+impl CatalogVersion {
+    /// One that nothing is known of.
+    fn unknown(version: u32) -> Self {
+        Self { version, is_registered: false, deprecated: None, upcaster: None, events: 0 }
+    }
+}
+
 impl Line {
     /// Takes in what its schemas say: the newest version that says something has the word, behind the declaration.
     fn take_schemas(&mut self, schemas: &Kind) {
@@ -283,10 +292,10 @@ impl Line {
         let examples = newest_first().map(|schema| &schema.examples).find(|examples| !examples.is_empty());
         of.examples = examples.cloned().unwrap_or_default();
         // Rules alone are no schema.
-        for (version, schema) in &schemas.versions {
-            let unseen = || CatalogVersion { version: *version, is_registered: true, deprecated: None, events: 0 };
-            let version = self.versions.entry(*version).or_insert_with(unseen);
+        for (number, schema) in &schemas.versions {
+            let version = self.versions.entry(*number).or_insert_with(|| CatalogVersion::unknown(*number));
             (version.is_registered, version.deprecated) = (true, schema.folded.deprecated.clone());
+            version.upcaster = schema.upcaster();
         }
     }
 
@@ -307,7 +316,7 @@ impl Line {
     }
 
     fn take_seen(&mut self, version: u32, seen: Seen, now: Timestamp) {
-        let unknown = || CatalogVersion { version, is_registered: false, deprecated: None, events: 0 };
+        let unknown = || CatalogVersion::unknown(version);
         self.versions.entry(version).or_insert_with(unknown).events += seen.events;
         let of = &mut self.of;
         let [hour, day] = seen.lately(now);

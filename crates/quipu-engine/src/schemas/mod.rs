@@ -4,6 +4,7 @@
 //! A version that is registered never changes. One that no event has and no schema refers to can be removed.
 
 mod lookup;
+mod plan;
 mod records;
 mod refusal;
 mod registry;
@@ -20,14 +21,16 @@ use quipu_domain::limits::TYPE_BYTES_MAX;
 use quipu_domain::schema::compatibility::{self, Answer, Budget, Direction, Level, Verdict};
 use quipu_domain::schema::{Change, Document, Limits, SchemaRules, diff};
 use quipu_domain::{Timestamp, base_type, type_version};
-use quipu_store::Fault;
+use quipu_store::{Fault, Record};
 use serde_json::Value;
 
 use crate::subscriptions::NotDone;
 use crate::tenant::Tenant;
 pub use lookup::{SchemaEntry, SchemaReference};
+use plan::Looked;
+pub(crate) use plan::SchemaPlan;
 pub(crate) use records::FoldedSchemas;
-use records::{FoldedSchema, SchemaRecord, Shared};
+use records::{FoldedSchema, SchemaRecord};
 pub use refusal::{Incompatible, SchemaRefusal};
 pub use registry::VERSION_UNSAID;
 use registry::Version;
@@ -236,53 +239,23 @@ impl Tenant {
     /// # Errors
     /// [`SchemaRefusal`].
     pub fn register_schema(self: &Arc<Self>, kind: &str, new: NewSchema) -> Result<Registered, NotDone> {
-        check_kind(kind)?;
         loop {
             // Comparing may read the whole log, so nobody waits for it.
             let registry = self.schemas.current();
-            let document = parse(&registry, &new)?;
-            if let Some((version, known)) = same(&registry, kind, &new, &document) {
-                let schema = info(kind, version, &known);
-                if new.upcaster.is_some() && new.upcaster != schema.upcaster {
-                    return Err(SchemaRefusal::OtherUpcaster { name: format!("{kind}.v{version}") }.into());
+            let next = match self.look(&registry, kind, &new)? {
+                Looked::Known(version, known) => {
+                    let (level, verdict) = (level(&registry, kind), Verdict::default());
+                    let checked = CheckedSchema { level, verdict, stored: None, upcaster: None };
+                    return Ok(Registered { schema: info(kind, version, &known), is_known: true, checked });
                 }
-                let (level, verdict) = (level(&registry, kind), Verdict::default());
-                let checked = CheckedSchema { level, verdict, stored: None, upcaster: None };
-                return Ok(Registered { schema, is_known: true, checked });
-            }
-            let version = next_version(&registry, kind, new.version)?;
-            let step = new.upcaster.clone().map(|upcaster| self.step(kind, version, upcaster)).transpose()?;
-            let checked = self.compared(&registry, kind, .., &document, step.as_ref().map(|step| (version, step)))?;
+                Looked::New(next) => next,
+            };
             let mut folded = self.schemas.folded.lock();
             if self.schemas.current().revision != registry.revision {
                 continue;
             }
-            let name = format!("{kind}.v{version}");
-            if let Some(checked) = checked.upcaster.clone().filter(|_| !checked.is_upcast()) {
-                return Err(SchemaRefusal::UpcasterFails { name, checked: Box::new(checked) }.into());
-            }
-            if !checked.is_compatible() {
-                return Err(SchemaRefusal::Incompatible(Box::new(Incompatible { name, checked })).into());
-            }
-            let schema = FoldedSchema {
-                id: id_of(&folded, &new),
-                text: new.text,
-                uses: document.references().keys().filter_map(|name| used(&new.references, name)).collect(),
-                references: new.references,
-                weight: document.bundled().to_string().len() as u64,
-                owner: new.owner,
-                description: new.description,
-                examples: new.examples,
-                deprecated: None,
-                made: self.now(),
-            };
-            check_limits(&registry, kind, &schema)?;
-            let schema = Shared::new(schema);
-            let mut records = vec![SchemaRecord::Registered { kind: kind.to_owned(), version, schema }];
-            if let Some(step) = step {
-                check_upcasters(&folded)?;
-                records.push(SchemaRecord::Upcaster { kind: kind.to_owned(), version, upcaster: Some(step.folded) });
-            }
+            let (version, checked) = (next.version, next.checked.clone());
+            let records = next.records(&folded, &registry, kind, new, self.now())?;
             self.change_schemas(&mut folded, &records)?;
             return Ok(Registered { schema: self.schema(kind, version)?, is_known: false, checked });
         }
@@ -574,19 +547,31 @@ impl Tenant {
         self.schemas.current().rules
     }
 
-    /// Holds changes for true and writes them down in one commit. In this order: an event that is decided after the record was checked by the new
-    /// rules, since the loop looks again at those that were checked by older ones.
+    /// Holds changes for true and writes them down in one commit.
     fn change_schemas(self: &Arc<Self>, folded: &mut FoldedSchemas, records: &[SchemaRecord]) -> Result<(), Fault> {
-        let before = self.schemas.current();
         let mut touched = folded.touched_by(records);
         records.iter().for_each(|record| touched.take(record.clone()));
-        let after = before.after(records, &touched);
+        let registry = Arc::new(self.schemas.current().after(records, &touched));
+        self.write_schemas(folded, records, touched, registry, records.iter().map(SchemaRecord::record).collect())
+    }
+
+    /// Holds what is to be for true, and writes the records that make it so in one commit. In this order: an event that is decided after the
+    /// record was checked by the new rules, since the loop looks again at those that were checked by older ones.
+    fn write_schemas(
+        self: &Arc<Self>,
+        folded: &mut FoldedSchemas,
+        changes: &[SchemaRecord],
+        touched: FoldedSchemas,
+        registry: Arc<Registry>,
+        records: Vec<Record>,
+    ) -> Result<(), Fault> {
+        let before = self.schemas.current();
         // Here, and not on the thread of the first event that needs it.
-        SchemaRecord::kinds(records).into_iter().for_each(|kind| after.compile(kind));
-        *self.schemas.current.write() = Arc::new(after);
-        let written = self.write_records_wait(records.iter().map(SchemaRecord::record).collect());
+        SchemaRecord::kinds(changes).into_iter().for_each(|kind| registry.compile(kind));
+        *self.schemas.current.write() = registry;
+        let written = self.write_records_wait(records);
         match &written {
-            Ok(()) => folded.put_back(records, touched),
+            Ok(()) => folded.put_back(changes, touched),
             // Nobody knows whether it is on disk, but nothing more is written until a restart finds out.
             Err(_) => {
                 let mut as_before = before.same();
