@@ -230,13 +230,6 @@ fn schema_answer(info: SchemaInfo) -> SchemaAnswer {
     SchemaAnswer { kind, version, id, schema, references, owner, description, examples, deprecated, upcaster, made }
 }
 
-fn upcaster_answer(upcaster: Upcaster) -> UpcasterAnswer {
-    match upcaster {
-        Upcaster::Jq(text) => UpcasterAnswer::Jq(text),
-        Upcaster::Function(name) => UpcasterAnswer::Function(name),
-    }
-}
-
 fn line(of: SchemaSummary) -> SchemaLine {
     let SchemaSummary { version, id, owner, description, deprecated, upcaster, made } = of;
     let (upcaster, made) = (upcaster.map(upcaster_answer), made.to_string());
