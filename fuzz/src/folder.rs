@@ -130,7 +130,7 @@ pub fn snapshot(bytes: &[u8]) -> bool {
 /// System records, each a byte of kind, two of length and a body: what memory keeps of them survives a snapshot, and a
 /// checkpoint of an outside source is written as it was read.
 pub fn records(bytes: &[u8]) -> bool {
-    const KINDS: [RecordKind; 8] = [
+    const KINDS: [RecordKind; 10] = [
         RecordKind::Subscription,
         RecordKind::Progress,
         RecordKind::DeadLetter,
@@ -139,6 +139,8 @@ pub fn records(bytes: &[u8]) -> bool {
         RecordKind::Key,
         RecordKind::Tenant,
         RecordKind::Schema,
+        RecordKind::Declaration,
+        RecordKind::Projection,
     ];
     let (mut records, mut rest) = (Vec::new(), bytes);
     while let Some((head, behind)) = rest.split_at_checked(3) {

@@ -3,6 +3,7 @@
 //! the corpus on a stable compiler. Each answers whether the bytes meant something: a corpus of which nothing does, since
 //! a format changed, tests nothing any more.
 
+mod asyncapi;
 mod connection;
 mod credential;
 mod folder;
@@ -13,6 +14,7 @@ mod request;
 mod sse;
 mod webhook;
 
+pub use asyncapi::asyncapi;
 pub use connection::{ahead, lines, messages};
 pub use credential::{credential, grants, token};
 pub use folder::{records, run, segment, snapshot};

@@ -115,6 +115,9 @@ pub struct CatalogVersionLine {
     /// Why nobody should begin with it any more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deprecated: Option<String>,
+    /// What makes its data of that of the version before, if anything does: `jq` or `function`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upcaster: Option<String>,
     /// How many events it has.
     pub events: u64,
 }

@@ -70,6 +70,7 @@ pub const OPERATIONS: &[Operation] = &[
     schema::REMOVE,
     schema::RULES,
     schema::DEFAULTS,
+    schema::DEFAULT_RULES,
     schema::INFER,
     schema::UPCAST,
     schema::VERIFY,

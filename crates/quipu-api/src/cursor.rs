@@ -49,20 +49,27 @@ impl Cursor {
     /// # Errors
     /// `invalid-cursor`.
     pub fn decode(text: &str, question: u64) -> Result<Self, Problem> {
-        let invalid = |detail: &str| Err(Problem::new(Code::InvalidCursor, detail));
         let bytes = BASE64URL.decode(text).ok().and_then(|bytes| <[u8; 18]>::try_from(bytes).ok());
         let Some([VERSION, direction @ (0 | 1), rest @ ..]) = bytes else {
-            return invalid("expected a cursor from an earlier page, found another text");
+            return Err(Self::unread());
         };
         let number = |at: usize| u64::from_le_bytes(std::array::from_fn(|i| rest[at + i]));
         let direction = if direction == 0 { Direction::Forward } else { Direction::Backward };
         let cursor = Self { direction, next: number(0), question: number(8) };
         if cursor.question != question {
-            return invalid(
-                "expected a cursor of the same filter, found one of another: repeat the parameters of the first page",
-            );
+            return Err(Self::of_another());
         }
         Ok(cursor)
+    }
+
+    pub(crate) fn unread() -> Problem {
+        Problem::new(Code::InvalidCursor, "expected a cursor from an earlier page, found another text")
+    }
+
+    pub(crate) fn of_another() -> Problem {
+        let detail =
+            "expected a cursor of the same filter, found one of another: repeat the parameters of the first page";
+        Problem::new(Code::InvalidCursor, detail)
     }
 }
 

@@ -21,10 +21,10 @@ pub(crate) use catalog::FINDINGS;
 pub use catalog::{CatalogRequest, catalog_prefix, dry_run};
 pub use dead_letters::DeadLettersRequest;
 pub use event::{EventKey, EventRequest, checkpoint_source, confirmed};
-pub use page::Start;
 pub use projection::RowsRequest;
+pub use page::{Start, cursor_after};
 pub use read::{ReadRequest, StreamRequest, StreamsRequest};
-pub use schema::{DiffRequest, VerifyRequest, bundled, version as schema_version};
+pub use schema::{DiffRequest, SchemasRequest, VerifyRequest, bundled, version as schema_version};
 pub use tail::{TailFrom, TailRequest};
 pub use view::{DATA_FORMS, View};
 

@@ -111,6 +111,29 @@ pub struct SchemaAnswer {
     pub made: String,
 }
 
+/// A version of a schema without its text and its examples.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct SchemaLine {
+    /// The version.
+    pub version: u32,
+    /// Its number among all schemas of the tenant; the same text has the same.
+    pub id: u32,
+    /// Who answers for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
+    /// What people should know of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// Why nobody should begin with it any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deprecated: Option<String>,
+    /// What makes its data of that of the version before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upcaster: Option<UpcasterAnswer>,
+    /// When it was registered.
+    pub made: String,
+}
+
 /// A type with its schemas.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct SchemaTypeAnswer {
@@ -120,20 +143,22 @@ pub struct SchemaTypeAnswer {
     /// Its own rules; what they do not say the tenant's do.
     pub rules: SchemaRules,
     /// Its versions, oldest first.
-    pub versions: Vec<SchemaAnswer>,
+    pub versions: Vec<SchemaLine>,
     /// Events that were refused since the server has the tenant open.
     pub refused: u64,
     /// Events that were recorded with the attribute `schemaviolation` since then.
     pub marked: u64,
 }
 
-/// All types that have schemas or rules of their own.
+/// A page of the types that have schemas or rules of their own.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-pub struct SchemasAnswer {
+pub struct SchemasPage {
     /// The rules of the tenant.
     pub rules: SchemaRules,
     /// The types, by their names.
     pub types: Vec<SchemaTypeAnswer>,
+    /// Where the next page begins; null once the end was reached. A page with a cursor may be short.
+    pub cursor: Option<String>,
 }
 
 /// What came of a registration.

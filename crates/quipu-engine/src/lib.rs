@@ -42,7 +42,8 @@ pub use audit::{
     VerifiedExport, VerifiedLog, backup, export_begin, export_commit, export_end, verify, verify_export,
 };
 pub use catalog::{
-    CatalogAsked, CatalogInfo, CatalogRefusal, CatalogType, CatalogVersion, Consumer, Declaration, Finding, Publisher,
+    CatalogAsked, CatalogInfo, CatalogRefusal, CatalogType, CatalogVersion, Consumer, Declaration, Finding,
+    ImportOutcome, ImportedPart, ImportedType, ImportedVersion, Publisher,
 };
 pub use engine::{Engine, is_tenant_name};
 /// What memory makes of records and snapshots; for the fuzz targets.
@@ -59,9 +60,9 @@ pub use projections::{ProjectionInfo, ProjectionRefusal, ReleaseInfo, Released, 
 pub use quipu_store::{Fault, TornTail};
 pub use read::{Page, Recorded, Stats, StreamInfo};
 pub use schemas::{
-    CheckedSchema, CheckedUpcaster, Incompatible, NewSchema, NotUpcast, Registered, SCHEMA_MARK, SchemaEntry,
-    SchemaInfo, SchemaReference, SchemaRefusal, Stored, TypeInfo, UpcastFunction, UpcastReason, Upcaster,
-    VERSION_UNSAID, VerifiedSchema,
+    CheckedSchema, CheckedUpcaster, Incompatible, NewSchema, NotUpcast, REASON_BYTES_MAX, Registered, SCHEMA_MARK,
+    SchemaEntry, SchemaInfo, SchemaReference, SchemaRefusal, SchemaSummary, SchemasInfo, Stored, TypeInfo,
+    UpcastFunction, UpcastReason, Upcaster, VERSION_UNSAID, VerifiedSchema,
 };
 pub use subscriptions::{
     Answer, CHECKPOINT_MS, Counts, DeadLetter, DeadLetterFilter, DeadLetterGroup, DeadLetterLine, DeadLetterState,

@@ -1,7 +1,8 @@
 //! Payloads (claim check): what is too large for the log is kept beside it, and put back for readers who ask.
 //!
 //! The data is checked, hashed and written before the mailbox, on the caller's thread; the loop sees an event with a
-//! reference. What the loop then refuses, or knows already, is let go of, and removed if no event refers to it.
+//! reference. What the loop then refuses, or knows already, is let go of, and removed if no event refers to it. So is what a crash
+//! left, in the background after opening.
 
 use quipu_domain::access::Visible;
 use quipu_domain::{DATAREF, Data, Event, Payload, limits};
@@ -106,13 +107,29 @@ impl Tenant {
         if !self.payloads.has_loose() {
             return;
         }
-        let is_needed = |hash: &[u8; 32]| {
-            let expr = self.term(Term::Payload(hash));
-            // A candidate is enough: what is not removed costs room, and is no loss.
-            Ok(first_match(&self.index, &expr, 1..=u64::MAX, |_| Ok(true))?.is_some())
-        };
-        // What stays is an orphan, which a check of the store counts.
-        let _ = self.payloads.sweep(is_needed);
+        // What stays is found after the next opening.
+        let _ = self.payloads.sweep(|hash| self.refers_to(hash));
+    }
+
+    /// Removes what a crash left of payloads: those that were there at opening and that no event refers to. Looks at so many,
+    /// or a folder more, and says how many of that number are left.
+    ///
+    /// # Errors
+    /// The index cannot be read, or the disk refuses: what was not looked at stays until after the next opening.
+    pub fn search_payloads(&self, mut looks: usize) -> Result<usize, Fault> {
+        while looks > 0
+            && let Some(looked_at) = self.payloads.search(|hash| self.refers_to(hash))?
+        {
+            looks = looks.saturating_sub(looked_at.max(1));
+        }
+        Ok(looks)
+    }
+
+    /// Whether an event, written or about to be, refers to a payload.
+    fn refers_to(&self, hash: &[u8; 32]) -> Result<bool, Fault> {
+        let expr = self.term(Term::Payload(hash));
+        // A candidate is enough: what is not removed costs room, and is no loss.
+        Ok(first_match(&self.index, &expr, 1..=u64::MAX, |_| Ok(true))?.is_some())
     }
 
     /// Bytes of the log and of the payloads beside it.

@@ -1,34 +1,34 @@
 //! The catalog: which event types there are, what is declared of them, and both as documents of others.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Extension;
 use axum::extract::{Path, Request};
 use axum::response::Response;
-use quipu_api::asyncapi::{ExportedSchema, ExportedType, Imported, ImportedSchema, InvalidAsyncApi};
+use quipu_api::asyncapi::{self, ExportedSchema, ExportedType, Imported, InvalidAsyncApi};
 use quipu_api::catalog::{
     CatalogLine, CatalogPage, CatalogVersionLine, ConsumerLine, DeclarationBody, ImportAnswer, ImportedItem,
     PublisherLine, SeenAt, SkippedItem, WithdrawnAnswer,
 };
 use quipu_api::request::{CatalogRequest, catalog_prefix, dry_run};
-use quipu_api::{Code, MEDIA_TEXT, Problem};
+use quipu_api::{Code, MEDIA_JSON, MEDIA_TEXT, MEDIA_YAML, Problem};
 use quipu_domain::Timestamp;
 use quipu_engine::{
-    CatalogAsked, CatalogInfo, CatalogType, Declaration, Finding, Incompatible, NewSchema, NotDone, SchemaInfo,
-    SchemaRefusal, Tenant,
+    CatalogAsked, CatalogInfo, CatalogType, Declaration, Finding, ImportOutcome, ImportedPart, ImportedType,
+    ImportedVersion, NewSchema, NotDone, SchemaInfo, Tenant, Upcaster,
 };
 use serde::Serialize;
-use serde_json::{Value, json as value};
+use serde_json::json as value;
 
 use crate::read::query;
 use crate::refusal::{ask, scan};
+use crate::schema::upcaster_answer;
 use crate::subscription::{json, read_body};
-use crate::{App, answer, body, problem, publish};
+use crate::{App, answer, body, media, problem, publish};
 
 /// Most types of an export: a type has up to 128 names beside it.
 const EXPORTED_MAX: usize = 10_000;
-/// Most bytes of all schemas of an export: they are in memory several times until it is written.
-const BUNDLED_BYTES_MAX: usize = 64 << 20;
 
 pub(crate) async fn list(Extension(app): Extension<Arc<App>>, request: Request) -> Response {
     problem::answer(run_list(app, request).await)
@@ -41,13 +41,13 @@ async fn run_list(app: Arc<App>, request: Request) -> Result<Response, Problem> 
         after: request.after()?,
         limit: Some(request.limit()),
         finding: Finding::ALL.into_iter().find(|known| Some(known.as_str()) == finding),
-        prefix: request.prefix,
+        prefix: request.prefix.clone(),
     };
     // Whoever asks first may have the whole log read.
     let page = scan(&app, move |tenant| {
         let CatalogInfo { types, has_more, position, others } = tenant.catalog(&asked)?;
         let last = types.last().filter(|_| has_more);
-        let cursor = last.map(|last| CatalogRequest::cursor_after(&last.kind));
+        let cursor = last.map(|last| request.cursor_after(&last.kind));
         let types = types.into_iter().map(line).collect();
         Ok(bytes(&CatalogPage { types, cursor, position, other_events: others }))
     });
@@ -63,13 +63,13 @@ fn bytes(body: &impl Serialize) -> Vec<u8> {
 fn all(tenant: &Tenant, prefix: String) -> Result<Result<Vec<CatalogType>, Problem>, NotDone> {
     let asked = CatalogAsked { prefix, limit: Some(EXPORTED_MAX), ..CatalogAsked::default() };
     let CatalogInfo { types, has_more, .. } = tenant.catalog(&asked)?;
-    Ok(if has_more { Err(too_much(&format!("{EXPORTED_MAX} types"))) } else { Ok(types) })
-}
-
-fn too_much(limit: &str) -> Problem {
-    let detail =
-        format!("expected at most {limit} in an export, found more: export it in parts, each with a prefix of types");
-    Problem::new(Code::InvalidParameter, detail).with("parameter", "prefix")
+    if !has_more {
+        return Ok(Ok(types));
+    }
+    let detail = format!(
+        "expected at most {EXPORTED_MAX} types in an export, found more: export it in parts, each with a prefix of types"
+    );
+    Ok(Err(Problem::new(Code::InvalidParameter, detail).with("parameter", "prefix")))
 }
 
 pub(crate) async fn declare(
@@ -99,40 +99,36 @@ pub(crate) async fn asyncapi(Extension(app): Extension<Arc<App>>, request: Reque
 }
 
 async fn run_asyncapi(app: Arc<App>, request: Request) -> Result<Response, Problem> {
+    let media_type = media::accepted(request.headers(), &[MEDIA_JSON, MEDIA_YAML])?;
     let prefix = catalog_prefix(query(&request))?;
     let document = scan(&app, move |tenant| {
-        let types = match all(tenant, prefix)? {
-            Ok(types) => types,
-            Err(problem) => return Ok(Err(problem)),
-        };
-        let (mut exported_types, mut bundled) = (Vec::with_capacity(types.len()), 0);
-        for of in types {
-            match exported(tenant, of, &mut bundled) {
-                Some(of) => exported_types.push(of),
-                None => return Ok(Err(too_much(&format!("{BUNDLED_BYTES_MAX} bytes of schemas")))),
-            }
-        }
-        Ok(Ok(bytes(&quipu_api::asyncapi::export(&exported_types))))
+        let types = all(tenant, prefix)?;
+        let document = types.map(|types| {
+            let types: Vec<_> = types.into_iter().map(|of| exported(tenant, of)).collect();
+            asyncapi::export(&types)
+        });
+        // Written where it holds up nobody.
+        Ok(document.map(|document| match media_type {
+            MEDIA_YAML => asyncapi::yaml(&document).into_bytes(),
+            _ => bytes(&document),
+        }))
     });
-    Ok(answer::json(document.await??))
+    Ok(answer::typed(media_type, document.await??))
 }
 
-/// A type with its schemas; nothing if those and the ones before are more than may be. Each has all that it refers to inside of it, so
-/// that one which many refer to is there as often.
-fn exported(tenant: &Tenant, of: CatalogType, bundled_bytes: &mut usize) -> Option<ExportedType> {
+/// A type with its schemas. Each has all that it refers to inside of it, which is counted in what the schemas of a tenant may take:
+/// no export is larger than that.
+fn exported(tenant: &Tenant, of: CatalogType) -> ExportedType {
     let mut schemas = Vec::new();
     for version in of.versions.iter().filter(|version| version.is_registered) {
         // One that was removed a moment ago is not there any more.
         let Ok(info) = tenant.schema(&of.kind, version.version) else { continue };
         let Ok(bundled) = tenant.bundled_schema(&of.kind, version.version) else { continue };
-        *bundled_bytes += bundled.to_string().len();
-        if *bundled_bytes > BUNDLED_BYTES_MAX {
-            return None;
-        }
-        let (owner, description, examples, deprecated) = (info.owner, info.description, info.examples, info.deprecated);
-        schemas.push(ExportedSchema { version: version.version, bundled, owner, description, examples, deprecated });
+        let SchemaInfo { version, owner, description, examples, deprecated, upcaster, .. } = info;
+        let upcaster = upcaster.map(upcaster_answer);
+        schemas.push(ExportedSchema { version, bundled, owner, description, examples, deprecated, upcaster });
     }
-    Some(ExportedType { line: line(of), schemas })
+    ExportedType { line: line(of), schemas }
 }
 
 pub(crate) async fn mermaid(Extension(app): Extension<Arc<App>>, request: Request) -> Response {
@@ -154,12 +150,12 @@ pub(crate) async fn import(Extension(app): Extension<Arc<App>>, request: Request
 
 async fn run_import(app: Arc<App>, request: Request) -> Result<Response, Problem> {
     let is_dry = dry_run(query(&request))?;
-    let whole = body::document(&app, request, quipu_api::asyncapi::BYTES_MAX).await?;
+    let whole = body::document(&app, request, asyncapi::BYTES_MAX).await?;
     let read = |bytes: &[u8]| {
         let invalid = |invalid: InvalidAsyncApi| {
             Problem::new(Code::InvalidAsyncApi, invalid.detail).with("pointer", invalid.pointer)
         };
-        quipu_api::asyncapi::read(bytes).and_then(|document| quipu_api::asyncapi::import(&document)).map_err(invalid)
+        asyncapi::read(bytes).and_then(|document| asyncapi::import(&document)).map_err(invalid)
     };
     let (imported, _held) = publish::parse(&app, whole, move |_, bytes| read(bytes)).await?;
     app.tell(value!({ "dryrun": is_dry, "types": imported.types.len() }));
@@ -169,72 +165,33 @@ async fn run_import(app: Arc<App>, request: Request) -> Result<Response, Problem
 
 /// Registers and declares what a document has; or only says what would become of it.
 fn take(tenant: &Arc<Tenant>, imported: Imported, is_dry: bool) -> Result<ImportAnswer, NotDone> {
-    let mut items = Vec::new();
-    for (kind, of) in imported.types {
-        for (version, schema) in of.schemas {
-            let taken = take_schema(tenant, &kind, version, schema, is_dry);
-            items.push(item(&kind, Some(version), taken)?);
-        }
-        let before = tenant.declaration(&kind);
-        let mut after = before.clone().unwrap_or_default();
-        let DeclarationBody { publishers, consumers, owner, description, channel } = of.declaration;
-        after.publishers.extend(publishers);
-        after.consumers.extend(consumers);
-        after.owner = owner.or(after.owner);
-        after.description = description.or(after.description);
-        after.channel = channel.or(after.channel);
-        let is_known = before.as_ref() == Some(&after);
-        let declared = match is_known || is_dry {
-            true => Ok(is_known),
-            false => tenant.declare(&kind, after).map(|()| false),
-        };
-        items.push(item(&kind, None, declared)?);
-    }
+    let types: BTreeMap<String, ImportedType> =
+        imported.types.into_iter().map(|(kind, of)| (kind, imported_type(of))).collect();
+    let parts = if is_dry { tenant.foresee_import(&types)? } else { tenant.import_types(&types)? };
     let skipped = imported.skipped.into_iter();
     let skipped = skipped.map(|skipped| SkippedItem { pointer: skipped.pointer, reason: skipped.reason }).collect();
-    Ok(ImportAnswer { dry_run: is_dry, items, skipped })
+    Ok(ImportAnswer { dry_run: is_dry, items: parts.into_iter().map(item).collect(), skipped })
 }
 
-/// Whether the schema was there.
-fn take_schema(
-    tenant: &Arc<Tenant>,
-    kind: &str,
-    version: u32,
-    schema: ImportedSchema,
-    is_dry: bool,
-) -> Result<bool, NotDone> {
-    let ImportedSchema { schema, owner, description, examples, deprecated } = schema;
-    let (text, references) = (schema.to_string(), Default::default());
-    let new = NewSchema { version: Some(version), text, references, owner, description, examples, upcaster: None };
-    if is_dry {
-        let known = tenant.schema(kind, version).ok();
-        let is_same = |known: SchemaInfo| serde_json::from_str::<Value>(&known.text).is_ok_and(|known| known == schema);
-        let name = format!("{kind}.v{version}");
-        if let Some(known) = known {
-            return is_same(known).then_some(true).ok_or(SchemaRefusal::Exists { name }.into());
-        }
-        let checked = tenant.check_schema(kind, &new)?;
-        return match checked.is_compatible() {
-            true => Ok(false),
-            false => Err(SchemaRefusal::Incompatible(Box::new(Incompatible { name, checked })).into()),
-        };
-    }
-    let registered = tenant.register_schema(kind, new)?;
-    if deprecated.is_some() && !registered.is_known {
-        tenant.deprecate_schema(kind, registered.schema.version, deprecated)?;
-    }
-    Ok(registered.is_known)
-}
-
-/// What became of it. That the world failed is no outcome of one of them.
-fn item(kind: &str, version: Option<u32>, taken: Result<bool, NotDone>) -> Result<ImportedItem, NotDone> {
-    let (outcome, reason) = match taken {
-        Ok(false) => ("new", None),
-        Ok(true) => ("known", None),
-        Err(NotDone::Failed(fault)) => return Err(fault.into()),
-        Err(refused) => ("refused", Some(refused.to_string())),
+fn imported_type(of: asyncapi::ImportedType) -> ImportedType {
+    let version = |(version, of): (u32, asyncapi::ImportedSchema)| {
+        let asyncapi::ImportedSchema { schema, owner, description, examples, deprecated, upcaster } = of;
+        let (version, text, references) = (Some(version), schema.to_string(), BTreeMap::new());
+        let upcaster = upcaster.map(Upcaster::Jq);
+        let schema = NewSchema { version, text, references, owner, description, examples, upcaster };
+        ImportedVersion { schema, deprecated }
     };
-    Ok(ImportedItem { kind: kind.to_owned(), version, outcome: outcome.to_owned(), reason })
+    let versions = of.schemas.into_iter().map(version).collect();
+    ImportedType { versions, declaration: declaration(of.declaration) }
+}
+
+fn item(part: ImportedPart) -> ImportedItem {
+    let (outcome, reason) = match part.outcome {
+        ImportOutcome::New => ("new", None),
+        ImportOutcome::Known => ("known", None),
+        ImportOutcome::Refused(reason) => ("refused", Some(reason)),
+    };
+    ImportedItem { kind: part.kind, version: part.version, outcome: outcome.to_owned(), reason }
 }
 
 fn declaration(body: DeclarationBody) -> Declaration {
@@ -249,6 +206,7 @@ fn line(of: CatalogType) -> CatalogLine {
         version: version.version,
         registered: version.is_registered,
         deprecated: version.deprecated,
+        upcaster: version.upcaster.map(|upcaster| upcaster.as_str().to_owned()),
         events: version.events,
     });
     let publishers = of.publishers.into_iter().map(|publisher| PublisherLine {

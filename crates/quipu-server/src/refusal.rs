@@ -155,6 +155,7 @@ fn refused_catalog(refusal: &CatalogRefusal) -> Problem {
             invalid(member).with("limit", *limit)
         }
         CatalogRefusal::TooMany { limit, .. } => of(Code::TooManyDeclarations).with("limit", *limit),
+        CatalogRefusal::ImportTooLarge { limit } => of(Code::InvalidAsyncApi).with("pointer", "").with("limit", *limit),
     }
 }
 

@@ -63,6 +63,7 @@ const HANDLERS: &[(&str, Route)] = &[
     ("schema.remove", || delete(schema::remove)),
     ("schema.rules", || put(schema::rules)),
     ("schema.defaults", || put(schema::defaults)),
+    ("schema.defaultrules", || get(schema::default_rules)),
     ("schema.infer", || get(schema::infer)),
     ("schema.upcast", || put(schema::upcast)),
     ("schema.verify", || get(schema::verify)),

@@ -7,17 +7,18 @@ use axum::extract::{Path, Request};
 use axum::http::StatusCode;
 use axum::response::Response;
 use quipu_api::Problem;
-use quipu_api::request::{DiffRequest, VerifyRequest, bundled, schema_version};
+use quipu_api::request::{DiffRequest, SchemasRequest, VerifyRequest, bundled, cursor_after, schema_version};
 use quipu_api::schema::{
     BreakAnswer, CompatibilityAnswer, CounterExampleAnswer, DeprecateSchema, InferredAnswer, NotUpcastAnswer,
     NotUpcastExample, RegisterSchema, RegisteredAnswer, RemovedSchemaAnswer, SchemaAnswer, SchemaDiffAnswer,
-    SchemaTypeAnswer, SchemasAnswer, SetUpcaster, StoredAnswer, StoredViolation, UpcastAnswer, UpcasterAnswer,
-    UpcasterSetAnswer, VerifiedAnswer, rules_from_json,
+    SchemaLine, SchemaTypeAnswer, SchemasPage, SetUpcaster, StoredAnswer, StoredViolation, UpcastAnswer,
+    UpcasterAnswer, UpcasterSetAnswer, VerifiedAnswer, rules_from_json,
 };
 use quipu_domain::schema::compatibility::Answer;
 use quipu_domain::schema::{SchemaRules, SchemaVersion};
 use quipu_engine::{
-    CheckedSchema, CheckedUpcaster, NewSchema, NotUpcast, SchemaInfo, Stored, TypeInfo, Upcaster, VerifiedSchema,
+    CheckedSchema, CheckedUpcaster, NewSchema, NotUpcast, SchemaInfo, SchemaSummary, SchemasInfo, Stored, TypeInfo,
+    Upcaster, VerifiedSchema,
 };
 use serde_json::json as value;
 use serde_json::value::RawValue;
@@ -57,12 +58,20 @@ async fn run_check(app: Arc<App>, kind: String, request: Request) -> Result<Resp
     Ok(json(&compatibility_answer(&checked)))
 }
 
-pub(crate) async fn list(Extension(app): Extension<Arc<App>>) -> Response {
-    let listed = ask(&app, |tenant| {
-        let types = tenant.schemas().into_iter().map(type_answer).collect();
-        Ok(json(&SchemasAnswer { rules: tenant.schema_rules(), types }))
+pub(crate) async fn list(Extension(app): Extension<Arc<App>>, request: Request) -> Response {
+    problem::answer(run_list(app, SchemasRequest::from_query(query(&request))).await)
+}
+
+async fn run_list(app: Arc<App>, asked: Result<SchemasRequest, Problem>) -> Result<Response, Problem> {
+    let asked = asked?;
+    let (after, limit) = (asked.after()?, asked.limit());
+    let listed = ask(&app, move |tenant| {
+        let SchemasInfo { types, has_more } = tenant.schemas(after.as_deref(), limit);
+        let cursor = types.last().filter(|_| has_more).map(|last| cursor_after(&last.kind));
+        let types = types.into_iter().map(type_answer).collect();
+        Ok(json(&SchemasPage { rules: tenant.schema_rules(), types, cursor }))
     });
-    problem::answer(listed.await)
+    listed.await
 }
 
 pub(crate) async fn get(Extension(app): Extension<Arc<App>>, Path(kind): Path<String>) -> Response {
@@ -143,6 +152,10 @@ pub(crate) async fn defaults(Extension(app): Extension<Arc<App>>, request: Reque
     problem::answer(run_rules(app, None, request).await)
 }
 
+pub(crate) async fn default_rules(Extension(app): Extension<Arc<App>>) -> Response {
+    json(&app.tenant.schema_rules())
+}
+
 async fn run_rules(app: Arc<App>, kind: Option<String>, request: Request) -> Result<Response, Problem> {
     let rules: SchemaRules = read_body(&app, request, rules_from_json).await?;
     app.tell(value!(rules));
@@ -201,21 +214,31 @@ fn new_schema(asked: RegisterSchema) -> NewSchema {
     NewSchema { version, text: schema.get().to_owned(), references, owner, description, examples, upcaster }
 }
 
+pub(crate) fn upcaster_answer(upcaster: Upcaster) -> UpcasterAnswer {
+    match upcaster {
+        Upcaster::Jq(text) => UpcasterAnswer::Jq(text),
+        Upcaster::Function(name) => UpcasterAnswer::Function(name),
+    }
+}
+
 fn schema_answer(info: SchemaInfo) -> SchemaAnswer {
     let SchemaInfo { kind, version, id, text, references, owner, description, examples, deprecated, upcaster, made } =
         info;
-    let upcaster = upcaster.map(|upcaster| match upcaster {
-        Upcaster::Jq(text) => UpcasterAnswer::Jq(text),
-        Upcaster::Function(name) => UpcasterAnswer::Function(name),
-    });
+    let upcaster = upcaster.map(upcaster_answer);
     let schema = RawValue::from_string(text).expect("what is registered is JSON");
     let made = made.to_string();
     SchemaAnswer { kind, version, id, schema, references, owner, description, examples, deprecated, upcaster, made }
 }
 
+fn line(of: SchemaSummary) -> SchemaLine {
+    let SchemaSummary { version, id, owner, description, deprecated, upcaster, made } = of;
+    let (upcaster, made) = (upcaster.map(upcaster_answer), made.to_string());
+    SchemaLine { version, id, owner, description, deprecated, upcaster, made }
+}
+
 fn type_answer(info: TypeInfo) -> SchemaTypeAnswer {
     let TypeInfo { kind, rules, versions, refused, marked } = info;
-    let versions = versions.into_iter().map(schema_answer).collect();
+    let versions = versions.into_iter().map(line).collect();
     SchemaTypeAnswer { kind, rules, versions, refused, marked }
 }
 

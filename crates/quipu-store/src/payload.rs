@@ -7,7 +7,8 @@
 //! ```
 //!
 //! A payload is durable before the commit that refers to it is written. One that nothing came to refer to is removed again,
-//! but never while somebody who found it there may still come to refer to it: that is what [`Kept`] says.
+//! but never while somebody who found it there may still come to refer to it: that is what [`Kept`] says. What a crash left of
+//! them is among the files that are there at opening, which are looked through once, folder by folder.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io::ErrorKind;
@@ -41,6 +42,8 @@ struct State {
     held: HashMap<Digest, usize>,
     /// Payloads that were let go of, and perhaps nothing refers to.
     loose: Vec<Digest>,
+    /// Folders of the opening that nobody has looked through: a crash may have left payloads there that nothing refers to.
+    unsearched: Vec<String>,
     /// Folders whose own names are durable.
     reachable: HashSet<String>,
     /// The failed sync of a folder: it is not known which names are durable, so none is made until the store is opened again.
@@ -84,13 +87,17 @@ impl Payloads {
     /// The disk refuses.
     pub fn open(storage: Arc<dyn Storage>, tenant: &str) -> Result<Arc<Self>, Fault> {
         let folder = folder(tenant);
-        let mut state = State::default();
-        for (path, hash) in files(storage.as_ref(), &folder)? {
-            if hash.is_some() {
-                state.count += 1;
-                state.bytes += length(storage.as_ref(), &path)?.unwrap_or_default();
-            } else if path.ends_with(".tmp") {
-                storage.remove(&path).map_err(|e| Fault::io("remove", storage.display(&path), e))?;
+        let mut state = State { unsearched: folders(storage.as_ref(), &folder)?, ..State::default() };
+        for inner in &state.unsearched {
+            let files = storage.list_lengths(inner);
+            for (name, length) in files.map_err(|e| Fault::io("list", storage.display(inner), e))? {
+                if hash_of(inner, &name).is_some() {
+                    state.count += 1;
+                    state.bytes += length;
+                } else if name.ends_with(".tmp") {
+                    let path = format!("{inner}/{name}");
+                    storage.remove(&path).map_err(|e| Fault::io("remove", storage.display(&path), e))?;
+                }
             }
         }
         Ok(Arc::new(Self { storage, folder, state: Mutex::new(state), next: AtomicU64::new(0) }))
@@ -211,16 +218,40 @@ impl Payloads {
         loop {
             let mut state = self.state.lock();
             let Some(hash) = state.loose.pop() else { return Ok(()) };
-            if state.held.contains_key(&hash) || is_needed(&hash)? {
-                continue;
-            }
-            let (_, path) = self.places(&hash);
-            let Some(bytes) = length(self.storage.as_ref(), &path)? else { continue };
-            self.storage.remove(&path).map_err(|e| Fault::io("remove", self.storage.display(&path), e))?;
-            // One that was damaged may be larger than what was counted.
-            state.count = state.count.saturating_sub(1);
-            state.bytes = state.bytes.saturating_sub(bytes);
+            self.remove_unless_needed(&mut state, &hash, &is_needed)?;
         }
+    }
+
+    /// Looks through a folder that was there at opening and removes from it what is not needed, as [`Payloads::sweep`] does: a
+    /// crash may have left it. Says at how many it looked; nothing once there is no such folder any more.
+    ///
+    /// # Errors
+    /// As of [`Payloads::sweep`]: the rest of the folder is looked through after the next opening.
+    pub fn search(&self, is_needed: impl Fn(&Digest) -> Result<bool, Fault>) -> Result<Option<usize>, Fault> {
+        let Some(folder) = self.state.lock().unsearched.pop() else { return Ok(None) };
+        let found = files_in(self.storage.as_ref(), &folder)?;
+        let hashes = found.iter().filter_map(|(_, hash)| hash.as_ref());
+        // The lock is let go of between two of them, for those who come to hold some.
+        hashes.clone().try_for_each(|hash| self.remove_unless_needed(&mut self.state.lock(), hash, &is_needed))?;
+        Ok(Some(hashes.count()))
+    }
+
+    fn remove_unless_needed(
+        &self,
+        state: &mut State,
+        hash: &Digest,
+        is_needed: impl Fn(&Digest) -> Result<bool, Fault>,
+    ) -> Result<(), Fault> {
+        if state.held.contains_key(hash) || is_needed(hash)? {
+            return Ok(());
+        }
+        let (_, path) = self.places(hash);
+        let Some(bytes) = length(self.storage.as_ref(), &path)? else { return Ok(()) };
+        self.storage.remove(&path).map_err(|e| Fault::io("remove", self.storage.display(&path), e))?;
+        // One that was damaged may be larger than what was counted.
+        state.count = state.count.saturating_sub(1);
+        state.bytes = state.bytes.saturating_sub(bytes);
+        Ok(())
     }
 
     /// Whether something was let go of since the last sweep.
@@ -260,19 +291,31 @@ pub(crate) fn read_checked(storage: &dyn Storage, path: &str, payload: &Payload)
 
 /// Every file below a tenant's payloads with its path, and the hash that is its name if that is one.
 pub(crate) fn files(storage: &dyn Storage, folder: &str) -> Result<Vec<(String, Option<Digest>)>, Fault> {
-    let list = |folder: &str| match storage.list(folder) {
-        Err(e) if e.kind() == ErrorKind::NotFound => Ok(Vec::new()),
-        listed => listed.map_err(|e| Fault::io("list", storage.display(folder), e)),
-    };
     let mut found = Vec::new();
-    // What is no two digits was put there by somebody else.
-    for first in list(folder)?.into_iter().filter(|name| name.len() == 2 && name.bytes().all(is_digit)) {
-        let inner = format!("{folder}/{first}");
-        for rest in list(&inner)? {
-            found.push((format!("{inner}/{rest}"), parse(&format!("{first}{rest}"))));
-        }
+    for inner in folders(storage, folder)? {
+        found.extend(files_in(storage, &inner)?);
     }
     Ok(found)
+}
+
+/// The folders that have the payloads of a tenant. What is no two digits was put there by somebody else.
+fn folders(storage: &dyn Storage, folder: &str) -> Result<Vec<String>, Fault> {
+    let names = list(storage, folder)?.into_iter().filter(|name| name.len() == 2 && name.bytes().all(is_digit));
+    Ok(names.map(|name| format!("{folder}/{name}")).collect())
+}
+
+/// The files of one of them, as [`files`] says.
+fn files_in(storage: &dyn Storage, folder: &str) -> Result<Vec<(String, Option<Digest>)>, Fault> {
+    let file = |name: String| (format!("{folder}/{name}"), hash_of(folder, &name));
+    Ok(list(storage, folder)?.into_iter().map(file).collect())
+}
+
+/// The names in a folder; none if it is not there.
+fn list(storage: &dyn Storage, folder: &str) -> Result<Vec<String>, Fault> {
+    match storage.list(folder) {
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(Vec::new()),
+        listed => listed.map_err(|e| Fault::io("list", storage.display(folder), e)),
+    }
 }
 
 /// Where a tenant's payloads are.
@@ -286,9 +329,11 @@ pub(crate) fn path(folder: &str, hash: &Digest) -> String {
     format!("{folder}/{}/{}", &hex[..2], &hex[2..])
 }
 
-fn parse(hex: &str) -> Option<Digest> {
+/// The hash that is the name of a folder and of a file in it.
+fn hash_of(folder: &str, name: &str) -> Option<Digest> {
+    let hex = format!("{}{name}", &folder[folder.len() - 2..]);
     let is_hash = hex.len() == 64 && hex.bytes().all(is_digit);
-    blake3::Hash::from_hex(hex).ok().filter(|_| is_hash).map(|hash| *hash.as_bytes())
+    blake3::Hash::from_hex(&hex).ok().filter(|_| is_hash).map(|hash| *hash.as_bytes())
 }
 
 fn is_digit(byte: u8) -> bool {
@@ -413,6 +458,37 @@ mod tests {
         payloads.sweep(never).unwrap();
         assert!(!file(&folder, &one).exists());
         assert_eq!((payloads.size(), payloads.has_loose()), ((0, 0), false));
+    }
+
+    #[test]
+    fn what_a_crash_left_is_found_once_and_what_is_held_or_needed_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let all = [&b"left"[..], b"needed", b"held", b"found again"];
+        let payloads = open(&folder);
+        all.iter().for_each(|bytes| payloads.keep(payload(bytes).hash, bytes).unwrap().keep());
+        let payloads = open(&folder);
+        let held = payloads.keep(payload(b"held").hash, b"held").unwrap();
+        drop(payloads.keep(payload(b"found again").hash, b"found again").unwrap());
+        let is_needed = |hash: &Digest| Ok(*hash == payload(b"needed").hash);
+        let mut looked_at = 0;
+        while let Some(count) = payloads.search(is_needed).unwrap() {
+            looked_at += count;
+        }
+        let left: Vec<_> = all.into_iter().filter(|bytes| file(&folder, &payload(bytes)).exists()).collect();
+        assert_eq!((looked_at, left), (4, vec![&b"needed"[..], b"held"]));
+        assert_eq!(payloads.size(), (2, 10));
+        held.keep();
+        assert_eq!(payloads.search(is_needed).unwrap(), None, "all was looked through");
+        assert!(file(&folder, &payload(b"held")).exists());
+    }
+
+    #[test]
+    fn what_cannot_be_looked_up_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        open(&folder).keep(payload(b"one").hash, b"one").unwrap().keep();
+        let payloads = open(&folder);
+        assert!(payloads.search(|_| Err(Fault::Closed)).is_err());
+        assert!(file(&folder, &payload(b"one")).exists());
     }
 
     #[test]

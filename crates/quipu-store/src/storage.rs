@@ -31,6 +31,19 @@ pub trait Storage: Send + Sync + fmt::Debug {
     fn open(&self, path: &str, mode: OpenMode) -> io::Result<Arc<dyn File>>;
     /// The names in a folder, files and folders, sorted. A folder that does not exist is `NotFound`.
     fn list(&self, dir: &str) -> io::Result<Vec<String>>;
+    /// The same, and how long each file is. A disk may know without opening them one by one.
+    fn list_lengths(&self, dir: &str) -> io::Result<Vec<(String, u64)>> {
+        let mut files = Vec::new();
+        for name in self.list(dir)? {
+            match self.open(&format!("{dir}/{name}"), OpenMode::Read).and_then(|file| file.len()) {
+                Ok(length) => files.push((name, length)),
+                // It went away meanwhile.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(files)
+    }
     /// Makes a folder and its parents; existing ones are fine.
     fn create_dir(&self, dir: &str) -> io::Result<()>;
     /// Renames a file, replacing an existing one.
@@ -270,6 +283,20 @@ impl Storage for DiskStorage {
         }
         names.sort();
         Ok(names)
+    }
+
+    fn list_lengths(&self, dir: &str) -> io::Result<Vec<(String, u64)>> {
+        let mut files = Vec::new();
+        for entry in fs::read_dir(self.at(dir))? {
+            let entry = entry?;
+            match entry.metadata() {
+                Ok(metadata) => files.push((entry.file_name().to_string_lossy().into_owned(), metadata.len())),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        files.sort();
+        Ok(files)
     }
 
     fn create_dir(&self, dir: &str) -> io::Result<()> {

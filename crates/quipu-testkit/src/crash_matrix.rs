@@ -96,7 +96,7 @@ impl CrashMatrix {
             if index % 3 != 1 {
                 tenant.flush();
             }
-            if index % 4 == 3 && tenant.maintain().is_err() {
+            if index % 4 == 3 && tenant.maintain().and_then(|_| tenant.search_payloads(1)).is_err() {
                 break;
             }
             if index % 7 == 6 {
@@ -114,6 +114,7 @@ impl CrashMatrix {
     /// Opens what survived and checks it: how many operations did.
     fn check(self, disk: FaultyDisk, mut history: Vec<Entry>, seed: u64) -> Result<usize, Violation> {
         let tenant = self.open(&disk, 2).map_err(|fault| violated("open", fault.to_string()))?;
+        tenant.search_payloads(usize::MAX).map_err(|fault| violated("payloads", fault.to_string()))?;
         let log = read_log(&tenant)?;
         checker::gapless::check(&log)?;
         checker::acknowledged::check(&history, &log)?;

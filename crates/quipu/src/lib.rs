@@ -86,8 +86,8 @@ pub use quipu_engine::{
 };
 pub use quipu_engine::{Appended, Options, Page, Place, Published, Recorded, Stats, StreamInfo, TornTail};
 pub use quipu_engine::{
-    CheckedSchema, CheckedUpcaster, NewSchema, NotUpcast, Registered, SchemaInfo, SchemaRefusal, TypeInfo,
-    UpcastReason, Upcaster, VerifiedSchema,
+    CheckedSchema, CheckedUpcaster, NewSchema, NotUpcast, Registered, SchemaInfo, SchemaRefusal, SchemaSummary,
+    SchemasInfo, TypeInfo, UpcastReason, Upcaster, VerifiedSchema,
 };
 pub use quipu_engine::{KeyRefusal, OperationRefusal, TenantRefusal};
 pub use quipu_store::Fault;

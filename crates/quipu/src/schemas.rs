@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use quipu_domain::schema::{SchemaRules, SchemaVersion};
-use quipu_engine::{CheckedSchema, NewSchema, Recorded, Registered, SchemaInfo, TypeInfo, Upcaster, VerifiedSchema};
+use quipu_engine::{CheckedSchema, NewSchema, Recorded, Registered, SchemaInfo, SchemasInfo, Upcaster, VerifiedSchema};
 use serde_json::Value;
 
 use crate::{Error, Quipu};
@@ -51,9 +51,10 @@ impl Quipu {
         Ok(self.tenant.check_schema(kind, new)?)
     }
 
-    /// All types that have schemas or rules of their own, by their names.
-    pub fn schemas(&self) -> Vec<TypeInfo> {
-        self.tenant.schemas()
+    /// A page of the types that have schemas or rules of their own, by their names: those after one, at most so many. Fewer where
+    /// what is said of them is long. [`Quipu::schema`] gives the text of a version.
+    pub fn schemas(&self, after: Option<&str>, limit: usize) -> SchemasInfo {
+        self.tenant.schemas(after, limit)
     }
 
     /// One version of a schema.

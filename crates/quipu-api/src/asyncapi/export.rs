@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
-use super::{SCHEMAS, X_DEPRECATED, X_NAME, X_OWNER, X_TYPE, rebase};
+use super::{SCHEMAS, X_DEPRECATED, X_NAME, X_OWNER, X_TYPE, X_UPCASTER, rebase};
 use crate::Cursor;
 use crate::catalog::CatalogLine;
+use crate::schema::UpcasterAnswer;
 
 /// A type, and its registered schemas.
 #[derive(Clone, Debug)]
@@ -32,6 +33,8 @@ pub struct ExportedSchema {
     pub examples: Vec<Value>,
     /// Why nobody should begin with it any more.
     pub deprecated: Option<String>,
+    /// What makes its data of that of the version before.
+    pub upcaster: Option<UpcasterAnswer>,
 }
 
 /// Names that are keys of a map: letters, digits, dots, hyphens and underscores, each once.
@@ -155,6 +158,9 @@ fn message(line: &CatalogLine, name: &str, key: &str, schema: Option<&ExportedSc
         message[X_TYPE] = whole.into();
     }
     if let Some(schema) = schema {
+        if let Some(upcaster) = &schema.upcaster {
+            message[X_UPCASTER] = json!(upcaster);
+        }
         message["payload"] = json!({ "$ref": format!("{SCHEMAS}{key}") });
         if !schema.examples.is_empty() {
             let example = |payload: &Value| json!({ "payload": payload });

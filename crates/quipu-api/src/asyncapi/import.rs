@@ -9,7 +9,7 @@ use quipu_domain::limits::{SOURCE_BYTES_MAX, TYPE_BYTES_MAX};
 use quipu_domain::{base_type, is_forbidden_char, type_version};
 use serde_json::{Map, Value, json};
 
-use super::{X_DEPRECATED, X_NAME, X_OWNER, X_TYPE, rebase};
+use super::{X_DEPRECATED, X_NAME, X_OWNER, X_TYPE, X_UPCASTER, rebase};
 use crate::catalog::DeclarationBody;
 
 /// Most channels, most messages in all, and most operations. Each message may be a commit, which takes some milliseconds where a
@@ -67,6 +67,8 @@ pub struct ImportedSchema {
     pub examples: Vec<Value>,
     /// Why nobody should begin with it any more.
     pub deprecated: Option<String>,
+    /// The jq expression that makes its data of that of the version before.
+    pub upcaster: Option<String>,
 }
 
 /// Something that is left out.
@@ -305,6 +307,7 @@ impl<'d> Importing<'d> {
                     description: self.copy(&found.pointer, description)?,
                     examples: said.examples().cloned().collect(),
                     deprecated: self.copy(&found.pointer, said.text(X_DEPRECATED))?,
+                    upcaster: self.upcaster(&found.pointer, said.get(X_UPCASTER))?,
                 })
             }
         };
@@ -325,6 +328,15 @@ impl<'d> Importing<'d> {
             self.skip(&found.pointer, format!("another message is version {version} of {} too", clip(&kind)));
         }
         Ok(Some(kind))
+    }
+
+    /// An upcaster, if it is one that a server runs.
+    fn upcaster(&mut self, pointer: &str, said: Option<&Value>) -> Result<Option<String>, InvalidAsyncApi> {
+        let jq = said.and_then(|said| said.get("jq")).and_then(Value::as_str);
+        if said.is_some() && jq.is_none() {
+            self.skip(&child(pointer, X_UPCASTER), "expected an upcaster that a server runs, an object with jq");
+        }
+        self.copy(pointer, jq)
     }
 
     /// Copies a text that is not too much.

@@ -9,12 +9,14 @@ mod import;
 mod read;
 #[cfg(test)]
 mod tests;
+mod write;
 
 use serde_json::Value;
 
 pub use export::{ExportedSchema, ExportedType, export};
 pub use import::{Imported, ImportedSchema, ImportedType, InvalidAsyncApi, Skipped, import};
 pub use read::{BYTES_MAX, read};
+pub use write::yaml;
 
 /// The name of a source or of a reader, on an operation.
 const X_NAME: &str = "x-quipu-name";
@@ -24,6 +26,8 @@ const X_TYPE: &str = "x-quipu-type";
 const X_OWNER: &str = "x-quipu-owner";
 /// Why nobody should begin with a version any more, on its message.
 const X_DEPRECATED: &str = "x-quipu-deprecated";
+/// What makes the data of a version of that of the one before, on its message: an object with `jq` or `function`.
+const X_UPCASTER: &str = "x-quipu-upcaster";
 /// Where schemas are.
 const SCHEMAS: &str = "#/components/schemas/";
 

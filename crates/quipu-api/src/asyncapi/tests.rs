@@ -1,9 +1,11 @@
 //! What is exported is imported as it was, and documents of strangers are read within limits.
 
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
 use crate::catalog::CatalogLine;
+use crate::schema::UpcasterAnswer;
 
 fn line(text: Value) -> CatalogLine {
     let mut whole = json!({"declared": true, "versions": [], "publishers": [], "consumers": [], "events": 0,
@@ -24,6 +26,7 @@ fn shop() -> Vec<ExportedType> {
         description: Some(format!("version {version}")),
         examples: vec![json!({"n": version})],
         deprecated: (version == 1).then(|| "old".to_owned()),
+        upcaster: (version == 3).then(|| UpcasterAnswer::Jq(".to = .address".to_owned())),
     };
     let placed = line(json!({"type": "order.placed", "owner": "shop", "description": "whole", "channel": "orders",
         "publishers": [{"name": "/shop", "declared": false, "events": 3}],
@@ -59,6 +62,7 @@ fn after(imported: &Imported) -> Vec<ExportedType> {
             description: schema.description.clone(),
             examples: schema.examples.clone(),
             deprecated: schema.deprecated.clone(),
+            upcaster: schema.upcaster.clone().map(UpcasterAnswer::Jq),
         });
         ExportedType { line: line(text), schemas: schemas.collect() }
     };
@@ -75,6 +79,126 @@ fn what_is_exported_and_imported_gives_the_same_export() {
     assert_eq!(export(&after(&imported)), first);
     assert_eq!(first["channels"].as_object().unwrap().keys().collect::<Vec<_>>(), ["___odd_", "orders"]);
     assert_eq!(export(&shop()).to_string(), first.to_string(), "the same catalog gives the same bytes");
+}
+
+#[test]
+fn an_upcaster_that_no_server_runs_is_shown_and_left_out() {
+    let mut types = shop();
+    types[0].schemas[1].upcaster = Some(UpcasterAnswer::Function("widen".to_owned()));
+    let document = export(&types);
+    assert_eq!(document["components"]["messages"]["order.placed.v3"]["x-quipu-upcaster"], json!({"function": "widen"}));
+    let imported = import(&document).unwrap();
+    assert_eq!(imported.types["order.placed"].schemas[&3].upcaster, None);
+    assert_eq!(imported.skipped[0].pointer, "/components/messages/order.placed.v3/x-quipu-upcaster");
+}
+
+#[test]
+fn a_document_of_yaml_is_read_as_it_was_written() {
+    let document = export(&shop());
+    let text = yaml(&document);
+    assert!(text.starts_with("asyncapi: \"3.0.0\"\nchannels:\n"), "{text}");
+    assert_eq!(read(text.as_bytes()).unwrap(), document);
+    assert_eq!(yaml(&document), text, "the same document gives the same text");
+}
+
+/// Texts that YAML could take for something else, and any others.
+fn texts() -> impl Strategy<Value = String> {
+    let odd = [
+        "",
+        "~",
+        "null",
+        "yes",
+        "No",
+        "on",
+        "0x1f",
+        "0o7",
+        "017",
+        "1_000",
+        "1e3",
+        "1.0",
+        ".inf",
+        ".NaN",
+        "-",
+        "- a",
+        "a: b",
+        "a #b",
+        "# a",
+        "? a",
+        "&a",
+        "*a",
+        "!a",
+        "!!str a",
+        "|",
+        ">",
+        "%a",
+        "@a",
+        "`a`",
+        "{a}",
+        "[a]",
+        "'",
+        "\"",
+        "a'b\"c",
+        "\\",
+        "\\u0041",
+        " a",
+        "a ",
+        "\t",
+        "a\tb",
+        "\n",
+        "a\n",
+        "\na",
+        "a\n\nb",
+        "a\r\nb",
+        "---",
+        "...",
+        "<<",
+        "=",
+        "2026-01-01",
+        "12:30:45",
+        "\u{feff}",
+        "\u{85}a",
+        "\u{2028}",
+        "\u{7f}",
+        "\u{1}",
+        "\0",
+        "\u{e000}",
+        "\u{fffd}",
+        "ä🦙",
+    ];
+    prop_oneof![
+        proptest::sample::select(odd.to_vec()).prop_map(str::to_owned),
+        ".{0,12}",
+        "[ -~\n\t]{0,90}",
+        (proptest::sample::select(odd.to_vec()), "[a-z \n]{0,40}").prop_map(|(odd, rest)| format!("{odd}{rest}{odd}")),
+    ]
+}
+
+fn values() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<u64>().prop_map(Value::from),
+        any::<f64>().prop_filter("JSON has no others", |number| number.is_finite()).prop_map(Value::from),
+        texts().prop_map(Value::from),
+    ];
+    leaf.prop_recursive(4, 40, 6, |inner| {
+        prop_oneof![
+            proptest::collection::vec(inner.clone(), 0..5).prop_map(Value::from),
+            proptest::collection::btree_map(texts(), inner, 0..5)
+                .prop_map(|map| Value::Object(map.into_iter().collect())),
+        ]
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+    #[test]
+    fn whatever_a_schema_says_is_in_its_yaml(value in values()) {
+        let document = json!({ "a": value });
+        let text = yaml(&document);
+        prop_assert_eq!(read(text.as_bytes()).map_err(|refused| refused.detail), Ok(document), "{}", text);
+    }
 }
 
 /// A document as others write them.

@@ -102,14 +102,14 @@ pub(super) const ASYNCAPI: Operation = Operation {
     name: "catalog.asyncapi",
     summary: "Export the catalog as AsyncAPI",
     description: "Returns the event types as an AsyncAPI 3.0 document: channels, messages with their schemas, and who sends and receives \
-        them. The same catalog gives the same document.",
+        them. The same catalog gives the same document. `Accept: application/yaml` asks for YAML.",
     method: Method::Get,
     path: "/v1/catalog/asyncapi",
     parameters: &[PREFIX],
     bodies: &[],
-    answers: &[content(MEDIA_JSON, None, "An AsyncAPI document.")],
+    answers: &[content(MEDIA_JSON, None, "An AsyncAPI document."), content(MEDIA_YAML, None, "The same in YAML.")],
     needs: Needs::Permission(Permission::Observe),
-    refusals: &[&[Code::InvalidParameter], READING],
+    refusals: &[&[Code::InvalidParameter, Code::NotAcceptable], READING],
     example: Example {
         target: "/v1/catalog/asyncapi?prefix=order.",
         body: None,
@@ -122,8 +122,9 @@ pub(super) const IMPORT: Operation = Operation {
     name: "catalog.import",
     summary: "Import an AsyncAPI document",
     description: "Makes types, schemas and declarations of the channels, messages, schemas and operations of an AsyncAPI document of version \
-        3.0 or 3.1. Each schema and each declaration is for itself, and the answer says what became of it. What is declared is \
-        added to what was declared before. Nothing is fetched: what refers to another document is left out, and named.",
+        3.0 or 3.1. Each schema and each declaration is for itself, and the answer says what became of it; all that is taken is one \
+        commit. What is declared is added to what was declared before. Nothing is fetched: what refers to another document is left \
+        out, and named.",
     method: Method::Post,
     path: "/v1/catalog/asyncapi",
     parameters: &[DRY_RUN],

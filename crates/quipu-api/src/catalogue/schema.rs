@@ -5,7 +5,7 @@ use crate::MEDIA_JSON;
 use crate::parameter::{Kind, Place};
 use crate::schema::{
     CompatibilityAnswer, DeprecateSchema, InferredAnswer, RegisterSchema, RegisteredAnswer, RemovedSchemaAnswer,
-    SchemaAnswer, SchemaDiffAnswer, SchemaTypeAnswer, SchemasAnswer, SetUpcaster, UpcasterSetAnswer, VerifiedAnswer,
+    SchemaAnswer, SchemaDiffAnswer, SchemaTypeAnswer, SchemasPage, SetUpcaster, UpcasterSetAnswer, VerifiedAnswer,
 };
 use quipu_domain::schema::SchemaRules;
 
@@ -32,6 +32,15 @@ const FROM_TO: &[Parameter] = &[
         name: "to",
         description: "The version after; the newest without it.",
         kind: Kind::Number,
+        place: Place::Optional,
+    },
+];
+const LISTED: &[Parameter] = &[
+    Parameter { name: "limit", description: "How many types.", kind: Kind::Limit, place: Place::Optional },
+    Parameter {
+        name: "cursor",
+        description: "The cursor of the page before.",
+        kind: Kind::Text,
         place: Place::Optional,
     },
 ];
@@ -105,18 +114,19 @@ pub(super) const CHECK: Operation = Operation {
 pub(super) const LIST: Operation = Operation {
     name: "schema.list",
     summary: "List the schemas",
-    description: "Returns all types that have schemas or rules of their own, with all versions, and the rules of the tenant.",
+    description: "Returns a page of the types that have schemas or rules of their own, by their names, with the rules of the tenant. \
+        Of each version it says what it is, without its text and its examples: those are read one by one.",
     method: Method::Get,
     path: "/v1/schemas",
-    parameters: &[],
+    parameters: &[LISTED],
     bodies: &[],
-    answers: &[content(MEDIA_JSON, Some(|g| g.subschema_for::<SchemasAnswer>()), "The types.")],
+    answers: &[content(MEDIA_JSON, Some(|g| g.subschema_for::<SchemasPage>()), "The types.")],
     needs: Needs::Credential,
-    refusals: &[&[Code::Internal]],
+    refusals: &[&[Code::InvalidParameter, Code::InvalidCursor, Code::Internal]],
     example: Example {
         target: "/v1/schemas",
         body: None,
-        answer: r#"{"rules":{"enforcement":"enforce"},"types":[{"type":"order.placed","rules":{},"versions":[{"type":"order.placed","version":1,"id":1,"schema":{"type":"object"},"made":"2026-01-31T09:30:00.000Z"}],"refused":0,"marked":0}]}"#,
+        answer: r#"{"rules":{"enforcement":"enforce"},"types":[{"type":"order.placed","rules":{},"versions":[{"version":1,"id":1,"owner":"shop","made":"2026-01-31T09:30:00.000Z"}],"refused":0,"marked":0}],"cursor":null}"#,
     },
     command: Some("schema list"),
 };
@@ -124,7 +134,8 @@ pub(super) const LIST: Operation = Operation {
 pub(super) const GET: Operation = Operation {
     name: "schema.get",
     summary: "Read the schemas of a type",
-    description: "Returns all versions of the schema of a type, its rules, and how many events were refused or marked for it.",
+    description: "Returns the versions of the schema of a type without their texts, its rules, and how many events were refused or \
+        marked for it.",
     method: Method::Get,
     path: "/v1/schemas/{type}",
     parameters: &[ONE],
@@ -135,7 +146,7 @@ pub(super) const GET: Operation = Operation {
     example: Example {
         target: "/v1/schemas/order.placed",
         body: None,
-        answer: r#"{"type":"order.placed","rules":{},"versions":[{"type":"order.placed","version":1,"id":1,"schema":{"type":"object"},"made":"2026-01-31T09:30:00.000Z"}],"refused":0,"marked":0}"#,
+        answer: r#"{"type":"order.placed","rules":{},"versions":[{"version":1,"id":1,"owner":"shop","made":"2026-01-31T09:30:00.000Z"}],"refused":0,"marked":0}"#,
     },
     command: Some("schema show"),
 };
@@ -254,6 +265,22 @@ pub(super) const DEFAULTS: Operation = Operation {
         body: Some((MEDIA_JSON, r#"{"enforcement":"enforce","unknown":"warn"}"#)),
         answer: r#"{"enforcement":"enforce","unknown":"warn"}"#,
     },
+    command: Some("schema rules"),
+};
+
+pub(super) const DEFAULT_RULES: Operation = Operation {
+    name: "schema.defaultrules",
+    summary: "See how types are held to their schemas",
+    description: "Returns the rules of the tenant, which are those of every type that has none of its own. What they do not say is \
+        `backward`, `off` and `allow`.",
+    method: Method::Get,
+    path: "/v1/schemarules",
+    parameters: &[],
+    bodies: &[],
+    answers: &[content(MEDIA_JSON, Some(|g| g.subschema_for::<SchemaRules>()), "The rules.")],
+    needs: Needs::Credential,
+    refusals: &[&[Code::Internal]],
+    example: Example { target: "/v1/schemarules", body: None, answer: r#"{"enforcement":"enforce","unknown":"warn"}"# },
     command: Some("schema rules"),
 };
 

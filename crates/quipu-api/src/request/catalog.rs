@@ -7,7 +7,10 @@ use quipu_domain::limits::PAGE_EVENTS_DEFAULT;
 use super::page::{PageSlots, page_pairs};
 use super::{pairs, unknown, write_query};
 use crate::parameter::once;
-use crate::{Code, Problem};
+use crate::{Cursor, Problem};
+
+/// The first byte of a cursor, before the digest of its question and a name.
+const CURSOR_VERSION: u8 = 2;
 
 /// The findings that can be asked for.
 pub(crate) const FINDINGS: &[&str] = &["unconsumed", "unpublished", "undeclared", "unseen"];
@@ -61,25 +64,32 @@ impl CatalogRequest {
         self.limit.unwrap_or(PAGE_EVENTS_DEFAULT)
     }
 
-    /// The name after which the page begins: types come and go between two pages, and their names keep their order.
+    /// The name after which the page begins.
     ///
     /// # Errors
     /// `invalid-cursor`.
     pub fn after(&self) -> Result<Option<String>, Problem> {
         let Some(cursor) = &self.cursor else { return Ok(None) };
-        let text = BASE64URL.decode(cursor).ok().and_then(|bytes| String::from_utf8(bytes).ok());
-        match text.as_deref().and_then(|text| text.strip_prefix("after ")) {
-            Some(name) => Ok(Some(name.to_owned())),
-            None => {
-                let detail = "expected a cursor from an earlier page, found another text";
-                Err(Problem::new(Code::InvalidCursor, detail))
-            }
+        let bytes = BASE64URL.decode(cursor).unwrap_or_default();
+        let name = |rest: &[u8]| std::str::from_utf8(rest).ok().filter(|name| !name.is_empty()).map(str::to_owned);
+        let read = bytes.strip_prefix(&[CURSOR_VERSION]).and_then(|bytes| bytes.split_first_chunk::<8>());
+        let Some((question, name)) = read.and_then(|(question, rest)| Some((question, name(rest)?))) else {
+            return Err(Cursor::unread());
+        };
+        match u64::from_le_bytes(*question) == self.question() {
+            true => Ok(Some(name)),
+            false => Err(Cursor::of_another()),
         }
     }
 
+    /// A digest of what is asked for, without limit and cursor.
+    fn question(&self) -> u64 {
+        Cursor::digest(&format!("catalog?{}", Self { limit: None, cursor: None, ..self.clone() }.to_query()))
+    }
+
     /// The cursor of the page that begins after this type.
-    pub fn cursor_after(name: &str) -> String {
-        BASE64URL.encode(format!("after {name}"))
+    pub fn cursor_after(&self, name: &str) -> String {
+        BASE64URL.encode([&[CURSOR_VERSION], &self.question().to_le_bytes()[..], name.as_bytes()].concat())
     }
 }
 
@@ -118,6 +128,7 @@ pub fn dry_run(query: &str) -> Result<bool, Problem> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Code;
 
     #[test]
     fn types_are_asked_for_by_what_they_begin_with_and_what_was_found() {
@@ -140,10 +151,21 @@ mod tests {
 
     #[test]
     fn a_cursor_leads_on_after_a_name() {
-        let after = |cursor: &str| CatalogRequest { cursor: Some(cursor.to_owned()), ..Default::default() }.after();
-        assert_eq!(after(&CatalogRequest::cursor_after("order.ä")), Ok(Some("order.ä".to_owned())));
-        for cursor in ["", "%", "b3JkZXI"] {
-            assert_eq!(after(cursor).unwrap_err().code(), Some(Code::InvalidCursor), "{cursor}");
+        let asked = |query: &str| CatalogRequest::from_query(query).unwrap();
+        let after =
+            |query: &str, cursor: &str| CatalogRequest { cursor: Some(cursor.to_owned()), ..asked(query) }.after();
+        let question = "prefix=order.&finding=unseen";
+        let cursor = asked(question).cursor_after("order.ä");
+        assert_eq!(after(question, &cursor), Ok(Some("order.ä".to_owned())));
+        assert_eq!(after(&format!("{question}&limit=7"), &cursor), Ok(Some("order.ä".to_owned())));
+        for other in ["", "prefix=order.", "finding=unseen", "prefix=order.&finding=undeclared"] {
+            let refused = after(other, &cursor).unwrap_err();
+            assert_eq!(refused.code(), Some(Code::InvalidCursor), "{other}");
+            assert!(refused.detail.contains("another"), "{refused:?}");
+        }
+        let cut = &cursor[..12];
+        for cursor in ["", "%", "b3JkZXI", "YWZ0ZXIgb3JkZXIucGFpZA", cut] {
+            assert_eq!(after("", cursor).unwrap_err().code(), Some(Code::InvalidCursor), "{cursor}");
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Pages: how many events one has, and where the next begins. A cursor belongs to the question that it was made for.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
 use quipu_domain::Direction;
 use quipu_domain::limits::{PAGE_EVENTS_DEFAULT, PAGE_EVENTS_MAX};
 
@@ -105,6 +107,24 @@ pub(super) fn start(
     Ok(Start { direction: cursor.direction, from: Some(cursor.next), limit, question, is_next: true })
 }
 
+/// The cursor of the page that begins after this name: what has names comes and goes between two pages, and the names keep their order.
+pub fn cursor_after(name: &str) -> String {
+    BASE64URL.encode(format!("after {name}"))
+}
+
+/// The name after which a page begins.
+pub(super) fn after_name(cursor: Option<&str>) -> Result<Option<String>, Problem> {
+    let Some(cursor) = cursor else { return Ok(None) };
+    let text = BASE64URL.decode(cursor).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+    match text.as_deref().and_then(|text| text.strip_prefix("after ")) {
+        Some(name) => Ok(Some(name.to_owned())),
+        None => {
+            let detail = "expected a cursor from an earlier page, found another text";
+            Err(Problem::new(Code::InvalidCursor, detail))
+        }
+    }
+}
+
 pub(super) fn page_pairs(
     direction: Option<Direction>,
     limit: Option<usize>,
@@ -114,4 +134,18 @@ pub(super) fn page_pairs(
     let limit = limit.map(|limit| ("limit", limit.to_string()));
     let cursor = cursor.map(|cursor| ("cursor", cursor.to_owned()));
     [direction, limit, cursor].into_iter().flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_leads_on_after_a_name() {
+        assert_eq!(after_name(None), Ok(None));
+        assert_eq!(after_name(Some(&cursor_after("order.ä"))), Ok(Some("order.ä".to_owned())));
+        for cursor in ["", "%", "b3JkZXI"] {
+            assert_eq!(after_name(Some(cursor)).unwrap_err().code(), Some(Code::InvalidCursor), "{cursor}");
+        }
+    }
 }

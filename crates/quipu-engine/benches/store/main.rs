@@ -5,6 +5,7 @@
 //! JSON object a line to stdout. Without names everything runs but the large store (`large`, up to 30 million events).
 
 mod audit;
+mod catalog;
 mod keys;
 mod upcast;
 
@@ -483,6 +484,9 @@ fn main() {
     }
     if wants("upcast") {
         upcast::run(&folder, &mut report);
+    }
+    if wants("catalog") {
+        catalog::run(&folder, &mut report);
     }
     if wants("audit") {
         audit::run(&folder, &mut report);

@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::Arc;
 
 use quipu_domain::{Pattern, Takes, Timestamp, base_type, type_version};
 use serde_json::Value;
 
-use crate::schemas::{TypeInfo, VERSION_UNSAID};
+use crate::schemas::{Kind, Upcaster, VERSION_UNSAID};
 use crate::subscriptions::NotDone;
 use crate::tenant::Tenant;
 
@@ -100,6 +101,8 @@ pub struct CatalogVersion {
     pub is_registered: bool,
     /// Why nobody should begin with it any more.
     pub deprecated: Option<String>,
+    /// What makes its data of that of the version before.
+    pub upcaster: Option<Upcaster>,
     /// How many events it has.
     pub events: u64,
 }
@@ -171,6 +174,8 @@ struct Reader {
 #[derive(Default)]
 struct Line {
     of: CatalogType,
+    /// Its schemas, which are looked through once it is known that the type comes on the page.
+    schemas: Option<Arc<Kind>>,
     versions: BTreeMap<u32, CatalogVersion>,
     publishers: BTreeMap<String, Publisher>,
     /// How many of them are not declared.
@@ -205,11 +210,11 @@ impl Tenant {
     /// # Errors
     /// The log cannot be read.
     pub fn catalog(&self, asked: &CatalogAsked) -> Result<CatalogInfo, NotDone> {
-        let (schemas, readers, now) = (self.schemas(), self.readers(), self.now());
+        let (registry, readers, now) = (self.schemas.current(), self.readers(), self.now());
         let mut lines = Lines { asked, types: BTreeMap::new() };
-        for schema in schemas {
-            if let Some(line) = lines.of(&schema.kind) {
-                line.take_schema(schema);
+        for (kind, schemas) in &registry.types {
+            if let Some(line) = lines.of(kind) {
+                line.schemas = Some(Arc::clone(schemas));
             }
         }
         for (kind, declaration) in &self.catalog.declared.lock().types {
@@ -257,7 +262,7 @@ impl Tenant {
 
     /// By their names.
     fn readers(&self) -> Vec<Reader> {
-        let reader = |running: &std::sync::Arc<crate::subscriptions::Running>| {
+        let reader = |running: &Arc<crate::subscriptions::Running>| {
             let compiled = running.compiled();
             // A definition that is not understood takes nothing.
             let is_read = compiled.refused.is_none();
@@ -269,19 +274,28 @@ impl Tenant {
     }
 }
 
+impl CatalogVersion {
+    /// One that nothing is known of.
+    fn unknown(version: u32) -> Self {
+        Self { version, is_registered: false, deprecated: None, upcaster: None, events: 0 }
+    }
+}
+
 impl Line {
-    fn take_schema(&mut self, schema: TypeInfo) {
+    /// Takes in what its schemas say: the newest version that says something has the word, behind the declaration.
+    fn take_schemas(&mut self, schemas: &Kind) {
         let of = &mut self.of;
-        of.refused = schema.refused;
-        for version in schema.versions {
-            // Rules alone are no schema; the newest version that says something has the word.
-            of.owner = version.owner.or(of.owner.take());
-            of.description = version.description.or(of.description.take());
-            if !version.examples.is_empty() {
-                of.examples = version.examples;
-            }
-            let (version, deprecated) = (version.version, version.deprecated);
-            self.versions.insert(version, CatalogVersion { version, is_registered: true, deprecated, events: 0 });
+        [of.refused, _] = schemas.counts.both();
+        let newest_first = || schemas.versions.values().rev().map(|version| &version.folded);
+        of.owner = of.owner.take().or_else(|| newest_first().find_map(|schema| schema.owner.clone()));
+        of.description = of.description.take().or_else(|| newest_first().find_map(|schema| schema.description.clone()));
+        let examples = newest_first().map(|schema| &schema.examples).find(|examples| !examples.is_empty());
+        of.examples = examples.cloned().unwrap_or_default();
+        // Rules alone are no schema.
+        for (number, schema) in &schemas.versions {
+            let version = self.versions.entry(*number).or_insert_with(|| CatalogVersion::unknown(*number));
+            (version.is_registered, version.deprecated) = (true, schema.folded.deprecated.clone());
+            version.upcaster = schema.upcaster();
         }
     }
 
@@ -289,8 +303,8 @@ impl Line {
         let Declaration { publishers, consumers, owner, description, channel } = declaration;
         let of = &mut self.of;
         of.is_declared = true;
-        of.owner = owner.or(of.owner.take());
-        of.description = description.or(of.description.take());
+        of.owner = owner;
+        of.description = description;
         of.channel = channel;
         for name in publishers {
             self.publishers.insert(name.clone(), Publisher { name, is_declared: true, events: 0 });
@@ -302,7 +316,7 @@ impl Line {
     }
 
     fn take_seen(&mut self, version: u32, seen: Seen, now: Timestamp) {
-        let unknown = || CatalogVersion { version, is_registered: false, deprecated: None, events: 0 };
+        let unknown = || CatalogVersion::unknown(version);
         self.versions.entry(version).or_insert_with(unknown).events += seen.events;
         let of = &mut self.of;
         let [hour, day] = seen.lately(now);
@@ -328,6 +342,9 @@ impl Line {
 
     /// The type with those who read it.
     fn finish(mut self, readers: &[Reader]) -> CatalogType {
+        if let Some(schemas) = self.schemas.take() {
+            self.take_schemas(&schemas);
+        }
         let expected = self.expected_names();
         self.names.extend(expected);
         readers.iter().for_each(|reader| self.take_reader(reader));

@@ -3,6 +3,7 @@
 //! they differ that is a finding.
 
 mod entry;
+mod import;
 mod observed;
 mod records;
 mod refusal;
@@ -16,6 +17,7 @@ use crate::schemas::is_type_name;
 use crate::subscriptions::NotDone;
 use crate::tenant::Tenant;
 pub use entry::{CatalogAsked, CatalogInfo, CatalogType, CatalogVersion, Consumer, Finding, Publisher};
+pub use import::{ImportOutcome, ImportedPart, ImportedType, ImportedVersion};
 use observed::Observed;
 pub use records::Declaration;
 pub(crate) use records::{DeclarationRecord, FoldedCatalog};
@@ -53,14 +55,7 @@ impl Tenant {
     pub fn declare(self: &Arc<Self>, kind: &str, declaration: Declaration) -> Result<(), NotDone> {
         check(kind, &declaration)?;
         let mut declared = self.catalog.declared.lock();
-        let others = declared.types.iter().filter(|(other, _)| *other != kind);
-        let (count, bytes) = others.fold((0, 0), |(count, bytes), (_, other)| (count + 1, bytes + other.bytes()));
-        if count >= DECLARATIONS_MAX {
-            return Err(CatalogRefusal::TooMany { what: "types", limit: DECLARATIONS_MAX }.into());
-        }
-        if bytes + declaration.bytes() > DECLARATION_BYTES_MAX {
-            return Err(CatalogRefusal::TooMany { what: "bytes", limit: DECLARATION_BYTES_MAX }.into());
-        }
+        Room::of(&declared).take(declared.types.get(kind), &declaration)?;
         self.change_declared(&mut declared, kind, Some(declaration))
     }
 
@@ -90,6 +85,32 @@ impl Tenant {
         let record = DeclarationRecord { kind: kind.to_owned(), declaration };
         self.write_records_wait(vec![record.record()])?;
         declared.take(record);
+        Ok(())
+    }
+}
+
+/// How much is declared.
+struct Room {
+    types: usize,
+    bytes: usize,
+}
+
+impl Room {
+    fn of(declared: &FoldedCatalog) -> Self {
+        Self { types: declared.types.len(), bytes: declared.types.values().map(Declaration::bytes).sum() }
+    }
+
+    /// Puts a declaration in the place of another.
+    fn take(&mut self, before: Option<&Declaration>, after: &Declaration) -> Result<(), CatalogRefusal> {
+        let types = self.types + usize::from(before.is_none());
+        let bytes = self.bytes - before.map_or(0, Declaration::bytes) + after.bytes();
+        if types > DECLARATIONS_MAX {
+            return Err(CatalogRefusal::TooMany { what: "types", limit: DECLARATIONS_MAX });
+        }
+        if bytes > DECLARATION_BYTES_MAX {
+            return Err(CatalogRefusal::TooMany { what: "bytes", limit: DECLARATION_BYTES_MAX });
+        }
+        *self = Self { types, bytes };
         Ok(())
     }
 }

@@ -39,6 +39,17 @@ pub(crate) struct FoldedCatalog {
 }
 
 impl Declaration {
+    /// What both say; of what can be said once, what the other one says.
+    pub(super) fn and(mut self, other: Self) -> Self {
+        let Self { publishers, consumers, owner, description, channel } = other;
+        self.publishers.extend(publishers);
+        self.consumers.extend(consumers);
+        self.owner = owner.or(self.owner);
+        self.description = description.or(self.description);
+        self.channel = channel.or(self.channel);
+        self
+    }
+
     /// What it takes in memory and in each snapshot, about.
     pub(super) fn bytes(&self) -> usize {
         let names = self.publishers.iter().chain(&self.consumers);

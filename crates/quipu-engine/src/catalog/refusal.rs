@@ -41,6 +41,11 @@ pub enum CatalogRefusal {
         /// Most of them.
         limit: usize,
     },
+    /// An import would be a larger commit than there may be.
+    ImportTooLarge {
+        /// Most bytes of it.
+        limit: usize,
+    },
 }
 
 impl fmt::Display for CatalogRefusal {
@@ -57,6 +62,12 @@ impl fmt::Display for CatalogRefusal {
                 write!(f, "expected at most {limit} bytes of each text in {member}, found more")
             }
             Self::TooManyNames { member, limit } => write!(f, "expected at most {limit} names in {member}, found more"),
+            Self::ImportTooLarge { limit } => {
+                write!(
+                    f,
+                    "expected schemas and declarations of at most {limit} bytes, found more: import them in several documents"
+                )
+            }
             Self::TooMany { what, limit } => {
                 write!(f, "expected at most {limit} {what} of declarations in a tenant; withdraw some first")
             }

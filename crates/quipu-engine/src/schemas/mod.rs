@@ -4,6 +4,7 @@
 //! A version that is registered never changes. One that no event has and no schema refers to can be removed.
 
 mod lookup;
+mod plan;
 mod records;
 mod refusal;
 mod registry;
@@ -20,18 +21,20 @@ use quipu_domain::limits::TYPE_BYTES_MAX;
 use quipu_domain::schema::compatibility::{self, Answer, Budget, Direction, Level, Verdict};
 use quipu_domain::schema::{Change, Document, Limits, SchemaRules, diff};
 use quipu_domain::{Timestamp, base_type, type_version};
-use quipu_store::Fault;
+use quipu_store::{Fault, Record};
 use serde_json::Value;
 
 use crate::subscriptions::NotDone;
 use crate::tenant::Tenant;
 pub use lookup::{SchemaEntry, SchemaReference};
+use plan::Looked;
+pub(crate) use plan::SchemaPlan;
 pub(crate) use records::FoldedSchemas;
 use records::{FoldedSchema, SchemaRecord};
 pub use refusal::{Incompatible, SchemaRefusal};
 pub use registry::VERSION_UNSAID;
 use registry::Version;
-pub(crate) use registry::{Registry, has_mark};
+pub(crate) use registry::{Kind, Registry, has_mark};
 pub use stored::Stored;
 use upcast::{FoldedUpcaster, Step};
 pub use upcast::{NotUpcast, UpcastFunction, UpcastReason, Upcaster};
@@ -45,6 +48,8 @@ pub const TYPES_MAX: usize = 10_000;
 pub const SCHEMA_BYTES_MAX: usize = 32 << 20;
 /// Most upcasters of a tenant: compiled expressions stay in memory.
 pub const UPCASTERS_MAX: usize = 1_000;
+/// After so many bytes of what is said of types a page ends. No type is cut: one alone may have some 8 MiB.
+const PAGE_BYTES_MAX: usize = 1 << 20;
 /// Largest version: thousands of them are thousands of changes, and a number that cannot be counted on from is a mistake.
 const VERSION_MAX: u32 = 1_000_000;
 /// Most names that a text may have for other schemas, and the longest one, bytes.
@@ -56,6 +61,8 @@ const EXAMPLE_DEPTH_MAX: usize = 64;
 /// Longest owner and longest description, bytes.
 const OWNER_BYTES_MAX: usize = 256;
 const DESCRIPTION_BYTES_MAX: usize = 4_096;
+/// Longest reason why nobody should begin with a version any more, bytes.
+pub const REASON_BYTES_MAX: usize = 4_096;
 /// The attribute of an event that breaks its schema and was recorded all the same: where it does so first, a JSON Pointer.
 pub const SCHEMA_MARK: &str = "schemaviolation";
 /// What nobody has said is this: a new version reads what is stored.
@@ -107,6 +114,34 @@ pub struct SchemaInfo {
     pub made: Timestamp,
 }
 
+/// A version without its text and its examples: there may be many.
+#[derive(Clone, Debug)]
+pub struct SchemaSummary {
+    /// The version.
+    pub version: u32,
+    /// Its number among all schemas of the tenant; the same text has the same.
+    pub id: u32,
+    /// Who answers for it.
+    pub owner: Option<String>,
+    /// What people should know of it.
+    pub description: Option<String>,
+    /// Why nobody should begin with it any more.
+    pub deprecated: Option<String>,
+    /// What makes its data of that of the version before.
+    pub upcaster: Option<Upcaster>,
+    /// When it was registered.
+    pub made: Timestamp,
+}
+
+/// A page of the types that have schemas or rules of their own.
+#[derive(Clone, Debug)]
+pub struct SchemasInfo {
+    /// By their names.
+    pub types: Vec<TypeInfo>,
+    /// Whether more come after them.
+    pub has_more: bool,
+}
+
 /// A type with its schemas.
 #[derive(Clone, Debug)]
 pub struct TypeInfo {
@@ -115,11 +150,22 @@ pub struct TypeInfo {
     /// Its own rules.
     pub rules: SchemaRules,
     /// Its versions, oldest first.
-    pub versions: Vec<SchemaInfo>,
+    pub versions: Vec<SchemaSummary>,
     /// Events that were refused since the tenant was opened.
     pub refused: u64,
     /// Events that were recorded with a mark since then.
     pub marked: u64,
+}
+
+impl SchemaSummary {
+    /// What it takes on a page, about.
+    fn bytes(&self) -> usize {
+        let expression = self.upcaster.as_ref().map_or(0, |upcaster| match upcaster {
+            Upcaster::Jq(text) | Upcaster::Function(text) => text.len(),
+        });
+        let texts = [&self.owner, &self.description, &self.deprecated];
+        128 + expression + texts.into_iter().flatten().map(String::len).sum::<usize>()
+    }
 }
 
 /// What came of a registration.
@@ -178,7 +224,7 @@ pub(crate) struct Schemas {
 
 impl Schemas {
     pub fn new(folded: &FoldedSchemas) -> Self {
-        let registry = Arc::new(Registry::new(folded, None));
+        let registry = Arc::new(Registry::new(folded));
         Self { current: RwLock::new(registry), folded: Mutex::new(folded.clone()) }
     }
 
@@ -193,52 +239,23 @@ impl Tenant {
     /// # Errors
     /// [`SchemaRefusal`].
     pub fn register_schema(self: &Arc<Self>, kind: &str, new: NewSchema) -> Result<Registered, NotDone> {
-        check_kind(kind)?;
         loop {
             // Comparing may read the whole log, so nobody waits for it.
             let registry = self.schemas.current();
-            let document = parse(&registry, &new)?;
-            if let Some((version, known)) = same(&registry, kind, &new, &document) {
-                let schema = info(kind, version, &known);
-                if new.upcaster.is_some() && new.upcaster != schema.upcaster {
-                    return Err(SchemaRefusal::OtherUpcaster { name: format!("{kind}.v{version}") }.into());
+            let next = match self.look(&registry, kind, &new)? {
+                Looked::Known(version, known) => {
+                    let (level, verdict) = (level(&registry, kind), Verdict::default());
+                    let checked = CheckedSchema { level, verdict, stored: None, upcaster: None };
+                    return Ok(Registered { schema: info(kind, version, &known), is_known: true, checked });
                 }
-                let (level, verdict) = (level(&registry, kind), Verdict::default());
-                let checked = CheckedSchema { level, verdict, stored: None, upcaster: None };
-                return Ok(Registered { schema, is_known: true, checked });
-            }
-            let version = next_version(&registry, kind, new.version)?;
-            let step = new.upcaster.clone().map(|upcaster| self.step(kind, version, upcaster)).transpose()?;
-            let checked = self.compared(&registry, kind, .., &document, step.as_ref().map(|step| (version, step)))?;
+                Looked::New(next) => next,
+            };
             let mut folded = self.schemas.folded.lock();
             if self.schemas.current().revision != registry.revision {
                 continue;
             }
-            let name = format!("{kind}.v{version}");
-            if let Some(checked) = checked.upcaster.clone().filter(|_| !checked.is_upcast()) {
-                return Err(SchemaRefusal::UpcasterFails { name, checked: Box::new(checked) }.into());
-            }
-            if !checked.is_compatible() {
-                return Err(SchemaRefusal::Incompatible(Box::new(Incompatible { name, checked })).into());
-            }
-            let schema = FoldedSchema {
-                id: id_of(&folded, &new),
-                text: new.text,
-                uses: document.references().keys().filter_map(|name| used(&new.references, name)).collect(),
-                references: new.references,
-                weight: document.bundled().to_string().len() as u64,
-                owner: new.owner,
-                description: new.description,
-                examples: new.examples,
-                deprecated: None,
-                made: self.now(),
-            };
-            check_limits(&folded, kind, &schema)?;
-            let mut records = vec![SchemaRecord::Registered { kind: kind.to_owned(), version, schema }];
-            if let Some(step) = step {
-                check_upcasters(&folded)?;
-                records.push(SchemaRecord::Upcaster { kind: kind.to_owned(), version, upcaster: Some(step.folded) });
-            }
+            let (version, checked) = (next.version, next.checked.clone());
+            let records = next.records(&folded, &registry, kind, new, self.now())?;
             self.change_schemas(&mut folded, &records)?;
             return Ok(Registered { schema: self.schema(kind, version)?, is_known: false, checked });
         }
@@ -307,8 +324,8 @@ impl Tenant {
     /// Gives the name that upcasters of this tenant have for a function. Events that need it cannot be read in later versions
     /// before.
     pub fn attach_upcaster(&self, name: &str, function: UpcastFunction) {
-        let folded = self.schemas.folded.lock();
-        let mut registry = Registry::new(&folded, Some(&self.schemas.current()));
+        let _one = self.schemas.folded.lock();
+        let mut registry = self.schemas.current().same();
         registry.attach(name, function);
         *self.schemas.current.write() = Arc::new(registry);
     }
@@ -324,12 +341,23 @@ impl Tenant {
         Step::checked(FoldedUpcaster { upcaster, made: self.now() }).map_err(SchemaRefusal::InvalidUpcaster)
     }
 
-    /// All types that have schemas or rules of their own, by their names.
-    pub fn schemas(&self) -> Vec<TypeInfo> {
+    /// Types that have schemas or rules of their own, by their names: those after one, at most so many. Fewer where what is said of
+    /// them is long.
+    pub fn schemas(&self, after: Option<&str>, limit: usize) -> SchemasInfo {
         let registry = self.schemas.current();
-        let mut all: Vec<_> = registry.types.keys().filter_map(|kind| type_info(&registry, kind)).collect();
-        all.sort_unstable_by(|a, b| a.kind.cmp(&b.kind));
-        all
+        let is_after = |name: &&Arc<str>| after.is_none_or(|after| &***name > after);
+        let mut names: Vec<_> = registry.types.keys().filter(is_after).collect();
+        names.sort_unstable();
+        let (mut types, mut bytes) = (Vec::new(), 0);
+        for name in &names {
+            if types.len() >= limit || bytes >= PAGE_BYTES_MAX {
+                break;
+            }
+            let of: Option<TypeInfo> = type_info(&registry, name);
+            bytes += of.iter().flat_map(|of| &of.versions).map(SchemaSummary::bytes).sum::<usize>();
+            types.extend(of);
+        }
+        SchemasInfo { has_more: types.len() < names.len(), types }
     }
 
     /// One of them.
@@ -396,24 +424,20 @@ impl Tenant {
         version: u32,
         reason: Option<String>,
     ) -> Result<SchemaInfo, NotDone> {
-        self.deprecate_schemas(kind, &[version], reason)?;
+        self.deprecate_schemas(kind, &[(version, reason)])?;
         self.schema(kind, version)
     }
 
-    /// The same of several versions, all or none.
+    /// The same of several versions, each for a reason of its own, all or none.
     ///
     /// # Errors
     /// [`SchemaRefusal::NotFound`].
-    pub fn deprecate_schemas(
-        self: &Arc<Self>,
-        kind: &str,
-        versions: &[u32],
-        reason: Option<String>,
-    ) -> Result<(), NotDone> {
-        check_text("a reason", reason.as_deref(), DESCRIPTION_BYTES_MAX)?;
+    pub fn deprecate_schemas(self: &Arc<Self>, kind: &str, versions: &[(u32, Option<String>)]) -> Result<(), NotDone> {
+        let check = |(_, reason): &(u32, Option<String>)| check_text("a reason", reason.as_deref(), REASON_BYTES_MAX);
+        versions.iter().try_for_each(check)?;
         let mut folded = self.schemas.folded.lock();
-        versions.iter().try_for_each(|version| self.schema(kind, *version).map(drop))?;
-        let deprecated = |version: &u32| {
+        versions.iter().try_for_each(|(version, _)| self.schema(kind, *version).map(drop))?;
+        let deprecated = |(version, reason): &(u32, Option<String>)| {
             let (kind, reason) = (kind.to_owned(), reason.clone());
             SchemaRecord::Deprecated { kind, version: *version, reason }
         };
@@ -458,13 +482,14 @@ impl Tenant {
             }
         }
         // Events that were on their way meanwhile: no more of these versions are taken, and all that were are looked at.
-        let mut leaving = Registry::new(&folded, Some(&self.schemas.current()));
+        let mut leaving = self.schemas.current().same();
         leaving.leaving = Some((kind.to_owned(), versions.to_vec()));
         *self.schemas.current.write() = Arc::new(leaving);
         let all_are_decided = self.write_records_wait(Vec::new()).map_err(NotDone::from);
         let mut unused = versions.iter().map(|version| self.demand_unused(kind, *version, looked_to));
         if let Err(used) = all_are_decided.and_then(|()| unused.try_for_each(|unused| unused)) {
-            *self.schemas.current.write() = Arc::new(Registry::new(&folded, Some(&self.schemas.current())));
+            let as_before = self.schemas.current().same();
+            *self.schemas.current.write() = Arc::new(as_before);
             return Err(used);
         }
         let removed = |version: &u32| SchemaRecord::Removed { kind: kind.to_owned(), version: *version };
@@ -522,21 +547,37 @@ impl Tenant {
         self.schemas.current().rules
     }
 
-    /// Holds changes for true and writes them down in one commit. In this order: an event that is decided after the record was checked by the new
-    /// rules, since the loop looks again at those that were checked by older ones.
+    /// Holds changes for true and writes them down in one commit.
     fn change_schemas(self: &Arc<Self>, folded: &mut FoldedSchemas, records: &[SchemaRecord]) -> Result<(), Fault> {
+        let mut touched = folded.touched_by(records);
+        records.iter().for_each(|record| touched.take(record.clone()));
+        let registry = Arc::new(self.schemas.current().after(records, &touched));
+        self.write_schemas(folded, records, touched, registry, records.iter().map(SchemaRecord::record).collect())
+    }
+
+    /// Holds what is to be for true, and writes the records that make it so in one commit. In this order: an event that is decided after the
+    /// record was checked by the new rules, since the loop looks again at those that were checked by older ones.
+    fn write_schemas(
+        self: &Arc<Self>,
+        folded: &mut FoldedSchemas,
+        changes: &[SchemaRecord],
+        touched: FoldedSchemas,
+        registry: Arc<Registry>,
+        records: Vec<Record>,
+    ) -> Result<(), Fault> {
         let before = self.schemas.current();
-        let mut after = folded.clone();
-        records.iter().for_each(|record| after.take(record.clone()));
-        let registry = Registry::new(&after, Some(&before));
         // Here, and not on the thread of the first event that needs it.
-        registry.compile();
-        *self.schemas.current.write() = Arc::new(registry);
-        let written = self.write_records_wait(records.iter().map(SchemaRecord::record).collect());
+        SchemaRecord::kinds(changes).into_iter().for_each(|kind| registry.compile(kind));
+        *self.schemas.current.write() = registry;
+        let written = self.write_records_wait(records);
         match &written {
-            Ok(()) => *folded = after,
+            Ok(()) => folded.put_back(changes, touched),
             // Nobody knows whether it is on disk, but nothing more is written until a restart finds out.
-            Err(_) => *self.schemas.current.write() = Arc::new(Registry::new(folded, Some(&self.schemas.current()))),
+            Err(_) => {
+                let mut as_before = before.same();
+                as_before.revision += 1;
+                *self.schemas.current.write() = Arc::new(as_before);
+            }
         }
         written
     }
@@ -677,16 +718,16 @@ fn check_text(what: &'static str, text: Option<&str>, limit: usize) -> Result<()
     }
 }
 
-fn check_limits(folded: &FoldedSchemas, kind: &str, new: &FoldedSchema) -> Result<(), SchemaRefusal> {
-    let of = folded.types.get(kind);
-    if of.is_none() && folded.types.len() >= TYPES_MAX {
+fn check_limits(registry: &Registry, kind: &str, new: &FoldedSchema) -> Result<(), SchemaRefusal> {
+    let of = registry.types.get(kind);
+    if of.is_none() && registry.types.len() >= TYPES_MAX {
         return Err(SchemaRefusal::TooMany { what: "types", limit: TYPES_MAX });
     }
     if of.is_some_and(|of| of.versions.len() >= VERSIONS_MAX) {
         return Err(SchemaRefusal::TooMany { what: "versions of a type", limit: VERSIONS_MAX });
     }
-    let bytes: usize = folded.types.values().flat_map(|of| of.versions.values()).map(FoldedSchema::bytes).sum();
-    if bytes + new.bytes() > SCHEMA_BYTES_MAX {
+    let all = registry.types.values().flat_map(|of| of.versions.values());
+    if all.map(|version| version.bytes).sum::<usize>() + new.bytes() > SCHEMA_BYTES_MAX {
         return Err(SchemaRefusal::TooMany { what: "bytes of schemas", limit: SCHEMA_BYTES_MAX });
     }
     Ok(())
@@ -694,15 +735,21 @@ fn check_limits(folded: &FoldedSchemas, kind: &str, new: &FoldedSchema) -> Resul
 
 fn type_info(registry: &Registry, kind: &str) -> Option<TypeInfo> {
     let of = registry.types.get(kind)?;
-    let versions = of.versions.iter().map(|(number, version)| info(kind, *number, version)).collect();
+    let versions = of.versions.iter().map(|(number, version)| summary(*number, version)).collect();
     let [refused, marked] = of.counts.both();
     Some(TypeInfo { kind: kind.to_owned(), rules: of.rules, versions, refused, marked })
 }
 
+fn summary(version: u32, of: &Version) -> SchemaSummary {
+    let FoldedSchema { id, owner, description, deprecated, made, .. } = &*of.folded;
+    let (owner, description, deprecated) = (owner.clone(), description.clone(), deprecated.clone());
+    SchemaSummary { version, id: *id, owner, description, deprecated, upcaster: of.upcaster(), made: *made }
+}
+
 fn info(kind: &str, number: u32, version: &Version) -> SchemaInfo {
     let FoldedSchema { id, text, references, owner, description, examples, deprecated, made, .. } =
-        version.folded.clone();
-    let upcaster = version.upcaster.as_ref().map(|step| step.folded.upcaster.clone());
+        (*version.folded).clone();
+    let upcaster = version.upcaster();
     let (kind, version) = (kind.to_owned(), number);
     SchemaInfo { kind, version, id, text, references, owner, description, examples, deprecated, upcaster, made }
 }

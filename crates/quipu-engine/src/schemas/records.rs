@@ -1,11 +1,13 @@
 //! The records of schemas, and the fold of them. All are JSON, as schemas are.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Deref;
+use std::sync::Arc;
 
 use quipu_domain::Timestamp;
 use quipu_domain::schema::SchemaRules;
 use quipu_store::{Record, RecordKind};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
 use super::upcast::FoldedUpcaster;
@@ -15,7 +17,7 @@ use super::upcast::FoldedUpcaster;
 #[serde(rename_all = "lowercase")]
 pub(crate) enum SchemaRecord {
     /// A version was registered.
-    Registered { kind: String, version: u32, schema: FoldedSchema },
+    Registered { kind: String, version: u32, schema: Shared },
     /// Nobody is to begin with a version any more, for this reason; or it is as good as any, without one.
     Deprecated { kind: String, version: u32, reason: Option<String> },
     /// A version that no event uses was removed.
@@ -24,6 +26,41 @@ pub(crate) enum SchemaRecord {
     Upcaster { kind: String, version: u32, upcaster: Option<FoldedUpcaster> },
     /// The rules of a type, or of the tenant, are these now.
     Rules { kind: Option<String>, rules: SchemaRules },
+}
+
+/// A version of a schema that the fold and the registry have together: its text may be long.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Shared(Arc<FoldedSchema>);
+
+impl Shared {
+    pub fn new(schema: FoldedSchema) -> Self {
+        Self(Arc::new(schema))
+    }
+
+    /// Whether it is the very same, without looking at what it says.
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Deref for Shared {
+    type Target = FoldedSchema;
+
+    fn deref(&self) -> &FoldedSchema {
+        &self.0
+    }
+}
+
+impl Serialize for Shared {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Shared {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        FoldedSchema::deserialize(deserializer).map(Self::new)
+    }
 }
 
 /// A version of a schema as the log has it.
@@ -71,7 +108,7 @@ impl FoldedSchema {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct FoldedType {
     #[serde(default)]
-    pub versions: BTreeMap<u32, FoldedSchema>,
+    pub versions: BTreeMap<u32, Shared>,
     /// What makes the data of a version of that of the one before.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub upcasters: BTreeMap<u32, FoldedUpcaster>,
@@ -93,12 +130,49 @@ pub(crate) struct FoldedSchemas {
 }
 
 impl SchemaRecord {
+    /// The types that records are about, each once.
+    pub fn kinds(records: &[Self]) -> BTreeSet<&str> {
+        records.iter().filter_map(Self::kind).collect()
+    }
+
+    /// The type that it is about; nothing if it is about the tenant.
+    fn kind(&self) -> Option<&str> {
+        match self {
+            Self::Registered { kind, .. }
+            | Self::Deprecated { kind, .. }
+            | Self::Removed { kind, .. }
+            | Self::Upcaster { kind, .. } => Some(kind),
+            Self::Rules { kind, .. } => kind.as_deref(),
+        }
+    }
+
     pub fn record(&self) -> Record {
         Record::new(RecordKind::Schema, serde_json::to_vec(self).expect("it is plain data"))
     }
 }
 
 impl FoldedSchemas {
+    /// The part of it that these records touch.
+    pub fn touched_by(&self, records: &[SchemaRecord]) -> Self {
+        let of = |kind: &str| Some((kind.to_owned(), self.types.get(kind)?.clone()));
+        Self {
+            types: SchemaRecord::kinds(records).into_iter().filter_map(of).collect(),
+            rules: self.rules,
+            last_id: self.last_id,
+        }
+    }
+
+    /// Takes that part back as it is after the records.
+    pub fn put_back(&mut self, records: &[SchemaRecord], mut touched: Self) {
+        (self.rules, self.last_id) = (touched.rules, touched.last_id);
+        for kind in SchemaRecord::kinds(records) {
+            match touched.types.remove_entry(kind) {
+                Some((kind, of)) => _ = self.types.insert(kind, of),
+                None => _ = self.types.remove(kind),
+            }
+        }
+    }
+
     /// Takes a record in. Nothing if it cannot be read.
     pub fn apply(&mut self, body: &[u8]) -> Option<()> {
         self.take(serde_json::from_slice(body).ok()?);
@@ -115,7 +189,7 @@ impl FoldedSchemas {
             }
             SchemaRecord::Deprecated { kind, version, reason } => {
                 if let Some(schema) = self.types.get_mut(&kind).and_then(|of| of.versions.get_mut(&version)) {
-                    schema.deprecated = reason;
+                    Arc::make_mut(&mut schema.0).deprecated = reason;
                 }
             }
             SchemaRecord::Removed { kind, version } => {

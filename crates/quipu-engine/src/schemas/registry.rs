@@ -9,8 +9,8 @@ use quipu_domain::schema::{Document, Enforcement, Limits, SchemaRules, UnknownTy
 use quipu_domain::{Data, Event, Refusal, Value, base_type, type_version};
 
 use super::SCHEMA_MARK;
-use super::records::{FoldedSchema, FoldedSchemas, FoldedType};
-use super::upcast::{FoldedUpcaster, Step, UpcastFunction};
+use super::records::{FoldedSchemas, FoldedType, SchemaRecord, Shared};
+use super::upcast::{FoldedUpcaster, Step, UpcastFunction, Upcaster};
 
 /// The version of a type that does not say one.
 pub const VERSION_UNSAID: u32 = 1;
@@ -28,7 +28,7 @@ pub(crate) struct Registry {
     /// Counts changes, so that it is seen whether an event was checked against these.
     pub revision: u64,
     pub rules: SchemaRules,
-    pub types: HashMap<String, Arc<Kind>>,
+    pub types: HashMap<Arc<str>, Arc<Kind>>,
     /// Whether no event has to be looked at.
     is_off: bool,
     /// Events of types without a schema.
@@ -50,7 +50,9 @@ pub(crate) struct Kind {
 
 /// A version of one.
 pub(crate) struct Version {
-    pub folded: FoldedSchema,
+    pub folded: Shared,
+    /// What it takes in memory and in each snapshot.
+    pub bytes: usize,
     /// What makes its data of that of the version before.
     pub upcaster: Option<Arc<Step>>,
     /// Compiled by the first who needs it.
@@ -73,29 +75,52 @@ enum Finding {
 }
 
 impl Registry {
-    /// What the log says, with what was compiled and counted before where that is the same.
-    pub fn new(folded: &FoldedSchemas, before: Option<&Self>) -> Self {
-        let kind = |(name, of): (&String, &FoldedType)| {
-            let known = before.and_then(|before| before.types.get(name));
-            let version = |(number, schema): (&u32, &FoldedSchema)| {
-                let (known, upcaster) = (known.and_then(|known| known.versions.get(number)), of.upcasters.get(number));
-                let same = known.filter(|same| same.is(schema, upcaster));
-                (*number, same.map_or_else(|| Arc::new(Version::new(schema, upcaster, known)), Arc::clone))
-            };
-            let versions = of.versions.iter().map(version).collect();
-            let counts = known.map(|known| Arc::clone(&known.counts)).unwrap_or_default();
-            (name.clone(), Arc::new(Kind { rules: of.rules, last: of.last, versions, counts }))
-        };
-        let types: HashMap<_, _> = folded.types.iter().map(kind).collect();
+    /// What the log says.
+    pub fn new(folded: &FoldedSchemas) -> Self {
+        let types =
+            folded.types.iter().map(|(name, of)| (name.as_str().into(), Arc::new(Kind::new(of, None)))).collect();
+        let (unknown, functions) = (Arc::default(), HashMap::new());
+        let new = Self { revision: 0, rules: folded.rules, types, is_off: false, unknown, leaving: None, functions };
+        Self { is_off: new.asks_nothing(), ..new }
+    }
+
+    /// The same after a change, of which these are the types that records touch, as they are now. All others are shared, compiled and
+    /// counted as they are.
+    pub fn after(&self, records: &[SchemaRecord], touched: &FoldedSchemas) -> Self {
+        let mut after = Self { rules: touched.rules, ..self.same() };
+        for kind in SchemaRecord::kinds(records) {
+            match touched.types.get(kind) {
+                Some(of) => {
+                    let of = Arc::new(Kind::new(of, self.types.get(kind).map(|known| &**known)));
+                    after.types.insert(kind.into(), of);
+                }
+                None => _ = after.types.remove(kind),
+            }
+        }
+        after.is_off = after.asks_nothing();
+        after
+    }
+
+    /// The same once more, for those who look again at what was checked before.
+    pub fn same(&self) -> Self {
+        Self {
+            revision: self.revision + 1,
+            rules: self.rules,
+            types: self.types.clone(),
+            is_off: self.is_off,
+            unknown: Arc::clone(&self.unknown),
+            leaving: None,
+            functions: self.functions.clone(),
+        }
+    }
+
+    /// Whether no rule asks to look at an event.
+    fn asks_nothing(&self) -> bool {
         let asks = |rules: SchemaRules| {
             rules.enforcement.unwrap_or_default() != Enforcement::Off
                 || rules.unknown.unwrap_or_default() != UnknownTypes::Allow
         };
-        let is_off = !asks(folded.rules) && !types.values().any(|kind| asks(kind.rules));
-        let revision = before.map_or(0, |before| before.revision + 1);
-        let unknown = before.map(|before| Arc::clone(&before.unknown)).unwrap_or_default();
-        let functions = before.map(|before| before.functions.clone()).unwrap_or_default();
-        Self { revision, rules: folded.rules, types, is_off, unknown, leaving: None, functions }
+        !asks(self.rules) && !self.types.values().any(|kind| asks(kind.rules))
     }
 
     /// The same, and one more function that turns data.
@@ -139,10 +164,10 @@ impl Registry {
         self.document(self.version(referred(references, name)?)?)
     }
 
-    /// Compiles what nobody has needed yet.
-    pub fn compile(&self) {
-        let all = self.types.values().flat_map(|kind| kind.versions.values());
-        all.for_each(|version| _ = self.compiled(version));
+    /// Compiles the versions of a type that nobody has needed yet.
+    pub fn compile(&self, kind: &str) {
+        let versions = self.types.get(kind).into_iter().flat_map(|kind| kind.versions.values());
+        versions.for_each(|version| _ = self.compiled(version));
     }
 
     /// Where events of a type are counted that were refused or marked.
@@ -210,6 +235,19 @@ impl Registry {
 }
 
 impl Kind {
+    /// With what is compiled and counted of it already.
+    fn new(of: &FoldedType, known: Option<&Self>) -> Self {
+        let version = |(number, schema): (&u32, &Shared)| {
+            let known = known.and_then(|known| known.versions.get(number));
+            let upcaster = of.upcasters.get(number);
+            let same = known.filter(|same| same.is(schema, upcaster));
+            (*number, same.map_or_else(|| Arc::new(Version::new(schema, upcaster, known)), Arc::clone))
+        };
+        let versions = of.versions.iter().map(version).collect();
+        let counts = known.map(|known| Arc::clone(&known.counts)).unwrap_or_default();
+        Self { rules: of.rules, last: of.last, versions, counts }
+    }
+
     /// The last version up to this one that an upcaster leads into.
     pub fn upcast_to(&self, to: u32) -> Option<u32> {
         self.versions.range(..=to).rev().find(|(_, version)| version.upcaster.is_some()).map(|(number, _)| *number)
@@ -217,22 +255,26 @@ impl Kind {
 }
 
 impl Version {
-    /// With what is compiled of it already.
-    fn new(schema: &FoldedSchema, upcaster: Option<&FoldedUpcaster>, known: Option<&Arc<Self>>) -> Self {
+    /// With what is compiled of it already: a text never changes.
+    fn new(schema: &Shared, upcaster: Option<&FoldedUpcaster>, known: Option<&Arc<Self>>) -> Self {
         let same_step = known.and_then(|known| known.upcaster.as_ref()).filter(|step| Some(&step.folded) == upcaster);
         let step = || upcaster.map(|folded| Arc::new(Step::new(folded.clone())));
+        let is_compiled = |known: &&Arc<Self>| known.folded.text == schema.text && known.folded.made == schema.made;
         Self {
             folded: schema.clone(),
+            bytes: schema.bytes(),
             upcaster: same_step.map(Arc::clone).or_else(step),
-            compiled: known
-                .filter(|known| known.folded == *schema)
-                .map(|known| known.compiled.clone())
-                .unwrap_or_default(),
+            compiled: known.filter(is_compiled).map(|known| known.compiled.clone()).unwrap_or_default(),
         }
     }
 
-    fn is(&self, schema: &FoldedSchema, upcaster: Option<&FoldedUpcaster>) -> bool {
-        self.folded == *schema && self.upcaster.as_ref().map(|step| &step.folded) == upcaster
+    /// What makes its data of that of the version before, as it was said.
+    pub fn upcaster(&self) -> Option<Upcaster> {
+        self.upcaster.as_ref().map(|step| step.folded.upcaster.clone())
+    }
+
+    fn is(&self, schema: &Shared, upcaster: Option<&FoldedUpcaster>) -> bool {
+        self.folded.is(schema) && self.upcaster.as_ref().map(|step| &step.folded) == upcaster
     }
 }
 
@@ -283,5 +325,67 @@ pub(crate) fn violations(validator: &Validator, data: &Data<'_>, most: usize) ->
         Data::Binary(_) => of_all("bytes"),
         // Whoever asks puts the data back first.
         Data::Payload(_) => of_all("a reference to a payload"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quipu_domain::Timestamp;
+
+    use crate::schemas::records::FoldedSchema;
+
+    fn registered(kind: &str, version: u32) -> SchemaRecord {
+        let text = format!(r#"{{"title":"{kind} {version}"}}"#);
+        let schema = FoldedSchema {
+            id: version,
+            text,
+            references: BTreeMap::new(),
+            uses: Vec::new(),
+            weight: 0,
+            owner: None,
+            description: None,
+            examples: Vec::new(),
+            deprecated: None,
+            made: Timestamp(0),
+        };
+        SchemaRecord::Registered { kind: kind.to_owned(), version, schema: Shared::new(schema) }
+    }
+
+    #[test]
+    fn a_change_touches_its_type_and_no_other() {
+        let mut folded = FoldedSchemas::default();
+        ["a", "b"].into_iter().flat_map(|kind| [registered(kind, 1), registered(kind, 2)]).for_each(|r| folded.take(r));
+        let before = Registry::new(&folded);
+        before.compile("b");
+        let compiled = |registry: &Registry, kind: &str, version: u32| {
+            registry.types[kind].versions[&version].compiled.get().map(|of| Arc::clone(&of.as_ref().unwrap().1))
+        };
+        let deprecated = SchemaRecord::Deprecated { kind: "b".to_owned(), version: 1, reason: Some("old".to_owned()) };
+        let records = [registered("b", 3), deprecated];
+        let mut touched = folded.touched_by(&records);
+        assert_eq!(touched.types.keys().collect::<Vec<_>>(), ["b"]);
+        records.iter().for_each(|record| touched.take(record.clone()));
+        let after = before.after(&records, &touched);
+        after.compile("b");
+        folded.put_back(&records, touched);
+        // The other type is the very same, and nobody compiled it.
+        assert!(Arc::ptr_eq(&before.types["a"], &after.types["a"]));
+        assert!(compiled(&after, "a", 1).is_none() && compiled(&after, "b", 3).is_some());
+        assert_eq!(after.revision, before.revision + 1);
+        // Of its own type nothing is compiled twice, also where something else is said of a version.
+        assert_eq!(after.types["b"].versions[&1].folded.deprecated.as_deref(), Some("old"));
+        for version in [1, 2] {
+            let [was, is] = [&before, &after].map(|registry| compiled(registry, "b", version).unwrap());
+            assert!(Arc::ptr_eq(&was, &is), "{version}");
+        }
+        assert!(Arc::ptr_eq(&before.types["b"].versions[&2], &after.types["b"].versions[&2]));
+        // What the fold says is the same, and of the same texts.
+        for (kind, of) in &folded.types {
+            for (version, schema) in &of.versions {
+                assert!(schema.is(&after.types[kind.as_str()].versions[version].folded), "{kind} {version}");
+            }
+        }
+        assert_eq!(folded.types["b"].last, after.types["b"].last);
     }
 }

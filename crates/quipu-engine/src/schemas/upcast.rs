@@ -31,6 +31,16 @@ pub enum Upcaster {
     Function(String),
 }
 
+impl Upcaster {
+    /// Which of the two it is.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Jq(_) => "jq",
+            Self::Function(_) => "function",
+        }
+    }
+}
+
 /// A function that turns data, or says why it cannot.
 pub type UpcastFunction = Arc<dyn Fn(Value) -> Result<Value, String> + Send + Sync>;
 

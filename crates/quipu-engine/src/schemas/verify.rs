@@ -58,10 +58,8 @@ pub struct VerifiedSchema {
     pub failed: u64,
     /// The first of those, by their positions.
     pub first: Vec<(u64, NotUpcast)>,
-    /// Everything up to this position was looked at.
+    /// Everything up to this position was looked at: all there is, if it is that of the log.
     pub to: u64,
-    /// Whether that is all there is.
-    pub is_whole: bool,
 }
 
 impl Tenant {
@@ -101,8 +99,7 @@ impl Tenant {
         let (versions, version) = registry.target(kind, 0, wanted).ok_or_else(|| not_found(kind))?;
         let target = versions.versions.get(&version).and_then(|version| registry.validator(version));
         let target = target.ok_or_else(|| not_found(&format!("{kind}.v{version}")))?;
-        let mut found =
-            VerifiedSchema { version, events: 0, earlier: 0, failed: 0, first: Vec::new(), to: after, is_whole: false };
+        let mut found = VerifiedSchema { version, events: 0, earlier: 0, failed: 0, first: Vec::new(), to: after };
         let look = |recorded: &Recorded| -> Result<Option<(bool, Option<NotUpcast>)>, Fault> {
             let recorded = self.resolve(recorded.clone())?;
             let event = recorded.event();
@@ -122,7 +119,6 @@ impl Tenant {
             }
             Ok(ControlFlow::Continue(()))
         })?;
-        found.is_whole = found.to >= self.position();
         Ok(found)
     }
 

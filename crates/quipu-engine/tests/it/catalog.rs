@@ -1,13 +1,17 @@
 //! The catalog: what is declared and what was observed, also after a restart, and when the file of what was seen is lost or of another
 //! log.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use quipu_domain::schema::{Enforcement, SchemaRules};
 use quipu_domain::{Event, Subscription, Takes};
-use quipu_engine::{CatalogAsked, CatalogRefusal, CatalogType, Declaration, Finding, NewSchema, NotDone, Tenant};
+use quipu_engine::{
+    CatalogAsked, CatalogRefusal, CatalogType, Declaration, Finding, ImportOutcome, ImportedPart, ImportedType,
+    ImportedVersion, NewSchema, NotDone, Tenant, Upcaster,
+};
 use tempfile::TempDir;
 
 use crate::support::{Hands, open, open_at, small};
@@ -267,4 +271,142 @@ fn consumers_and_sources_beyond_those_that_are_shown_are_counted() {
     assert_eq!((seen.publishers.len(), seen.other_sources, seen.events), (33, 7, 40));
     assert_eq!((seen.consumers.len(), seen.other_consumers), (64, 7));
     assert!(seen.consumers.iter().any(|consumer| consumer.name == "z" && consumer.is_declared));
+}
+
+fn version(version: u32, text: &str) -> ImportedVersion {
+    let schema = NewSchema { version: Some(version), text: text.to_owned(), ..NewSchema::default() };
+    ImportedVersion { schema, deprecated: None }
+}
+
+fn types<const N: usize>(types: [(&str, Vec<ImportedVersion>); N]) -> BTreeMap<String, ImportedType> {
+    let imported = |versions| ImportedType { versions, declaration: declared(&["/import"], &[]) };
+    types.into_iter().map(|(kind, versions)| (kind.to_owned(), imported(versions))).collect()
+}
+
+const TOTAL: &str = r#"{"type":"object","properties":{"total":{"type":"number"}},"required":["total"]}"#;
+const CENTS: &str = r#"{"type":"object","properties":{"cents":{"type":"number"}},"required":["cents"]}"#;
+
+fn refused(part: &ImportedPart) -> bool {
+    matches!(part.outcome, ImportOutcome::Refused(_))
+}
+
+/// Imports of which parts are refused, for what is there and for what comes before them in the import.
+fn imports() -> Vec<(BTreeMap<String, ImportedType>, Vec<bool>)> {
+    let with = |of: ImportedVersion, change: fn(&mut ImportedVersion)| {
+        let mut of = of;
+        change(&mut of);
+        of
+    };
+    let upcast = |of: ImportedVersion| {
+        with(of, |of| of.schema.upcaster = Some(Upcaster::Jq("{cents: (.total * 100)}".to_owned())))
+    };
+    let broken = |of: ImportedVersion| with(of, |of| of.schema.examples = vec![serde_json::json!({"total": "much"})]);
+    let noted = |of: ImportedVersion| with(of, |of| of.deprecated = Some("x".repeat(5_000)));
+    let mut crowded = types([("a.b", vec![version(1, TOTAL)])]);
+    let many = (0..65).map(|number| format!("/s{number}")).collect();
+    crowded.get_mut("a.b").unwrap().declaration.publishers = many;
+    vec![
+        (types([("a.b", vec![version(1, TOTAL), version(2, CENTS)])]), vec![false, true, false]),
+        (types([("a.b", vec![version(1, TOTAL), upcast(version(2, CENTS))])]), vec![false, false, false]),
+        (
+            types([("a.b", vec![version(1, TOTAL), broken(version(2, TOTAL)), version(3, TOTAL)])]),
+            vec![false, true, false, false],
+        ),
+        (types([("a.b", vec![noted(version(1, TOTAL))])]), vec![true, false]),
+        (
+            types([("a.b", vec![version(1, "{\"type\":5}")]), ("c.d", vec![version(7, CENTS)])]),
+            vec![true, false, false, false],
+        ),
+        (
+            types([("old.known", vec![version(1, TOTAL)]), ("old.other", vec![version(1, CENTS)])]),
+            vec![false, false, true, false],
+        ),
+        (types([("old.stored", vec![version(1, TOTAL), version(2, CENTS)])]), vec![false, true, false]),
+        (types([("a.b.v2", vec![version(1, TOTAL)])]), vec![true, true]),
+        (crowded, vec![false, true]),
+    ]
+}
+
+/// A tenant in which some of that is there.
+fn before_imports(folder: &Path) -> Arc<Tenant> {
+    let tenant = open(folder, small()).unwrap();
+    for kind in ["old.known", "old.other"] {
+        tenant.register_schema(kind, version(1, TOTAL).schema).unwrap();
+    }
+    publish(&tenant, "/s", "old.stored", 3);
+    tenant
+}
+
+#[test]
+fn a_dry_run_says_what_the_import_then_says_and_changes_nothing() {
+    for (types, expected) in imports() {
+        let folder = TempDir::new().unwrap();
+        let tenant = before_imports(folder.path());
+        let (commits, before) = (tenant.stats().unwrap().commits, shown(&tenant));
+        let foreseen = tenant.foresee_import(&types).unwrap();
+        assert_eq!((tenant.stats().unwrap().commits, shown(&tenant)), (commits, before));
+        let taken = tenant.import_types(&types).unwrap();
+        assert_eq!(foreseen, taken);
+        assert_eq!(taken.iter().map(refused).collect::<Vec<_>>(), expected, "{taken:?}");
+    }
+}
+
+#[test]
+fn an_import_is_one_commit_and_the_same_again_is_none() {
+    for (types, _) in imports() {
+        let folder = TempDir::new().unwrap();
+        let tenant = before_imports(folder.path());
+        let commits = tenant.stats().unwrap().commits;
+        let taken = tenant.import_types(&types).unwrap();
+        let is_new = |part: &ImportedPart| part.outcome == ImportOutcome::New;
+        let after = commits + u64::from(taken.iter().any(is_new));
+        assert_eq!(tenant.stats().unwrap().commits, after);
+        let again = tenant.import_types(&types).unwrap();
+        assert!(!again.iter().any(is_new), "{again:?}");
+        assert_eq!(taken.iter().map(refused).collect::<Vec<_>>(), again.iter().map(refused).collect::<Vec<_>>());
+        assert_eq!(tenant.stats().unwrap().commits, after);
+        let before = shown(&tenant);
+        tenant.close().unwrap();
+        drop(tenant);
+        assert_eq!(shown(&open(folder.path(), small()).unwrap()), before, "it is in the log");
+    }
+}
+
+#[test]
+fn an_import_is_held_to_what_comes_beside_it() {
+    let folder = TempDir::new().unwrap();
+    let tenant = open(folder.path(), small()).unwrap();
+    std::thread::scope(|scope| {
+        for thread in 0..4u32 {
+            let tenant = &tenant;
+            scope.spawn(move || {
+                for round in 0..10 {
+                    let (own, shared) = (format!("own.t{thread}-{round}"), format!("shared.t{round}"));
+                    // One of the four is first, and the others find another schema or the same there.
+                    let text = if thread % 2 == 0 { TOTAL } else { CENTS };
+                    let both = types([(own.as_str(), vec![version(1, TOTAL)]), (&shared, vec![version(1, text)])]);
+                    tenant.import_types(&both).unwrap();
+                    tenant.register_schema(&format!("beside.t{thread}-{round}"), version(1, TOTAL).schema).unwrap();
+                }
+            });
+        }
+    });
+    let all = tenant.schemas(None, 1_000).types;
+    assert_eq!(all.len(), 4 * 10 + 10 + 4 * 10);
+    assert!(all.iter().all(|of| of.versions.len() == 1));
+    assert_eq!(kinds(&tenant).len(), 90);
+}
+
+#[test]
+fn versions_say_what_turns_the_data_of_the_one_before() {
+    let folder = TempDir::new().unwrap();
+    let tenant = open(folder.path(), small()).unwrap();
+    let mut second = version(2, CENTS).schema;
+    second.upcaster = Some(Upcaster::Jq("{cents: (.total * 100)}".to_owned()));
+    tenant.register_schema("a.b", version(1, TOTAL).schema).unwrap();
+    tenant.register_schema("a.b", second).unwrap();
+    publish(&tenant, "/s", "a.b.v3", 1);
+    let upcasters: Vec<_> =
+        line(&tenant, "a.b").versions.iter().map(|of| of.upcaster.as_ref().map(Upcaster::as_str)).collect();
+    assert_eq!(upcasters, [None, Some("jq"), None]);
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use quipu_domain::schema::{Enforcement, SchemaRules};
 use quipu_domain::{DATAREF, Data, Direction, Event, Filter, InvalidEvent, Quotas, Refusal, Value};
 use quipu_engine::{Answer, Fault, NewSchema, Options, Published, Tenant};
-use quipu_store::{DiskStorage, backup, check};
+use quipu_store::{DiskStorage, Payloads, backup, check};
 use tempfile::TempDir;
 
 use crate::support::*;
@@ -165,6 +165,55 @@ fn many_at_once_with_the_same_data_never_lose_it() {
         tenant.resolve(tenant.event_at(position).unwrap().unwrap()).unwrap();
     }
     assert_eq!((tenant.position(), tenant.stats().unwrap().payloads), (80, 5));
+}
+
+/// Leaves a payload in the folder of a tenant that no event refers to, as a crash does between the two.
+fn leave(folder: &Path, tenant: &str, event: &Event<'_>) {
+    let bytes = event.data().bytes().unwrap().0;
+    let payloads = Payloads::open(Arc::new(DiskStorage::new(folder)), tenant).unwrap();
+    payloads.keep(*blake3::hash(bytes).as_bytes(), bytes).unwrap().keep();
+}
+
+#[test]
+fn what_a_crash_left_is_removed_after_opening_and_what_events_refer_to_stays() {
+    let folder = TempDir::new().unwrap();
+    {
+        let engine = engine(folder.path(), options());
+        engine.create_tenant("a", Quotas::default()).unwrap();
+        publish_all(&engine.existing_tenant("a").unwrap(), &[large("1", 1), large("2", 2)]);
+    }
+    (3..40).for_each(|total| leave(folder.path(), "tenants/a", &large("lost", total)));
+    let engine = engine(folder.path(), options());
+    let tenant = engine.existing_tenant("a").unwrap();
+    // Its threads do it by themselves, soon; a test that waits for ever is ended by who runs it.
+    while tenant.stats().unwrap().payloads > 2 {
+        std::thread::yield_now();
+    }
+    for (position, event) in [(1, large("1", 1)), (2, large("2", 2))] {
+        assert_eq!(tenant.resolve(tenant.event_at(position).unwrap().unwrap()).unwrap().event(), event);
+    }
+}
+
+#[test]
+fn what_a_crash_left_stays_if_an_event_on_its_way_found_it_there() {
+    for stage in ["submitted", "decided", "flushed"] {
+        let folder = TempDir::new().unwrap();
+        leave(folder.path(), "t", &large("1", 1));
+        leave(folder.path(), "t", &large("2", 2));
+        let tenant = tenant(&folder);
+        tenant
+            .publish(vec![prepare(&tenant, &large("1", 1))], |published| assert!(is_recorded(&published.unwrap()[0])));
+        if stage != "submitted" {
+            tenant.decide();
+        }
+        if stage == "flushed" {
+            tenant.flush();
+        }
+        assert_eq!(tenant.search_payloads(100).unwrap(), 98, "{stage}");
+        while tenant.decide() + tenant.flush() > 0 {}
+        assert_eq!(tenant.stats().unwrap().payloads, 1, "{stage}");
+        assert_eq!(tenant.resolve(tenant.event_at(1).unwrap().unwrap()).unwrap().event(), large("1", 1), "{stage}");
+    }
 }
 
 #[test]

@@ -61,15 +61,45 @@ fn a_schema_is_there_after_a_restart_and_the_same_again_is_the_same() {
     }
     for _ in 0..2 {
         let (_engine, tenant) = open(folder.path());
-        let all = tenant.schemas();
+        let all = tenant.schemas(None, 9).types;
         assert_eq!(all.iter().map(|of| of.kind.as_str()).collect::<Vec<_>>(), ["order.paid", "order.placed"]);
         assert_eq!(all[0].versions[0].deprecated.as_deref(), Some("nobody pays"));
-        assert_eq!(all[1].versions[0].text, ORDER);
+        assert_eq!(tenant.schema("order.placed", 1).unwrap().text, ORDER);
         assert_eq!(tenant.schema_rules().enforcement, Some(Enforcement::Enforce));
         assert!(matches!(publish(&tenant, "x", "order.placed", "{}"), Published::Refused(_)));
         // The second time from a snapshot.
         tenant.maintain().unwrap();
     }
+}
+
+#[test]
+fn types_are_listed_page_by_page_and_a_page_ends_where_much_is_said() {
+    let folder = TempDir::new().unwrap();
+    let (_engine, tenant) = open(folder.path());
+    let kinds: Vec<_> = (0..9).map(|n| format!("a{n}.b")).collect();
+    for kind in kinds.iter().rev() {
+        tenant.register_schema(kind, new(ORDER)).unwrap();
+    }
+    let mut pages = Vec::new();
+    let mut after: Option<String> = None;
+    loop {
+        let page = tenant.schemas(after.as_deref(), 4);
+        pages.push(page.types.iter().map(|of| of.kind.clone()).collect::<Vec<_>>());
+        after = page.types.last().map(|of| of.kind.clone());
+        if !page.has_more {
+            break;
+        }
+    }
+    assert_eq!(pages, [&kinds[..4], &kinds[4..8], &kinds[8..]]);
+    // A mebibyte of descriptions: the page ends behind the type that reaches it, and the next one goes on.
+    for version in 2..=300 {
+        let text = format!(r#"{{"title":"{version}"}}"#);
+        let description = Some("x".repeat(4_000));
+        tenant.register_schema("a1.b", NewSchema { description, ..new(&text) }).unwrap();
+    }
+    let page = tenant.schemas(None, 9);
+    assert_eq!((page.types.len(), page.has_more), (2, true));
+    assert_eq!(tenant.schemas(Some("a1.b"), 9).types.len(), 7);
 }
 
 #[test]
@@ -225,7 +255,7 @@ fn what_makes_no_sense_is_not_registered() {
     ] {
         refusal(tenant.register_schema(kind, new));
     }
-    assert!(tenant.schemas().is_empty());
+    assert!(tenant.schemas(None, 1).types.is_empty());
 }
 
 #[test]
@@ -377,9 +407,10 @@ fn versions_are_removed_or_deprecated_together_or_not_at_all() {
     tenant.register_schema("order.placed", new(uses)).unwrap();
     let versions = |kind: &str| tenant.schema_entries(Some(kind)).iter().map(|one| one.version).collect::<Vec<_>>();
     let reason = || Some("old".to_owned());
-    assert!(matches!(refusal(tenant.deprecate_schemas("address", &[1, 3], reason())), SchemaRefusal::NotFound { .. }));
+    let deprecate = |versions: [u32; 2]| tenant.deprecate_schemas("address", &versions.map(|one| (one, reason())));
+    assert!(matches!(refusal(deprecate([1, 3])), SchemaRefusal::NotFound { .. }));
     assert!(tenant.schema_entries(Some("address")).iter().all(|one| one.deprecated.is_none()));
-    tenant.deprecate_schemas("address", &[1, 2], reason()).unwrap();
+    deprecate([1, 2]).unwrap();
     assert!(tenant.schema_entries(Some("address")).iter().all(|one| one.deprecated == reason()));
     // One that an event has keeps the others.
     assert!(is_recorded(&publish(&tenant, "1", "address.v2", r#""x""#)));

@@ -6,6 +6,7 @@ use axum::Extension;
 use axum::extract::{Path, Request};
 use axum::response::Response;
 use quipu_engine::{SchemaEntry, Tenant};
+use serde::Serialize;
 use serde_json::{Value, json as value};
 
 use super::page::{Page, SCHEMAS_MAX, Shown, is_true, value as parameter};
@@ -80,31 +81,29 @@ pub(super) async fn text_by_id(Extension(app): Extension<Arc<App>>, Path(id): Pa
     found(asked.await)
 }
 
-pub(super) async fn subjects_of_id(
-    Extension(app): Extension<Arc<App>>,
-    Path(id): Path<String>,
-    request: Request,
-) -> Response {
-    let query = reading::query(&request).to_owned();
-    let asked = ask(&app, move |tenant| {
-        let mut names: Vec<_> = places(tenant, &id, &query)?.into_iter().map(|(name, _)| name).collect();
+pub(super) async fn subjects_of_id(app: Extension<Arc<App>>, id: Path<String>, request: Request) -> Response {
+    let names = |places: Vec<(String, SchemaEntry)>| {
+        let mut names: Vec<_> = places.into_iter().map(|(name, _)| name).collect();
         names.dedup();
-        Ok(json(&Page::of(&query).take(names)))
-    });
-    found(asked.await)
+        names
+    };
+    listed(app, id, reading::query(&request).to_owned(), names).await
 }
 
-pub(super) async fn versions_of_id(
+pub(super) async fn versions_of_id(app: Extension<Arc<App>>, id: Path<String>, request: Request) -> Response {
+    let version = |(subject, entry): (String, SchemaEntry)| value!({ "subject": subject, "version": entry.version });
+    let versions = move |places: Vec<_>| places.into_iter().map(version).collect::<Vec<Value>>();
+    listed(app, id, reading::query(&request).to_owned(), versions).await
+}
+
+/// A page of what is said of the places where a number is.
+async fn listed<T: Serialize>(
     Extension(app): Extension<Arc<App>>,
     Path(id): Path<String>,
-    request: Request,
+    query: String,
+    say: impl FnOnce(Vec<(String, SchemaEntry)>) -> Vec<T> + Send + 'static,
 ) -> Response {
-    let query = reading::query(&request).to_owned();
-    let asked = ask(&app, move |tenant| {
-        let all = places(tenant, &id, &query)?.into_iter();
-        let all = all.map(|(subject, entry)| value!({ "subject": subject, "version": entry.version }));
-        Ok(json(&Page::of(&query).take(all.collect::<Vec<Value>>())))
-    });
+    let asked = ask(&app, move |tenant| Ok(json(&Page::of(&query).take(say(places(tenant, &id, &query)?)))));
     found(asked.await)
 }
 

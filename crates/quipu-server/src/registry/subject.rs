@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use quipu_domain::schema::compatibility::Level;
-use quipu_engine::{SchemaEntry, SchemaInfo, Tenant};
+use quipu_engine::{REASON_BYTES_MAX, SchemaEntry, SchemaInfo, Tenant};
 
 use super::page::Shown;
 use super::refusal::{Number, Refused};
@@ -15,8 +15,10 @@ const OF_VALUES: &str = "-value";
 /// What the name of a subject in the only context may begin with, and what that of one in another does.
 const CONTEXT_DEFAULT: &str = ":.:";
 const CONTEXT: &str = ":.";
-/// The reason of a version that a client of the dialect has deleted and that is kept, as everybody may read it.
-pub(super) const DELETED: &str = "deleted in the registry";
+/// The reason of a version that a client of the dialect has deleted and that is kept, as everybody may read it. Behind a colon comes the
+/// one that it had before.
+const DELETED: &str = "deleted in the registry";
+const DELETED_BEFORE: &str = "deleted in the registry: ";
 /// Largest version that the dialect knows.
 const VERSION_MAX: u32 = i32::MAX as u32;
 
@@ -137,13 +139,27 @@ impl VersionAsked {
 
 /// Whether a version is one that a client of the dialect has deleted.
 pub(super) fn is_deleted(deprecated: Option<&str>) -> bool {
-    deprecated == Some(DELETED)
+    deprecated.is_some_and(|reason| reason == DELETED || reason.starts_with(DELETED_BEFORE))
+}
+
+/// The reason of a version that is deleted: that it is, and the one that it has. The end of one that is too long for both goes.
+pub(super) fn deleted(before: Option<&str>) -> String {
+    match before {
+        Some(before) => {
+            let room = REASON_BYTES_MAX - DELETED_BEFORE.len();
+            format!("{DELETED_BEFORE}{}", &before[..before.floor_char_boundary(room)])
+        }
+        None => DELETED.to_owned(),
+    }
 }
 
 /// Takes back that a version was deleted.
 pub(super) fn restore(tenant: &Arc<Tenant>, found: &SchemaInfo) -> Result<(), Refused> {
     match is_deleted(found.deprecated.as_deref()) {
-        true => Ok(tenant.deprecate_schema(&found.kind, found.version, None).map(drop)?),
+        true => {
+            let before = found.deprecated.as_deref().and_then(|reason| reason.strip_prefix(DELETED_BEFORE));
+            Ok(tenant.deprecate_schema(&found.kind, found.version, before.map(str::to_owned)).map(drop)?)
+        }
         false => Ok(()),
     }
 }
@@ -168,6 +184,15 @@ mod tests {
         for name in [":.other:order.placed", ":.other:"] {
             assert_eq!(Subject::parse(name).unwrap_err().number(), Number::InvalidSubject, "{name}");
         }
+    }
+
+    #[test]
+    fn a_deleted_version_keeps_the_reason_that_it_had() {
+        assert_eq!(deleted(None), "deleted in the registry");
+        assert_eq!(deleted(Some("too old")), "deleted in the registry: too old");
+        let long = deleted(Some(&"ä".repeat(REASON_BYTES_MAX / 2)));
+        assert!(is_deleted(Some(&long)) && long.len() <= REASON_BYTES_MAX, "{}", long.len());
+        assert!(!is_deleted(Some("deleted in the registry?")) && !is_deleted(None));
     }
 
     proptest! {

@@ -12,7 +12,7 @@ use serde_json::json as value;
 use super::page::{Page, Shown, is_true};
 use super::refusal::{Number, Refused, ask, found, scan};
 use super::schemas::named;
-use super::subject::{DELETED, Subject, VersionAsked, is_deleted};
+use super::subject::{Subject, VersionAsked, deleted, is_deleted};
 use super::wire::{SchemaFound, json};
 use crate::{App, answer, read as reading};
 
@@ -186,7 +186,8 @@ async fn run_delete(app: Arc<App>, name: String, is_permanent: bool) -> Result<R
 /// Deletes versions of a type, which are kept.
 fn deprecate(tenant: &Arc<Tenant>, entries: &[SchemaEntry]) -> Result<(), Refused> {
     demand_unused(tenant, entries, Shown::Live)?;
-    Ok(tenant.deprecate_schemas(&entries[0].kind, &numbers(entries), Some(DELETED.to_owned()))?)
+    let reason = |entry: &SchemaEntry| (entry.version, Some(deleted(entry.deprecated.as_deref())));
+    Ok(tenant.deprecate_schemas(&entries[0].kind, &entries.iter().map(reason).collect::<Vec<_>>())?)
 }
 
 /// Deletes versions of a type for good, if no event has them either.

@@ -7,60 +7,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use quipu_domain::Event;
 use quipu_engine::{Clock, Options, Tenant};
-use quipu_store::{DiskStorage, File, OpenMode, Storage};
+use quipu_store::OpenMode;
 use serde_json::Value;
 
+use crate::disk::{Call, Disk};
 use crate::host::Host;
 use crate::platform::{Hands, Platform, allowing, definition, eventually, position};
 use crate::receiver::{Receiver, Reply, answer};
-
-/// A disk that may refuse index runs: appends are refused then, until it takes them again.
-#[derive(Debug)]
-struct NoRuns {
-    disk: DiskStorage,
-    refuses: AtomicBool,
-}
-
-impl Storage for NoRuns {
-    fn open(&self, path: &str, mode: OpenMode) -> io::Result<Arc<dyn File>> {
-        match mode == OpenMode::CreateNew && path.contains("/index/") && self.refuses.load(Ordering::SeqCst) {
-            true => Err(io::Error::other("no runs here")),
-            false => self.disk.open(path, mode),
-        }
-    }
-
-    fn list(&self, dir: &str) -> io::Result<Vec<String>> {
-        self.disk.list(dir)
-    }
-
-    fn create_dir(&self, dir: &str) -> io::Result<()> {
-        self.disk.create_dir(dir)
-    }
-
-    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        self.disk.rename(from, to)
-    }
-
-    fn remove(&self, path: &str) -> io::Result<()> {
-        self.disk.remove(path)
-    }
-
-    fn remove_dir(&self, dir: &str) -> io::Result<()> {
-        self.disk.remove_dir(dir)
-    }
-
-    fn sync_dir(&self, dir: &str) -> io::Result<()> {
-        self.disk.sync_dir(dir)
-    }
-
-    fn lock(&self, path: &str) -> io::Result<Box<dyn Send + Sync>> {
-        self.disk.lock(path)
-    }
-
-    fn display(&self, path: &str) -> String {
-        self.disk.display(path)
-    }
-}
 
 /// Once 410, then 200.
 async fn once_gone() -> Receiver {
@@ -82,8 +35,15 @@ fn fill(tenant: &Arc<Tenant>) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pause_that_cannot_be_recorded_is_tried_again_and_nothing_is_sent_before() {
     let (folder, clock) = (Arc::new(tempfile::tempdir().unwrap()), Hands::new());
-    let disk = Arc::new(NoRuns { disk: DiskStorage::new(folder.path()), refuses: AtomicBool::new(true) });
-    let storage = Arc::clone(&disk) as Arc<dyn Storage>;
+    // Appends are refused while there are no index runs, until the disk takes them again.
+    let refuses = Arc::new(AtomicBool::new(true));
+    let refused = Arc::clone(&refuses);
+    let storage = Disk::hooked(folder.path(), move |call| match call {
+        Call::Open(path, OpenMode::CreateNew) if path.contains("/index/") && refused.load(Ordering::SeqCst) => {
+            Err(io::Error::other("no runs here"))
+        }
+        _ => Ok(()),
+    });
     let options = Options { run_events: 20, ..Options::default() };
     let host = Host::start_as(storage, Arc::clone(&clock) as Arc<dyn Clock>, allowing(), options).await;
     let platform = Platform { host, clock, folder };
@@ -104,7 +64,7 @@ async fn a_pause_that_cannot_be_recorded_is_tried_again_and_nothing_is_sent_befo
     }
     assert!(!platform.info("s").definition.paused && platform.tenant().refuses_appends().is_some());
     assert_eq!(gone.waiting(), 0, "it is gone, whether or not that can be recorded");
-    disk.refuses.store(false, Ordering::SeqCst);
+    refuses.store(false, Ordering::SeqCst);
     while platform.tenant().maintain().unwrap() {}
     eventually(async || platform.info("s").definition.paused.then_some(())).await;
     assert_eq!(gone.waiting(), 0);

@@ -268,6 +268,7 @@ async fn a_level_is_that_of_the_subject_or_of_all_and_our_other_rules_stay() {
     assert_eq!(shop.get("/subjects").await, json!([]));
     assert_eq!(shop.refused("GET", "/subjects/order.placed/versions", None).await.0, 40401);
     let ours = shop.client.get("/v1/schemas").await.json();
+    assert_eq!(shop.client.get("/v1/schemarules").await.json(), ours["rules"]);
     assert_eq!(ours["rules"], json!({ "compatibility": "full-transitive", "enforcement": "enforce" }));
     assert_eq!(ours["types"][0]["rules"], json!({ "compatibility": "forward" }));
     // Both are taken back, and nothing but the level is.
@@ -325,6 +326,17 @@ async fn what_is_deleted_is_hidden_and_kept_until_it_is_deleted_for_good() {
     assert_eq!(shop.register("order.placed-value", ORDER).await, 1);
     assert_eq!(shop.get("/subjects/order.placed-value/versions").await, json!([1, 2]));
     assert!(shop.client.get("/v1/schemas/order.placed/versions/1").await.json()["deprecated"].is_null());
+    // The reason that it had before survives both.
+    let deprecate = "/v1/schemas/order.placed/versions/1/deprecate";
+    let body = json!({ "reason": "too narrow" }).to_string();
+    assert_eq!(shop.client.post(deprecate, "application/json", &body).await.status, 200);
+    let reason = |answer: &Value| answer["deprecated"].clone();
+    assert_eq!(shop.done("DELETE", one, None).await, json!(1));
+    let ours = shop.client.get("/v1/schemas/order.placed/versions/1").await.json();
+    assert_eq!(reason(&ours), json!("deleted in the registry: too narrow"));
+    assert_eq!(shop.refused("GET", one, None).await.0, 40402);
+    assert_eq!(shop.register("order.placed-value", ORDER).await, 1);
+    assert_eq!(reason(&shop.client.get("/v1/schemas/order.placed/versions/1").await.json()), json!("too narrow"));
     // The whole subject, and then for good.
     let subject = "/subjects/order.placed-value";
     assert_eq!(shop.refused("DELETE", &format!("{subject}?permanent=true"), None).await.0, 40405);

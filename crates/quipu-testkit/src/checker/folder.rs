@@ -1,4 +1,5 @@
-//! `store check` finds nothing wrong in a folder that was stopped cleanly, and counts the events that reading counts.
+//! `store check` finds nothing wrong in a folder that was looked through and stopped cleanly, no payload that nothing refers to,
+//! and counts the events that reading counts.
 
 use quipu_store::Storage;
 
@@ -15,6 +16,13 @@ pub fn check(storage: &dyn Storage, folder: &str, events: u64, commits: u64) -> 
     }
     if report.torn.is_some() {
         return Err(violated(NAME, format!("expected no torn tail after a clean stop, found {:?}", report.torn)));
+    }
+    if report.orphans != (0, 0) {
+        let (payloads, bytes) = report.orphans;
+        return Err(violated(
+            NAME,
+            format!("expected no payload without an event, found {payloads} of {bytes} bytes in all"),
+        ));
     }
     if (report.events, report.commits) != (events, commits) {
         return Err(violated(

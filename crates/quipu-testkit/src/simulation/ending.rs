@@ -47,6 +47,7 @@ impl Simulation {
             following.follower = None;
         }
         self.machine.tenant = None;
+        tenant.search_payloads(usize::MAX).map_err(|fault| violated("payloads", fault.to_string()))?;
         tenant.close().map_err(|fault| violated("close", fault.to_string()))
     }
 

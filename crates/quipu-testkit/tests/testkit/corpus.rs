@@ -16,7 +16,7 @@ macro_rules! targets {
 }
 
 const DECODERS: &[Target] = targets![
-    envelope events headers frame body query cursor append request subscription control socket webhook secrets negotiation
+    asyncapi envelope events headers frame body query cursor append request subscription control socket webhook secrets negotiation
     retry segment run snapshot records credential token grants
 ];
 const IN_PIECES: &[Target] = targets![lines ahead messages];

@@ -12,6 +12,7 @@ mod delivery_cases;
 mod delivery_checkers;
 mod disk;
 mod formats;
+mod imports;
 mod log;
 mod mutations;
 mod others;

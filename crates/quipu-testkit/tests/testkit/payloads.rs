@@ -54,6 +54,14 @@ fn check(disk: &FaultyDisk, told: &BTreeMap<u8, bool>, how: &str) {
         }
     }
     assert!(disk.files().iter().all(|path| !path.ends_with(".tmp")), "{how}: {:?}", disk.files());
+    // Whoever was told is the only one who refers to anything.
+    let needed: Vec<_> = told.iter().filter(|(_, needed)| **needed).map(|(number, _)| *number).collect();
+    let is_needed = |hash: &[u8; 32]| Ok(needed.iter().any(|number| payload(&content(*number)).hash == *hash));
+    while payloads.search(is_needed).unwrap_or_else(|fault| panic!("{how}: {fault}")).is_some() {}
+    assert_eq!(payloads.size().0, needed.len() as u64, "{how}: what a crash left is removed, and nothing else");
+    for number in needed {
+        assert!(payloads.read(&payload(&content(number)), 1).is_ok(), "{how}: payload {number}");
+    }
 }
 
 #[test]

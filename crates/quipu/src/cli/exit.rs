@@ -16,17 +16,26 @@ pub enum Exit {
     Unreachable = 4,
     Damaged = 5,
     Locked = 6,
+    Incompatible = 7,
 }
 
 impl Exit {
-    const ALL: [Self; 7] =
-        [Self::Ok, Self::Failed, Self::Usage, Self::NotFound, Self::Unreachable, Self::Damaged, Self::Locked];
+    const ALL: [Self; 8] = [
+        Self::Ok,
+        Self::Failed,
+        Self::Usage,
+        Self::NotFound,
+        Self::Unreachable,
+        Self::Damaged,
+        Self::Locked,
+        Self::Incompatible,
+    ];
 
     fn meaning(self) -> &'static str {
         match self {
             Self::Ok => "done; also when the reader of standard output went away",
             Self::Failed => {
-                "refused, or failed: at least one event was refused, a condition did not hold, a pattern did not match, a schema is not compatible, the disk is full"
+                "refused, or failed: at least one event was refused, a condition did not hold, a pattern did not match, a schema was not taken, the disk is full"
             }
             Self::Usage => "wrong usage: an unknown flag, a missing argument, an invalid configuration",
             Self::NotFound => {
@@ -35,6 +44,7 @@ impl Exit {
             Self::Unreachable => "no server answers at the URL",
             Self::Damaged => "the store is damaged: bytes are not what was written",
             Self::Locked => "another process uses the data folder",
+            Self::Incompatible => "a schema that was checked is not compatible with the versions before it",
         }
     }
 

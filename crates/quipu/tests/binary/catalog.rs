@@ -26,6 +26,8 @@ impl Shop {
             let example: &[&str] = if kind == "order.placed" { &["--example", &example] } else { &[] };
             self.run(&[&register, example].concat()).ok();
         }
+        // The wider one reads all that there is; what was written before is turned all the same.
+        self.run(&["schema", "upcast", "order.placed", "2", "--jq", ". + {note: \"\"}"]).ok();
         self.run(&["schema", "deprecate", "order.placed", "1", "--reason", "version 2 has a note"]).ok();
         self.publish("order.placed", r#"{"total":5}"#).ok();
         self.publish("order.seen", "{}").ok();
@@ -46,7 +48,7 @@ impl Shop {
 }
 
 /// Runs a script of `scripts/node` with a text on its standard input.
-fn node(args: &[&str], stdin: &str) -> Ran {
+pub fn node(args: &[&str], stdin: &str) -> Ran {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts/node");
     assert!(folder.join("node_modules").is_dir(), "expected its packages: npm ci --prefix scripts/node");
     let mut node = Command::new("node");
@@ -89,9 +91,22 @@ fn an_export_passes_the_parser_of_asyncapi_and_gives_itself_again_when_it_is_imp
     let parsed = node(&["asyncapi.mjs"], &exported).ok();
     assert_eq!(parsed.stdout, "5 channels, 6 messages, 6 operations\n");
     assert!(node(&["asyncapi.mjs"], &exported.replace("\"send\"", "\"shout\"")).stdout.contains("operations"));
+    let yaml = shop.run(&["catalog", "export", "--format", "asyncapi-yaml"]).ok().stdout;
+    assert!(yaml.contains("\nchannels:\n"), "{yaml}");
+    assert_eq!(node(&["asyncapi.mjs"], &yaml).ok().stdout, parsed.stdout);
+    let upcaster = &serde_json::from_str::<Value>(&exported).unwrap()["components"]["messages"]["order.placed.v2"]["x-quipu-upcaster"];
+    assert_eq!(upcaster, &json!({"jq": ". + {note: \"\"}"}));
+    let listed = shop.run(&["catalog", "--prefix", "order.placed", "-o", "json"]).ok().json();
+    assert_eq!(listed["types"][0]["versions"][1]["upcaster"], "jq");
 
+    for (name, text) in [("asyncapi.json", &exported), ("asyncapi.yaml", &yaml)] {
+        gives_itself_again(name, text, &exported);
+    }
+}
+
+fn gives_itself_again(name: &str, text: &str, exported: &str) {
     let empty = Shop::open();
-    let file = empty.user.write("asyncapi.json", &exported);
+    let file = empty.user.write(name, text);
     let dry = empty.run(&["catalog", "import", &file, "--dry-run", "-o", "json"]).ok().json();
     assert_eq!(empty.run(&["catalog", "-o", "json"]).ok().json()["types"], json!([]), "{dry}");
     let imported = empty.run(&["catalog", "import", &file, "-o", "json"]).ok().json();

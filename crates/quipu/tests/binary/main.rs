@@ -21,6 +21,7 @@ mod operations;
 mod patterns;
 mod payloads;
 mod process;
+mod projections;
 #[cfg(feature = "remote")]
 mod remote;
 mod schemas;

@@ -1,8 +1,10 @@
 //! Data that is kept beside the log, on the command line: shown, exported, backed up and checked.
 
+use std::process::Stdio;
+
 use serde_json::{Value, json};
 
-use crate::process::User;
+use crate::process::{User, finish};
 
 const SMALL: &[&str] = &["--set", "claim_check_bytes=2000", "--set", "payload_bytes_max=100000"];
 
@@ -64,4 +66,35 @@ fn a_backup_has_payloads_and_a_check_names_the_one_that_is_damaged() {
     assert!(damaged.stderr.contains(payload.file_name().unwrap().to_str().unwrap()), "{damaged:?}");
     let refused = user.run(&["store", "export", &copy]);
     assert!(refused.stderr.contains("expected the payload of the event at position"), "{refused:?}");
+}
+
+#[test]
+fn an_export_of_a_tenant_has_the_data_and_deleting_it_removes_the_files() {
+    let user = User::new();
+    let folder = user.path("data");
+    let operator =
+        user.run(&["key", "create", "operator", "--may", "operate", "--tenant", "system", "--data", &folder]).ok();
+    let server = user.serve(&[&["--data", &folder], SMALL].concat());
+    let run_as = |key: &str, args: &[&str]| {
+        finish(
+            user.command(&[args, &["--url", &server.url]].concat()).env("QUIPU_KEY", key.trim()).stdin(Stdio::null()),
+        )
+    };
+    let tenant = |args: &[&str]| run_as(&operator.stdout, &[&["tenant"], args].concat());
+    let admin = tenant(&["create", "acme"]).ok();
+    let publisher = run_as(&admin.stdout, &["key", "create", "shop", "--may", "publish"]).ok();
+    let lines = format!("{}\n{}\n", large("1"), large("2"));
+    run_as(&publisher.stdout, &["store", "import", &user.write("events.ndjson", &lines)]).ok();
+    let payloads = std::path::Path::new(&folder).join("tenants/acme/payloads");
+    let files = || std::fs::read_dir(&payloads).map_or(0, Iterator::count);
+    assert_eq!(files(), 2);
+    // Also once nobody uses it.
+    tenant(&["suspend", "acme", "--reason", "ends"]).ok();
+    let exported = user.path("acme.ndjson");
+    tenant(&["export", "acme", "--to", &exported]).ok();
+    let exported = std::fs::read_to_string(exported).unwrap();
+    assert_eq!(exported.lines().map(data).collect::<Vec<_>>(), [data(&large("1")), data(&large("2"))]);
+    assert!(!exported.contains("dataref"));
+    tenant(&["delete", "acme", "--yes"]).ok();
+    assert!(!payloads.exists() && files() == 0);
 }

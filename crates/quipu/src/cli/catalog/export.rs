@@ -1,6 +1,7 @@
 //! `quipu catalog export`: a document on standard output, as it is.
 
 use clap::{Args, ValueEnum};
+use quipu_api::MEDIA_YAML;
 
 use super::super::client::{Client, Get, Query};
 use super::super::exit::{Exit, Outcome};
@@ -20,18 +21,19 @@ pub struct Export {
 enum Form {
     /// An AsyncAPI 3.0 document, JSON
     Asyncapi,
+    /// The same, YAML
+    AsyncapiYaml,
     /// A flowchart
     Mermaid,
 }
 
 pub fn run(export: Export, client: &Client, out: &mut Out) -> Outcome {
     let query: Query = export.prefix.into_iter().map(|prefix| ("prefix", prefix)).collect();
+    let text = |path, headers| client.read(client.get(&Get { path, query: &query, headers })?);
     match export.format {
         Form::Asyncapi => out.json(&client.json("/v1/catalog/asyncapi", &query)?)?,
-        Form::Mermaid => {
-            let answer = client.get(&Get { path: "/v1/catalog/mermaid", query: &query, headers: &[] })?;
-            out.line(client.read(answer)?.trim_end())?;
-        }
+        Form::AsyncapiYaml => out.line(text("/v1/catalog/asyncapi", &[("accept", MEDIA_YAML)])?.trim_end())?,
+        Form::Mermaid => out.line(text("/v1/catalog/mermaid", &[])?.trim_end())?,
     }
     Ok(Exit::Ok)
 }

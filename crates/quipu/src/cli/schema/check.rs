@@ -32,7 +32,7 @@ pub fn run(check: Check, client: &Client, out: &mut Out) -> Outcome {
     } else {
         out.json(&text)?;
     }
-    Ok(if answer.compatible { Exit::Ok } else { Exit::Failed })
+    Ok(if answer.compatible { Exit::Ok } else { Exit::Incompatible })
 }
 
 fn show(answer: &CompatibilityAnswer, out: &mut Out) -> Result<(), Failure> {

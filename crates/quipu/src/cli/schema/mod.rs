@@ -29,12 +29,12 @@ pub enum SchemaCommand {
     /// Register a version of the schema of a type; the same again changes nothing
     Register(Box<register::Register>),
     /// List types with their versions and rules, and how many events were refused
-    List,
+    List(list::List),
     /// Show the versions of a type, or one of them with its schema
     Show(show::Show),
     /// See what a version changed, field by field
     Diff(diff::Diff),
-    /// See whether a schema could be registered; ends with 1 if not
+    /// See whether a schema could be registered; ends with 7 if not
     Check(Box<check::Check>),
     /// Say that nobody should begin with a version any more
     Deprecate(deprecate::Deprecate),
@@ -85,7 +85,7 @@ pub fn run(command: SchemaCommand, global: &Global, out: &mut Out) -> Outcome {
     let client = client(global)?;
     match command {
         SchemaCommand::Register(register) => register::run(*register, &client, out),
-        SchemaCommand::List => list::run(&client, out),
+        SchemaCommand::List(list) => list::run(list, &client, out),
         SchemaCommand::Show(show) => show::run(show, &client, out),
         SchemaCommand::Diff(diff) => diff::run(&diff, &client, out),
         SchemaCommand::Check(check) => check::run(*check, &client, out),

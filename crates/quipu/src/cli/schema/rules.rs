@@ -2,14 +2,14 @@
 //! a whole, so they are read first; of two people who change them at the same time the later one wins.
 
 use clap::Args;
-use quipu_api::schema::SchemasAnswer;
+use quipu_api::schema::SchemaTypeAnswer;
 use quipu_domain::schema::compatibility::Level;
 use quipu_domain::schema::{Enforcement, SchemaRules, UnknownTypes};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::super::client::{Client, Query, encode};
-use super::super::exit::{Exit, Outcome};
+use super::super::exit::{Exit, Failure, Outcome};
 use super::super::output::{Format, Out, text};
 
 const HEADER: [&str; 4] = ["RULE", "TYPE", "TENANT", "IN FORCE"];
@@ -50,11 +50,8 @@ impl Rules {
 }
 
 pub fn run(rules: &Rules, client: &Client, out: &mut Out) -> Outcome {
-    let all: SchemasAnswer = client.parsed("/v1/schemas", &Query::new())?;
-    let of_type = |kind: &String| all.types.iter().find(|there| there.kind == *kind).map(|there| there.rules);
-    // A type that nobody has said anything of has no rules of its own.
-    let before = rules.kind.as_ref().map(|kind| of_type(kind).unwrap_or_default());
-    let mut now = before.unwrap_or(all.rules);
+    let of_tenant: SchemaRules = client.parsed("/v1/schemarules", &Query::new())?;
+    let mut now = rules.kind.as_ref().map_or(Ok(of_tenant), |kind| of_type(kind, client))?;
     if rules.is_change() {
         let path = match &rules.kind {
             Some(kind) => format!("/v1/schemas/{}/rules", encode(kind)),
@@ -62,12 +59,21 @@ pub fn run(rules: &Rules, client: &Client, out: &mut Out) -> Outcome {
         };
         now = client.parse(&client.put(&path, &rules.over(now))?)?;
     }
-    let (own, tenant) = if rules.kind.is_some() { (Some(now), all.rules) } else { (None, now) };
+    let (own, tenant) = if rules.kind.is_some() { (Some(now), of_tenant) } else { (None, now) };
     match out.format {
         Format::Json | Format::Ndjson => out.document(&now)?,
         Format::Table => out.table(&HEADER, &rows(own, tenant))?,
     }
     Ok(Exit::Ok)
+}
+
+/// A type that nobody has said anything of has no rules of its own.
+fn of_type(kind: &str, client: &Client) -> Result<SchemaRules, Failure> {
+    match client.parsed::<SchemaTypeAnswer>(&format!("/v1/schemas/{}", encode(kind)), &Query::new()) {
+        Ok(found) => Ok(found.rules),
+        Err(Failure::Said { exit: Exit::NotFound, .. }) => Ok(SchemaRules::default()),
+        Err(failure) => Err(failure),
+    }
 }
 
 fn rows(own: Option<SchemaRules>, tenant: SchemaRules) -> Vec<Vec<String>> {

@@ -1,7 +1,7 @@
 //! `quipu schema show`: the versions of a type, or one with its text.
 
 use clap::Args;
-use quipu_api::schema::{SchemaAnswer, SchemaTypeAnswer};
+use quipu_api::schema::{SchemaLine, SchemaTypeAnswer};
 
 use super::super::client::{Client, Query};
 use super::super::count::counted;
@@ -53,8 +53,8 @@ fn all(text: &str, client: &Client, out: &mut Out) -> Outcome {
     Ok(Exit::Ok)
 }
 
-fn row(version: &SchemaAnswer) -> Vec<String> {
-    let SchemaAnswer { version, id, made, owner, description, deprecated, .. } = version.clone();
+fn row(version: &SchemaLine) -> Vec<String> {
+    let SchemaLine { version, id, made, owner, description, deprecated, .. } = version.clone();
     let optional = [owner, description, deprecated].map(Option::unwrap_or_default);
     [version.to_string(), id.to_string(), made].into_iter().chain(optional).collect()
 }
