@@ -13,6 +13,7 @@ mod file_log;
 pub mod frame;
 mod index;
 mod log;
+mod memory_storage;
 mod memtable;
 mod payload;
 pub mod private;
@@ -30,6 +31,7 @@ pub use commit::{Commit, Digest, Record, RecordKind};
 pub use file_log::{FileLog, FileLogOptions};
 pub use index::{Index, Selection};
 pub use log::{Chunk, Fetched, Locator, Log, LogSize, Tail};
+pub use memory_storage::MemoryStorage;
 pub use payload::{Kept, Payloads};
 pub use recovery::TornTail;
 /// For the fuzz targets: a run is reached through its [`Index`].
