@@ -84,10 +84,15 @@ impl<A: Aggregate> Aggregates<A> {
         let mut tries = 0;
         loop {
             tries += 1;
-            let decided = self.decide(scope, &known, command)?;
-            if decided.events.is_empty() {
-                return Ok(Handled { events: Vec::new(), places: Vec::new(), is_duplicate: false });
-            }
+            let decided = match self.decide(scope, &known, command) {
+                Ok(decided) if !decided.events.is_empty() => decided,
+                // The same command may have been handled while this one was loading: what it led to is in the state then.
+                nothing => {
+                    let nothing =
+                        nothing.map(|_| Handled { events: Vec::new(), places: Vec::new(), is_duplicate: false });
+                    return self.first_outcome(scope)?.map_or(nothing, Ok);
+                }
+            };
             let append = Append::of(decided.written.iter().cloned());
             let append = match scope {
                 Scope::Stream(stream) => append.expect_version(stream.clone(), known.version),

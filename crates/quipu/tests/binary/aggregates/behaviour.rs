@@ -8,11 +8,12 @@ use super::account::{Account, Ask, Entry, No};
 
 type Behaviour = (&'static str, fn(&Quipu));
 
-const BEHAVIOURS: [Behaviour; 11] = [
+const BEHAVIOURS: [Behaviour; 12] = [
     ("what is decided is recorded and loaded", what_is_decided_is_recorded_and_loaded),
     ("a refusal and a decision for nothing leave nothing", a_refusal_and_a_decision_for_nothing_leave_nothing),
     ("events carry stream, source, tags and cause", events_carry_stream_source_tags_and_cause),
     ("a repeated command is answered with its first outcome", a_repeated_command_is_answered_with_its_first_outcome),
+    ("a command given by many at once is handled once", a_command_given_by_many_at_once_is_handled_once),
     ("a command id belongs to one aggregate", a_command_id_belongs_to_one_aggregate),
     ("old events are read by way of upcasters", old_events_are_read_by_way_of_upcasters),
     ("events that the code does not know stop it", events_that_the_code_does_not_know_stop_it),
@@ -113,6 +114,24 @@ fn a_repeated_command_is_answered_with_its_first_outcome(quipu: &Quipu) {
     assert_eq!((first.places, second.is_duplicate, quipu.position()), (second.places, true, 5));
 }
 
+fn a_command_given_by_many_at_once_is_handled_once(quipu: &Quipu) {
+    for round in 0..30 {
+        let id = round.to_string();
+        quipu.aggregates::<Account>().execute(&id, &Ask::Deposit(100.0)).unwrap();
+        let before = quipu.position();
+        let accounts = quipu.aggregates::<Account>().caused_by(Cause::command(format!("all-{round}")));
+        // Whoever loads what another has appended would refuse: nothing is left.
+        let handled: Vec<_> = std::thread::scope(|scope| {
+            let withdraw = || accounts.execute(&id, &Ask::Withdraw(100.0)).unwrap();
+            let threads: Vec<_> = (0..4).map(|_| scope.spawn(withdraw)).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        assert!(handled.iter().all(|one| one.places == handled[0].places && one.events.len() == 2));
+        assert_eq!(handled.iter().filter(|one| !one.is_duplicate).count(), 1);
+        assert_eq!(quipu.position(), before + 2);
+    }
+}
+
 fn a_command_id_belongs_to_one_aggregate(quipu: &Quipu) {
     let accounts = quipu.aggregates::<Account>().caused_by(Cause::command("c1"));
     accounts.execute("ada", &Ask::Deposit(1.0)).unwrap();
@@ -168,7 +187,7 @@ fn data_beside_the_log_is_read(quipu: &Quipu) {
     let text = "x".repeat(5_000);
     accounts.execute("ada", &Ask::Note(text.clone())).unwrap();
     assert_eq!(quipu.stats().unwrap().payloads, 1);
-    assert_eq!(accounts.load("ada").unwrap().state.notes, [text.clone()]);
+    assert_eq!(accounts.load("ada").unwrap().state.notes, std::slice::from_ref(&text));
     assert_eq!(published(quipu).unwrap(), [Seen::new("account/ada", "account.noted", json!(text))]);
 }
 
