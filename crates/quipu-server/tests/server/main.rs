@@ -9,6 +9,7 @@ mod authority;
 mod bad_input;
 mod circuits;
 mod client;
+mod commands;
 mod connections;
 mod consumers;
 mod consuming;
