@@ -34,7 +34,7 @@ impl<A: Aggregate> Aggregates<A> {
     /// struct Course {
     ///     taken: u32,
     /// }
-    /// #[derive(Serialize, Deserialize)]
+    /// #[derive(Debug, Serialize, Deserialize)]
     /// enum Happened {
     ///     #[serde(rename = "seat.taken")]
     ///     Taken { course: String, student: String },

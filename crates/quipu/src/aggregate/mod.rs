@@ -43,7 +43,7 @@ pub(crate) use self::write::write;
 ///     balance: i64,
 /// }
 ///
-/// #[derive(Serialize, Deserialize)]
+/// #[derive(Debug, Serialize, Deserialize)]
 /// enum Entry {
 ///     #[serde(rename = "account.credited")]
 ///     Credited { amount: i64 },
