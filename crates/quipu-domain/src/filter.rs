@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::access::Visible;
 use crate::query::type_matches;
-use crate::{Event, Stamp, Timestamp};
+use crate::{Event, Query, Stamp, Timestamp};
 
 /// Which events to read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,6 +32,8 @@ pub struct Filter {
     pub time: Range<Timestamp>,
     /// Positions.
     pub positions: Range<u64>,
+    /// What a decision across streams rests on: any of its items.
+    pub query: Query,
     /// What the reader may see, if that is not everything.
     pub visible: Option<Arc<Visible>>,
 }
@@ -105,6 +107,7 @@ impl Filter {
             && any(&self.user_ids, event.attribute("userid"))
             && any(&self.organization_ids, event.attribute("organizationid"))
             && any(&self.priorities, event.attribute("priority"))
+            && self.query.matches(event)
             && self.matches_time(event, stamp)
             && self.visible.as_ref().is_none_or(|visible| visible.shows(event, Some(stamp)))
     }
@@ -133,6 +136,8 @@ mod tests {
         let time = |text| Timestamp::parse(text);
         let all = Filter::default();
         let list = |text: &str| vec![text.to_owned()];
+        let query =
+            |kind: &str, tag: &str| Query { items: vec![crate::QueryItem { types: list(kind), tags: list(tag) }] };
         for (filter, matches) in [
             (all.clone(), true),
             (Filter { types: vec![TypeMatch::parse("order.*")], ..all.clone() }, true),
@@ -149,6 +154,9 @@ mod tests {
             (Filter { organization_ids: list("o"), ..all.clone() }, false),
             (Filter { time: Range { from: time("2026-01-02T00:00:00Z"), to: None }, ..all.clone() }, true),
             (Filter { time: Range { from: None, to: time("2026-01-01T00:00:00Z") }, ..all.clone() }, false),
+            (Filter { query: query("order.placed", "p:2"), ..all.clone() }, true),
+            (Filter { query: query("order.paid", "p:2"), ..all.clone() }, false),
+            (Filter { query: query("order.placed", "p:3"), ..all.clone() }, false),
             (Filter { positions: Range { from: Some(7), to: Some(7) }, ..all.clone() }, true),
             (Filter { positions: Range { from: Some(8), to: None }, ..all.clone() }, false),
         ] {

@@ -72,6 +72,11 @@ pub struct Subscription {
     /// The endpoint that events are sent to. Without one, consumers fetch them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub push: Option<Push>,
+    /// Whether what the endpoint answers is appended: its subscriber decides commands. An answer is a JSON array of CloudEvents, of
+    /// which `type` and `data` matter; they go to the command's stream if it still has the version that the header
+    /// `quipu-stream-version` of the webhook said. Otherwise the command is delivered again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub answers: bool,
     /// Whether the outcome of every delivery is recorded as an event `quipu.delivery.*`.
     #[serde(rename = "reportsoutcomes", default)]
     pub reports_outcomes: bool,
@@ -317,6 +322,10 @@ impl Subscription {
             let detail = format!("expected at most {REASON_BYTES_MAX} bytes, found {reason_bytes}");
             return Err(InvalidSubscription { pointer: "/pausedreason".into(), detail });
         }
+        if self.answers && self.push.is_none() {
+            let detail = "expected an endpoint in push, whose answers are appended, found none".into();
+            return Err(InvalidSubscription { pointer: "/answers".into(), detail });
+        }
         let push_limit = self.push.as_ref().and_then(|push| push.rate_limit);
         if let Some(problem) = push_limit.and_then(|limit| limit.problem()) {
             return Err(InvalidSubscription { pointer: "/push/ratelimit".into(), detail: problem.to_owned() });
@@ -388,6 +397,7 @@ mod tests {
             (r#"{"ratelimit":{"persecond":0,"burst":1}}"#, "/ratelimit"),
             (r#"{"deadletter":{"retentionms":1}}"#, "/deadletter/retentionms"),
             (r#"{"push":{"url":"https://a.example","timeoutms":0}}"#, "/push/timeoutms"),
+            (r#"{"answers":true}"#, "/answers"),
             (r#"{"push":{"url":"https://a.example","ratelimit":{"persecond":0,"burst":1}}}"#, "/push/ratelimit"),
         ] {
             let subscription: Subscription = serde_json::from_str(text).unwrap();

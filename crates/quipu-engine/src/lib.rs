@@ -25,6 +25,7 @@ mod query;
 mod read;
 mod schemas;
 mod stages;
+mod states;
 #[cfg(test)]
 mod still;
 mod streams;
@@ -64,6 +65,7 @@ pub use schemas::{
     SchemaEntry, SchemaInfo, SchemaReference, SchemaRefusal, SchemaSummary, SchemasInfo, Stored, TypeInfo,
     UpcastFunction, UpcastReason, Upcaster, VERSION_UNSAID, VerifiedSchema,
 };
+pub use states::{KeptState, STATE_BYTES_MAX, StateOf};
 pub use subscriptions::{
     Answer, CHECKPOINT_MS, Counts, DeadLetter, DeadLetterFilter, DeadLetterGroup, DeadLetterLine, DeadLetterState,
     DefinitionGuard, Explained, Handed, Lag, NotDone, SeekPreview, Standstill, SubscriptionInfo, SubscriptionRefusal,

@@ -23,6 +23,7 @@ pub(crate) fn expr_of_filter(filter: &Filter, hasher: &TermHasher) -> Expr {
     parts.push(any_of(&filter.sources, Term::Source, hasher));
     parts.push(any_of(&filter.organization_ids, Term::Organization, hasher));
     parts.push(any_of(&filter.priorities, Term::Priority, hasher));
+    parts.push(expr_of_query(&filter.query, hasher));
     parts.retain(|part| *part != Expr::All);
     if parts.is_empty() { Expr::All } else { Expr::And(parts) }
 }

@@ -54,6 +54,8 @@ pub struct Tenant {
     pub(crate) flusher: Mutex<()>,
     /// Serializes maintenance: two threads must not write one snapshot.
     pub(crate) maintainer: Mutex<()>,
+    /// Serializes the writing of states of aggregates.
+    pub(crate) keeper: Mutex<()>,
     pub(crate) durable_position: AtomicU64,
     pub(crate) durable_commit: AtomicU64,
     pub(crate) durable_head: Mutex<Head>,
@@ -181,6 +183,7 @@ impl Tenant {
             written: Mutex::default(),
             flusher: Mutex::new(()),
             maintainer: Mutex::new(()),
+            keeper: Mutex::new(()),
             poison: OnceLock::new(),
             stuck: Mutex::default(),
             watchers: RwLock::default(),

@@ -5,6 +5,7 @@
 //! Lanes follow definitions: one begins when a subscription with `push` is made or resumed, and ends with it.
 
 mod attempt;
+mod command;
 mod gate;
 mod gone;
 mod lane;

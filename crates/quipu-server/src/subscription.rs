@@ -12,7 +12,7 @@ use quipu_api::subscription::{
     StandstillBody, read_definition,
 };
 use quipu_api::{CreateSubscription, Problem, SubscriptionAnswer, SubscriptionsAnswer};
-use quipu_domain::Permission;
+use quipu_domain::{Permission, Subscription};
 use quipu_engine::{Explained, Lag, NotDone, SeekPreview, Standstill, SubscriptionInfo, Tenant};
 
 use crate::pusher::Standing;
@@ -28,6 +28,7 @@ async fn run_create(app: Arc<App>, request: Request) -> Result<Response, Problem
     let asked = read_body(&app, request, CreateSubscription::from_json).await?;
     let CreateSubscription { name, definition } = asked;
     app.demand_for(Permission::Manage, &name)?;
+    demand_answers(&app, &definition)?;
     let (created, made) = ask_pushers(&app, "/push", move |pushers, tenant| {
         let created = pushers.create(&name, definition)?;
         Ok((created, tenant.subscription(&name).map_err(NotDone::from)?))
@@ -39,6 +40,11 @@ async fn run_create(app: Arc<App>, request: Request) -> Result<Response, Problem
         *response.status_mut() = StatusCode::CREATED;
     }
     Ok(response)
+}
+
+/// Whoever makes an endpoint one whose answers are appended lets it publish, for as long as the subscription is there.
+fn demand_answers(app: &App, definition: &Subscription) -> Result<(), Problem> {
+    if definition.answers { app.demand_whole(Permission::Publish) } else { Ok(()) }
 }
 
 /// The answer to a definition, with the secret that was made for it.
@@ -72,6 +78,7 @@ pub(crate) async fn change(Extension(app): Extension<Arc<App>>, request: Request
 async fn run_change(app: Arc<App>, request: Request) -> Result<Response, Problem> {
     let name = name(&request);
     let definition = read_body(&app, request, read_definition).await?;
+    demand_answers(&app, &definition)?;
     let (secret, info) = ask_pushers(&app, "/push", move |pushers, tenant| {
         let secret = pushers.change(&name, definition)?;
         Ok((secret, tenant.subscription(&name).map_err(NotDone::from)?))

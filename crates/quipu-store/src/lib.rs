@@ -13,6 +13,7 @@ mod file_log;
 pub mod frame;
 mod index;
 mod log;
+mod memory_storage;
 mod memtable;
 mod payload;
 pub mod private;
@@ -31,6 +32,7 @@ pub use file_log::{FileLog, FileLogOptions};
 pub use frame::{FramedCommit, FramedRecord};
 pub use index::{Index, Selection};
 pub use log::{Chunk, Fetched, Locator, Log, LogSize, Tail};
+pub use memory_storage::MemoryStorage;
 pub use payload::{Kept, Payloads};
 pub use recovery::TornTail;
 /// For the fuzz targets: a run is reached through its [`Index`].

@@ -5,7 +5,9 @@
 //! snapshot = body crc:u32 "QUIPUSNP"          named by the last commit that it includes
 //! ```
 
-use crate::storage::{Fault, OpenMode, Storage};
+use std::sync::Arc;
+
+use crate::storage::{Fault, File, OpenMode, Storage};
 
 const MAGIC: &[u8; 8] = b"QUIPUSNP";
 /// Two are kept: if the newest is damaged, the one before saves reading the whole log.
@@ -28,28 +30,53 @@ pub(crate) fn write_in_mode(
     mode: OpenMode,
 ) -> Result<(), Fault> {
     let temporary = format!("{path}.tmp");
-    let shown = storage.display(&temporary);
-    let fault = |action, e| Fault::io(action, &shown, e);
-    storage.create_dir(folder).map_err(|e| fault("create the folder of", e))?;
-    // Left over from a crash.
-    match storage.remove(&temporary) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(fault("remove", e)),
-        _ => {}
-    }
-    let file = storage.open(&temporary, mode).map_err(|e| fault("create", e))?;
-    file.write_at(bytes, 0).map_err(|e| fault("write", e))?;
-    file.sync().map_err(|e| fault("sync", e))?;
-    storage.rename(&temporary, path).map_err(|e| fault("rename", e))?;
+    let file = write_temporary(storage, folder, &temporary, bytes, mode)?;
+    file.sync().map_err(|e| Fault::io("sync", storage.display(&temporary), e))?;
+    storage.rename(&temporary, path).map_err(|e| Fault::io("rename", storage.display(&temporary), e))?;
     storage.sync_dir(folder).map_err(|e| Fault::io("sync", storage.display(folder), e))
 }
 
-/// Writes the snapshot that includes commit `number`, and removes old ones.
-pub fn write(storage: &dyn Storage, folder: &str, number: u64, body: &[u8]) -> Result<(), Fault> {
+/// Writes a snapshot of its own, which a power cut may take away or tear: nobody waits for the disk, and [`read_at`] notices.
+///
+/// # Errors
+/// The disk refuses; the file is what it was before.
+pub fn write_unsynced(storage: &dyn Storage, folder: &str, path: &str, body: &[u8]) -> Result<(), Fault> {
+    let temporary = format!("{path}.tmp");
+    write_temporary(storage, folder, &temporary, &sealed(body), OpenMode::CreateNew)?;
+    storage.rename(&temporary, path).map_err(|e| Fault::io("rename", storage.display(&temporary), e))
+}
+
+fn write_temporary(
+    storage: &dyn Storage,
+    folder: &str,
+    temporary: &str,
+    bytes: &[u8],
+    mode: OpenMode,
+) -> Result<Arc<dyn File>, Fault> {
+    let shown = storage.display(temporary);
+    let fault = |action, e| Fault::io(action, &shown, e);
+    storage.create_dir(folder).map_err(|e| fault("create the folder of", e))?;
+    // Left over from a crash.
+    match storage.remove(temporary) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(fault("remove", e)),
+        _ => {}
+    }
+    let file = storage.open(temporary, mode).map_err(|e| fault("create", e))?;
+    file.write_at(bytes, 0).map_err(|e| fault("write", e))?;
+    Ok(file)
+}
+
+fn sealed(body: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(body.len() + 12);
     bytes.extend_from_slice(body);
     bytes.extend_from_slice(&crc32c::crc32c(body).to_le_bytes());
     bytes.extend_from_slice(MAGIC);
-    write_whole(storage, folder, &path(folder, number), &bytes)?;
+    bytes
+}
+
+/// Writes the snapshot that includes commit `number`, and removes old ones.
+pub fn write(storage: &dyn Storage, folder: &str, number: u64, body: &[u8]) -> Result<(), Fault> {
+    write_whole(storage, folder, &path(folder, number), &sealed(body))?;
     let numbers = list(storage, folder)?;
     for old in numbers.iter().rev().skip(KEPT) {
         let path = path(folder, *old);
@@ -83,9 +110,16 @@ pub fn list(storage: &dyn Storage, folder: &str) -> Result<Vec<u64>, Fault> {
 
 /// The body of a snapshot, or nothing if it is not whole.
 pub fn read(storage: &dyn Storage, folder: &str, number: u64) -> Result<Option<Vec<u8>>, Fault> {
-    let path = path(folder, number);
-    let fault = |action, e| Fault::io(action, storage.display(&path), e);
-    let file = storage.open(&path, OpenMode::Read).map_err(|e| fault("open", e))?;
+    read_at(storage, &path(folder, number))
+}
+
+/// The body of the snapshot in a file, or nothing if it is not whole.
+///
+/// # Errors
+/// The disk refuses; a file that is not there is [`Fault::Io`].
+pub fn read_at(storage: &dyn Storage, path: &str) -> Result<Option<Vec<u8>>, Fault> {
+    let fault = |action, e| Fault::io(action, storage.display(path), e);
+    let file = storage.open(path, OpenMode::Read).map_err(|e| fault("open", e))?;
     let len = file.len().map_err(|e| fault("read the length of", e))? as usize;
     let mut bytes = vec![0; len];
     let read = file.read_at(&mut bytes, 0).map_err(|e| fault("read", e))?;
@@ -125,5 +159,22 @@ mod tests {
             assert_eq!(read(&storage, "s", 12).unwrap(), None);
         }
         assert_eq!(list(&storage, "none").unwrap(), [0u64; 0]);
+    }
+
+    #[test]
+    fn a_snapshot_of_its_own_is_replaced_whole_and_damage_is_noticed() {
+        let folder = tempfile::tempdir().unwrap();
+        let storage = DiskStorage::new(folder.path());
+        for body in ["one", "two"] {
+            // What a crash left of the one before.
+            std::fs::create_dir_all(folder.path().join("s")).unwrap();
+            std::fs::write(folder.path().join("s/a.tmp"), "half").unwrap();
+            write_unsynced(&storage, "s", "s/a", body.as_bytes()).unwrap();
+            assert_eq!(read_at(&storage, "s/a").unwrap().as_deref(), Some(body.as_bytes()));
+        }
+        assert_eq!(storage.list("s").unwrap(), ["a"]);
+        std::fs::write(folder.path().join("s/a"), "two").unwrap();
+        assert_eq!(read_at(&storage, "s/a").unwrap(), None);
+        assert!(read_at(&storage, "s/b").is_err());
     }
 }

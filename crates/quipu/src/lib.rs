@@ -22,6 +22,9 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! **Aggregates.** [`Aggregate`] is a decision and a fold, both pure; [`Quipu::aggregates`] does the rest. [`testing`] tests them
+//! in sentences, and [`Quipu::in_memory`] is a store without a folder.
+//!
 //! **Blocking and async.** The methods of [`Quipu`] block the calling thread. [`Quipu::asynchronous`] gives the same
 //! operations under the same names, each returning a future. The futures need no particular runtime: they are woken
 //! by the engine's threads.
@@ -37,6 +40,7 @@
 //!
 //! The HTTP server and the command line are not part of the library: with `default-features = false` neither is built.
 
+mod aggregate;
 mod append;
 mod asynchronous;
 #[cfg(any(feature = "cli", feature = "remote"))]
@@ -57,9 +61,11 @@ mod schemas;
 mod signal;
 mod subscriptions;
 mod system;
+pub mod testing;
 mod wakeup;
 mod worker;
 
+pub use self::aggregate::{Aggregate, Aggregates, Cause, Handled, Loaded, NotHandled};
 pub use self::append::Append;
 pub use self::asynchronous::{AsyncFollower, AsyncQuipu};
 pub use self::delivery::{Delivery, InvalidData};
@@ -100,3 +106,8 @@ pub use quipu_store::Fault;
 /// # Ok::<(), quipu::InvalidEvent>(())
 /// ```
 pub type Event = quipu_domain::Event<'static>;
+
+/// The examples of the page are compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/aggregates.md")]
+mod aggregates_page {}

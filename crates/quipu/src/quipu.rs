@@ -10,7 +10,7 @@ use quipu_engine::{
     Appended, CommitGuard, Engine, Options, Page, Prepared, Published, Recorded, Stats, StreamInfo, Tenant, TornTail,
     World,
 };
-use quipu_store::{DiskStorage, Fault};
+use quipu_store::{DiskStorage, Fault, MemoryStorage, Storage};
 
 use crate::readers::Readers;
 use crate::signal::Signal;
@@ -74,7 +74,34 @@ impl Quipu {
     /// # Errors
     /// As [`Quipu::open`].
     pub fn open_with(folder: impl AsRef<Path>, options: Options) -> Result<Self, Error> {
-        let storage = Arc::new(DiskStorage::new(folder.as_ref()));
+        Self::open_on(Arc::new(DiskStorage::new(folder.as_ref())), options)
+    }
+
+    /// A store in memory, gone with its last handle: for tests, and for what need not stay. It is the same store on another disk,
+    /// so it does all that one in a folder does, and nothing else.
+    ///
+    /// ```
+    /// let quipu = quipu::Quipu::in_memory()?;
+    /// quipu.publish(&quipu::Event::builder("1", "/shop", "order.placed").build()?)?;
+    /// assert_eq!(quipu.position(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Quipu::open`].
+    pub fn in_memory() -> Result<Self, Error> {
+        Self::in_memory_with(Options::default())
+    }
+
+    /// The same, with other limits and sizes.
+    ///
+    /// # Errors
+    /// As [`Quipu::open`].
+    pub fn in_memory_with(options: Options) -> Result<Self, Error> {
+        Self::open_on(Arc::new(MemoryStorage::default()), options)
+    }
+
+    fn open_on(storage: Arc<dyn Storage>, options: Options) -> Result<Self, Error> {
         let world = World { storage, clock: Arc::new(SystemClock), random: Arc::new(SystemRandom) };
         let engine = Engine::open(world, options)?;
         let store = Arc::new(Store { engine: Arc::new(engine), readers: OnceLock::new() });

@@ -22,6 +22,7 @@ mod places;
 mod read;
 mod schemas;
 mod seek;
+mod states;
 mod subscriptions;
 mod support;
 mod taken_back;

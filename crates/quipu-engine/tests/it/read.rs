@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use proptest::prelude::*;
-use quipu_domain::{Direction, Event, Filter, Range, Timestamp, TypeMatch, Value};
+use quipu_domain::{Direction, Event, Filter, Query, QueryItem, Range, Timestamp, TypeMatch, Value};
 use quipu_engine::{Options, Recorded, Tenant};
 
 use crate::support::*;
@@ -67,31 +67,37 @@ fn filters() -> impl Strategy<Value = Filter> {
             .prop_map(|list| list.into_iter().map(str::to_owned).collect::<Vec<_>>())
     };
     let types = list(&["order.placed", "order.placed.v2", "order.*", "order.pl*", "pay*", "*", "none"]);
+    let whole = list(&["order.placed", "order.placed.v2", "payment.charged", "none"]);
+    let item = (whole, list(&["k:1", "m:2", "k:9"])).prop_map(|(types, tags)| QueryItem { types, tags });
+    let query = proptest::collection::vec(item, 0..3).prop_map(|items| Query { items });
     let position = proptest::option::of(0u64..140);
     let time = proptest::option::of(0i64..140);
     (
         (types, list(&["stream/1", "stream/2", "x"]), list(&["/source0", "/source1"]), list(&["k:1", "m:2", "k:9"])),
-        (list(&["c0", "c3"]), list(&["id0", "id3", "id5"])),
+        (list(&["c0", "c3"]), list(&["id0", "id3", "id5"]), query),
         (list(&["u1"]), list(&["o0", "o1", "o2"]), list(&["high", "low"])),
         (position.clone(), position, time.clone(), time),
     )
-        .prop_map(|((types, subjects, sources, tags), (correlation_ids, causation_ids), of_whom, ranges)| Filter {
-            types: types.iter().map(|t| TypeMatch::parse(t)).collect(),
-            subjects,
-            sources,
-            tags,
-            correlation_ids,
-            causation_ids,
-            user_ids: of_whom.0,
-            organization_ids: of_whom.1,
-            priorities: of_whom.2,
-            positions: Range { from: ranges.0, to: ranges.1 },
-            time: Range {
-                from: ranges.2.map(|s| Timestamp(s * 1_000_000)),
-                to: ranges.3.map(|s| Timestamp(s * 1_000_000)),
+        .prop_map(
+            |((types, subjects, sources, tags), (correlation_ids, causation_ids, query), of_whom, ranges)| Filter {
+                types: types.iter().map(|t| TypeMatch::parse(t)).collect(),
+                subjects,
+                sources,
+                tags,
+                correlation_ids,
+                causation_ids,
+                user_ids: of_whom.0,
+                organization_ids: of_whom.1,
+                priorities: of_whom.2,
+                positions: Range { from: ranges.0, to: ranges.1 },
+                time: Range {
+                    from: ranges.2.map(|s| Timestamp(s * 1_000_000)),
+                    to: ranges.3.map(|s| Timestamp(s * 1_000_000)),
+                },
+                query,
+                visible: None,
             },
-            visible: None,
-        })
+        )
 }
 
 #[test]

@@ -8,6 +8,7 @@ use quipu_domain::Timestamp;
 use quipu_domain::delivery::{Failure, Reason};
 use quipu_engine::{Answer as Said, Handed};
 
+use super::command::{self, Asked};
 use super::gate::Verdict;
 use super::gone::HeldBack;
 use super::plan::Plan;
@@ -31,6 +32,10 @@ pub(super) async fn attempt(
     let needed_ms = timeout_ms.saturating_add(MARGIN_MS);
     let needs_time = handed.deadline < now.plus_ms(needed_ms);
     if needs_time && !say(shared, plan, handed, Said::Extend { ms: needed_ms.unsigned_abs() }).await {
+        return None;
+    }
+    if plan.answers && command::is_answer(plan, handed) {
+        say(shared, plan, handed, Said::Ack).await;
         return None;
     }
     // Asked last, so that a probe is always one that is sent.
@@ -70,11 +75,23 @@ pub(super) async fn attempt(
             .as_ref()
             .map(|made| Transformed { content_type: made.format.content_type(), body: &made.body }),
     };
-    let answer = shared.webhooks().send(call).await;
+    let (answer, refused) = match plan.answers {
+        false => (shared.webhooks().send(call).await, None),
+        true => match Asked::of(shared, plan, handed).await {
+            Ok(asked) => asked.send(shared, call).await,
+            Err(failure) => {
+                // Nothing was sent: it says nothing about the endpoint.
+                drop(entry);
+                say(shared, plan, handed, Said::Nack { failure, delay_ms: None }).await;
+                return None;
+            }
+        },
+    };
     let answered = shared.tenant.now();
     let held_back = matches!(answer, Answer::Gone { .. }).then(|| HeldBack::new(is_known));
     entry.settle(verdict(&answer), answered);
-    say(shared, plan, handed, said(answer, answered)).await;
+    let said = refused.unwrap_or_else(|| said(answer, answered));
+    say(shared, plan, handed, said).await;
     held_back
 }
 

@@ -27,6 +27,8 @@ pub(super) struct Plan {
     pub url: String,
     pub mode: PushMode,
     pub timeout: Duration,
+    /// Whether what the endpoint answers is appended.
+    pub answers: bool,
     /// A permit for each delivery that may be in hand.
     pub width: Arc<Semaphore>,
     pub width_max: usize,
@@ -58,6 +60,7 @@ impl Plan {
             url: push.url.clone(),
             mode: push.mode,
             timeout: Duration::from_millis(push.timeout_ms),
+            answers: definition.answers,
             width: Arc::new(Semaphore::new(width_max)),
             width_max,
             is_over: AtomicBool::new(false),

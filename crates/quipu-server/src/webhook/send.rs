@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use axum::http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, Full};
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
@@ -28,6 +28,9 @@ const BODY_BYTES_MAX: usize = 512;
 /// How much of an answer's body is read: a connection is used again when nothing is left on it, and a new one costs more
 /// than a page of text that nobody wants.
 const BODY_BYTES_READ_MAX: usize = 16 << 10;
+/// Most bytes of an answer that is appended: a command leads to few events. With as many answers on their way as may be, 512, it
+/// is half a gigabyte at the worst.
+const ANSWER_BYTES_MAX: usize = 1 << 20;
 /// How long an answer's body is waited for: the status has decided already.
 const BODY_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long a connection may be idle before it is closed from this side. Many servers close after 5 s; a request that
@@ -148,16 +151,67 @@ impl Webhooks {
 
     /// Calls an endpoint once.
     pub async fn send(&self, call: Call<'_>) -> Answer {
+        match self.request(&call, call.request()).await {
+            Err(failed) => failed,
+            Ok((response, duration)) => {
+                judge(response, call.now, duration, left(&call, duration).min(BODY_TIMEOUT)).await
+            }
+        }
+    }
+
+    /// Asks an endpoint once, and has what it answers, as far as that is a success. The command's stream has this version.
+    pub async fn ask(&self, call: Call<'_>, stream_version: Option<u64>) -> (Answer, Bytes) {
+        let mut request = call.request();
+        if let Some(version) = stream_version {
+            request.headers_mut().insert("quipu-stream-version", version.into());
+        }
+        let (response, duration) = match self.request(&call, request).await {
+            Err(failed) => return (failed, Bytes::new()),
+            Ok(answered) => answered,
+        };
+        let left = left(&call, duration);
+        if !response.status().is_success() {
+            return (judge(response, call.now, duration, left.min(BODY_TIMEOUT)).await, Bytes::new());
+        }
+        let status = response.status().as_u16();
+        let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX);
+        match tokio::time::timeout(left, body.collect()).await {
+            Ok(Ok(body)) => (Answer::Delivered { status, duration }, body.to_bytes()),
+            read => {
+                let error = match read {
+                    Err(_) => format!("no whole answer within {} ms", call.timeout.as_millis()),
+                    Ok(Err(error)) if error.is::<LengthLimitError>() => {
+                        format!("expected an answer of at most {ANSWER_BYTES_MAX} bytes, found a longer one")
+                    }
+                    Ok(_) => format!("the connection to {} failed in the middle of the answer", call.endpoint),
+                };
+                let failure = Failure { status: Some(status), ..Failure::new(error) }.cut();
+                (Answer::Failed { failure, duration, retry_after: None }, Bytes::new())
+            }
+        }
+    }
+
+    /// The head of the answer and how long it took, or what went wrong.
+    async fn request(
+        &self,
+        call: &Call<'_>,
+        request: Request<Full<Bytes>>,
+    ) -> Result<(Response<Incoming>, Duration), Answer> {
         let started = Instant::now();
-        let answered = tokio::time::timeout(call.timeout, self.client.request(call.request())).await;
+        let answered = tokio::time::timeout(call.timeout, self.client.request(request)).await;
         let duration = started.elapsed();
-        let failed = |failure: Failure| Answer::Failed { failure: failure.cut(), duration, retry_after: None };
+        let failed = |failure: Failure| Err(Answer::Failed { failure: failure.cut(), duration, retry_after: None });
         match answered {
             Err(_) => failed(Failure::new(format!("no answer within {} ms", call.timeout.as_millis()))),
             Ok(Err(error)) => failed(Failure::new(in_words(&error, call.endpoint))),
-            Ok(Ok(response)) => judge(response, call.now, duration, call.timeout.saturating_sub(duration)).await,
+            Ok(Ok(response)) => Ok((response, duration)),
         }
     }
+}
+
+/// What is left of the time that the endpoint has.
+fn left(call: &Call<'_>, duration: Duration) -> Duration {
+    call.timeout.saturating_sub(duration)
 }
 
 impl Call<'_> {
@@ -185,10 +239,10 @@ impl Call<'_> {
 }
 
 /// What an answer means.
-async fn judge(response: Response<Incoming>, now: Timestamp, duration: Duration, left: Duration) -> Answer {
+async fn judge(response: Response<Incoming>, now: Timestamp, duration: Duration, timeout: Duration) -> Answer {
     let (head, body) = response.into_parts();
     // Read on success too, for the sake of the connection.
-    let body = beginning(body, left.min(BODY_TIMEOUT)).await;
+    let body = beginning(body, timeout).await;
     if head.status.is_success() {
         return Answer::Delivered { status: head.status.as_u16(), duration };
     }

@@ -10,6 +10,7 @@ mod bad_input;
 mod catalog;
 mod circuits;
 mod client;
+mod commands;
 mod connections;
 mod consumers;
 mod consuming;

@@ -4,6 +4,7 @@
 // Helpers of tests may unwrap as tests do; the lint's own exception covers only the test functions.
 #![allow(clippy::unwrap_used)]
 
+mod aggregates;
 mod audit;
 mod catalog;
 mod configuration;

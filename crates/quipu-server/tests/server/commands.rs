@@ -1,0 +1,185 @@
+//! Commands over HTTP: what an endpoint answers is appended under the version that its command was sent with, once.
+
+use quipu_domain::{Direction, Event, Filter};
+use serde_json::{Value, json};
+
+use crate::access::{key, send};
+use crate::consumers::without_log;
+use crate::platform::{Platform, definition, eventually};
+use crate::receiver::{Receiver, Reply, answer};
+
+/// A reply with these events, or whatever it is.
+fn reply(body: &str) -> Reply {
+    Reply::Bytes(answer(200, "content-type: application/cloudevents-batch+json\r\n", body))
+}
+
+const ANSWERS: &str = r#","answers":true"#;
+
+/// Publishes a command.
+fn command(platform: &Platform, id: &str, subject: Option<&str>) {
+    let builder = Event::builder(id.to_owned(), "/shop", "order.pay").json(r#"{"cents":900}"#);
+    let builder = subject.into_iter().fold(builder, |builder, subject| builder.subject(subject.to_owned()));
+    publish(platform, &builder.build().unwrap());
+}
+
+fn publish(platform: &Platform, event: &Event<'_>) {
+    let prepared = platform.tenant().prepare(event, None).unwrap();
+    platform.tenant().publish_wait(vec![prepared]).unwrap();
+}
+
+/// All events behind a position, as JSON without the name of the log.
+fn events(platform: &Platform, after: u64) -> Vec<Value> {
+    let page = platform.tenant().read(&Filter::default(), Direction::Forward, Some(after + 1), 100).unwrap();
+    let json = |recorded: &quipu_engine::Recorded| {
+        let mut text = Vec::new();
+        recorded.write_json(&mut text);
+        let mut event: Value = serde_json::from_slice(&text).unwrap();
+        event["id"] = without_log(event["id"].as_str().unwrap()).into();
+        event.as_object_mut().unwrap().remove("recordedtime");
+        event
+    };
+    page.events.iter().map(json).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_answered_to_a_command_goes_to_its_stream_as_what_it_led_to() {
+    let body = r#"[
+        {"type":"order.paid","data":{"cents":900.50},"tags":["customer:c1"]},
+        {"specversion":"1.0","id":"mine","source":"/mine","subject":"other","correlationid":"mine","type":"order.closed"}
+    ]"#;
+    let platform = Platform::start().await;
+    let mut receiver = Receiver::start(vec![reply(body)]).await;
+    platform.push("billing", &receiver.url(), ANSWERS).await;
+    command(&platform, "c1", Some("order/1"));
+    let asked = receiver.next().await;
+    assert_eq!((asked.header("ce-id"), asked.header("quipu-stream-version")), ("c1", "1"));
+    // What it has answered itself is no command, or it would answer for ever.
+    platform.acknowledged("billing", 3).await;
+    let expected = [
+        json!({"specversion":"1.0","id":"billing/1/1","source":"/subscriptions/billing","type":"order.paid","subject":"order/1",
+            "causationid":"c1","correlationid":"c1","tags":"customer:c1","data":{"cents":900.5},"position":2,"streamversion":2}),
+        json!({"specversion":"1.0","id":"billing/1/2","source":"/subscriptions/billing","type":"order.closed","subject":"order/1",
+            "causationid":"c1","correlationid":"c1","position":3,"streamversion":3}),
+    ];
+    assert_eq!(events(&platform, 1), expected);
+    assert_eq!((receiver.waiting(), platform.tenant().position()), (0, 3));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_of_no_stream_and_an_answer_without_events_are_taken() {
+    let platform = Platform::start().await;
+    let replies = vec![reply(r#"[{"type":"order.paid"}]"#), reply("[]"), reply("")];
+    let mut receiver = Receiver::start(replies).await;
+    for (id, subject) in [("c1", None), ("c2", Some("order/1")), ("c3", Some("order/1"))] {
+        command(&platform, id, subject);
+    }
+    platform.push("billing", &receiver.url(), &format!(r#"{ANSWERS},"ordering":"strict""#)).await;
+    let mut versions = Vec::new();
+    for _ in 0..3 {
+        versions.push(receiver.next().await.header("quipu-stream-version").to_owned());
+    }
+    assert_eq!(versions, ["", "2", "2"]);
+    platform.acknowledged("billing", 4).await;
+    let found = events(&platform, 3);
+    assert_eq!((found.len(), found[0].get("subject"), &found[0]["causationid"]), (1, None, &json!("c1")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_was_overtaken_is_asked_for_again_with_the_version_of_then() {
+    let platform = Platform::start().await;
+    // The first answer takes its time.
+    let slow = answer(200, "content-type: application/json\r\n", r#"[{"type":"order.paid"}]"#);
+    let mut receiver = Receiver::start(vec![Reply::Drip(slow), reply(r#"[{"type":"order.refused"}]"#)]).await;
+    platform.push("billing", &receiver.url(), &format!(r#"{ANSWERS},"pattern":{{"type":["order.pay"]}}"#)).await;
+    command(&platform, "c1", Some("order/1"));
+    assert_eq!(receiver.next().await.header("quipu-stream-version"), "1");
+    publish(&platform, &Event::builder("x", "/shop", "order.cancelled").subject("order/1").build().unwrap());
+    let failed = eventually(async || Some(platform.info("billing")).filter(|info| info.counts.failed == 1)).await;
+    assert_eq!((failed.counts.acknowledged, platform.tenant().position()), (0, 2));
+    platform.clock.wait_ms(10);
+    let again = receiver.next().await;
+    assert_eq!((again.header("quipu-stream-version"), again.header("quipu-attempt")), ("2", "2"));
+    platform.acknowledged("billing", 1).await;
+    let found = events(&platform, 2);
+    assert_eq!((found.len(), &found[0]["type"], &found[0]["streamversion"]), (1, &json!("order.refused"), &json!(3)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_that_is_delivered_once_more_appends_nothing_again() {
+    let platform = Platform::start().await;
+    let replies =
+        vec![reply(r#"[{"type":"order.paid"},{"type":"order.closed"}]"#), reply(r#"[{"type":"order.other"}]"#)];
+    let mut receiver = Receiver::start(replies).await;
+    platform.push("billing", &receiver.url(), &format!(r#"{ANSWERS},"pattern":{{"type":["order.pay"]}}"#)).await;
+    command(&platform, "c1", Some("order/1"));
+    receiver.next().await;
+    platform.acknowledged("billing", 1).await;
+    assert_eq!(platform.tenant().position(), 3);
+    let sought = r#"{"to":"beginning"}"#;
+    let mut client = platform.host.client().await;
+    let answered = client.post("/v1/subscriptions/billing/seek", "application/json", sought).await;
+    assert_eq!(answered.status, 200, "{}", answered.text());
+    receiver.next().await;
+    platform.acknowledged("billing", 2).await;
+    assert_eq!(platform.tenant().position(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_may_not_be_appended_fails_and_says_why() {
+    let many = format!("[{}]", vec![r#"{"type":"a"}"#; 101].join(","));
+    let large = format!(r#"[{{"type":"a","data":"{}"}}]"#, "x".repeat(1 << 20));
+    for (body, said) in [
+        ("{}", "expected"),
+        ("[1]", "event 0: expected a JSON object"),
+        (r#"[{"type":"a"},{"data":1}]"#, "event 1: "),
+        (r#"[{"type":"a"},{"type":"quipu.delivery.failed"}]"#, "event 1: "),
+        (r#"[{"type":"a","tenantid":"other"}]"#, "expected no tenantid"),
+        (r#"[{"type":"a","data":1,"data_base64":"AA=="}]"#, "data"),
+        (&many, "expected at most 100 events, found 101"),
+        (&large, "expected an answer of at most 1048576 bytes"),
+    ] {
+        let platform = Platform::start().await;
+        let mut receiver = Receiver::start(vec![reply(body)]).await;
+        let members = format!(r#"{ANSWERS},"retry":{{"maxattempts":1}}"#);
+        platform.push("billing", &receiver.url(), &members).await;
+        command(&platform, "c1", Some("order/1"));
+        receiver.next().await;
+        let dead = eventually(async || Some(platform.info("billing")).filter(|info| info.dead_letters == 1)).await;
+        assert_eq!((dead.counts.acknowledged, platform.tenant().position()), (0, 1));
+        let mut client = platform.host.client().await;
+        let text = client.get("/v1/deadletters/1").await.text().to_owned();
+        assert!(text.contains(said), "{said}: {text}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_may_not_publish_everything_lets_no_endpoint_publish() {
+    let platform = Platform::start().await;
+    let text = |name: &str, members: &str| {
+        let mut text = serde_json::to_value(definition("http://127.0.0.1:1/", members)).unwrap();
+        text["name"] = name.into();
+        text.to_string()
+    };
+    let narrow = json!([
+        {"permissions": ["manage"]},
+        {"permissions": ["publish"], "pattern": {"type": ["order.paid"]}},
+    ]);
+    for (grants, status) in [
+        (json!([{"permissions": ["manage"]}]), 403),
+        (narrow, 403),
+        (json!([{"permissions": ["manage", "publish"]}]), 201),
+    ] {
+        let key = key(&platform.host, grants);
+        let ask = async |method: &str, target: &str, body: &str| {
+            send(&platform.host, method, target, Some(&key), Some(("application/json", body))).await
+        };
+        let name = format!("s{status}");
+        let plain = ask("POST", "/v1/subscriptions", &text("plain", "")).await;
+        assert!([200, 201].contains(&plain.status), "{}", plain.text());
+        let made = ask("POST", "/v1/subscriptions", &text(&name, ANSWERS)).await;
+        assert_eq!(made.status, status, "{}", made.text());
+        let body = serde_json::to_string(&definition("http://127.0.0.1:1/", ANSWERS)).unwrap();
+        let changed = ask("PUT", "/v1/subscriptions/plain", &body).await;
+        assert_eq!(changed.status, if status == 201 { 200 } else { 403 }, "{}", changed.text());
+    }
+}
