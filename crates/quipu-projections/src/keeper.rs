@@ -10,17 +10,20 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
-use quipu_domain::projection::Projection;
+use quipu_domain::is_subscription_name;
+use quipu_domain::projection::{InvalidProjection, Projection};
 use quipu_engine::{CommitGuard, ProjectionInfo, ProjectionRefusal, Released, Tenant, WantedRelease};
 
 use crate::pool::Pool;
 use crate::refusal::{NotDone, ReadModelRefusal};
-use crate::sqlite::{Comparison, Model, Reader, Rows, SqlQuery, TableDigest, TableQuery, remove};
+use crate::sqlite::{Comparison, Model, Project, Reader, Rows, Source, SqlQuery, TableDigest, TableQuery, remove};
 use crate::status::{ProjectionStatus, ReleaseStatus};
 use release::Release;
 
 /// The folder of read models in that of a tenant.
 const FOLDER: &str = "read-models";
+/// The folder of those that are made by code, which the log does not know of.
+const CODE_FOLDER: &str = "read-models-of-code";
 
 type Key = (String, u64);
 
@@ -33,6 +36,9 @@ pub struct Projections {
 struct Inner {
     tenant: Arc<Tenant>,
     folder: PathBuf,
+    code_folder: PathBuf,
+    /// Projections in code, by name.
+    attached: Mutex<BTreeMap<String, Arc<dyn Project>>>,
     pool: Arc<Pool>,
     /// Replaced as a whole: whoever looks never waits for one that is closed.
     releases: Mutex<Arc<BTreeMap<Key, Arc<Release>>>>,
@@ -57,10 +63,12 @@ impl Projections {
         pool: Arc<Pool>,
         progressed: impl Fn() + Send + Sync + 'static,
     ) -> std::io::Result<Self> {
-        let folder = folder.join(FOLDER);
+        let (folder, code_folder) = (folder.join(FOLDER), folder.join(CODE_FOLDER));
         let inner = Arc::new(Inner {
             tenant,
             folder,
+            code_folder,
+            attached: Mutex::default(),
             pool,
             releases: Mutex::default(),
             changing: Mutex::new(()),
@@ -105,6 +113,27 @@ impl Projections {
     pub fn check(&self, declaration: &Projection) -> Result<(), NotDone> {
         declaration.check()?;
         Ok(Model::check(declaration)?)
+    }
+
+    /// Keeps the read model of a projection in code. What another version of it made is removed, and built again by this one. It is not
+    /// written down: whoever opens the store attaches it again.
+    ///
+    /// # Errors
+    /// [`NotDone`]: the name belongs to a declared one, or the tables cannot be made.
+    pub fn attach(&self, name: &str, code: impl Project) -> Result<(), NotDone> {
+        if !is_subscription_name(name) {
+            return Err(InvalidProjection::Name { found: name.chars().take(64).collect() }.into());
+        }
+        if self.inner.tenant.projection(name).is_some() {
+            return Err(ReadModelRefusal::Declared { name: name.to_owned() }.into());
+        }
+        Model::check_script(code.tables())?;
+        let number = u64::from(code.version());
+        self.inner
+            .remove_others(&self.inner.code_folder.join(name), |of| of == number)
+            .map_err(|error| self.failed(&error))?;
+        self.inner.attached.lock().insert(name.to_owned(), Arc::new(code));
+        self.followed()
     }
 
     /// Lets another release answer queries: the next one, which has to be as far as the log, or the one before.
@@ -196,8 +225,7 @@ impl Projections {
     /// # Errors
     /// There is none.
     pub fn position(&self, name: &str) -> Result<(u64, Option<String>), NotDone> {
-        let info = self.info(name)?;
-        Ok(self.release(name, info.live)?.position())
+        Ok(self.live(name)?.position())
     }
 
     /// Waits until the live release has taken in everything up to a position.
@@ -224,8 +252,7 @@ impl Projections {
     /// # Errors
     /// [`NotDone`].
     pub fn digests(&self, name: &str) -> Result<(u64, Vec<TableDigest>), NotDone> {
-        let info = self.info(name)?;
-        self.release(name, info.live)?.digests(&self.inner)
+        self.live(name)?.digests(&self.inner)
     }
 
     /// What differs between the live release and the one that is to come after it.
@@ -240,10 +267,18 @@ impl Projections {
     }
 
     fn reader(&self, name: &str) -> Result<Reader, NotDone> {
-        let info = self.info(name)?;
-        let release = self.release(name, info.live)?;
+        let release = self.live(name)?;
         release.make(&self.inner)?;
         Reader::open(&release.path)
+    }
+
+    /// The release that answers.
+    fn live(&self, name: &str) -> Result<Arc<Release>, NotDone> {
+        let attached = self.inner.attached.lock().get(name).map(|code| u64::from(code.version()));
+        match attached {
+            Some(version) => self.release(name, version),
+            None => self.release(name, self.info(name)?.live),
+        }
     }
 
     fn info(&self, name: &str) -> Result<ProjectionInfo, NotDone> {
@@ -258,9 +293,11 @@ impl Projections {
     }
 
     fn followed(&self) -> Result<(), NotDone> {
-        let failed =
-            |error: std::io::Error| NotDone::Failed { path: self.inner.folder.clone(), error: error.to_string() };
-        self.inner.follow_definitions().map_err(failed)
+        self.inner.follow_definitions().map_err(|error| self.failed(&error))
+    }
+
+    fn failed(&self, error: &std::io::Error) -> NotDone {
+        NotDone::Failed { path: self.inner.folder.clone(), error: error.to_string() }
     }
 }
 
@@ -283,19 +320,25 @@ impl Inner {
         let mut wanted = BTreeMap::new();
         for info in self.tenant.projections() {
             for (number, release) in info.releases {
-                wanted.insert((info.name.clone(), number), release);
+                let path = self.folder.join(&info.name).join(format!("{number}.sqlite"));
+                wanted.insert((info.name.clone(), number), (Source::Declared(release.declaration), release.at, path));
             }
+        }
+        for (name, code) in self.attached.lock().iter() {
+            let number = u64::from(code.version());
+            let path = self.code_folder.join(name).join(format!("{number}.sqlite"));
+            wanted.insert((name.clone(), number), (Source::Code(Arc::clone(code)), self.tenant.now(), path));
         }
         let gone: Vec<Key> = releases.keys().filter(|key| !wanted.contains_key(*key)).cloned().collect();
         let gone: Vec<Arc<Release>> = gone.iter().filter_map(|key| releases.remove(key)).collect();
-        for ((name, number), info) in wanted {
+        for ((name, number), (source, at, path)) in wanted {
             if releases.contains_key(&(name.clone(), number)) {
                 continue;
             }
-            let folder = self.folder.join(&name);
-            fs::create_dir_all(&folder)?;
-            let path = folder.join(format!("{number}.sqlite"));
-            let release = Arc::new(Release::new(self, name.clone(), number, info.declaration, info.at, path));
+            if let Some(folder) = path.parent() {
+                fs::create_dir_all(folder)?;
+            }
+            let release = Arc::new(Release::new(self, name.clone(), number, source, at, path));
             releases.insert((name, number), release);
         }
         let releases = Arc::new(releases);
@@ -320,14 +363,21 @@ impl Inner {
                 fs::remove_dir_all(&folder)?;
                 continue;
             };
-            for file in fs::read_dir(&folder)? {
-                let file = file?.path();
-                let number = file.file_name().and_then(|name| name.to_str()).and_then(|name| name.split('.').next());
-                let is_kept =
-                    number.and_then(|number| number.parse().ok()).is_some_and(|n| info.releases.contains_key(&n));
-                if !is_kept {
-                    fs::remove_file(&file)?;
-                }
+            self.remove_others(&folder, |number| info.releases.contains_key(&number))?;
+        }
+        Ok(())
+    }
+
+    /// Removes the files of a folder of read models but those of the releases that are kept.
+    fn remove_others(&self, folder: &Path, is_kept: impl Fn(u64) -> bool) -> std::io::Result<()> {
+        if !folder.exists() {
+            return Ok(());
+        }
+        for file in fs::read_dir(folder)? {
+            let file = file?.path();
+            let number = file.file_name().and_then(|name| name.to_str()).and_then(|name| name.split('.').next());
+            if !number.and_then(|number| number.parse().ok()).is_some_and(&is_kept) {
+                fs::remove_file(&file)?;
             }
         }
         Ok(())

@@ -15,5 +15,9 @@ mod status;
 pub use keeper::Projections;
 pub use pool::Pool;
 pub use refusal::{NotDone, ReadModelRefusal};
-pub use sqlite::{Comparison, Difference, Order, Rows, SqlQuery, TableComparison, TableDigest, TableQuery, Test};
+/// What projections in code change their tables with.
+pub use rusqlite;
+pub use sqlite::{
+    Comparison, Difference, Order, Project, Rows, SqlQuery, TableComparison, TableDigest, TableQuery, Test,
+};
 pub use status::{FailedEvent, Phase, ProjectionStatus, ReleaseStatus};

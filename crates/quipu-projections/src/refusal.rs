@@ -14,6 +14,11 @@ pub enum ReadModelRefusal {
         /// What the database says.
         error: String,
     },
+    /// The name of a projection in code is that of a declared one.
+    Declared {
+        /// The name.
+        name: String,
+    },
     /// A table has a name that stands for something else.
     ReservedTable {
         /// The name.
@@ -137,6 +142,9 @@ impl fmt::Display for ReadModelRefusal {
         match self {
             Self::Tables { error } => {
                 write!(f, "/tables: expected SQL that makes tables, indexes and views, found: {error}")
+            }
+            Self::Declared { name } => {
+                write!(f, "expected another name than {name}, which is that of a declared projection")
             }
             Self::ReservedTable { table } => {
                 write!(

@@ -28,8 +28,8 @@ pub struct ReleaseStatus {
     pub number: u64,
     /// When it was declared.
     pub at: Timestamp,
-    /// What was declared.
-    pub declaration: Arc<Projection>,
+    /// What was declared; nothing if it is code.
+    pub declaration: Option<Arc<Projection>>,
     /// What it does.
     pub phase: Phase,
     /// Up to where it has taken events in.

@@ -40,9 +40,9 @@ fn refused(reason: &NotDone) -> Problem {
     };
     let of = |code| Problem::new(code, refusal.to_string());
     match refusal {
-        ReadModelRefusal::Tables { .. } | ReadModelRefusal::ReservedTable { .. } => {
-            of(Code::InvalidProjection).with("pointer", "/tables")
-        }
+        ReadModelRefusal::Tables { .. }
+        | ReadModelRefusal::ReservedTable { .. }
+        | ReadModelRefusal::Declared { .. } => of(Code::InvalidProjection).with("pointer", "/tables"),
         ReadModelRefusal::Statement { kind, .. } => {
             let kind = kind.replace('~', "~0").replace('/', "~1");
             of(Code::InvalidProjection).with("pointer", format!("/on/{kind}"))
@@ -307,6 +307,6 @@ fn release_of(release: ReleaseStatus, end: u64, is_whole: bool) -> ReleaseBody {
         bytes: release.bytes,
         failed,
         error,
-        declaration: is_whole.then(|| release.declaration.as_ref().clone()),
+        declaration: release.declaration.filter(|_| is_whole).map(|declaration| declaration.as_ref().clone()),
     }
 }

@@ -7,14 +7,13 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, MutexGuard};
 use quipu_domain::Timestamp;
-use quipu_domain::projection::Projection;
 use quipu_engine::{CommitFollower, Followed, Head};
 use rusqlite::Error;
 
 use super::Inner;
 use crate::pool::Job;
 use crate::refusal::{NotDone, ReadModelRefusal};
-use crate::sqlite::{Comparison, Model, NotTaken, Reader, TableDigest, bytes, is_ruined, remove};
+use crate::sqlite::{Comparison, Model, NotTaken, Reader, Source, TableDigest, bytes, is_ruined, remove};
 use crate::status::{FailedEvent, Phase, ReleaseStatus};
 
 /// Bytes of the log that become one transaction, about: large ones cost less an event, and are redone as a whole.
@@ -38,7 +37,7 @@ pub(super) struct Release {
     inner: Weak<Inner>,
     name: String,
     number: u64,
-    declaration: Arc<Projection>,
+    source: Source,
     at: Timestamp,
     pub path: PathBuf,
     turn: AtomicU8,
@@ -72,17 +71,10 @@ enum Halt {
 }
 
 impl Release {
-    pub fn new(
-        inner: &Arc<Inner>,
-        name: String,
-        number: u64,
-        declaration: Arc<Projection>,
-        at: Timestamp,
-        path: PathBuf,
-    ) -> Self {
+    pub fn new(inner: &Arc<Inner>, name: String, number: u64, source: Source, at: Timestamp, path: PathBuf) -> Self {
         let seen = Mutex::new(Seen { phase: Phase::Building, ..Seen::default() });
         let inner = Arc::downgrade(inner);
-        Self { inner, name, number, declaration, at, path, turn: AtomicU8::new(IDLE), open: Mutex::default(), seen }
+        Self { inner, name, number, source, at, path, turn: AtomicU8::new(IDLE), open: Mutex::default(), seen }
     }
 
     /// There is something in the log that it has not seen, maybe.
@@ -123,10 +115,14 @@ impl Release {
         let seen = self.seen.lock();
         let behind = end.saturating_sub(seen.position);
         let eta = |rate: f64| (behind as f64 / rate).ceil() as u64;
+        let declaration = match &self.source {
+            Source::Declared(declaration) => Some(Arc::clone(declaration)),
+            Source::Code(_) => None,
+        };
         ReleaseStatus {
             number: self.number,
             at: self.at,
-            declaration: Arc::clone(&self.declaration),
+            declaration,
             phase: seen.phase.clone(),
             position: seen.position,
             rate: seen.rate,
@@ -210,7 +206,7 @@ impl Release {
         }
         if open.kept.is_none() {
             let bytes_max = inner.tenant.quotas().storage_bytes.map(std::num::NonZeroU64::get);
-            let model = Model::open(&self.path, &self.declaration, bytes_max)?;
+            let model = Model::open(&self.path, &self.source, bytes_max)?;
             let follower = inner.tenant.follow_commits(model.head);
             open.is_new |= model.head == Head::START;
             self.seen.lock().position = model.position;

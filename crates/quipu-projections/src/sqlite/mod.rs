@@ -3,16 +3,16 @@
 mod compare;
 mod guard;
 mod read;
+mod step;
 mod table;
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use quipu_domain::projection::{Bound, Chooser, InvalidProjection, Projection, Statement, Subject};
-use quipu_engine::{FollowedCommit, Head, Recorded, Tenant};
-use rusqlite::types::{ToSqlOutput, Value, ValueRef};
-use rusqlite::{CachedStatement, Connection, Error, ErrorCode, OptionalExtension, ToSql, params};
+use quipu_domain::projection::Projection;
+use quipu_engine::{FollowedCommit, Head, Tenant};
+use rusqlite::{Connection, Error, ErrorCode, OptionalExtension, params};
 
 pub use self::compare::{Comparison, Difference, TableComparison, TableDigest};
 use self::guard::{Guard, Mode, OWN_TABLE, not_deterministic};
@@ -21,6 +21,9 @@ use crate::refusal::ReadModelRefusal;
 use crate::status::FailedEvent;
 
 pub(crate) use self::read::Reader;
+pub use self::step::Project;
+pub(crate) use self::step::Source;
+use self::step::Step;
 
 /// Tables with these names could not be asked for: their addresses stand for something else.
 const RESERVED: [&str; 4] = ["releases", "resume", "skips", "sql"];
@@ -38,11 +41,7 @@ const PAGE_BYTES: u64 = 4_096;
 pub(crate) struct Model {
     conn: Connection,
     guard: Guard,
-    declaration: Projection,
-    chooser: Chooser,
-    /// By reaction, what the database takes, and the statement it was made of.
-    statements: Vec<Vec<(String, Statement)>>,
-    reads_data: bool,
+    step: Step,
     /// The place in the log that it is behind.
     pub head: Head,
     /// The position of the last event before that.
@@ -103,22 +102,9 @@ impl Model {
     /// # Errors
     /// What is wrong, and where.
     pub fn check(declaration: &Projection) -> Result<(), ReadModelRefusal> {
+        let (conn, guard) = Self::check_tables(&declaration.tables)?;
         let said = |error: &Error| not_deterministic(error).unwrap_or_else(|| error.to_string());
         let in_tables = |error: Error| ReadModelRefusal::Tables { error: said(&error) };
-        let mut conn = Connection::open_in_memory().map_err(in_tables)?;
-        let guard = Guard::put(&mut conn).map_err(in_tables)?;
-        guard.enter(Mode::Tables);
-        conn.execute_batch(&declaration.tables).map_err(in_tables)?;
-        guard.enter(Mode::Own);
-        let tables = table::names(&conn).map_err(in_tables)?;
-        if tables.is_empty() || tables.len() > TABLES_MAX {
-            let error = format!("{} tables; make 1 to {TABLES_MAX}", tables.len());
-            return Err(ReadModelRefusal::Tables { error });
-        }
-        let is_reserved = |table: &&String| RESERVED.iter().any(|name| name.eq_ignore_ascii_case(table));
-        if let Some(table) = tables.iter().find(is_reserved) {
-            return Err(ReadModelRefusal::ReservedTable { table: table.clone() });
-        }
         // As events are taken in.
         conn.execute_batch("begin").map_err(in_tables)?;
         for (kind, reaction) in &declaration.on.0 {
@@ -145,13 +131,41 @@ impl Model {
         Ok(())
     }
 
+    /// Makes the tables of a script in memory.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn check_script(tables: &str) -> Result<(), ReadModelRefusal> {
+        Self::check_tables(tables).map(drop)
+    }
+
+    fn check_tables(tables: &str) -> Result<(Connection, Guard), ReadModelRefusal> {
+        let said = |error: &Error| not_deterministic(error).unwrap_or_else(|| error.to_string());
+        let in_tables = |error: Error| ReadModelRefusal::Tables { error: said(&error) };
+        let mut conn = Connection::open_in_memory().map_err(in_tables)?;
+        let guard = Guard::put(&mut conn).map_err(in_tables)?;
+        guard.enter(Mode::Tables);
+        conn.execute_batch(tables).map_err(in_tables)?;
+        guard.enter(Mode::Own);
+        let tables = table::names(&conn).map_err(in_tables)?;
+        if tables.is_empty() || tables.len() > TABLES_MAX {
+            let error = format!("{} tables; make 1 to {TABLES_MAX}", tables.len());
+            return Err(ReadModelRefusal::Tables { error });
+        }
+        let is_reserved = |table: &&String| RESERVED.iter().any(|name| name.eq_ignore_ascii_case(table));
+        if let Some(table) = tables.iter().find(is_reserved) {
+            return Err(ReadModelRefusal::ReservedTable { table: table.clone() });
+        }
+        Ok((conn, guard))
+    }
+
     /// Opens the read model of a release, or makes it. One that was made of another declaration is made anew.
     ///
     /// # Errors
     /// The database fails.
-    pub fn open(path: &Path, declaration: &Projection, bytes_max: Option<u64>) -> Result<Self, Error> {
-        let digest = digest_of(declaration);
-        let opened = Self::open_file(path, declaration, bytes_max).and_then(|mut model| {
+    pub fn open(path: &Path, source: &Source, bytes_max: Option<u64>) -> Result<Self, Error> {
+        let digest = source.digest();
+        let opened = Self::open_file(path, source, bytes_max).and_then(|mut model| {
             let known = model.read_place()?;
             Ok((known == Some(digest.clone())).then_some(model))
         });
@@ -162,12 +176,12 @@ impl Model {
             Err(error) => return Err(error),
         }
         remove(path);
-        let mut model = Self::open_file(path, declaration, bytes_max)?;
-        model.make(declaration, &digest)?;
+        let mut model = Self::open_file(path, source, bytes_max)?;
+        model.make(source.tables(), &digest)?;
         Ok(model)
     }
 
-    fn open_file(path: &Path, declaration: &Projection, bytes_max: Option<u64>) -> Result<Self, Error> {
+    fn open_file(path: &Path, source: &Source, bytes_max: Option<u64>) -> Result<Self, Error> {
         let mut conn = Connection::open(path)?;
         conn.busy_timeout(std::time::Duration::from_millis(BUSY_MS))?;
         conn.pragma_update(None, "journal_mode", "wal")?;
@@ -180,15 +194,8 @@ impl Model {
         conn.pragma_update(None, "max_page_count", pages)?;
         conn.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
         let guard = Guard::put(&mut conn)?;
-        let chooser = declaration
-            .chooser()
-            .map_err(|invalid: InvalidProjection| Error::InvalidPath(invalid.to_string().into()))?;
-        let sql = |statement: &Statement| (statement.with_placeholders('?'), statement.clone());
-        let statements: Vec<Vec<(String, Statement)>> =
-            declaration.on.0.iter().map(|(_, reaction)| reaction.statements().iter().map(sql).collect()).collect();
-        let reads_data = statements.iter().flatten().any(|(_, statement)| statement.reads_data());
-        let (head, position) = (Head::START, 0);
-        Ok(Self { conn, guard, declaration: declaration.clone(), chooser, statements, reads_data, head, position })
+        let step = Step::of(source)?;
+        Ok(Self { conn, guard, step, head: Head::START, position: 0 })
     }
 
     /// Reads how far it is; the digest of what it was made of, if it was.
@@ -209,10 +216,10 @@ impl Model {
     }
 
     /// Makes its tables: all of them and the place, or nothing.
-    fn make(&mut self, declaration: &Projection, digest: &str) -> Result<(), Error> {
+    fn make(&mut self, tables: &str, digest: &str) -> Result<(), Error> {
         self.conn.execute_batch("begin immediate")?;
         self.guard.enter(Mode::Tables);
-        let made = self.conn.execute_batch(&declaration.tables);
+        let made = self.conn.execute_batch(tables);
         self.guard.enter(Mode::Own);
         made.and_then(|()| {
             self.conn.execute_batch(&format!(
@@ -236,10 +243,10 @@ impl Model {
         skipped: &BTreeMap<u64, String>,
     ) -> Result<(), NotTaken> {
         self.conn.execute_batch("begin immediate")?;
-        let taken = self.take_each(tenant, commits, skipped);
+        let taken = self.step.take(&self.conn, &self.guard, tenant, commits, skipped);
         self.guard.enter(Mode::Own);
         let position = match taken {
-            Ok(position) => position,
+            Ok(position) => position.unwrap_or(self.position),
             Err(not_taken) => {
                 // What is to be undone may be undone already.
                 drop(self.conn.execute_batch("rollback"));
@@ -259,100 +266,6 @@ impl Model {
         (self.head, self.position) = (head, position);
         Ok(())
     }
-
-    fn take_each(
-        &mut self,
-        tenant: &Tenant,
-        commits: &[FollowedCommit],
-        skipped: &BTreeMap<u64, String>,
-    ) -> Result<u64, NotTaken> {
-        self.guard.enter(Mode::Statements);
-        let prepare = |(sql, _): &(String, Statement)| self.conn.prepare_cached(sql);
-        let prepared = self.statements.iter().map(|of| of.iter().map(prepare).collect::<Result<Vec<_>, _>>());
-        let mut prepared: Vec<Vec<CachedStatement<'_>>> = prepared.collect::<Result<_, _>>()?;
-        let version = self.declaration.schema_version;
-        let mut position = self.position;
-        let mut chosen = Vec::new();
-        for (number, commit) in commits.iter().enumerate() {
-            for recorded in &commit.events {
-                position = recorded.stamp.position;
-                if skipped.contains_key(&position) {
-                    continue;
-                }
-                let event = recorded.event();
-                if !self.chooser.may_take(event.kind()) {
-                    continue;
-                }
-                let failed = |statement: Option<&Statement>, error: String| NotTaken::Event {
-                    commit: number,
-                    event: Box::new(FailedEvent {
-                        position,
-                        source: event.source().to_owned(),
-                        id: event.id().to_owned(),
-                        kind: event.kind().to_owned(),
-                        statement: statement.map(|statement| statement.text().to_owned()),
-                        error,
-                    }),
-                };
-                let turned: Recorded;
-                let (event, stamp) = if version.is_stored() && !recorded.has_payload() {
-                    (event.clone(), &recorded.stamp)
-                } else {
-                    let read =
-                        tenant.upcast(recorded.clone(), version).map_err(|error| failed(None, error.to_string()))?;
-                    turned = tenant.resolve(read).map_err(|error| failed(None, error.to_string()))?;
-                    (turned.event(), &turned.stamp)
-                };
-                self.chooser.choose(&event, stamp, &mut chosen);
-                if chosen.is_empty() {
-                    continue;
-                }
-                let subject = Subject::new(&event, stamp, self.reads_data);
-                self.guard.count_anew();
-                for reaction in &chosen {
-                    for ((_, statement), sql) in self.statements[*reaction].iter().zip(&mut prepared[*reaction]) {
-                        let Err(error) = execute(sql, statement, &subject) else { continue };
-                        if self.guard.was_enough() {
-                            return Err(failed(Some(statement), "it takes more steps than an event may".into()));
-                        }
-                        if is_of_store(&error) {
-                            return Err(error.into());
-                        }
-                        let said = not_deterministic(&error).unwrap_or_else(|| error.to_string());
-                        return Err(failed(Some(statement), said));
-                    }
-                }
-            }
-        }
-        Ok(position)
-    }
-}
-
-fn execute(sql: &mut CachedStatement<'_>, statement: &Statement, subject: &Subject<'_>) -> Result<(), Error> {
-    for (number, parameter) in statement.parameters().iter().enumerate() {
-        sql.raw_bind_parameter(number + 1, Binding(parameter.of(subject)))?;
-    }
-    sql.raw_execute().map(drop)
-}
-
-struct Binding<'a>(Bound<'a>);
-
-impl ToSql for Binding<'_> {
-    fn to_sql(&self) -> Result<ToSqlOutput<'_>, Error> {
-        Ok(match &self.0 {
-            Bound::Null => ToSqlOutput::Owned(Value::Null),
-            Bound::Integer(number) => ToSqlOutput::Owned(Value::Integer(*number)),
-            Bound::Real(number) => ToSqlOutput::Owned(Value::Real(*number)),
-            Bound::Boolean(value) => ToSqlOutput::Owned(Value::Integer(i64::from(*value))),
-            Bound::Text(text) => ToSqlOutput::Borrowed(ValueRef::Text(text.as_bytes())),
-            Bound::Bytes(bytes) => ToSqlOutput::Borrowed(ValueRef::Blob(bytes)),
-        })
-    }
-}
-
-fn digest_of(declaration: &Projection) -> String {
-    let json = serde_json::to_vec(declaration).expect("it is plain data");
-    blake3::hash(&json).to_hex().to_string()
 }
 
 /// The files that SQLite has for a database.

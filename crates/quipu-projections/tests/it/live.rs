@@ -164,3 +164,56 @@ fn events_are_read_in_the_version_that_is_asked_for() {
     assert_eq!(shop.rows("stored", "seen")[0]["total"], 1.5);
     assert_eq!(shop.rows("one", "seen")[0]["total"], 1.5);
 }
+
+/// As the first one of the documentation of [`quipu_projections::Project`].
+struct PerType(u32, bool);
+
+impl quipu_projections::Project for PerType {
+    fn version(&self) -> u32 {
+        self.0
+    }
+
+    fn tables(&self) -> &str {
+        "create table per_type (type text primary key, events integer)"
+    }
+
+    fn apply(
+        &self,
+        tables: &quipu_projections::rusqlite::Connection,
+        event: &quipu_engine::Recorded,
+    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        if self.1 && event.event().kind() == "order.shipped" {
+            return Err("nothing is shipped here".into());
+        }
+        let sql = "insert into per_type values (?, ?) on conflict do update set events = events + excluded.events";
+        tables.prepare_cached(sql)?.execute((event.event().kind(), self.0))?;
+        Ok(())
+    }
+}
+
+#[test]
+fn a_projection_in_code_is_kept_as_one_in_sql_is() {
+    let shop = Shop::open();
+    shop.publish(&[placed(1)]);
+    shop.projections.attach("per-type", PerType(1, false)).unwrap();
+    let end = shop.publish(&[placed(2), shipped(1)]);
+    shop.projections.wait("per-type", end, LONG).unwrap();
+    let counted = |shop: &Shop| {
+        let rows = shop.rows("per-type", "per_type");
+        rows.iter().map(|row| row["events"].as_u64().unwrap()).collect::<Vec<_>>()
+    };
+    assert_eq!(counted(&shop), [2, 1]);
+    // Another version begins anew; one that cannot go on says why, and where.
+    let shop = shop.reopen();
+    shop.projections.attach("per-type", PerType(5, true)).unwrap();
+    let waited = shop.projections.wait("per-type", end, std::time::Duration::from_secs(1));
+    let Err(NotDone::Refused(ReadModelRefusal::NotYet { stopped: Some(why), .. })) = waited else {
+        panic!("{waited:?}")
+    };
+    assert!(why.contains("nothing is shipped here"), "{why}");
+    shop.projections.attach("per-type", PerType(6, false)).unwrap();
+    shop.projections.wait("per-type", end, LONG).unwrap();
+    assert_eq!(counted(&shop), [12, 6]);
+    shop.projections.apply(orders()).unwrap();
+    assert!(shop.projections.attach("orders", PerType(1, false)).is_err());
+}

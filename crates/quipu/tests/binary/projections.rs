@@ -43,7 +43,7 @@ fn a_projection_is_declared_asked_and_released() {
     assert_eq!(applied, "release 1 of orders answers, and takes events in\n");
     let same = shop.run(&["projection", "apply", &file]).ok().stdout;
     assert_eq!(same, "release 1 of orders answers as it was declared: nothing was changed\n");
-    shop.run_with(&["event", "load", "-"], &crate::process::events(25)).ok();
+    shop.run_with(&["event", "publish", "-"], &crate::process::events(25)).ok();
     let rows = shop.run(&["projection", "rows", "orders", "orders", "--at-least", "25", "--order", "-events,id"]).ok();
     let table: Vec<Vec<&str>> = rows.stdout.lines().map(|line| line.split_whitespace().collect()).collect();
     assert_eq!(table[0], ["ID", "N", "EVENTS"].map(str::to_lowercase));
@@ -68,7 +68,9 @@ fn a_projection_is_declared_asked_and_released() {
     let list = shop.run(&["projection", "list"]).ok().stdout;
     assert!(list.contains("1 (live)") && list.contains("following"), "{list}");
 
-    let broken = shop.user.write("broken.yaml", "projection: orders\ntables: create table t (a)\non:\n  a.b: insert into u values (1)\n");
+    let broken = shop
+        .user
+        .write("broken.yaml", "projection: orders\ntables: create table t (a)\non:\n  a.b: insert into u values (1)\n");
     let refused = shop.run(&["projection", "apply", &broken]).ended(1).stderr;
     assert!(refused.contains("/on/a.b") && refused.contains("no such table: u"), "{refused}");
     shop.run(&["projection", "show", "nothing"]).ended(3);
@@ -82,7 +84,7 @@ fn an_event_that_cannot_be_taken_in_is_shown_and_passed_over() {
     let file = shop.user.write("orders.yaml", &once);
     shop.run(&["projection", "apply", &file]).ok();
     for n in 0..2 {
-        shop.run_with(&["event", "load", "-"], &crate::process::events(n + 1)).ok();
+        shop.run_with(&["event", "publish", "-"], &crate::process::events(n + 1)).ok();
     }
     shop.until(&["projection", "show", "orders"], |shown| shown["releases"][0]["state"] == "stopped");
     let shown = shop.run(&["projection", "show", "orders"]).ok().stderr;
@@ -118,8 +120,9 @@ fn run(user: &User, server: &Server, args: &[&str]) -> Ran {
 
 /// Loads events, and kills the server while they go in.
 fn load_and_kill(user: &User, server: Server, first: usize, count: usize, after: u64) {
-    let lines: String = crate::process::events(first + count).lines().skip(first).map(|line| format!("{line}\n")).collect();
-    let mut load = user.command(&["--url", &server.url, "event", "load", "-"]);
+    let lines: String =
+        crate::process::events(first + count).lines().skip(first).map(|line| format!("{line}\n")).collect();
+    let mut load = user.command(&["--url", &server.url, "event", "publish", "-"]);
     let mut load = load.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let mut stdin = load.stdin.take().unwrap();
     let writer = thread::spawn(move || drop(stdin.write_all(lines.as_bytes())));
@@ -149,7 +152,7 @@ fn whatever_is_killed_and_when_the_tables_are_those_of_a_rebuild() {
         load_and_kill(&user, server, 0, EVENTS * (round + 1) / 10, dice(&mut seed, 250));
     }
     let server = serve();
-    let all = run_with(&user, &server, &["event", "load", "-"], &crate::process::events(EVENTS));
+    let all = run_with(&user, &server, &["event", "publish", "-"], &crate::process::events(EVENTS));
     all.ok();
     let end = EVENTS.to_string();
     let digest_of = |server: &Server| {
