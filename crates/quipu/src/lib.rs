@@ -32,6 +32,8 @@
 //! **Cost.** Many threads may share one `Quipu` (it is a handle; cloning it is cheap). Appends that wait at the same
 //! time share one write and one sync of the disk.
 //!
+//! **Projections.** With the feature `sqlite`, [`Quipu::projections`] keeps tables from events, by the SQL of a declaration or by code.
+//!
 //! **Workers of a server.** With the feature `remote`, `Remote` has workers for the subscriptions of a server, with the
 //! same handlers as those of a store in process.
 //!
@@ -53,6 +55,8 @@ mod follower;
 pub mod idempotent;
 mod keeper;
 mod pending;
+#[cfg(feature = "sqlite")]
+pub mod projections;
 mod quipu;
 mod readers;
 #[cfg(feature = "remote")]

@@ -37,10 +37,14 @@ pub struct Quipu {
 struct Store {
     engine: Arc<Engine>,
     readers: OnceLock<Readers>,
+    #[cfg(feature = "sqlite")]
+    pub(crate) kept: crate::projections::Kept,
 }
 
 impl Drop for Store {
     fn drop(&mut self) {
+        #[cfg(feature = "sqlite")]
+        self.kept.close();
         // Nobody is left who could be told of a fault; the next opening finds and reports what is wrong.
         let _ = self.engine.close();
     }
@@ -104,7 +108,12 @@ impl Quipu {
     fn open_on(storage: Arc<dyn Storage>, options: Options) -> Result<Self, Error> {
         let world = World { storage, clock: Arc::new(SystemClock), random: Arc::new(SystemRandom) };
         let engine = Engine::open(world, options)?;
-        let store = Arc::new(Store { engine: Arc::new(engine), readers: OnceLock::new() });
+        let store = Arc::new(Store {
+            engine: Arc::new(engine),
+            readers: OnceLock::new(),
+            #[cfg(feature = "sqlite")]
+            kept: Default::default(),
+        });
         Self::of(store, TENANT_DEFAULT)
     }
 
@@ -471,6 +480,8 @@ impl Quipu {
     /// # Errors
     /// The disk failed. What was acknowledged is safe all the same.
     pub fn close(&self) -> Result<(), Error> {
+        #[cfg(feature = "sqlite")]
+        self.store.kept.close();
         let closed = self.store.engine.close();
         self.signal.close();
         Ok(closed?)
@@ -479,6 +490,11 @@ impl Quipu {
     /// The engine below, for what this library does not offer: the server and the benchmarks use it.
     pub fn engine(&self) -> &Arc<Engine> {
         &self.store.engine
+    }
+
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn kept(&self) -> &crate::projections::Kept {
+        &self.store.kept
     }
 
     pub(crate) fn readers(&self) -> &Readers {
