@@ -140,7 +140,7 @@ pub struct ConsumerLine {
     pub name: String,
     /// Whether it was declared.
     pub declared: bool,
-    /// Which events the subscription of that name takes: `all` of the type, `some` of them, or `anytype`, those of any type that
+    /// Which events the subscription of that name, or the projection of a name such as `projections/orders`, takes: `all` of the type, `some` of them, or `anytype`, those of any type that
     /// have what it asks for. Absent if there is no such subscription.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub takes: Option<String>,

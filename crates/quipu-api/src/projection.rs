@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::problem::{clip, read_json};
+use crate::problem::read_json;
 use crate::{Code, Problem};
 
 /// Longest that a question waits for a read model, milliseconds.
@@ -22,6 +22,8 @@ pub const DECLARATION_BYTES_MAX: usize = 1 << 20;
 const DEPTH_MAX: usize = 64;
 /// Most values of one in YAML, those that aliases repeat included.
 const NODES_MAX: usize = 20_000;
+/// Longest that is repeated of what is wrong with one in YAML, characters.
+const REASON_CHARS_MAX: usize = 500;
 /// Most anchors and aliases.
 const ALIASES_MAX: usize = 100;
 /// Rows of an answer if it is not said how many.
@@ -141,6 +143,8 @@ pub struct AppliedAnswer {
 /// Rows of a read model.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct RowsAnswer {
+    /// The columns, in the order of the table or of the question.
+    pub columns: Vec<String>,
     /// The rows, each an object by columns. What is neither text nor number is base64.
     pub rows: Vec<Map<String, Value>>,
     /// Where the next page begins; nothing at the end.
@@ -314,7 +318,8 @@ pub fn read_projection(bytes: &[u8]) -> Result<Projection, Problem> {
     let options = serde_saphyr::options! { budget: budget };
     serde_saphyr::from_str_with_options(text, options).map_err(|error| {
         let error = error.to_string();
-        invalid(format!("expected {EXPECTED}; {}", clip(error.lines().next().unwrap_or_default())))
+        let said: String = error.lines().next().unwrap_or_default().chars().take(REASON_CHARS_MAX).collect();
+        invalid(format!("expected {EXPECTED}, found: {said}"))
     })
 }
 

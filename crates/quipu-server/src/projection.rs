@@ -173,8 +173,8 @@ async fn run_rows(app: Arc<App>, name: String, table: String, request: Request) 
     Ok(ask(&app, move |projections| projections.rows(&name, &table, &asked).map(rows_of)).await?)
 }
 
-fn rows_of(Rows { rows, next, is_cut, position }: Rows) -> Response {
-    json(&RowsAnswer { rows, cursor: next, more: is_cut, position })
+fn rows_of(Rows { columns, rows, next, is_cut, position }: Rows) -> Response {
+    json(&RowsAnswer { columns, rows, cursor: next, more: is_cut, position })
 }
 
 pub(crate) async fn sql(Extension(app): Extension<Arc<App>>, Path(name): Path<String>, request: Request) -> Response {

@@ -167,7 +167,7 @@ pub(super) const ROWS: Operation = Operation {
     example: Example {
         target: "/v1/projections/orders/orders?where=status%3Dplaced&order=-id&limit=1&at_least=2",
         body: None,
-        answer: r#"{"rows":[{"id":"order/17","status":"placed"}],"cursor":null,"more":false,"position":2}"#,
+        answer: r#"{"columns":["id","status"],"rows":[{"id":"order/17","status":"placed"}],"cursor":null,"more":false,"position":2}"#,
     },
     command: Some("projection rows"),
 };
@@ -190,7 +190,7 @@ pub(super) const SQL: Operation = Operation {
             MEDIA_JSON,
             r#"{"sql":"select status, count(*) as orders from orders where id <> :id group by status","parameters":{"id":"order/3"}}"#,
         )),
-        answer: r#"{"rows":[{"status":"placed","orders":2}],"cursor":null,"more":false,"position":3}"#,
+        answer: r#"{"columns":["status","orders"],"rows":[{"status":"placed","orders":2}],"cursor":null,"more":false,"position":3}"#,
     },
     command: Some("projection sql"),
 };

@@ -10,14 +10,15 @@ use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{self, MapAccess, SeqAccess, Visitor};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::{Map, Value as Json, json};
 
 pub use self::invalid::{InvalidProjection, InvalidStatement};
 pub use self::statement::{Bound, PARAMETERS_MAX, Parameter, STATEMENT_BYTES_MAX, Statement, Subject};
 use crate::event::Event;
-use crate::event_type::base_type;
+use crate::event_type::{base_type, type_version};
 use crate::filter::TypeMatch;
 use crate::json::Stamp;
-use crate::pattern::{Pattern, PatternSet, Scratch, Snapshot};
+use crate::pattern::{InvalidPattern, Pattern, PatternSet, Scratch, Snapshot};
 use crate::schema::SchemaVersion;
 use crate::subscription::is_subscription_name;
 
@@ -98,7 +99,7 @@ pub enum Reaction {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Conditional {
     /// An EventBridge event pattern.
-    pub when: serde_json::Value,
+    pub when: Json,
     /// The statements, one after the other.
     #[serde(rename = "do")]
     pub statements: Vec<Statement>,
@@ -156,6 +157,46 @@ impl Projection {
             }
         }
         Ok(())
+    }
+
+    /// Which events it reacts to, as a pattern; nothing if to all.
+    ///
+    /// ```
+    /// # use quipu_domain::projection::Projection;
+    /// # use quipu_domain::Takes;
+    /// let text = r#"{"projection":"p","tables":"create table t (a)","on":{"order.placed":"delete from t"}}"#;
+    /// let pattern = serde_json::from_str::<Projection>(text)?.pattern()?.unwrap();
+    /// assert_eq!(pattern.takes("order.placed.v2"), Takes::All);
+    /// assert_eq!(pattern.takes("order.paid"), Takes::None);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// A pattern of it is none.
+    pub fn pattern(&self) -> Result<Option<Pattern>, InvalidPattern> {
+        let mut branches = Vec::new();
+        for (kind, reaction) in &self.on.0 {
+            let mut branch = match reaction {
+                Reaction::If(Conditional { when: Json::Object(when), .. }) => when.clone(),
+                _ => Map::new(),
+            };
+            let types = match kind.strip_suffix('*') {
+                Some("") => None,
+                Some(prefix) => Some(json!([{ "prefix": prefix }])),
+                None if type_version(kind).is_some() => Some(json!([kind])),
+                None => Some(json!([kind, { "prefix": format!("{kind}.v") }])),
+            };
+            // What a condition says of the type narrows it further, and is not known to be all.
+            if let Some(types) = types {
+                branch.insert("type".to_owned(), types);
+            }
+            if branch.is_empty() {
+                return Ok(None);
+            }
+            branches.push(Json::Object(branch));
+        }
+        let one = if branches.len() == 1 { branches.remove(0) } else { json!({ "$or": branches }) };
+        Pattern::parse(&one.to_string()).map(Some)
     }
 
     /// What holds events against its reactions.

@@ -125,7 +125,8 @@ pub struct Consumer {
     pub name: String,
     /// Whether it was declared.
     pub is_declared: bool,
-    /// Which events the subscription of that name takes; nothing if there is none that can take any.
+    /// Which events the subscription of that name, or the projection of a name such as `projections/orders`, takes; nothing if there is
+    /// none that can take any.
     pub takes: Option<Takes>,
 }
 
@@ -163,7 +164,7 @@ impl fmt::Display for Finding {
     }
 }
 
-/// A subscription as far as the catalog is concerned.
+/// A subscription or a projection as far as the catalog is concerned.
 struct Reader {
     name: String,
     /// Nothing takes everything.
@@ -269,6 +270,11 @@ impl Tenant {
             is_read.then(|| Reader { name: running.name.to_string(), pattern: compiled.pattern.clone() })
         };
         let mut readers: Vec<Reader> = self.subscriptions.all().iter().filter_map(reader).collect();
+        // No subscription has a slash in its name.
+        readers.extend(self.projections().into_iter().filter_map(|info| {
+            let declaration = &info.releases.get(&info.live)?.declaration;
+            Some(Reader { name: format!("projections/{}", info.name), pattern: declaration.pattern().ok()? })
+        }));
         readers.sort_by(|a, b| a.name.cmp(&b.name));
         readers
     }

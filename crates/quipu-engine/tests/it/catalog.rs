@@ -72,6 +72,36 @@ fn what_was_published_is_counted_by_version_and_source() {
 }
 
 #[test]
+fn projections_are_readers() {
+    let folder = TempDir::new().unwrap();
+    let tenant = open(folder.path(), small()).unwrap();
+    for kind in ["order.placed", "order.paid", "order.lost.v3", "customer.moved"] {
+        publish(&tenant, "/shop", kind, 1);
+    }
+    let projection = |name: &str, on: &str| {
+        let text = format!(r#"{{"projection":"{name}","tables":"create table t (a)","on":{on}}}"#);
+        tenant.release_projection(serde_json::from_str(&text).unwrap()).unwrap();
+    };
+    projection(
+        "orders",
+        r#"{"order.placed":"delete from t","order.lost":"delete from t","cart.left":"delete from t"}"#,
+    );
+    projection("large", r#"{"order.*":{"when":{"data":{"total":[5]}},"do":["delete from t"]}}"#);
+    projection("all", r#"{"*":"delete from t"}"#);
+    let takes = |kind: &str| {
+        let consumers = line(&tenant, kind).consumers.into_iter();
+        consumers.map(|of| (of.name["projections/".len()..].to_owned(), of.takes.unwrap())).collect::<Vec<_>>()
+    };
+    let of = |all: &[(&str, Takes)]| all.iter().map(|(name, takes)| ((*name).to_owned(), *takes)).collect::<Vec<_>>();
+    assert_eq!(takes("order.placed"), of(&[("all", Takes::All), ("large", Takes::Some), ("orders", Takes::All)]));
+    assert_eq!(takes("order.paid"), of(&[("all", Takes::All), ("large", Takes::Some)]));
+    assert_eq!(takes("order.lost"), of(&[("all", Takes::All), ("large", Takes::Some), ("orders", Takes::All)]));
+    assert_eq!(takes("customer.moved"), of(&[("all", Takes::All)]));
+    // One that is asked for and was never published is there.
+    assert!(line(&tenant, "cart.left").findings.contains(&Finding::Unpublished));
+}
+
+#[test]
 fn what_is_declared_and_what_was_observed_are_held_against_each_other() {
     let folder = TempDir::new().unwrap();
     let tenant = open(folder.path(), small()).unwrap();

@@ -81,6 +81,8 @@ pub struct SqlQuery {
 /// Rows of a read model, and the moment that they are of.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rows {
+    /// The columns, in the order of the table or of the question.
+    pub columns: Vec<String>,
     /// The rows, by columns.
     pub rows: Vec<Map<String, Json>>,
     /// Where the answer goes on, if it does.
@@ -246,7 +248,7 @@ impl Reader {
                 rows.push(read_row(row, &table.columns, &mut bytes)?);
                 place = Some(write_cursor(row, table.columns.len(), &order)?);
             }
-            Ok(Rows { rows, next, is_cut: false, position })
+            Ok(Rows { columns: table.columns.clone(), rows, next, is_cut: false, position })
         };
         read().map_err(|error: Error| self.failed(&error))
     }
@@ -288,7 +290,8 @@ impl Reader {
             }
             rows.push(read_row(row, &columns, &mut bytes)?);
         }
-        Ok(Rows { rows, next: None, is_cut, position })
+        drop(found);
+        Ok(Rows { columns, rows, next: None, is_cut, position })
     }
 }
 

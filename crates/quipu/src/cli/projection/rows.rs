@@ -93,9 +93,8 @@ fn show(answer: &str, client: &Client, out: &mut Out) -> Outcome {
         Format::Json => out.json(answer)?,
         Format::Ndjson => read.rows.iter().try_for_each(|row| out.document(row))?,
         Format::Table => {
-            let columns: Vec<String> = read.rows.first().map(|row| row.keys().cloned().collect()).unwrap_or_default();
-            let header: Vec<&str> = columns.iter().map(String::as_str).collect();
-            let cells = |row: &Map<String, Value>| columns.iter().map(|column| text(&row[column])).collect();
+            let header: Vec<&str> = read.columns.iter().map(String::as_str).collect();
+            let cells = |row: &Map<String, Value>| read.columns.iter().map(|column| text(&row[column])).collect();
             out.table(&header, &read.rows.iter().map(cells).collect::<Vec<Vec<String>>>())?;
             out.flush()?;
             eprintln!("at position {}", read.position);
