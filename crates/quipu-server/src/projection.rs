@@ -170,7 +170,7 @@ async fn run_rows(app: Arc<App>, name: String, table: String, request: Request) 
     wait(&app, &name, request.at_least, request.wait_ms()).await?;
     let order = request.order.iter().map(|text| Order::parse(text)).collect();
     let asked = TableQuery { filters, order, limit: request.limit(), cursor: request.cursor };
-    Ok(ask(&app, move |projections| projections.rows(&name, &table, &asked).map(rows_of)).await?)
+    ask(&app, move |projections| projections.rows(&name, &table, &asked).map(rows_of)).await
 }
 
 fn rows_of(Rows { columns, rows, next, is_cut, position }: Rows) -> Response {
@@ -186,7 +186,8 @@ async fn run_sql(app: Arc<App>, name: String, request: Request) -> Result<Respon
         read_body(&app, request, SqlRequest::from_json).await?;
     wait(&app, &name, at_least, wait_ms.unwrap_or(WAIT_MS_DEFAULT)).await?;
     let asked = SqlQuery { sql, parameters, limit: limit.unwrap_or(quipu_api::projection::ROWS_DEFAULT) };
-    Ok(ask(&app, move |projections| projections.sql(&name, &asked).map(rows_of)).await?)
+    // Who joins large tables takes memory, and a place on the disk where it sorts: few do at once.
+    scan(&app, move |projections| projections.sql(&name, &asked).map(rows_of)).await
 }
 
 pub(crate) async fn skip(Extension(app): Extension<Arc<App>>, Path(name): Path<String>, request: Request) -> Response {

@@ -22,6 +22,10 @@ const STEPS_A_TICK: u64 = 1_000;
 const STEPS_MAX: u64 = 20_000_000;
 /// Largest text or blob, bytes: an event's data has at most as many.
 const VALUE_BYTES_MAX: i32 = 32 << 20;
+/// Longest pattern of `LIKE` and `GLOB`, bytes: one comparison takes steps for each character of both, and nothing ends it in between.
+const LIKE_BYTES_MAX: i32 = 256;
+/// Bytes that all read models together have of their files in memory, about.
+const HEAP_BYTES: i64 = 256 << 20;
 /// What they would be asked for differs each time.
 const NOT_DETERMINISTIC: [&str; 9] = [
     "changes",
@@ -73,6 +77,10 @@ impl Guard {
         let guard = Self { mode: Arc::default(), ticks: Arc::default(), changes: Arc::default() };
         conn.set_limit(Limit::SQLITE_LIMIT_ATTACHED, 0)?;
         conn.set_limit(Limit::SQLITE_LIMIT_LENGTH, VALUE_BYTES_MAX)?;
+        conn.set_limit(Limit::SQLITE_LIMIT_LIKE_PATTERN_LENGTH, LIKE_BYTES_MAX)?;
+        // Of the whole process: caches shrink at the one, and whoever wants more than the other is refused.
+        conn.pragma_update(None, "soft_heap_limit", HEAP_BYTES)?;
+        conn.pragma_update(None, "hard_heap_limit", 4 * HEAP_BYTES)?;
         conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
         conn.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
         // A word in double quotes is a name, never a text: who mistypes a column is told.

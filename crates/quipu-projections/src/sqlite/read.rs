@@ -170,8 +170,6 @@ impl Reader {
         let mut conn = Connection::open_with_flags(path, flags).map_err(failed)?;
         conn.busy_timeout(Duration::from_millis(super::BUSY_MS)).map_err(failed)?;
         conn.pragma_update(None, "query_only", true).map_err(failed)?;
-        // Sorting may take as much room as the answer is large, and no more of anybody's disk.
-        conn.pragma_update(None, "temp_store", "memory").map_err(failed)?;
         let guard = Guard::put(&mut conn).map_err(failed)?;
         Ok(Self { conn, guard, path: path.to_owned() })
     }

@@ -122,6 +122,21 @@ fn a_statement_that_does_not_end_stops_its_projection() {
 }
 
 #[test]
+fn a_pattern_that_would_be_compared_for_minutes_is_refused() {
+    let shop = Shop::open();
+    shop.projections.apply(with_statement("insert into t values (:data.text like :data.pattern, 1)")).unwrap();
+    let like = |number: u64, stars: usize| {
+        let (text, pattern) = ("a".repeat(200_000), "%a".repeat(stars) + "b");
+        event("order.placed", number, number, json!({ "text": text, "pattern": pattern }))
+    };
+    shop.publish_and_wait(&[like(1, 100)]);
+    shop.publish(&[like(2, 1_000)]);
+    let stopped = shop.until("p", |release| matches!(release.phase, Phase::Stopped(_)));
+    let Phase::Stopped(failed) = stopped.phase else { unreachable!() };
+    assert!(failed.error.contains("pattern too complex"), "{failed:?}");
+}
+
+#[test]
 fn a_read_model_grows_no_further_than_its_tenant_may() {
     let shop = Shop::open();
     // Each event doubles the rows.
