@@ -23,6 +23,10 @@ use super::size::most;
 pub(super) struct Cost {
     /// Subschemas for one value and all that surround it; for each level where a schema is recursive.
     pub(super) most: u64,
+    /// Listed values and names that one value and all that surround it are compared with.
+    pub(super) listed: u64,
+    /// Steps for each byte of a text, times 4, see [`Own::each_byte`](super::effort::Own::each_byte).
+    pub(super) each_byte: u64,
     /// Whether it refers to itself.
     pub(super) is_recursive: bool,
 }
@@ -64,6 +68,8 @@ pub(super) fn check(graph: &Graph, limits: &Limits) -> Result<Cost, InvalidSchem
         for node in &circle {
             let weight = measure.weigh(*node)?;
             cost.most = cost.most.max(weight.cost);
+            cost.listed = cost.listed.max(weight.listed);
+            cost.each_byte = cost.each_byte.max(weight.each_byte);
             if is_recursive {
                 measure.recursion(*node, &mut back)?;
             }
@@ -76,6 +82,8 @@ pub(super) fn check(graph: &Graph, limits: &Limits) -> Result<Cost, InvalidSchem
 #[derive(Clone, Copy, Default)]
 struct Weight {
     cost: u64,
+    listed: u64,
+    each_byte: u64,
     /// Longest way without leaving the value.
     chain: usize,
     conditionals: usize,
@@ -100,19 +108,27 @@ struct Back {
 impl Measure<'_> {
     fn weigh(&mut self, index: usize) -> Result<Weight, InvalidSchema> {
         let node = &self.graph.nodes[index];
-        let mut weight = Weight { cost: 1, chain: 1, conditionals: usize::from(node.is_conditional) };
-        let mut parts = Parts::default();
+        let (listed, each_byte) = (node.own.listed, node.own.each_byte());
+        let conditionals = usize::from(node.is_conditional);
+        let mut weight = Weight { cost: 1, listed, each_byte, chain: 1, conditionals };
+        let [mut parts, mut parts_listed, mut parts_each_byte] = [Parts::default(); 3];
         for (step, to) in &node.edges {
             let inner = self.weights[*to];
             if *step == Step::Same {
                 weight.cost = weight.cost.saturating_add(inner.cost);
+                weight.listed = weight.listed.saturating_add(inner.listed);
+                weight.each_byte = weight.each_byte.saturating_add(inner.each_byte);
                 weight.chain = weight.chain.max(inner.chain + 1);
                 weight.conditionals = weight.conditionals.saturating_add(inner.conditionals);
             } else if self.circle_of[*to] != self.circle_of[index] {
                 parts.add(step, inner.cost);
+                parts_listed.add(step, inner.listed);
+                parts_each_byte.add(step, inner.each_byte);
             }
         }
         weight.cost = weight.cost.saturating_add(parts.dearest());
+        weight.listed = weight.listed.saturating_add(parts_listed.dearest());
+        weight.each_byte = weight.each_byte.saturating_add(parts_each_byte.dearest());
         self.weights[index] = weight;
         if weight.cost > self.limits.cost {
             let (found, max) = (weight.cost, self.limits.cost);

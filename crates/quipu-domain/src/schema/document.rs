@@ -115,6 +115,10 @@ impl Document {
         self.cost.most
     }
 
+    pub(super) fn weight(&self) -> Cost {
+        self.cost
+    }
+
     /// Whether it refers to itself.
     pub fn is_recursive(&self) -> bool {
         self.cost.is_recursive

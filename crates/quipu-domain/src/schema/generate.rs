@@ -60,10 +60,14 @@ impl<'t, 'a> Generator<'t, 'a> {
 
     fn make(&mut self, at: &Located<'a>, amount: Amount, path: &[Step], depth: usize) -> Option<Value> {
         self.left = self.left.checked_sub(1)?;
+        if !self.tree.work.take(10) {
+            return None;
+        }
         if depth > 2 * DEPTH_MAX {
             return None;
         }
         let alternatives = self.tree.alternatives(at);
+        self.tree.work.take(alternatives.len());
         let at = &alternatives[self.random.below(alternatives.len())];
         if at.holds.iter().any(|schema| **schema == Value::Bool(false)) {
             return None;
@@ -79,7 +83,7 @@ impl<'t, 'a> Generator<'t, 'a> {
         match self.kind(at, path)? {
             Kinds::NULL => Some(Value::Null),
             Kinds::BOOLEAN => Some(Value::Bool(self.random.below(2) == 0)),
-            Kinds::STRING => text::text(&mut self.random, &at.holds).map(Value::String),
+            Kinds::STRING => text::text(&mut self.random, &at.holds, &self.tree.work).map(Value::String),
             Kinds::INTEGER => self.number(at, true),
             Kinds::ARRAY => self.array(at, amount, path, depth),
             Kinds::OBJECT => self.object(at, amount, path, depth),
@@ -89,6 +93,7 @@ impl<'t, 'a> Generator<'t, 'a> {
 
     /// Whether a listed value has a type that is allowed; a const that another list lacks is the caller's to refuse.
     fn roughly(&self, at: &Located<'a>, value: &Value) -> bool {
+        self.tree.work.take(at.holds.len());
         let lists = at.holds.iter().filter_map(|schema| schema.get("enum")?.as_array());
         lists.filter(|list| list.len() < 100).all(|list| list.contains(value) || value.is_number())
     }
@@ -224,7 +229,9 @@ impl<'t, 'a> Generator<'t, 'a> {
                 .extend(others.filter(|name| {
                     declared.open || declared.patterns.iter().any(|each| self.tree.matches(each, name))
                 }));
-            optional.extend(declared.patterns.iter().filter_map(|each| text::of_pattern(&mut self.random, each)));
+            optional.extend(
+                declared.patterns.iter().filter_map(|each| text::of_pattern(&mut self.random, each, &self.tree.work)),
+            );
         }
         match path.first() {
             Some(Step::Field(name)) => drop(needed.insert(name.clone())),
@@ -245,6 +252,9 @@ impl<'t, 'a> Generator<'t, 'a> {
         }
         let mut fields = Map::new();
         let required: BTreeSet<&str> = at.holds.iter().flat_map(|schema| texts(schema.get("required"))).collect();
+        if !self.tree.work.take(4 * needed.len()) {
+            return None;
+        }
         for name in needed {
             let place = self.tree.field(at, &name);
             let below = match path.first() {
@@ -264,7 +274,8 @@ impl<'t, 'a> Generator<'t, 'a> {
     /// A name that a pattern declares, or none does.
     fn unnamed(&mut self, at: &Located<'a>) -> String {
         let declared = self.tree.declared(at);
-        let of_pattern = declared.patterns.first().and_then(|pattern| text::of_pattern(&mut self.random, pattern));
+        let of_pattern =
+            declared.patterns.first().and_then(|pattern| text::of_pattern(&mut self.random, pattern, &self.tree.work));
         match of_pattern {
             Some(name) if !declared.open || self.random.below(2) == 0 => name,
             _ => "extra".to_owned(),
@@ -274,6 +285,9 @@ impl<'t, 'a> Generator<'t, 'a> {
     /// Adds the fields on which those that are there depend.
     fn depend(&self, at: &Located<'a>, fields: &mut BTreeSet<String>) {
         for _ in 0..4 {
+            if !self.tree.work.take(4 * at.holds.len() + fields.len()) {
+                return;
+            }
             for schema in &at.holds {
                 for keyword in ["dependentRequired", "dependencies"] {
                     let lists = schema.get(keyword).and_then(Value::as_object).into_iter().flatten();

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use super::draft::Draft;
+use super::effort::Own;
 use super::keyword::{self, Step};
 use super::pointer::{decode, member, names};
 
@@ -21,6 +22,8 @@ pub(super) struct Node {
     pub(super) pointer: String,
     pub(super) is_sensitive: bool,
     pub(super) is_conditional: bool,
+    /// What its own keywords take.
+    pub(super) own: Own,
     /// What it applies, to what part of the value.
     pub(super) edges: Vec<(Step, usize)>,
 }
@@ -49,6 +52,7 @@ impl Graph {
                 node.edges = edges;
                 node.is_sensitive = members.get("x-sensitive") == Some(&Value::Bool(true));
                 node.is_conditional = members.contains_key("if");
+                node.own = Own::of(members);
             }
             next += 1;
         }

@@ -11,6 +11,8 @@ mod cost;
 mod diff;
 mod document;
 mod draft;
+mod effort;
+mod expression;
 mod generate;
 mod graph;
 mod inference;

@@ -6,11 +6,14 @@
 
 use std::sync::Arc;
 
-use jsonschema::{PatternOptions, Retrieve, Uri, ValidationError};
+use jsonschema::{Retrieve, Uri, ValidationError};
 use serde_json::Value;
 
+use super::cost::Cost;
 use super::document::Document;
 use super::draft::Draft;
+use super::effort;
+use super::expression::pattern_options;
 use super::graph::Graph;
 use super::violation::{self, Violation};
 
@@ -18,15 +21,12 @@ use super::violation::{self, Violation};
 pub struct Validator {
     engine: jsonschema::Validator,
     graph: Arc<Graph>,
-    cost: u64,
-    is_recursive: bool,
+    cost: Cost,
 }
 
-/// Largest compiled form of one pattern, and of the automaton that grows from it while it is used.
-const PATTERN_BYTES_MAX: usize = 512 * 1024;
-/// Most work for one value: the subschemas that its schema holds one value against, times the values in it. A step takes 3.8 ns (9,002
-/// subschemas against each of 30,000 numbers, 60 KB of data, took 1.04 s), so this is some 0.4 s. An event of 8 KB and a schema that
-/// was learned from its like are 1,000 times below.
+/// Most steps for one value, of some 4 ns: subschemas that look at a value, values that are compared with it, places of
+/// patterns at the bytes of a text. Some 0.4 s; an event of 8 KB and a schema that was learned from its like are 1,000
+/// times below.
 pub(super) const WORK_MAX: u64 = 100_000_000;
 /// Most work for a list of all violations; beyond, and where a schema is recursive, only the first is found. All of
 /// them means that each alternative that did not fit explains itself, again at every level.
@@ -36,22 +36,29 @@ impl Validator {
     pub(super) fn new(document: &Document) -> Validator {
         // It was built when the document was read.
         let engine = build(document.bundled(), document.draft()).expect("a checked schema compiles");
-        let (cost, is_recursive) = (document.cost(), document.is_recursive());
-        Validator { engine, graph: document.graph().clone(), cost, is_recursive }
+        Validator { engine, graph: document.graph().clone(), cost: document.weight() }
     }
 
-    /// Whether a value fits.
+    /// Whether a value fits. One that would take too long is not looked at, and does not.
     pub fn is_valid(&self, value: &Value) -> bool {
-        self.engine.is_valid(value)
+        self.work(value) <= WORK_MAX && self.engine.is_valid(value)
     }
 
-    /// Why a value does not fit, at most `max` reasons; none if it does. One that would take too long is not looked at, and does not fit. Only the first where the schema is recursive,
-    /// or where the value is so large and the schema so branched that the list would take seconds.
+    /// The steps that a value takes: the most that it can, and where that is too much what it really does.
+    fn work(&self, value: &Value) -> u64 {
+        let steps = self.cost.most.saturating_add(self.cost.listed);
+        let most = effort::most(steps, self.cost.each_byte, value);
+        if most <= WORK_MAX { most } else { effort::counted(&self.graph, value, WORK_MAX).unwrap_or(most) }
+    }
+
+    /// Why a value does not fit, at most `max` reasons; none if it does. One that would take too long is not looked at,
+    /// and does not fit. Only the first where the schema is recursive, or where the value is so large and the schema so
+    /// branched that the list would take seconds.
     pub fn violations(&self, value: &Value, max: usize) -> Vec<Violation> {
         if max == 0 {
             return Vec::new();
         }
-        let work = self.cost.saturating_mul(values(value));
+        let work = self.work(value);
         if work > WORK_MAX {
             let expected = format!("data that takes at most {WORK_MAX} steps to hold against its schema");
             return vec![Violation::of_all(&expected, &format!("data that takes up to {work}"))];
@@ -64,7 +71,7 @@ impl Validator {
             found.extend(violation::violations(error, value, |pointer| self.graph.is_sensitive(pointer)));
             found.len() < max
         };
-        if self.is_recursive || work > ALL_COST_MAX {
+        if self.cost.is_recursive || work > ALL_COST_MAX {
             if let Err(error) = self.engine.validate(value) {
                 add(&error);
             }
@@ -78,16 +85,7 @@ impl Validator {
 
 impl std::fmt::Debug for Validator {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Validator").field("cost", &self.cost).finish_non_exhaustive()
-    }
-}
-
-/// How many values there are in a value.
-fn values(value: &Value) -> u64 {
-    match value {
-        Value::Array(list) => 1 + list.iter().map(values).sum::<u64>(),
-        Value::Object(map) => 1 + map.values().map(values).sum::<u64>(),
-        _ => 1,
+        f.debug_struct("Validator").field("cost", &self.cost.most).finish_non_exhaustive()
     }
 }
 
@@ -102,11 +100,10 @@ impl Retrieve for Nowhere {
 
 /// Compiles a self-contained schema. The pattern engine is the one whose time is linear in the text.
 pub(super) fn build(bundled: &Value, draft: Draft) -> Result<jsonschema::Validator, ValidationError<'static>> {
-    let patterns = PatternOptions::regex().size_limit(PATTERN_BYTES_MAX).dfa_size_limit(PATTERN_BYTES_MAX);
     jsonschema::options()
         .with_draft(draft.engine())
         .with_retriever(Nowhere)
-        .with_pattern_options(patterns)
+        .with_pattern_options(pattern_options())
         .should_validate_formats(true)
         .should_ignore_unknown_formats(true)
         .build(bundled)

@@ -9,7 +9,8 @@ use serde_json::{Map, Value, json};
 
 use super::keyword::{Draft, Form, Place, is_schema, schemas_under};
 use super::tree::{Tree, address};
-use super::validator::pattern_options;
+use super::work::{Work, size};
+use crate::schema::expression::{Expression, pattern_options};
 
 /// Schemas and values in a document that is given to the algebra.
 const NODES_MAX: usize = 2000;
@@ -17,6 +18,12 @@ const NODES_MAX: usize = 2000;
 const FIELDS_MAX: usize = 16;
 /// Alternatives, multiplied where they are nested or beside each other.
 const ALTERNATIVES_MAX: usize = 48;
+/// What a question takes, in units of [`Work`]: by itself, for each value of the documents, for each pair of
+/// alternatives, and for each place of a pattern.
+const QUESTION: usize = 400;
+const NODE: usize = 100;
+const PAIR: usize = 100;
+const PLACE: usize = 100;
 
 /// Whether a document is one that the algebra answers for in milliseconds.
 pub(crate) fn is_small(schema: &Value) -> bool {
@@ -61,29 +68,53 @@ fn alternatives(schema: &Value) -> usize {
     product
 }
 
-fn canonical(schema: &Value) -> Result<CanonicalSchema, String> {
-    options()
-        .offline()
-        .should_validate_formats(true)
-        .with_pattern_options(pattern_options())
-        .canonicalize(schema)
-        .map_err(|error| error.to_string())
+/// Pays for a question about small documents, and reads them. The algebra cannot be interrupted, so this is what it
+/// takes at most: each alternative of one side with each of the other, and the patterns as automata.
+fn canonical<const N: usize>(schemas: [&Value; N], work: &Work) -> Result<[CanonicalSchema; N], String> {
+    let nodes: usize = schemas.iter().map(|schema| size(schema)).sum();
+    let alternatives = schemas.iter().map(|schema| alternatives(schema)).fold(1, usize::saturating_mul);
+    let places: u64 = schemas.iter().map(|schema| places(schema)).fold(0, u64::saturating_add);
+    let price = QUESTION.saturating_add(NODE * nodes).saturating_add(PAIR.saturating_mul(alternatives));
+    if !work.take(price.saturating_add(PLACE.saturating_mul(places as usize))) {
+        return Err("no work is left for it".to_owned());
+    }
+    let read = |schema: &Value| {
+        let options = options().offline().should_validate_formats(true).with_pattern_options(pattern_options());
+        options.canonicalize(schema).map_err(|error| error.to_string())
+    };
+    let read = schemas.map(read).into_iter().collect::<Result<Vec<_>, _>>()?;
+    read.try_into().map_err(|_| "read as many as there are".to_owned())
+}
+
+/// Places in all patterns of a document.
+fn places(schema: &Value) -> u64 {
+    match schema {
+        Value::Object(map) => {
+            let own = map.get("pattern").and_then(Value::as_str).map_or(0, |pattern| Expression::of(pattern).places);
+            let named = map.get("patternProperties").and_then(Value::as_object).into_iter().flat_map(Map::keys);
+            let named = named.map(|pattern| Expression::of(pattern).places).fold(own, u64::saturating_add);
+            map.values().map(places).fold(named, u64::saturating_add)
+        }
+        Value::Array(list) => list.iter().map(places).fold(0, u64::saturating_add),
+        _ => 0,
+    }
 }
 
 /// Whether one schema provably accepts whatever another does.
-pub(crate) fn covers(reader: &Value, writer: &Value) -> Result<bool, String> {
-    let (reader, writer) = (canonical(reader)?, canonical(writer)?);
+pub(crate) fn covers(reader: &Value, writer: &Value, work: &Work) -> Result<bool, String> {
+    let [reader, writer] = canonical([reader, writer], work)?;
     Ok(reader.covers(&writer).map_err(|error| error.to_string())? == Containment::Yes)
 }
 
 /// Whether a schema provably accepts nothing.
-pub(crate) fn is_empty(schema: &Value) -> Result<bool, String> {
-    Ok(canonical(schema)?.kind() == CanonicalKind::False)
+pub(crate) fn is_empty(schema: &Value, work: &Work) -> Result<bool, String> {
+    let [schema] = canonical([schema], work)?;
+    Ok(schema.kind() == CanonicalKind::False)
 }
 
 /// What one schema accepts and another does not, as a schema.
-pub(crate) fn difference(writer: &Value, reader: &Value) -> Option<Value> {
-    let (writer, reader) = (canonical(writer).ok()?, canonical(reader).ok()?);
+pub(crate) fn difference(writer: &Value, reader: &Value, work: &Work) -> Option<Value> {
+    let [writer, reader] = canonical([writer, reader], work).ok()?;
     writer.subtract(&reader).ok().map(|difference| difference.to_json_schema())
 }
 
@@ -129,6 +160,9 @@ fn inline<'a>(
     budget: &mut usize,
 ) -> Option<Value> {
     *budget = budget.checked_sub(1)?;
+    if !tree.work.take(4) {
+        return None;
+    }
     let Value::Object(map) = schema else { return Some(schema.clone()) };
     if above.contains(&address(schema)) {
         return match cut {
@@ -169,6 +203,9 @@ fn inline<'a>(
             None if keyword.starts_with('$') => {}
             None if matches!(keyword.as_str(), "title" | "description" | "default" | "examples") => {}
             None => {
+                if !tree.work.take(2 * size(value)) {
+                    return None;
+                }
                 out.insert(keyword.clone(), value.clone());
             }
         }

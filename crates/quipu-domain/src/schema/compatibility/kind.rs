@@ -4,6 +4,7 @@ use serde_json::{Map, Value};
 
 use super::keyword::{Form, schemas_in};
 use super::tree::{Located, Tree, address, listed};
+use super::work::size;
 
 /// Alternatives of one place that are looked at one by one.
 const ALTERNATIVES_MAX: usize = 32;
@@ -80,6 +81,7 @@ impl<'a> Tree<'a> {
     }
 
     fn kinds_of(&self, holds: &[&'a Value], depth: usize) -> Kinds {
+        self.work.take(holds.len());
         holds.iter().fold(Kinds::ALL, |kinds, schema| kinds.and(self.kinds_of_one(schema, depth)))
     }
 
@@ -91,11 +93,12 @@ impl<'a> Tree<'a> {
         };
         let mut kinds = map.get("type").map_or(Kinds::ALL, Kinds::of_type);
         if let Some(values) = stated(map) {
+            self.work.take(values.len() / 8);
             kinds = kinds.and(values.iter().fold(Kinds::NONE, |kinds, value| kinds.or(Kinds::of_value(value))));
         }
         for keyword in ["anyOf", "oneOf"] {
             let branches = listed(schema, keyword);
-            if depth > 0 && !branches.is_empty() {
+            if depth > 0 && !branches.is_empty() && !self.work.is_spent() {
                 let of = |branch: &&'a Value| self.kinds_of(&self.holding(&[*branch]), depth - 1);
                 kinds = kinds.and(branches.iter().fold(Kinds::NONE, |kinds, branch| kinds.or(of(branch))));
             }
@@ -105,9 +108,11 @@ impl<'a> Tree<'a> {
 
     /// The values that a place can have, if they are listed.
     pub(crate) fn values(&self, at: &Located<'a>) -> Option<Vec<Value>> {
+        self.work.take(at.holds.len());
         let lists = at.holds.iter().filter_map(|schema| stated(schema.as_object()?));
         if let Some(shortest) = lists.min_by_key(|list| list.len()) {
-            return Some(shortest.to_vec());
+            let paid = self.work.take(shortest.iter().map(size).sum());
+            return Some(if paid { shortest.to_vec() } else { Vec::new() });
         }
         let kinds = self.kinds(at);
         if !kinds.within(Kinds::NULL.or(Kinds::BOOLEAN)) {
@@ -126,6 +131,7 @@ impl<'a> Tree<'a> {
             let mut next = Vec::new();
             let mut changed = Vec::new();
             for at in &done {
+                self.work.take(2 * at.holds.len());
                 let open = at.holds.iter().copied().find_map(|schema| {
                     let choices = choices(schema);
                     choices
@@ -137,7 +143,11 @@ impl<'a> Tree<'a> {
                     None => next.push(at.clone()),
                     Some((address, word, branches)) => {
                         changed.push((address, word));
+                        if next.len() + branches.len() > ALTERNATIVES_MAX || self.work.is_spent() {
+                            return done;
+                        }
                         for branch in branches {
+                            self.work.take(at.declares.len() / 8);
                             let holds: Vec<_> = at.holds.iter().copied().chain(branch).collect();
                             next.push(Located { holds: self.holding(&holds), declares: at.declares.clone() });
                         }

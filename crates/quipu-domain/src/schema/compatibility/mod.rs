@@ -34,6 +34,7 @@ pub(crate) mod tree;
 mod validator;
 mod verdict;
 mod words;
+pub(crate) mod work;
 mod writer;
 
 pub use level::Level;
@@ -46,15 +47,17 @@ use serde_json::Value;
 use proof::Proof;
 use refute::{Refutation, general};
 use tree::Tree;
+use work::Work;
 
-/// What one comparison of two versions in one direction may cost.
+/// What a comparison may cost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Budget {
-    /// Steps of a proof: a schema of the reader at a place of the writer.
-    pub steps: usize,
-    /// Questions to the algebra of schemas; each takes well under a millisecond, and at most some.
+    /// All that is looked at, in units of some 50 ns; shared out to the pairs of versions and the directions. What is
+    /// not decided by then is unknown.
+    pub work: u64,
+    /// Questions to the algebra of schemas, for one pair in one direction.
     pub questions: usize,
-    /// Payloads that are tried; large ones count for several.
+    /// Payloads that are tried, for one pair in one direction; large ones count for several.
     pub payloads: usize,
     /// Pairs of versions: transitive levels compare with the newest ones up to here and then say that they do not know.
     pub versions: usize,
@@ -62,7 +65,7 @@ pub struct Budget {
 
 impl Default for Budget {
     fn default() -> Self {
-        Self { steps: 20_000, questions: 300, payloads: 3_000, versions: 64 }
+        Self { work: 20_000_000, questions: 300, payloads: 3_000, versions: 64 }
     }
 }
 
@@ -72,6 +75,9 @@ impl Default for Budget {
 pub fn compare(level: Level, old: &[(u32, &Value)], new: &Value, budget: Budget) -> Verdict {
     let mut verdict = Verdict::default();
     let from = if level.is_transitive() { 0 } else { old.len().saturating_sub(1) };
+    let pairs = (old.len() - from).min(budget.versions);
+    let mut comparisons = pairs * level.directions().len();
+    let mut left = budget.work;
     for (index, (version, old)) in old[from..].iter().rev().enumerate() {
         if level.directions().is_empty() {
             break;
@@ -85,32 +91,56 @@ pub fn compare(level: Level, old: &[(u32, &Value)], new: &Value, budget: Budget)
                 Direction::Backward => (*old, new),
                 Direction::Forward => (new, *old),
             };
-            one(&mut verdict, *direction, *version, writer, reader, budget);
+            let share = left / comparisons.max(1) as u64;
+            comparisons = comparisons.saturating_sub(1);
+            left -= one(&mut verdict, *direction, *version, [writer, reader], share, budget);
         }
     }
     verdict
 }
 
-fn one(verdict: &mut Verdict, direction: Direction, version: u32, writer: &Value, reader: &Value, budget: Budget) {
+/// Compares a pair in one direction, and says how much of its share of the work it needed.
+fn one(
+    verdict: &mut Verdict,
+    direction: Direction,
+    version: u32,
+    [writer, reader]: [&Value; 2],
+    share: u64,
+    budget: Budget,
+) -> u64 {
     if writer == reader {
-        return;
+        return 0;
     }
-    let (written, read) = match (Tree::new(writer), Tree::new(reader)) {
+    // A proof that takes too long leaves enough to look for a payload.
+    let of_proof = share / 2;
+    let work = Work::new(of_proof);
+    let (written, read) = match (Tree::new(writer, &work), Tree::new(reader, &work)) {
         (Ok(written), Ok(read)) => (written, read),
-        (Err(reason), _) | (_, Err(reason)) => return verdict.doubt(reason),
+        (Err(reason), _) | (_, Err(reason)) => {
+            verdict.doubt(reason);
+            return of_proof;
+        }
     };
     if written.draft != read.draft {
-        return verdict.doubt("schemas of one draft are compared, found draft 7 and 2020-12".to_owned());
+        verdict.doubt("schemas of one draft are compared, found draft 7 and 2020-12".to_owned());
+        return of_proof - work.left();
     }
-    let mut proof = Proof::new(&written, &read, budget.steps, budget.questions);
+    let mut proof = Proof::new(&written, &read, budget.questions);
     if proof.holds() {
-        return;
+        return of_proof - work.left();
     }
-    let mut refutation = match Refutation::new(&written, &read, budget.payloads) {
+    work.renew(share - of_proof + work.left());
+    refute(verdict, direction, version, &mut proof, budget);
+    share - work.left()
+}
+
+/// Looks for payloads that show what breaks.
+fn refute(verdict: &mut Verdict, direction: Direction, version: u32, proof: &mut Proof<'_, '_>, budget: Budget) {
+    let mut refutation = match Refutation::new(proof.writer, proof.reader, budget.payloads) {
         Ok(refutation) => refutation,
         Err(reason) => return verdict.doubt(format!("a schema cannot be compiled: {reason}")),
     };
-    refutation.search(&proof, 0x5155_4950_5500 ^ u64::from(version));
+    refutation.search(proof, 0x5155_4950_5500 ^ u64::from(version));
     if refutation.shown.is_empty() {
         let places: BTreeSet<String> = proof.doubts.iter().map(|doubt| place(&doubt.path)).take(8).collect();
         let places: Vec<String> = places.into_iter().collect();

@@ -13,6 +13,7 @@ use super::algebra::{self, Cut, standalone};
 use super::keyword::Draft;
 use super::part::{Part, Step};
 use super::tree::{Located, Tree, address};
+use super::work::{Work, size};
 use super::writer::shape;
 
 /// Places below each other. A recursion is cut long before.
@@ -28,8 +29,9 @@ pub(super) struct Doubt<'a> {
     pub(super) reader: &'a Value,
 }
 
-/// What a step costs among alternatives.
-const QUIET_STEP: usize = 10;
+/// What a step costs by itself, in units of [`Work`]: the parts of a schema are looked for.
+const STEP: usize = 40;
+const TOO_LARGE: &str = "the schemas are too large or too deep for a proof";
 
 type Key = (Vec<usize>, Vec<usize>, usize);
 
@@ -48,12 +50,12 @@ pub(super) struct Proof<'t, 'a> {
     /// Attempts of which the failure means nothing yet.
     quiet: usize,
     depth: usize,
-    steps: usize,
+    work: Work,
     questions: usize,
 }
 
 impl<'t, 'a> Proof<'t, 'a> {
-    pub(super) fn new(writer: &'t Tree<'a>, reader: &'t Tree<'a>, steps: usize, questions: usize) -> Self {
+    pub(super) fn new(writer: &'t Tree<'a>, reader: &'t Tree<'a>, questions: usize) -> Self {
         let same = |keyword: &str| writer.root.get(keyword) == reader.root.get(keyword);
         let itself = writer.names_itself || reader.names_itself;
         Self {
@@ -67,7 +69,7 @@ impl<'t, 'a> Proof<'t, 'a> {
             reasons: BTreeSet::new(),
             quiet: 0,
             depth: 0,
-            steps,
+            work: writer.work.clone(),
             questions,
         }
     }
@@ -75,11 +77,16 @@ impl<'t, 'a> Proof<'t, 'a> {
     /// Whether the reader provably accepts all that the writer writes.
     pub(super) fn holds(&mut self) -> bool {
         let writer = self.writer.located(&[self.writer.root], &[self.writer.root]);
-        self.below(&writer, self.reader.root, None)
+        let holds = self.below(&writer, self.reader.root, None);
+        if self.work.is_spent() {
+            self.reasons.insert(TOO_LARGE.to_owned());
+        }
+        holds && !self.work.is_spent()
     }
 
     /// The same of a part of the data.
     pub(super) fn below(&mut self, writer: &Located<'a>, reader: &'a Value, step: Option<Step>) -> bool {
+        self.work.take(2 + (writer.holds.len() + writer.declares.len()) / 4);
         let addresses = |schemas: &[&Value]| schemas.iter().map(|schema| address(schema)).collect::<Vec<_>>();
         let key = (addresses(&writer.holds), addresses(&writer.declares), address(reader));
         if let Some(known) = self.known.get(&key) {
@@ -91,11 +98,10 @@ impl<'t, 'a> Proof<'t, 'a> {
             }
             return known;
         }
-        if self.depth >= DEPTH_MAX || self.steps == 0 {
-            self.reasons.insert("the schemas are too large or too deep for a proof".to_owned());
+        if self.depth >= DEPTH_MAX || self.work.is_spent() {
+            self.reasons.insert(TOO_LARGE.to_owned());
             return false;
         }
-        self.steps -= 1;
         self.depth += 1;
         let pushed = usize::from(step.is_some());
         self.path.extend(step);
@@ -130,12 +136,10 @@ impl<'t, 'a> Proof<'t, 'a> {
         if map.is_empty() || writer.holds.iter().any(|schema| self.is_same(schema, reader)) {
             return true;
         }
-        if self.depth >= DEPTH_MAX || self.steps == 0 {
-            self.reasons.insert("the schemas are too large or too deep for a proof".to_owned());
+        if self.depth >= DEPTH_MAX || !self.work.take(STEP) {
+            self.reasons.insert(TOO_LARGE.to_owned());
             return false;
         }
-        // Attempts among alternatives can multiply, steps into the data cannot.
-        self.steps = self.steps.saturating_sub(if self.quiet > 0 { QUIET_STEP } else { 1 });
         self.depth += 1;
         let doubts = self.doubts.len();
         let mut holds = self.reader.target(map).is_none_or(|target| self.here(writer, target));
@@ -165,8 +169,8 @@ impl<'t, 'a> Proof<'t, 'a> {
     fn part(&mut self, writer: &Located<'a>, reader: &'a Value, part: Part) -> bool {
         let doubts = self.doubts.len();
         let is_equal = |schema: &&'a Value| {
-            part.keywords().iter().all(|keyword| schema.get(keyword) == reader.get(keyword))
-                && (self.same_definitions || !part.keywords().iter().any(|each| refers(reader.get(each))))
+            part.keywords().iter().all(|keyword| self.are_same(schema.get(keyword), reader.get(keyword)))
+                && (self.same_definitions || !part.keywords().iter().any(|each| self.refers(reader.get(each))))
         };
         let all = part == Part::Unevaluated;
         let near = |keyword: &str| all || part.is_near(keyword);
@@ -224,7 +228,7 @@ impl<'t, 'a> Proof<'t, 'a> {
         if !self.is_small(&[&inner, &outer]) {
             return false;
         }
-        let answer = algebra::covers(&outer, &inner);
+        let answer = algebra::covers(&outer, &inner, &self.work);
         question(answer, &mut self.reasons)
     }
 
@@ -236,7 +240,7 @@ impl<'t, 'a> Proof<'t, 'a> {
         let Some(inner) = self.document(writer, &|_| true) else { return false };
         let Some(outer) = standalone(self.reader, reader, Cut::Wider, &|_| true) else { return false };
         let both = algebra::all_of(self.draft(), vec![inner, outer]);
-        self.is_small(&[&both]) && algebra::is_empty(&both) == Ok(true)
+        self.is_small(&[&both]) && algebra::is_empty(&both, &self.work) == Ok(true)
     }
 
     /// Counts a question. To write it down costs as much as the answer, so that one that is not asked counts too.
@@ -277,7 +281,19 @@ impl<'t, 'a> Proof<'t, 'a> {
     }
 
     fn is_same(&self, writer: &Value, reader: &Value) -> bool {
-        (self.same_definitions || !refers(Some(reader))) && writer == reader
+        self.work.equal(writer, reader) && (self.same_definitions || !self.refers(Some(reader)))
+    }
+
+    fn are_same(&self, one: Option<&Value>, other: Option<&Value>) -> bool {
+        match (one, other) {
+            (Some(one), Some(other)) => self.work.equal(one, other),
+            (one, other) => one.is_none() && other.is_none(),
+        }
+    }
+
+    /// Whether something refers to what is elsewhere.
+    fn refers(&self, schema: Option<&Value>) -> bool {
+        schema.is_some_and(|schema| self.work.take(size(schema)) && refers(Some(schema)))
     }
 
     fn doubt(&mut self, writer: &Located<'a>, reader: &'a Value) {

@@ -12,6 +12,7 @@ use super::part::Step;
 use super::proof::{Doubt, Proof};
 use super::tree::{Located, Tree};
 use super::validator::{Fault, Validator};
+use super::work::{Work, size};
 use super::writer::declares_all;
 use crate::schema::generate::{Amount, Generator, Random, border};
 
@@ -44,7 +45,7 @@ pub(super) struct Refutation<'t, 'a> {
 impl<'t, 'a> Refutation<'t, 'a> {
     pub(super) fn new(writer: &'t Tree<'a>, reader: &Tree<'a>, payloads: usize) -> Result<Self, String> {
         let whole = writer.located(&[writer.root], &[writer.root]);
-        let (writes, reads) = (Validator::new(writer.root)?, Validator::new(reader.root)?);
+        let (writes, reads) = (Validator::new(writer.root, &writer.work)?, Validator::new(reader.root, &writer.work)?);
         let is_tame = reader.is_tame;
         Ok(Self { writer, whole, writes, reads, is_tame, left: payloads, spare: None, shown: Vec::new() })
     }
@@ -59,7 +60,7 @@ impl<'t, 'a> Refutation<'t, 'a> {
             doubts.sort_by_key(|doubt| doubt.path.len());
         }
         for (index, doubt) in doubts.iter().enumerate() {
-            if self.shown.len() >= BREAKS_MAX {
+            if self.shown.len() >= BREAKS_MAX || self.work().is_spent() {
                 return;
             }
             // What is left is shared out, so that one stubborn place does not starve the others.
@@ -81,13 +82,18 @@ impl<'t, 'a> Refutation<'t, 'a> {
     fn fault(&mut self, payload: &Value, is_sought: impl Fn(&Fault) -> bool) -> Option<Fault> {
         // A validation walks the payload: a large one counts for many.
         self.left = self.left.saturating_sub(1 + size(payload) / 32);
-        if self.reads.accepts(payload) || !self.writes.accepts(payload) {
+        if !self.work().take(size(payload)) || self.reads.accepts(payload) || !self.writes.accepts(payload) {
             return None;
         }
         if !declares_all(self.writer, &self.whole, payload) {
             return None;
         }
-        if self.is_tame { self.reads.fault_at(payload, is_sought) } else { self.reads.fault(payload) }
+        let fault = if self.is_tame { self.reads.fault_at(payload, is_sought) } else { self.reads.fault(payload) };
+        fault.filter(|_| !self.work().is_spent())
+    }
+
+    fn work(&self) -> &Work {
+        &self.writer.work
     }
 
     fn at(&mut self, generator: &mut Generator<'_, 'a>, doubt: &Doubt<'a>, proof: &Proof<'_, 'a>, share: usize) {
@@ -111,7 +117,7 @@ impl<'t, 'a> Refutation<'t, 'a> {
         let values = self.values(generator, doubt, proof);
         for base in bases.iter().take(3) {
             for value in &values {
-                if self.left <= stop {
+                if self.left <= stop || self.work().is_spent() {
                     break;
                 }
                 let mut payload = base.clone();
@@ -131,8 +137,11 @@ impl<'t, 'a> Refutation<'t, 'a> {
         let mut schemas: Vec<&Value> = vec![doubt.reader];
         schemas.extend(proof.reader.holding(&[doubt.reader]));
         schemas.extend(doubt.writer.holds.iter().copied());
-        let mut values = border(&mut generator.random, &schemas);
+        let mut values = border(&mut generator.random, &schemas, self.work());
         for round in 0..24 {
+            if self.work().is_spent() {
+                return Vec::new();
+            }
             let amount = [Amount::Some, Amount::Least, Amount::Most][round % 3];
             values.extend(generator.value(&doubt.writer, amount, &[]));
         }
@@ -147,9 +156,9 @@ impl<'t, 'a> Refutation<'t, 'a> {
     fn anywhere(&mut self, generator: &mut Generator<'_, 'a>, proof: &Proof<'_, 'a>) {
         let mut random = Random::new(generator.random.next());
         let roots = [proof.reader.root, self.writer.root];
-        let near = border(&mut random, &roots);
+        let near = border(&mut random, &roots, self.work());
         let mut round = 0;
-        while self.left > 0 && round < 400 && self.shown.is_empty() {
+        while self.left > 0 && !self.work().is_spent() && round < 400 && self.shown.is_empty() {
             round += 1;
             let amount = if round % 8 == 1 { Amount::Least } else { Amount::Some };
             let made = match near.get(round / 2).filter(|_| round % 2 == 0) {
@@ -183,6 +192,9 @@ impl<'t, 'a> Refutation<'t, 'a> {
     fn smaller(&mut self, mut payload: Value, mut fault: Fault) -> (Value, Fault) {
         let mut kept: BTreeSet<String> = BTreeSet::new();
         for _ in 0..REMOVALS_MAX {
+            if !self.work().take(4 * size(&payload)) {
+                break;
+            }
             let Some((at, smaller)) = removal(&payload, &kept) else { break };
             if self.left == 0 {
                 break;
@@ -210,22 +222,12 @@ fn of_difference<'a>(doubt: &Doubt<'a>, proof: &Proof<'_, 'a>) -> Vec<Value> {
         let reader = standalone(proof.reader, doubt.reader, Cut::Narrower, &|_| true)?;
         let reader = algebra::all_of(proof.draft(), vec![reader]);
         let small = algebra::is_small(&writer) && algebra::is_small(&reader) && size(&writer) < 200;
-        if small { algebra::difference(&writer, &reader) } else { None }
+        if small { algebra::difference(&writer, &reader, &proof.writer.work) } else { None }
     };
     let Some(document) = document() else { return Vec::new() };
-    let Ok(tree) = Tree::new(&document) else { return Vec::new() };
+    let Ok(tree) = Tree::new(&document, &proof.writer.work) else { return Vec::new() };
     let mut generator = Generator::new(&tree, 7);
     (0..12).filter_map(|round| generator.payload([Amount::Some, Amount::Least][round % 2], &[])).collect()
-}
-
-/// Values in a value.
-fn size(value: &Value) -> usize {
-    match value {
-        Value::Object(fields) => 1 + fields.values().map(size).sum::<usize>(),
-        Value::Array(items) => 1 + items.iter().map(size).sum::<usize>(),
-        Value::String(text) => 1 + text.len() / 64,
-        _ => 1,
-    }
 }
 
 /// The first field or item that was not tried yet, and the payload without it.

@@ -73,7 +73,7 @@ impl<'a> Proof<'_, 'a> {
         }
         let keep = |keyword: &str| part.keywords().contains(&keyword);
         let Some(outer) = standalone(self.reader, reader, Cut::Narrower, &keep) else { return false };
-        let Ok(outer) = Validator::new(&all_of(self.draft(), vec![outer])) else { return false };
+        let Ok(outer) = Validator::new(&all_of(self.draft(), vec![outer]), &self.writer.work) else { return false };
         // A validator walks its list for each value; texts are many and compared by a set.
         let known: HashSet<&str> =
             if part == Part::Values { texts(reader.get("enum")).collect() } else { HashSet::new() };
@@ -82,7 +82,7 @@ impl<'a> Proof<'_, 'a> {
         for value in values.iter().filter(|value| !is_known(value) && !outer.accepts(value)) {
             if inner.is_none() {
                 let document = self.document(writer, &|_| true);
-                inner = document.and_then(|document| Validator::new(&document).ok());
+                inner = document.and_then(|document| Validator::new(&document, &self.writer.work).ok());
             }
             if inner.as_ref().is_none_or(|inner| inner.accepts(value)) {
                 return false;
@@ -158,7 +158,9 @@ impl<'a> Proof<'_, 'a> {
 
     /// The fields that the writer always writes.
     fn always(&self, writer: &Located<'a>) -> BTreeSet<&'a str> {
-        writer.holds.iter().flat_map(|schema| texts(schema.get("required"))).collect()
+        let always: BTreeSet<&'a str> = writer.holds.iter().flat_map(|schema| texts(schema.get("required"))).collect();
+        self.writer.work.take(writer.holds.len() + 4 * always.len());
+        always
     }
 
     fn field_count(&self, writer: &Located<'a>, reader: &'a Value) -> bool {
@@ -176,7 +178,7 @@ impl<'a> Proof<'_, 'a> {
         let declared = self.writer.declared(writer);
         let Some(names) = reader.get("propertyNames") else { return true };
         let Some(names) = standalone(self.reader, names, Cut::Narrower, &|_| true) else { return false };
-        let Ok(names) = Validator::new(&all_of(self.draft(), vec![names])) else { return false };
+        let Ok(names) = Validator::new(&all_of(self.draft(), vec![names]), &self.writer.work) else { return false };
         let never = |name: &str| self.writer.field(writer, name).holds.contains(&&Value::Bool(false));
         !declared.open
             && declared.patterns.is_empty()
@@ -196,6 +198,7 @@ impl<'a> Proof<'_, 'a> {
                     Value::Array(_) => texts(Some(needs)).all(|need| {
                         let same = |schema: &&Value| {
                             let list = schema.get(asserted).and_then(|all| all.get(name));
+                            self.writer.work.take(1 + list.and_then(Value::as_array).map_or(0, Vec::len));
                             texts(list).any(|known| known == need)
                         };
                         need == name || always.contains(need) || writer.holds.iter().any(same)

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use super::keyword::{Draft, Form, Place, is_schema, schemas_in, schemas_under};
 use super::validator::Validator;
+use super::work::{Work, size};
 
 /// Schemas inside schemas, references followed. The libraries behind recurse; a hundred levels of an unoptimised
 /// build fill a stack of 2 MiB, sixty-four take half of it.
@@ -16,8 +17,10 @@ const LEVELS_MAX: usize = 64;
 const WAYS_MAX: usize = 4096;
 /// As many do not hurt where all ways are reported, and not only walked.
 const TAME_WAYS_MAX: usize = 64;
-/// Schemas that apply to one place.
-const GATHERED_MAX: usize = 512;
+/// Schemas that apply to one place; beyond, nothing is concluded.
+const GATHERED_MAX: usize = WAYS_MAX;
+/// What compiling and reading a document takes, in units of [`Work`] for each value of it.
+const READ: usize = 4;
 
 /// A schema document whose references can be followed.
 pub(crate) struct Tree<'a> {
@@ -29,6 +32,8 @@ pub(crate) struct Tree<'a> {
     /// Whether all that is wrong with a value is gathered in little time: nothing is recursive, and few schemas apply
     /// to one value.
     pub(crate) is_tame: bool,
+    /// What may still be looked at.
+    pub(crate) work: Work,
     /// Compiled patterns of fields.
     patterns: RefCell<HashMap<String, Option<Validator>>>,
 }
@@ -58,7 +63,10 @@ pub(crate) fn address(value: &Value) -> usize {
 
 impl<'a> Tree<'a> {
     /// A document, or why its references cannot be followed.
-    pub(crate) fn new(root: &'a Value) -> Result<Self, String> {
+    pub(crate) fn new(root: &'a Value, work: &Work) -> Result<Self, String> {
+        if !work.take(READ * size(root)) {
+            return Err("the schemas are too large to be compared".to_owned());
+        }
         let draft = match root.get("$schema").and_then(Value::as_str).map(|uri| uri.trim_end_matches('#')) {
             None | Some("https://json-schema.org/draft/2020-12/schema") => Draft::TwentyTwelve,
             Some("http://json-schema.org/draft-07/schema" | "https://json-schema.org/draft-07/schema") => Draft::Seven,
@@ -68,7 +76,8 @@ impl<'a> Tree<'a> {
             return Err("a schema is an object or a boolean".to_owned());
         }
         let id = root.get("$id").and_then(Value::as_str).map(|id| id.trim_end_matches('#'));
-        let mut tree = Tree { root, draft, id, names_itself: false, is_tame: true, patterns: RefCell::default() };
+        let (work, patterns) = (work.clone(), RefCell::default());
+        let mut tree = Tree { root, draft, id, names_itself: false, is_tame: true, work, patterns };
         tree.scan(root, true, 0)?;
         let mut measured = HashMap::new();
         tree.measure(root, 0, &mut measured)?;
@@ -197,7 +206,13 @@ impl<'a> Tree<'a> {
         let mut gathered = Vec::new();
         let mut waiting: Vec<&'a Value> = schemas.iter().rev().copied().collect();
         while let Some(schema) = waiting.pop() {
-            if gathered.len() >= GATHERED_MAX || !seen.insert(address(schema)) {
+            if gathered.len() >= GATHERED_MAX {
+                self.work.give_up();
+            }
+            if !self.work.take(2) {
+                break;
+            }
+            if !seen.insert(address(schema)) {
                 continue;
             }
             let Value::Object(map) = schema else {
@@ -225,6 +240,7 @@ impl<'a> Tree<'a> {
 
     /// The place of a field.
     pub(crate) fn field(&self, at: &Located<'a>, name: &str) -> Located<'a> {
+        self.work.take(2 * (at.holds.len() + at.declares.len()));
         let holds: Vec<_> = at.holds.iter().flat_map(|schema| self.of_field(schema, name)).collect();
         let mut declares: Vec<_> = at.declares.iter().flat_map(|schema| self.of_field(schema, name)).collect();
         declares.extend(at.declares.iter().filter_map(|schema| schema.get("unevaluatedProperties")));
@@ -245,6 +261,7 @@ impl<'a> Tree<'a> {
 
     /// The place of an item.
     pub(crate) fn item(&self, at: &Located<'a>, index: usize) -> Located<'a> {
+        self.work.take(at.holds.len() + at.declares.len());
         let holds: Vec<_> = at.holds.iter().filter_map(|schema| self.of_item(schema, index)).collect();
         let mut declares: Vec<_> = at.declares.iter().filter_map(|schema| self.of_item(schema, index)).collect();
         if !declares.is_empty() {
@@ -277,6 +294,9 @@ impl<'a> Tree<'a> {
         let mut stated = false;
         for schema in &at.declares {
             let Value::Object(map) = schema else { continue };
+            if self.work.is_spent() {
+                break;
+            }
             for keyword in ["additionalProperties", "unevaluatedProperties"] {
                 stated |= map.get(keyword).is_some_and(|value| *value != Value::Bool(false));
             }
@@ -290,6 +310,8 @@ impl<'a> Tree<'a> {
                 declared.names.extend(lists.flat_map(|(_, list)| texts(Some(list))));
             }
         }
+        // Sorted below.
+        self.work.take(at.declares.len() + 4 * (declared.names.len() + declared.patterns.len()));
         declared.open |= stated;
         declared.names.sort_unstable();
         declared.names.dedup();
@@ -303,7 +325,7 @@ impl<'a> Tree<'a> {
         let mut patterns = self.patterns.borrow_mut();
         let compiled = patterns
             .entry(pattern.to_owned())
-            .or_insert_with(|| Validator::new(&serde_json::json!({ "pattern": pattern })).ok());
+            .or_insert_with(|| Validator::new(&serde_json::json!({ "pattern": pattern }), &self.work).ok());
         compiled.as_ref().is_some_and(|pattern| pattern.accepts(&Value::String(name.to_owned())))
     }
 }

@@ -39,6 +39,7 @@ fn below<'a>(tree: &Tree<'a>, at: &Located<'a>, budget: &mut usize, above: &mut 
         return Value::Bool(true);
     }
     *budget -= 1;
+    tree.work.take(4 + at.declares.len());
     above.push(key);
     let mut shape = Map::new();
     let declared = tree.declared(at);

@@ -3,12 +3,16 @@
 use serde_json::Value;
 
 use super::random::Random;
+use crate::schema::compatibility::work::Work;
 
 /// Letters that a schema may ask for.
 const LENGTH_MAX: u64 = 5000;
 /// What is made of one pattern, and how deep its groups are followed.
 const PATTERN_LENGTH_MAX: usize = 400;
 const GROUPS_MAX: usize = 16;
+/// Atoms that are read to make one string, and what that takes, in units of [`Work`].
+const ATOMS_MAX: usize = 2_000;
+const READ: usize = 400;
 
 /// Values of the known formats.
 pub(crate) const FORMATS: [(&str, &str); 17] = [
@@ -32,11 +36,12 @@ pub(crate) const FORMATS: [(&str, &str); 17] = [
 ];
 
 /// A string for schemas that all hold.
-pub(crate) fn text(random: &mut Random, holds: &[&Value]) -> Option<String> {
+pub(crate) fn text(random: &mut Random, holds: &[&Value], work: &Work) -> Option<String> {
+    work.take(4 * holds.len());
     let counts = |keyword: &str| holds.iter().filter_map(|schema| schema.get(keyword)?.as_u64()).collect::<Vec<_>>();
     let low = counts("minLength").into_iter().max().unwrap_or(0);
     let high = counts("maxLength").into_iter().min().unwrap_or(low + 6);
-    if low > LENGTH_MAX {
+    if low > LENGTH_MAX || !work.take(low as usize / 8) {
         return None;
     }
     if let Some(format) = holds.iter().find_map(|schema| schema.get("format")?.as_str())
@@ -50,11 +55,12 @@ pub(crate) fn text(random: &mut Random, holds: &[&Value]) -> Option<String> {
         _ => low + random.below((high.saturating_sub(low).min(12) + 1) as usize) as u64,
     };
     if let Some(pattern) = holds.iter().find_map(|schema| schema.get("pattern")?.as_str()) {
-        let mut made = of_pattern(random, pattern)?;
+        let mut made = of_pattern(random, pattern, work)?;
         // A pattern that is open at its ends takes more letters there.
         let letter = made.chars().last().unwrap_or('a');
-        while (made.chars().count() as u64) < low && !pattern.ends_with('$') {
-            made.push(letter);
+        if !pattern.ends_with('$') {
+            let missing = low.saturating_sub(made.chars().count() as u64);
+            made.extend(std::iter::repeat_n(letter, missing as usize));
         }
         return Some(made);
     }
@@ -62,9 +68,12 @@ pub(crate) fn text(random: &mut Random, holds: &[&Value]) -> Option<String> {
 }
 
 /// A string that matches a simple pattern: letters, classes, groups, alternatives, counts. Nothing for others.
-pub(crate) fn of_pattern(random: &mut Random, pattern: &str) -> Option<String> {
+pub(crate) fn of_pattern(random: &mut Random, pattern: &str, work: &Work) -> Option<String> {
+    if !work.take(READ + pattern.len() / 4) {
+        return None;
+    }
     let letters: Vec<char> = pattern.chars().collect();
-    let mut reader = Reader { letters: &letters, at: 0, random };
+    let mut reader = Reader { letters: &letters, at: 0, left: ATOMS_MAX, random };
     let made = reader.alternatives(0)?;
     (reader.at == letters.len()).then_some(made)
 }
@@ -72,6 +81,8 @@ pub(crate) fn of_pattern(random: &mut Random, pattern: &str) -> Option<String> {
 struct Reader<'p, 'r> {
     letters: &'p [char],
     at: usize,
+    /// Atoms that may still be read: `((){400}){400}` makes nothing, as often as one likes.
+    left: usize,
     random: &'r mut Random,
 }
 
@@ -158,6 +169,7 @@ impl Reader<'_, '_> {
 
     fn atom(&mut self, depth: usize) -> Option<String> {
         let letter = self.peek()?;
+        self.left = self.left.checked_sub(1)?;
         self.at += 1;
         match letter {
             '^' | '$' => Some(String::new()),

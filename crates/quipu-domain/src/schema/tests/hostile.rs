@@ -227,3 +227,71 @@ fn the_deepest_data_against_the_longest_recursion_stays_on_a_small_stack() {
         std::thread::Builder::new().stack_size(2 << 20).spawn(check).unwrap().join().unwrap();
     }
 }
+
+/// What a text takes is its bytes times the places of a pattern: `^[ab]*a[ab]{4000}$` took 1.8 s for 60 KB.
+#[test]
+fn texts_and_lists_that_would_take_too_long_are_not_looked_at() {
+    let text = |bytes: usize| json!("ab".repeat(bytes / 2));
+    let list = |count: usize, of: &dyn Fn(usize) -> Value| -> Value { (0..count).map(of).collect() };
+    let names = |count: usize| -> Value {
+        (0..count).map(|n| (format!("f{n}"), json!(0))).collect::<serde_json::Map<_, _>>().into()
+    };
+    let refers = |count: usize| list(count, &|_| json!({"$ref": "#/$defs/e"}));
+    let dear = [
+        (json!({"not": {"pattern": "^[ab]*a[ab]{4000}$"}}), text(60_000)),
+        (
+            json!({"additionalProperties": false, "patternProperties": {"[ab]{4000}": {}}}),
+            json!({"b".repeat(60_000): 1}),
+        ),
+        (json!({"propertyNames": {"pattern": "a[ab]{4000}"}}), json!({"b".repeat(60_000): 1})),
+        (
+            json!({"allOf": list(128, &|n| json!({"not": {"pattern": format!("a[ab]{{{}}}c$", 300 + n)}}))}),
+            text(60_000),
+        ),
+        (json!({"allOf": list(4_900, &|_| json!({"minLength": 3}))}), text(1_000_000)),
+        (
+            json!({"$defs": {"e": {"enum": list(1_000, &|n| json!(n + 1))}}, "items": {"anyOf": refers(4_900)}}),
+            list(30, &|_| json!(0)),
+        ),
+        (
+            json!({"$defs": {"e": {"required": list(1_000, &|n| json!(format!("f{n}")))}}, "items": {"allOf": refers(4_900)}}),
+            list(30, &|_| names(9)),
+        ),
+        (
+            json!({"$defs": {"e": {"properties": names(1_000).as_object().unwrap().keys().map(|k| (k.clone(), json!(true))).collect::<serde_json::Map<_, _>>()}}, "items": {"allOf": refers(3_300)}}),
+            list(30, &|_| json!({})),
+        ),
+    ];
+    for (schema, value) in dear {
+        let validator = accepted(&schema).validator();
+        let found = validator.violations(&value, 9);
+        let told = found.first().map(ToString::to_string).unwrap_or_default();
+        assert!(told.contains("steps to hold against its schema"), "{told:?} {}", &schema.to_string()[..60]);
+        assert!(!validator.is_valid(&value));
+    }
+}
+
+/// A bound that only multiplies would refuse them: what is dear is elsewhere, or ends early.
+#[test]
+fn large_data_is_not_refused_for_what_is_dear_elsewhere() {
+    let rows: Value = (0..60_000).map(|n| json!({"n": n})).collect();
+    let fields: serde_json::Map<String, Value> = (0..900).map(|n| (format!("f{n}"), json!({"enum": [n]}))).collect();
+    let fine = [
+        (json!({"pattern": r"^[\p{L}\p{N}]{1,10}$"}), json!("été")),
+        (
+            json!({"properties": {"name": {"pattern": "^[a-z]{1,255}$"}}}),
+            json!({"name": "ada", "text": "x".repeat(900_000)}),
+        ),
+        (json!({"properties": {"id": {"pattern": "[ab]{2000}"}}}), json!({"text": "x".repeat(900_000), "rows": rows})),
+        (json!({"properties": {"one": {"properties": fields}}}), json!({"one": {"f1": 1}, "rows": rows})),
+        (
+            json!({"properties": {"at": {"format": "date-time"}}}),
+            json!({"at": "2026-01-31T12:00:00Z", "text": "x".repeat(900_000)}),
+        ),
+    ];
+    for (schema, value) in fine {
+        let validator = accepted(&schema).validator();
+        assert_eq!(validator.violations(&value, 9), [], "{}", &schema.to_string()[..60]);
+        assert!(validator.is_valid(&value));
+    }
+}

@@ -1,5 +1,6 @@
 //! Tables of what is compatible, properties over random schemas, and schemas that mean harm.
 
+mod budget;
 mod hostile;
 mod property;
 mod random_schema;
@@ -10,10 +11,16 @@ use serde_json::Value;
 
 use super::{Answer, Budget, Level, Verdict, compare};
 use crate::schema::compatibility::validator::Validator;
+use crate::schema::compatibility::work::Work;
 
 /// A comparison at one level, with the default budget.
 fn compared(level: Level, old: &Value, new: &Value) -> Verdict {
     compare(level, &[(1, old)], new, Budget::default())
+}
+
+/// Work without an end.
+fn endless() -> Work {
+    Work::new(u64::MAX)
 }
 
 /// Holds every counter-example against validators made for it here.
@@ -25,7 +32,7 @@ fn assert_true(verdict: &Verdict, old: &Value, new: &Value) {
             super::Direction::Backward => (old, new),
             super::Direction::Forward => (new, old),
         };
-        assert!(Validator::new(writer).unwrap().accepts(&example.payload), "{example:?} of {writer}");
-        assert!(!Validator::new(reader).unwrap().accepts(&example.payload), "{example:?} for {reader}");
+        assert!(Validator::new(writer, &endless()).unwrap().accepts(&example.payload), "{example:?} of {writer}");
+        assert!(!Validator::new(reader, &endless()).unwrap().accepts(&example.payload), "{example:?} for {reader}");
     }
 }

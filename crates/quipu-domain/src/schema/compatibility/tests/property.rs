@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use serde_json::Value;
 
 use super::random_schema::{document, edited};
-use super::{Answer, Level, assert_true, compared};
+use super::{Answer, Level, assert_true, compared, endless};
 use crate::schema::compatibility::tree::Tree;
 use crate::schema::compatibility::validator::Validator;
 use crate::schema::compatibility::writer::declares_all;
@@ -16,17 +16,17 @@ fn pair(seed: u64) -> Option<(Value, Value)> {
     let seven = random.below(2) == 0;
     let old = document(&mut random, seven);
     let new = edited(&mut random, &old, 2, seven);
-    let compiles = |schema: &Value| Validator::new(schema).is_ok() && Tree::new(schema).is_ok();
+    let compiles = |schema: &Value| Validator::new(schema, &endless()).is_ok() && Tree::new(schema, &endless()).is_ok();
     (old != new && compiles(&old) && compiles(&new)).then_some((old, new))
 }
 
 /// Whether payloads that a producer of the writer's schema writes contradict a yes; and how many were made.
 fn contradiction(writer: &Value, reader: &Value, seed: u64, wanted: usize) -> (usize, Option<Value>) {
-    let tree = Tree::new(writer).unwrap();
+    let tree = Tree::new(writer, &endless()).unwrap();
     let at = tree.located(&[writer], &[writer]);
-    let (writes, reads) = (Validator::new(writer).unwrap(), Validator::new(reader).unwrap());
+    let (writes, reads) = (Validator::new(writer, &endless()).unwrap(), Validator::new(reader, &endless()).unwrap());
     let mut generator = Generator::new(&tree, seed);
-    let near = border(&mut Random::new(seed), &[writer, reader]);
+    let near = border(&mut Random::new(seed), &[writer, reader], &endless());
     let mut made = 0;
     for round in 0..wanted * 3 {
         if made == wanted {
