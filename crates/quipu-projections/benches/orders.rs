@@ -80,7 +80,7 @@ fn publish(tenant: &Arc<Tenant>, first: u64) {
 }
 
 fn open(tenant: &Arc<Tenant>, folder: &Path) -> Projections {
-    Projections::open(Arc::clone(tenant), folder, Arc::new(Pool::new(2).unwrap()), || {}).unwrap()
+    Projections::open(Arc::clone(tenant), Some(folder), Arc::new(Pool::new(2).unwrap()), || {}).unwrap()
 }
 
 fn main() {

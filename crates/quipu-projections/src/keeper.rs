@@ -37,6 +37,8 @@ struct Inner {
     tenant: Arc<Tenant>,
     folder: PathBuf,
     code_folder: PathBuf,
+    /// There is a disk for them.
+    has_disk: bool,
     /// Projections in code, by name.
     attached: Mutex<BTreeMap<String, Arc<dyn Project>>>,
     pool: Arc<Pool>,
@@ -52,22 +54,25 @@ struct Inner {
 }
 
 impl Projections {
-    /// Begins to keep the read models of a tenant in a folder in `folder`, which is its own. `progressed` is called whenever one
-    /// has come further; it must be quick.
+    /// Begins to keep the read models of a tenant in a folder in `folder`, which is its own. Without one, as of a store in memory, it keeps
+    /// none. `progressed` is called whenever one has come further; it must be quick.
     ///
     /// # Errors
     /// The folder cannot be made.
     pub fn open(
         tenant: Arc<Tenant>,
-        folder: &Path,
+        folder: Option<&Path>,
         pool: Arc<Pool>,
         progressed: impl Fn() + Send + Sync + 'static,
     ) -> std::io::Result<Self> {
+        let has_disk = folder.is_some();
+        let folder = folder.unwrap_or(Path::new(""));
         let (folder, code_folder) = (folder.join(FOLDER), folder.join(CODE_FOLDER));
         let inner = Arc::new(Inner {
             tenant,
             folder,
             code_folder,
+            has_disk,
             attached: Mutex::default(),
             pool,
             releases: Mutex::default(),
@@ -101,6 +106,7 @@ impl Projections {
     /// [`NotDone`].
     pub fn apply(&self, declaration: Projection) -> Result<Released, NotDone> {
         self.check(&declaration)?;
+        self.needs_disk()?;
         let released = self.inner.tenant.release_projection(declaration)?;
         self.followed()?;
         Ok(released)
@@ -128,6 +134,7 @@ impl Projections {
             return Err(ReadModelRefusal::Declared { name: name.to_owned() }.into());
         }
         Model::check_script(code.tables())?;
+        self.needs_disk()?;
         let number = u64::from(code.version());
         self.inner
             .remove_others(&self.inner.code_folder.join(name), |of| of == number)
@@ -292,6 +299,11 @@ impl Projections {
         found.ok_or_else(|| ProjectionRefusal::NotFound { name: name.to_owned() }.into())
     }
 
+    fn needs_disk(&self) -> Result<(), NotDone> {
+        let no_disk = || std::io::Error::other("read models need a folder on a disk");
+        self.inner.has_disk.then_some(()).ok_or_else(|| self.failed(&no_disk()))
+    }
+
     fn followed(&self) -> Result<(), NotDone> {
         self.inner.follow_definitions().map_err(|error| self.failed(&error))
     }
@@ -314,6 +326,9 @@ impl Drop for Projections {
 impl Inner {
     /// Keeps what the log says that is kept, and nothing else.
     fn follow_definitions(self: &Arc<Self>) -> std::io::Result<()> {
+        if !self.has_disk {
+            return Ok(());
+        }
         // Held for all of it: two that change definitions end with what the later one saw.
         let _changing = self.changing.lock();
         let mut releases = BTreeMap::clone(&self.releases());
@@ -353,7 +368,7 @@ impl Inner {
 
     /// Removes files of releases that are kept no more: their removal was cut short.
     fn remove_strays(&self) -> std::io::Result<()> {
-        if !self.folder.exists() {
+        if !self.has_disk || !self.folder.exists() {
             return Ok(());
         }
         for folder in fs::read_dir(&self.folder)? {

@@ -85,8 +85,9 @@ impl Home {
         let (projected, _) = watch::channel(());
         let projected = Arc::new(projected);
         let moved = Arc::clone(&projected);
-        let folder = tenant.folder_on_disk().ok_or_else(|| io::Error::other("read models need a disk"))?;
-        let projections = Projections::open(Arc::clone(&tenant), &folder, pool, move || _ = moved.send_replace(()))?;
+        let folder = tenant.folder_on_disk();
+        let projections =
+            Projections::open(Arc::clone(&tenant), folder.as_deref(), pool, move || _ = moved.send_replace(()))?;
         let (meter, pushing) = (Meter::new(), Mutex::default());
         let (threads, scans) = (Semaphore::new(THREADS_MAX), Semaphore::new(SCANS_MAX));
         let (is_closed, _) = watch::channel(false);

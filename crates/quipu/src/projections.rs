@@ -80,7 +80,7 @@ impl Quipu {
             None => Arc::clone(open.pool.insert(Arc::new(Pool::new(THREADS).map_err(at_folder)?))),
         };
         let projections =
-            Arc::new(Projections::open(Arc::clone(&self.tenant), &folder, pool, || {}).map_err(at_folder)?);
+            Arc::new(Projections::open(Arc::clone(&self.tenant), Some(&folder), pool, || {}).map_err(at_folder)?);
         open.tenants.insert(folder.clone(), Arc::clone(&projections));
         Ok(projections)
     }

@@ -65,7 +65,7 @@ impl Shop {
         engine.adopt_tenants().unwrap();
         let pool = Arc::new(Pool::new(2).unwrap());
         let at = folder.path().join("tenants/shop");
-        let projections = Projections::open(Arc::clone(&tenant), &at, Arc::clone(&pool), || {}).unwrap();
+        let projections = Projections::open(Arc::clone(&tenant), Some(&at), Arc::clone(&pool), || {}).unwrap();
         Self { projections, tenant, engine, pool, folder }
     }
 
@@ -142,7 +142,7 @@ impl Shop {
         let pool = Arc::new(Pool::new(1).unwrap());
         let name = declaration.name.clone();
         // A tenant of its own knows none of this one's skipped events: whoever asks has none.
-        let projections = Projections::open(Arc::clone(&self.tenant), elsewhere.path(), pool, || {}).unwrap();
+        let projections = Projections::open(Arc::clone(&self.tenant), Some(elsewhere.path()), pool, || {}).unwrap();
         projections.wait(&name, self.tenant.position(), LONG).unwrap();
         projections.digests(&name).unwrap().1
     }

@@ -147,9 +147,13 @@ pub fn without_chance(answer: &Answer) -> (u16, String) {
 fn mask(value: &mut Value) {
     match value {
         Value::Object(members) => {
+            // How far read models are is a matter of time.
+            if members.contains_key("tables") {
+                members.insert("position".to_owned(), json!(0));
+            }
             for (name, value) in members.iter_mut() {
                 // A body in base64 holds ids.
-                if ["commit", "commits", "logbytes", "body"].contains(&name.as_str()) {
+                if ["commit", "commits", "logbytes", "body", "releases", "tables"].contains(&name.as_str()) {
                     *value = json!(0);
                 }
                 mask(value);

@@ -36,7 +36,7 @@ pub fn actor(key: &str) -> String {
 
 /// What changes nothing and only asks.
 fn only_asks(operation: &Operation) -> bool {
-    operation.method.as_str() == "GET" || matches!(operation.name, "pattern.test")
+    operation.method.as_str() == "GET" || matches!(operation.name, "pattern.test" | "projection.sql")
 }
 
 #[tokio::test(flavor = "multi_thread")]
