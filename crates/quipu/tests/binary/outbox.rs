@@ -2,6 +2,7 @@
 //! relays are many, when everything is killed at any moment, and when events are refused.
 
 mod kill;
+mod race;
 
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};

@@ -13,7 +13,7 @@ use tokio_postgres::Client;
 use super::Shop;
 use crate::cluster::{block_on, connect, try_connect};
 
-/// Each kill comes when so many more events were published.
+/// Processes killed, one after the other.
 const KILLS: usize = 24;
 
 /// Publishes to a stream of its own, one to three events a transaction, and writes down in the same transaction how
@@ -79,9 +79,7 @@ fn each_event_is_recorded_once_and_in_order_whatever_is_killed() {
             1 => shop.cluster.crash(Signal::KILL),
             3 => shop.cluster.crash(Signal::QUIT),
             _ => {
-                // Killed when it is dropped; the new one has the same folder and the same address.
-                let killed = std::mem::replace(&mut shop.server, shop.user.serve(&["--temporary"]));
-                drop(killed);
+                shop.server.kill();
                 shop.server = shop.user.serve_on(&address, &[]);
             }
         }
