@@ -33,7 +33,7 @@ pub mod subscription;
 pub mod tenant;
 pub mod trace;
 
-pub use append::{AppendAnswer, AppendRequest};
+pub use append::{AppendAnswer, AppendRequest, CheckpointBody};
 pub use catalogue::{OPERATIONS, Operation, operation};
 pub use code::Code;
 pub use cursor::Cursor;

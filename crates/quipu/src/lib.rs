@@ -40,6 +40,9 @@
 //! **Effects that happen once.** With the feature `sqlite` or `postgres`, `idempotent` records which deliveries were
 //! processed in the handler's own transaction.
 //!
+//! **Truth in PostgreSQL.** With the feature `postgres`, `outbox` writes events in the transaction of the change that they
+//! tell of, and `quipu outbox relay` takes them to Quipu.
+//!
 //! The HTTP server and the command line are not part of the library: with `default-features = false` neither is built.
 
 mod aggregate;
@@ -54,6 +57,8 @@ mod follower;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub mod idempotent;
 mod keeper;
+#[cfg(feature = "postgres")]
+pub mod outbox;
 mod pending;
 #[cfg(feature = "sqlite")]
 pub mod projections;

@@ -1,4 +1,4 @@
-//! `cargo run -p orders`: a shop on http://127.0.0.1:8080, whose events are in the folder `orders-data`.
+//! `cargo run -p quipu-orders`: a shop on http://127.0.0.1:8080, whose events are in the folder `orders-data`.
 
 use quipu::Quipu;
 

@@ -110,6 +110,24 @@ impl Client {
         self.read(self.post(path, MEDIA_JSON, &document(body)?)?)
     }
 
+    /// As [`Self::json`], with refusals: the status and the text that came, for those who decide by them.
+    pub fn asked(&self, path: &str, query: &Query) -> Result<(u16, String), Failure> {
+        let request = self.with_key(self.agent.get(format!("{}{path}", self.url)));
+        let request = query.iter().fold(request, |request, (name, value)| request.query(*name, value));
+        self.whole(request.call())
+    }
+
+    /// As [`Self::send`], with refusals.
+    pub fn sent(&self, path: &str, body: &impl Serialize) -> Result<(u16, String), Failure> {
+        let request = self.with_key(self.agent.post(format!("{}{path}", self.url))).header("content-type", MEDIA_JSON);
+        self.whole(request.send(document(body)?.as_slice()))
+    }
+
+    fn whole(&self, answer: Result<Response<Body>, ureq::Error>) -> Result<(u16, String), Failure> {
+        let answer = answer.map_err(|error| self.failure(&error))?;
+        Ok((answer.status().as_u16(), self.read(answer)?))
+    }
+
     /// Puts a JSON document in the place of what was there; the answer as the text that came.
     pub fn put(&self, path: &str, body: &impl Serialize) -> Result<String, Failure> {
         let request = self.with_key(self.agent.put(format!("{}{path}", self.url))).header("content-type", MEDIA_JSON);

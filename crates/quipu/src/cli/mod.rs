@@ -22,6 +22,7 @@ mod input;
 mod key;
 mod members;
 mod operation;
+mod outbox;
 mod output;
 mod paging;
 mod pattern;
@@ -100,6 +101,9 @@ enum Command {
     /// Register, compare, check and propose schemas of event types
     #[command(subcommand)]
     Schema(schema::SchemaCommand),
+    /// Relay events from an outbox in a PostgreSQL database, each once
+    #[command(subcommand)]
+    Outbox(outbox::OutboxCommand),
     /// See event types, who publishes and who reads them; declare them
     Catalog(catalog::Catalog),
     /// Declare projections, ask their tables, and release changed ones
@@ -177,6 +181,7 @@ fn run(cli: Cli, out: &mut Out) -> Outcome {
         Command::Stream(command) => stream::run(command, &global, out),
         Command::Pattern(command) => pattern::run(command, out),
         Command::Schema(command) => schema::run(command, &global, out),
+        Command::Outbox(command) => outbox::run(command, &global, out),
         Command::Catalog(catalog) => catalog::run(catalog, &global, out),
         Command::Projection(command) => projection::run(command, &global, out),
         Command::Subscription(command) => subscription::run(command, &global, out),

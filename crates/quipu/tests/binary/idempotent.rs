@@ -1,7 +1,6 @@
 //! Effects in a handler's own database happen once: when its process is killed before or after its commit, and when
 //! several workers have the same delivery at once. Real files, a real server, real kills.
 
-mod cluster;
 mod postgres;
 mod sqlite;
 
@@ -15,6 +14,8 @@ use std::time::Duration;
 use quipu::{Backoff, Delivery, Event, Failed, Quipu, RetryPolicy, StartAt, Subscription};
 use rustix::process::{Signal, getpid, kill_process};
 use tempfile::TempDir;
+
+use crate::cluster::block_on;
 
 /// Set for the worker processes that a test starts, which are the same test once more.
 const FOLDER: &str = "QUIPU_TEST_WORKER_FOLDER";
@@ -100,10 +101,6 @@ impl Life {
         });
         block_on(worker.run()).unwrap();
     }
-}
-
-fn block_on<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
 }
 
 /// Runs a test once more as a worker, for each of these deaths and then until all is processed. What its handler was

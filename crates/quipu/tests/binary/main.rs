@@ -7,6 +7,8 @@
 mod aggregates;
 mod audit;
 mod catalog;
+#[cfg(feature = "postgres")]
+mod cluster;
 mod configuration;
 mod contexts;
 mod deadletters;
@@ -19,6 +21,8 @@ mod idempotent;
 mod identity;
 mod keys;
 mod operations;
+#[cfg(feature = "postgres")]
+mod outbox;
 mod patterns;
 mod payloads;
 mod process;

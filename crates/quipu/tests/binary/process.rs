@@ -169,10 +169,15 @@ impl Server {
 }
 
 impl Server {
-    /// Ends it, and returns everything that it said on standard error.
-    pub fn all_said(mut self) -> Vec<String> {
+    /// Ends it without a last write.
+    pub fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
+    }
+
+    /// Ends it, and returns everything that it said on standard error.
+    pub fn all_said(mut self) -> Vec<String> {
+        self.kill();
         let mut said = std::mem::take(&mut self.said);
         said.extend(self.lines.iter());
         said

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant, SystemTime};
 use quipu::idempotent::postgres::{first_time, forget_before};
 use tokio_postgres::Client;
 
-use super::cluster::{Cluster, connect};
-use super::{Life, Order, block_on, deliveries, lives_of_a_worker};
+use super::{Life, Order, deliveries, lives_of_a_worker};
+use crate::cluster::{Cluster, block_on, connect};
 use crate::process::DEADLINE;
 
 async fn charged(client: &Client) -> Vec<i64> {

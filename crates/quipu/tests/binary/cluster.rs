@@ -36,10 +36,7 @@ impl Cluster {
         initdb.args(["-D", "data", "-U", "shop", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"]);
         let output = initdb.output().unwrap();
         assert!(output.status.success(), "{output:?}");
-        let said = File::create(folder.path().join("said")).unwrap();
-        let mut server = program("postgres", &home);
-        server.args(["-D", "data", "-k"]).arg(&home).args(["-c", "listen_addresses=", "-F"]);
-        let server = server.stdout(said.try_clone().unwrap()).stderr(said).spawn().unwrap();
+        let server = serve(&home);
         let mut cluster = Self { folder, server };
         cluster.wait();
         cluster
@@ -47,12 +44,29 @@ impl Cluster {
 
     fn wait(&mut self) {
         let begun = Instant::now();
-        while super::block_on(try_connect(self.folder.path())).is_err() {
+        while block_on(try_connect(self.folder.path())).is_err() {
             let ended = self.server.try_wait().unwrap();
-            let said = || std::fs::read_to_string(self.folder.path().join("said")).unwrap();
-            assert!(ended.is_none() && begun.elapsed() < DEADLINE, "expected a server, found {ended:?}: {}", said());
+            let said = || std::fs::read_to_string(self.folder.path().join("postgres/said")).unwrap();
+            assert!(begun.elapsed() < DEADLINE, "expected a server, found {ended:?}: {}", said());
+            // Processes of a server that was killed may be there still, and the next one does not begin beside them.
+            if ended.is_some() {
+                self.server = serve(&home(self.folder.path()));
+            }
             std::thread::sleep(Duration::from_millis(20));
         }
+    }
+
+    /// Ends it without a last write, and starts it again.
+    pub fn crash(&mut self, signal: Signal) {
+        kill_process(Pid::from_child(&self.server), signal).unwrap();
+        self.server.wait().unwrap();
+        self.server = serve(&home(self.folder.path()));
+        self.wait();
+    }
+
+    /// Where it is, as the command line takes it.
+    pub fn url(&self) -> String {
+        format!("host={} user=shop dbname=postgres", home(self.folder.path()).display())
     }
 }
 
@@ -64,12 +78,23 @@ impl Drop for Cluster {
     }
 }
 
+fn serve(home: &Path) -> Child {
+    let said = File::options().append(true).create(true).open(home.join("said")).unwrap();
+    let mut server = program("postgres", home);
+    server.args(["-D", "data", "-k"]).arg(home).args(["-c", "listen_addresses=", "-F"]);
+    server.stdout(said.try_clone().unwrap()).stderr(said).spawn().unwrap()
+}
+
+pub fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+}
+
 /// A connection to the server in this folder, which lasts as long as the runtime.
 pub async fn connect(folder: &Path) -> Client {
     try_connect(folder).await.unwrap()
 }
 
-async fn try_connect(folder: &Path) -> Result<Client, tokio_postgres::Error> {
+pub async fn try_connect(folder: &Path) -> Result<Client, tokio_postgres::Error> {
     let mut config = Config::new();
     config.host_path(home(folder)).user("shop").dbname("postgres");
     let (client, connection) = config.connect(NoTls).await?;

@@ -1,0 +1,184 @@
+//! The database of an outbox: a URL that is checked, and connections. Passwords are in no message: a database is named by
+//! its host and name alone, and a URL that cannot be read is not repeated.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+use tokio_postgres::config::{Host, SslMode};
+use tokio_postgres::{AsyncMessage, Client, Config, NoTls};
+
+use super::relay::NotRelayed;
+
+/// Long enough for a far server, short enough for whoever mistyped its name.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A server that does not take what was sent to it for so long is gone.
+const SILENCE_MAX: Duration = Duration::from_secs(30);
+
+/// A database, and how to reach it.
+pub struct Database {
+    config: Config,
+    name: String,
+}
+
+/// A URL of a database that cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum InvalidDatabase {
+    /// It cannot be read. What it says is not repeated: there may be a password in it.
+    Unreadable,
+    /// It names no host.
+    NoHost,
+    /// It is on another machine, and connections are not encrypted.
+    Unencrypted {
+        /// The first such host.
+        host: String,
+    },
+}
+
+/// A connection. It ends when it is dropped.
+pub(super) struct Connected {
+    client: Client,
+    driver: JoinHandle<()>,
+}
+
+impl Database {
+    /// The database of a URL. The password is for a URL that has none.
+    ///
+    /// # Errors
+    /// [`InvalidDatabase`].
+    pub fn of(url: &str, password: Option<&[u8]>) -> Result<Self, InvalidDatabase> {
+        let mut config: Config = url.parse().map_err(|_| InvalidDatabase::Unreadable)?;
+        if let (None, Some(password)) = (config.get_password(), password) {
+            config.password(password);
+        }
+        config.application_name("quipu outbox").connect_timeout(CONNECT_TIMEOUT).tcp_user_timeout(SILENCE_MAX);
+        let first = config.get_hosts().first().map(host).ok_or(InvalidDatabase::NoHost)?;
+        let far = config.get_hosts().iter().find(|host| !is_here(host));
+        if let (Some(far), true) = (far, config.get_ssl_mode() != SslMode::Disable) {
+            return Err(InvalidDatabase::Unencrypted { host: host(far) });
+        }
+        let name = format!("the database {} at {first}", config.get_dbname().unwrap_or("(that of the user)"));
+        Ok(Self { config, name })
+    }
+
+    /// A connection, and who is told when something was put into the outbox.
+    pub(super) async fn connect(&self) -> Result<(Connected, Arc<Notify>), NotRelayed> {
+        let (client, mut connection) = self.config.connect(NoTls).await?;
+        let notified = Arc::new(Notify::new());
+        let told = Arc::clone(&notified);
+        let driver = tokio::spawn(async move {
+            while let Some(Ok(message)) = std::future::poll_fn(|context| connection.poll_message(context)).await {
+                if let AsyncMessage::Notification(_) = message {
+                    told.notify_one();
+                }
+            }
+            // Whoever waits finds out that the connection has ended.
+            told.notify_one();
+        });
+        Ok((Connected { client, driver }, notified))
+    }
+}
+
+impl Connected {
+    pub(super) fn client(&self) -> &Client {
+        &self.client
+    }
+}
+
+impl Drop for Connected {
+    fn drop(&mut self) {
+        self.driver.abort();
+    }
+}
+
+/// Its name, for messages: without user and password.
+impl fmt::Display for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)
+    }
+}
+
+impl fmt::Debug for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Database").field(&self.name).finish()
+    }
+}
+
+fn host(host: &Host) -> String {
+    match host {
+        Host::Tcp(name) => name.clone(),
+        Host::Unix(path) => path.display().to_string(),
+    }
+}
+
+fn is_here(host: &Host) -> bool {
+    match host {
+        Host::Unix(_) => true,
+        Host::Tcp(name) => name == "localhost" || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback()),
+    }
+}
+
+impl fmt::Display for InvalidDatabase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreadable => f.write_str(
+                "expected a URL of a database such as postgres://user@localhost/shop, found one that cannot be read \
+                 (it is not repeated here, since it may hold a password)",
+            ),
+            Self::NoHost => f.write_str("expected a host in the URL of the database, found none: add one"),
+            Self::Unencrypted { host } => write!(
+                f,
+                "expected a database on this machine, found {host}: the relay speaks no TLS. Reach it through an \
+                 encrypted tunnel, or add sslmode=disable to the URL if the network between may read everything"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for InvalidDatabase {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_is_in_no_message() {
+        for url in ["postgres://shop:hunter2@localhost/shop", "host=/tmp user=shop password=hunter2 dbname=shop"] {
+            let database = Database::of(url, None).unwrap();
+            assert!(!format!("{database} {database:?}").contains("hunter2"));
+            assert_eq!(database.config.get_password(), Some(&b"hunter2"[..]));
+        }
+        for url in [
+            "postgres://shop:hunter2@[/shop",
+            "postgres://shop:hunter2@localhost:port/shop",
+            "host=a password=hunter2 nonsense=1",
+            "postgres://shop:hunter2@far.example/shop",
+            "password=hunter2",
+        ] {
+            let said = Database::of(url, None).unwrap_err();
+            assert!(!format!("{said} {said:?}").contains("hunter2"), "{said}");
+        }
+    }
+
+    #[test]
+    fn the_password_of_a_url_comes_before_the_other_one() {
+        let password = |url: &str| Database::of(url, Some(b"other")).unwrap().config.get_password().map(<[u8]>::to_vec);
+        assert_eq!(password("postgres://shop:own@localhost/shop"), Some(b"own".to_vec()));
+        assert_eq!(password("postgres://shop@localhost/shop"), Some(b"other".to_vec()));
+    }
+
+    #[test]
+    fn another_machine_is_reached_unencrypted_only_if_the_url_says_so() {
+        for near in ["localhost", "127.0.0.1", "%2Ftmp"] {
+            Database::of(&format!("postgres://shop@{near}/shop"), None).unwrap();
+        }
+        let far = "postgres://shop@10.0.0.1/shop";
+        assert_eq!(Database::of(far, None).unwrap_err(), InvalidDatabase::Unencrypted { host: "10.0.0.1".into() });
+        Database::of(&format!("{far}?sslmode=disable"), None).unwrap();
+        assert!(Database::of("postgres://shop@localhost,10.0.0.1/shop", None).is_err());
+    }
+}
