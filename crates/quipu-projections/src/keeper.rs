@@ -1,12 +1,14 @@
 //! Keeps the read models of a tenant's projections: one for each release, each with its own place in the log.
 
 mod release;
+mod sandbox;
+mod verify;
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
@@ -18,9 +20,12 @@ use crate::refusal::{NotDone, ReadModelRefusal};
 use crate::sqlite::{Comparison, Model, Reader, Rows, SqlQuery, TableDigest, TableQuery, remove};
 use crate::status::{ProjectionStatus, ReleaseStatus};
 use release::Release;
+pub use sandbox::VerifyProgress;
 
 /// The folder of read models in that of a tenant.
 const FOLDER: &str = "read-models";
+/// Beside it, that of read models that are built to be looked at once.
+const SANDBOX: &str = "sandbox";
 
 type Key = (String, u64);
 
@@ -33,6 +38,9 @@ pub struct Projections {
 struct Inner {
     tenant: Arc<Tenant>,
     folder: PathBuf,
+    sandbox: PathBuf,
+    /// How many were built there.
+    sandboxes: AtomicU64,
     pool: Arc<Pool>,
     /// Replaced as a whole: whoever looks never waits for one that is closed.
     releases: Mutex<Arc<BTreeMap<Key, Arc<Release>>>>,
@@ -57,10 +65,12 @@ impl Projections {
         pool: Arc<Pool>,
         progressed: impl Fn() + Send + Sync + 'static,
     ) -> std::io::Result<Self> {
-        let folder = folder.join(FOLDER);
+        let (folder, sandbox) = (folder.join(FOLDER), folder.join(SANDBOX));
         let inner = Arc::new(Inner {
             tenant,
             folder,
+            sandbox,
+            sandboxes: AtomicU64::new(0),
             pool,
             releases: Mutex::default(),
             changing: Mutex::new(()),
@@ -310,6 +320,9 @@ impl Inner {
 
     /// Removes files of releases that are kept no more: their removal was cut short.
     fn remove_strays(&self) -> std::io::Result<()> {
+        if self.sandbox.exists() {
+            fs::remove_dir_all(&self.sandbox)?;
+        }
         if !self.folder.exists() {
             return Ok(());
         }

@@ -4,6 +4,7 @@ mod compare;
 mod guard;
 mod read;
 mod table;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -21,9 +22,10 @@ use crate::refusal::ReadModelRefusal;
 use crate::status::FailedEvent;
 
 pub(crate) use self::read::Reader;
+pub(crate) use self::watch::Watch;
 
 /// Tables with these names could not be asked for: their addresses stand for something else.
-const RESERVED: [&str; 4] = ["releases", "resume", "skips", "sql"];
+const RESERVED: [&str; 7] = ["baselines", "releases", "resume", "skips", "sql", "verdicts", "verify"];
 /// Most bytes of a read model where the tenant has no quota of storage.
 const BYTES_MAX: u64 = 64 << 30;
 /// Most tables of a read model.
@@ -43,6 +45,8 @@ pub(crate) struct Model {
     /// By reaction, what the database takes, and the statement it was made of.
     statements: Vec<Vec<(String, Statement)>>,
     reads_data: bool,
+    /// Rows that are looked at after each event.
+    watch: Option<Watch>,
     /// The place in the log that it is behind.
     pub head: Head,
     /// The position of the last event before that.
@@ -187,8 +191,21 @@ impl Model {
         let statements: Vec<Vec<(String, Statement)>> =
             declaration.on.0.iter().map(|(_, reaction)| reaction.statements().iter().map(sql).collect()).collect();
         let reads_data = statements.iter().flatten().any(|(_, statement)| statement.reads_data());
-        let (head, position) = (Head::START, 0);
-        Ok(Self { conn, guard, declaration: declaration.clone(), chooser, statements, reads_data, head, position })
+        let (head, position, watch) = (Head::START, 0, None);
+        let declaration = declaration.clone();
+        Ok(Self { conn, guard, declaration, chooser, statements, reads_data, watch, head, position })
+    }
+
+    /// Looks at some rows from now on.
+    pub fn watch(&mut self, mut watch: Watch) -> Result<(), Error> {
+        watch.begin(&self.conn)?;
+        self.watch = Some(watch);
+        Ok(())
+    }
+
+    /// What was seen of the rows that are looked at.
+    pub fn watched(&mut self) -> Option<Watch> {
+        self.watch.take()
     }
 
     /// Reads how far it is; the digest of what it was made of, if it was.
@@ -322,6 +339,10 @@ impl Model {
                         return Err(failed(Some(statement), said));
                     }
                 }
+                if let Some(watch) = &mut self.watch {
+                    self.guard.count_anew();
+                    watch.look(&self.conn, position, event.kind())?;
+                }
             }
         }
         Ok(position)
@@ -350,7 +371,8 @@ impl ToSql for Binding<'_> {
     }
 }
 
-fn digest_of(declaration: &Projection) -> String {
+/// What was declared, in short.
+pub(crate) fn digest_of(declaration: &Projection) -> String {
     let json = serde_json::to_vec(declaration).expect("it is plain data");
     blake3::hash(&json).to_hex().to_string()
 }

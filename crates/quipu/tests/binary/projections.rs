@@ -68,7 +68,9 @@ fn a_projection_is_declared_asked_and_released() {
     let list = shop.run(&["projection", "list"]).ok().stdout;
     assert!(list.contains("1 (live)") && list.contains("following"), "{list}");
 
-    let broken = shop.user.write("broken.yaml", "projection: orders\ntables: create table t (a)\non:\n  a.b: insert into u values (1)\n");
+    let broken = shop
+        .user
+        .write("broken.yaml", "projection: orders\ntables: create table t (a)\non:\n  a.b: insert into u values (1)\n");
     let refused = shop.run(&["projection", "apply", &broken]).ended(1).stderr;
     assert!(refused.contains("/on/a.b") && refused.contains("no such table: u"), "{refused}");
     shop.run(&["projection", "show", "nothing"]).ended(3);
@@ -118,7 +120,8 @@ fn run(user: &User, server: &Server, args: &[&str]) -> Ran {
 
 /// Loads events, and kills the server while they go in.
 fn load_and_kill(user: &User, server: Server, first: usize, count: usize, after: u64) {
-    let lines: String = crate::process::events(first + count).lines().skip(first).map(|line| format!("{line}\n")).collect();
+    let lines: String =
+        crate::process::events(first + count).lines().skip(first).map(|line| format!("{line}\n")).collect();
     let mut load = user.command(&["--url", &server.url, "event", "load", "-"]);
     let mut load = load.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let mut stdin = load.stdin.take().unwrap();
