@@ -186,7 +186,13 @@ impl Release {
         inner: &Arc<Inner>,
         other: impl FnOnce(Head) -> Result<T, E>,
     ) -> Result<(Reader, T), E> {
-        self.is_built(inner)?;
+        let end = inner.tenant.position();
+        let (position, stopped) = self.position();
+        if stopped.is_some() || position + BEHIND_MAX < end {
+            return Err(
+                NotDone::from(ReadModelRefusal::NotBuilt { release: self.number, position, end, stopped }).into()
+            );
+        }
         let mut open = self.open.lock();
         let end = inner.tenant.head();
         self.catch_up(&mut open, inner, end)?;
