@@ -35,7 +35,7 @@ pub(super) enum NotBuilt {
     /// The log is not what was written: the last place where it was, and what does not fit.
     Tampered { sound: Head, position: u64, problem: String },
     /// An event cannot be taken in.
-    Stopped(FailedEvent),
+    Stopped(Box<FailedEvent>),
     /// Whoever asked does not wait any more.
     Cancelled,
     /// Something else was not done.
@@ -118,7 +118,7 @@ impl Sandbox {
                 Err(NotTaken::Event { event, .. }) => {
                     // What cannot be taken in may be so because somebody changed it: then the chain says it further on.
                     while self.next(end)?.is_some() {}
-                    return Err(NotBuilt::Stopped(*event));
+                    return Err(NotBuilt::Stopped(event));
                 }
             }
         }
