@@ -17,6 +17,7 @@ mod secret;
 mod state;
 mod subscription;
 mod tenant;
+mod verification;
 
 use quipu_domain::Permission;
 use schemars::{Schema, SchemaGenerator};
@@ -93,6 +94,11 @@ pub const OPERATIONS: &[Operation] = &[
     projection::SWITCH,
     projection::REVERT,
     projection::DROP,
+    verification::VERIFY,
+    verification::VERDICTS,
+    verification::CREATE,
+    verification::LIST,
+    verification::REMOVE,
     secret::LIST,
     secret::ROTATE,
     secret::ENDPOINT,

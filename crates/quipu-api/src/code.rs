@@ -75,6 +75,7 @@ codes! {
     TenantNotFound "tenant-not-found" 404 false "There is no such tenant";
     DeclarationNotFound "declaration-not-found" 404 false "Nothing is declared of the type";
     ProjectionNotFound "projection-not-found" 404 false "There is no such projection";
+    BaselineNotFound "baseline-not-found" 404 false "The projection has no such baseline";
     ReleaseNotFound "release-not-found" 404 false "The projection has no such release";
     TableNotFound "table-not-found" 404 false "The read model has no such table";
     SchemaNotFound "schema-not-found" 404 false "There is no such schema";
@@ -106,6 +107,7 @@ codes! {
     SchemaInUse "schema-in-use" 409 false "Something uses the schema";
     TooManyDeclarations "too-many-declarations" 409 false "There are too many declarations";
     TooManyProjections "too-many-projections" 409 false "There are too many projections";
+    BaselineExists "baseline-exists" 409 false "The name belongs to another baseline";
     ReadModelBehind "read-model-behind" 409 true "The read model is not as far as was asked for";
     TooManySchemas "too-many-schemas" 409 false "There are too many schemas";
     TooManyKeys "too-many-keys" 409 false "There are too many keys";

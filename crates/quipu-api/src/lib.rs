@@ -32,6 +32,7 @@ pub mod state;
 pub mod subscription;
 pub mod tenant;
 pub mod trace;
+pub mod verification;
 
 pub use append::{AppendAnswer, AppendRequest, CheckpointBody};
 pub use catalogue::{OPERATIONS, Operation, operation};

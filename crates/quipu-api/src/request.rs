@@ -22,7 +22,7 @@ pub use catalog::{CatalogRequest, catalog_prefix, dry_run};
 pub use dead_letters::DeadLettersRequest;
 pub use event::{EventKey, EventRequest, checkpoint_source, confirmed};
 pub use page::{Start, cursor_after};
-pub use projection::RowsRequest;
+pub use projection::{RowsRequest, baseline_asked};
 pub use read::{ReadRequest, StreamRequest, StreamsRequest};
 pub use schema::{DiffRequest, SchemasRequest, VerifyRequest, bundled, version as schema_version};
 pub use tail::{TailFrom, TailRequest};

@@ -57,7 +57,10 @@ pub use operations::{
     OperationState, PREVIEW_MS, REFUSED_REASONS_MAX, Selection, Work,
 };
 pub use options::{Clock, Options, Random, World};
-pub use projections::{ProjectionInfo, ProjectionRefusal, ReleaseInfo, Released, WantedRelease};
+pub use projections::{
+    Baseline, ProjectionInfo, ProjectionRefusal, ReleaseInfo, Released, RowVerdict, Since, TableState, TableVerdict,
+    VERDICT_ROWS_MAX, Verdict, VerdictOutcome, WantedRelease,
+};
 pub use quipu_store::{Fault, TornTail};
 pub use read::{Page, Recorded, Stats, StreamInfo};
 pub use schemas::{

@@ -1,12 +1,14 @@
 //! Keeps the read models of a tenant's projections: one for each release, each with its own place in the log.
 
 mod release;
+mod sandbox;
+mod verify;
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
@@ -19,11 +21,14 @@ use crate::refusal::{NotDone, ReadModelRefusal};
 use crate::sqlite::{Comparison, Model, Project, Reader, Rows, Source, SqlQuery, TableDigest, TableQuery, remove};
 use crate::status::{ProjectionStatus, ReleaseStatus};
 use release::Release;
+pub use sandbox::VerifyProgress;
 
 /// The folder of read models in that of a tenant.
 const FOLDER: &str = "read-models";
 /// The folder of those that are made by code, which the log does not know of.
 const CODE_FOLDER: &str = "read-models-of-code";
+/// Beside it, that of read models that are built to be looked at once.
+const SANDBOX: &str = "sandbox";
 
 type Key = (String, u64);
 
@@ -41,6 +46,9 @@ struct Inner {
     has_disk: bool,
     /// Projections in code, by name.
     attached: Mutex<BTreeMap<String, Arc<dyn Project>>>,
+    sandbox: PathBuf,
+    /// How many were built there.
+    sandboxes: AtomicU64,
     pool: Arc<Pool>,
     /// Replaced as a whole: whoever looks never waits for one that is closed.
     releases: Mutex<Arc<BTreeMap<Key, Arc<Release>>>>,
@@ -67,13 +75,15 @@ impl Projections {
     ) -> std::io::Result<Self> {
         let has_disk = folder.is_some();
         let folder = folder.unwrap_or(Path::new(""));
-        let (folder, code_folder) = (folder.join(FOLDER), folder.join(CODE_FOLDER));
+        let (folder, code_folder, sandbox) = (folder.join(FOLDER), folder.join(CODE_FOLDER), folder.join(SANDBOX));
         let inner = Arc::new(Inner {
             tenant,
             folder,
             code_folder,
             has_disk,
             attached: Mutex::default(),
+            sandbox,
+            sandboxes: AtomicU64::new(0),
             pool,
             releases: Mutex::default(),
             changing: Mutex::new(()),
@@ -368,6 +378,9 @@ impl Inner {
 
     /// Removes files of releases that are kept no more: their removal was cut short.
     fn remove_strays(&self) -> std::io::Result<()> {
+        if self.has_disk && self.sandbox.exists() {
+            fs::remove_dir_all(&self.sandbox)?;
+        }
         if !self.has_disk || !self.folder.exists() {
             return Ok(());
         }

@@ -12,7 +12,7 @@ mod refusal;
 mod sqlite;
 mod status;
 
-pub use keeper::Projections;
+pub use keeper::{Projections, VerifyProgress};
 pub use pool::Pool;
 pub use refusal::{NotDone, ReadModelRefusal};
 /// What projections in code change their tables with.

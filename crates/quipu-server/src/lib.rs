@@ -68,6 +68,7 @@ mod ticket;
 mod tls;
 mod trace;
 mod transport;
+mod verification;
 pub mod webhook;
 mod websocket;
 

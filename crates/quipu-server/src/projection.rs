@@ -70,7 +70,7 @@ fn behind(problem: Problem, position: u64, stopped: Option<&str>) -> Problem {
 }
 
 /// Asks the projections of the tenant on a thread that may wait for the disk.
-async fn ask<T: Send + 'static>(
+pub(crate) async fn ask<T: Send + 'static>(
     app: &App,
     work: impl FnOnce(&Projections) -> Result<T, NotDone> + Send + 'static,
 ) -> Result<T, Problem> {
@@ -79,7 +79,7 @@ async fn ask<T: Send + 'static>(
 }
 
 /// As [`ask`], what looks at all of a read model: few do at once in a tenant.
-async fn scan<T: Send + 'static>(
+pub(crate) async fn scan<T: Send + 'static>(
     app: &App,
     work: impl FnOnce(&Projections) -> Result<T, NotDone> + Send + 'static,
 ) -> Result<T, Problem> {
@@ -256,7 +256,7 @@ fn digest_of(TableDigest { table, rows, digest }: TableDigest) -> TableDigestBod
 }
 
 fn comparison_of(table: TableComparison) -> TableComparisonBody {
-    let difference = |Difference { key, live, next }: Difference| DifferenceBody { key, live, next };
+    let difference = |Difference { key, live, next, .. }: Difference| DifferenceBody { key, live, next };
     TableComparisonBody {
         equal: table.is_equal(),
         table: table.table,

@@ -171,6 +171,9 @@ fn refused_projection(refusal: &ProjectionRefusal) -> Problem {
             of(Code::InvalidProjection).with("pointer", "/reason").with("limit", *limit)
         }
         ProjectionRefusal::NoEvent { position } => of(Code::PositionNotFound).with("position", *position),
+        ProjectionRefusal::NoBaseline { name } => of(Code::BaselineNotFound).with("name", clip(name)),
+        ProjectionRefusal::BaselineExists { name } => of(Code::BaselineExists).with("name", clip(name)),
+        ProjectionRefusal::InvalidBaseline { .. } => of(Code::InvalidProjection).with("pointer", "/name"),
     }
 }
 

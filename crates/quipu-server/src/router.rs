@@ -13,7 +13,7 @@ use quipu_api::{Code, OPERATIONS, Problem};
 use crate::{
     Host, admission, answer, append, audit, catalog, consume, deadletter, document, health, key, operation, pattern,
     problem, projection, publish, read, registry, schema, secret, state, stream, subscription, tail, tenant, ticket,
-    trace, websocket,
+    trace, verification, websocket,
 };
 
 type Route = fn() -> MethodRouter<Arc<Host>>;
@@ -86,6 +86,11 @@ const HANDLERS: &[(&str, Route)] = &[
     ("projection.switch", || post(projection::switch)),
     ("projection.revert", || post(projection::revert)),
     ("projection.drop", || delete(projection::drop_next)),
+    ("projection.verify", || post(verification::verify)),
+    ("projection.verdicts", || get(verification::verdicts)),
+    ("baseline.create", || post(verification::create)),
+    ("baseline.list", || get(verification::list)),
+    ("baseline.remove", || delete(verification::remove)),
     ("secret.list", || get(secret::list)),
     ("secret.rotate", || post(secret::rotate)),
     ("endpoint.get", || get(secret::endpoint)),

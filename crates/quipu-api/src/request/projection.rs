@@ -82,6 +82,21 @@ impl RowsRequest {
     }
 }
 
+/// Reads the query string of a verification: what it is held against.
+///
+/// # Errors
+/// `invalid-parameter`, with the name of the parameter.
+pub fn baseline_asked(query: &str) -> Result<Option<String>, Problem> {
+    let mut asked = None;
+    for (name, value) in pairs(query) {
+        match name.as_ref() {
+            "baseline" => once(&name, &mut asked, value.into_owned())?,
+            _ => return Err(unknown(&name, "baseline")),
+        };
+    }
+    Ok(asked)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

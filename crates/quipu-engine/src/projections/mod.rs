@@ -3,6 +3,7 @@
 
 mod records;
 mod refusal;
+mod verdict;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use crate::tenant::Tenant;
 use records::{Change, FoldedProjection};
 pub(crate) use records::{FoldedProjections, ProjectionRecord};
 pub use refusal::{ProjectionRefusal, WantedRelease};
+pub use verdict::{Baseline, RowVerdict, Since, TableState, TableVerdict, VERDICT_ROWS_MAX, Verdict, VerdictOutcome};
 
 /// Most projections of a tenant: each has files that are open, and reads the log.
 const PROJECTIONS_MAX: usize = 100;

@@ -8,6 +8,8 @@ use quipu_domain::projection::Projection;
 use quipu_store::{Record, RecordKind};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::verdict::{Baseline, VERDICTS_MAX, Verdict};
+
 /// What changed in a projection.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct ProjectionRecord {
@@ -26,6 +28,12 @@ pub(crate) enum Change {
     Dropped { release: u64 },
     /// An event is passed over, by every release.
     Skipped { position: u64, reason: String },
+    /// It was verified.
+    Verified(Box<Verdict>),
+    /// What it is was kept under a name.
+    Baseline(Box<Baseline>),
+    /// A baseline is not kept any more.
+    Forgotten { baseline: String },
     /// All of it is gone.
     Removed,
 }
@@ -41,6 +49,12 @@ pub(crate) struct FoldedProjection {
     pub releases: BTreeMap<u64, FoldedRelease>,
     /// Events that are passed over, each with the reason.
     pub skipped: BTreeMap<u64, String>,
+    /// What it was at some places, by name.
+    #[serde(default)]
+    pub baselines: BTreeMap<String, Baseline>,
+    /// What verifications came to, the newest last.
+    #[serde(default)]
+    pub verdicts: Vec<Verdict>,
 }
 
 /// One declaration of a projection.
@@ -94,6 +108,16 @@ impl FoldedProjections {
                 Change::Live { release } => folded.live = release,
                 Change::Dropped { release } => _ = folded.releases.remove(&release),
                 Change::Skipped { position, reason } => _ = folded.skipped.insert(position, reason),
+                Change::Verified(verdict) => {
+                    if folded.verdicts.len() >= VERDICTS_MAX {
+                        folded.verdicts.remove(0);
+                    }
+                    folded.verdicts.push(*verdict);
+                }
+                Change::Baseline(baseline) => {
+                    folded.baselines.insert(baseline.name.clone(), *baseline);
+                }
+                Change::Forgotten { baseline } => _ = folded.baselines.remove(&baseline),
                 Change::Removed => {
                     self.newest_gone = self.newest_gone.max(folded.newest);
                     self.all.remove(&name);

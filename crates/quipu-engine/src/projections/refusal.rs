@@ -38,6 +38,21 @@ pub enum ProjectionRefusal {
         /// The position.
         position: u64,
     },
+    /// There is no baseline of this name.
+    NoBaseline {
+        /// The name.
+        name: String,
+    },
+    /// There is one of this name, and it is not replaced.
+    BaselineExists {
+        /// The name.
+        name: String,
+    },
+    /// A baseline cannot have this name.
+    InvalidBaseline {
+        /// The name.
+        name: String,
+    },
 }
 
 /// A release, by what it is to the one that is live.
@@ -64,6 +79,19 @@ impl fmt::Display for ProjectionRefusal {
             }
             Self::InvalidReason { limit } => write!(f, "expected a reason of 1 to {limit} bytes"),
             Self::NoEvent { position } => write!(f, "expected the position of an event, found none at {position}"),
+            Self::NoBaseline { name } => {
+                write!(f, "expected a baseline of the projection, found none with the name {name}")
+            }
+            Self::BaselineExists { name } => {
+                write!(
+                    f,
+                    "expected a name that no baseline of the projection has, found {name}; choose another, or remove that one"
+                )
+            }
+            Self::InvalidBaseline { name } => write!(
+                f,
+                "expected a name of letters, digits, -, _ and . that begins with a letter or digit, found {name:?}"
+            ),
         }
     }
 }

@@ -37,7 +37,7 @@ pub(super) struct Release {
     inner: Weak<Inner>,
     name: String,
     number: u64,
-    source: Source,
+    pub source: Source,
     at: Timestamp,
     pub path: PathBuf,
     turn: AtomicU8,
@@ -174,6 +174,26 @@ impl Release {
         };
         let tables = live.compare(&other).map_err(|error| self.failed(&error))?;
         Ok(Comparison { live: self.number, next: next.number, position, tables })
+    }
+
+    /// What it has at the end of the log, and what `other` makes of the log up to the same place.
+    pub fn read_beside<T, E: From<NotDone>>(
+        &self,
+        inner: &Arc<Inner>,
+        other: impl FnOnce(Head) -> Result<T, E>,
+    ) -> Result<(Reader, T), E> {
+        let end = inner.tenant.position();
+        let (position, stopped) = self.position();
+        if stopped.is_some() || position + BEHIND_MAX < end {
+            return Err(
+                NotDone::from(ReadModelRefusal::NotBuilt { release: self.number, position, end, stopped }).into()
+            );
+        }
+        let mut open = self.open.lock();
+        let end = inner.tenant.head();
+        self.catch_up(&mut open, inner, end)?;
+        let other = other(end)?;
+        Ok((Reader::open_now(&self.path)?, other))
     }
 
     fn failed(&self, error: &Error) -> NotDone {

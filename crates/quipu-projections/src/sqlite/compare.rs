@@ -8,6 +8,7 @@ use serde_json::{Map, Value as Json};
 
 use super::read::{Reader, json_of};
 use super::table::{Table, names, quoted};
+use super::watch::RowKey;
 
 /// Most rows that are shown of a table.
 const DIFFERENCES_MAX: usize = 20;
@@ -66,6 +67,8 @@ pub struct Difference {
     pub live: Option<Map<String, Json>>,
     /// What the next release has there.
     pub next: Option<Map<String, Json>>,
+    /// The key as the database has it.
+    pub(crate) row: RowKey,
 }
 
 impl Comparison {
@@ -157,7 +160,7 @@ fn select(table: &Table, columns: &[String]) -> String {
 }
 
 /// A value such that no two rows are written alike.
-fn put(out: &mut Vec<u8>, value: ValueRef<'_>) {
+pub(super) fn put(out: &mut Vec<u8>, value: ValueRef<'_>) {
     match value {
         ValueRef::Null => out.push(0),
         ValueRef::Integer(number) => {
@@ -210,7 +213,9 @@ fn compare_rows(
             compared.differing += 1;
             if compared.differences.len() < DIFFERENCES_MAX {
                 let key_of = one.as_ref().filter(|_| order.is_le()).or(other.as_ref());
-                let key = key_of.map(|row| show(&live.1.key.iter().collect::<Vec<_>>(), &row[..keys], |_| true));
+                let values = key_of.map(|row| row[..keys].to_vec()).unwrap_or_default();
+                let key = show(&live.1.key.iter().collect::<Vec<_>>(), &values, |_| true);
+                let row = RowKey { table: live.1.name.clone(), columns: live.1.key.clone(), values };
                 let differs = |number: usize| match (&one, &other, order) {
                     (Some(one), Some(other), Ordering::Equal) => one[keys + number] != other[keys + number],
                     _ => true,
@@ -219,9 +224,10 @@ fn compare_rows(
                     row.as_ref().filter(|_| is_there).map(|row| show(&shared, &row[keys..], differs))
                 };
                 compared.differences.push(Difference {
-                    key: key.unwrap_or_default(),
+                    key,
                     live: side(&one, order.is_le()),
                     next: side(&other, order.is_ge()),
+                    row,
                 });
             }
         }

@@ -5,6 +5,7 @@ mod guard;
 mod read;
 mod step;
 mod table;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -24,9 +25,10 @@ pub(crate) use self::read::Reader;
 pub use self::step::Project;
 pub(crate) use self::step::Source;
 use self::step::Step;
+pub(crate) use self::watch::Watch;
 
 /// Tables with these names could not be asked for: their addresses stand for something else.
-const RESERVED: [&str; 4] = ["releases", "resume", "skips", "sql"];
+const RESERVED: [&str; 7] = ["baselines", "releases", "resume", "skips", "sql", "verdicts", "verify"];
 /// Most bytes of a read model where the tenant has no quota of storage.
 const BYTES_MAX: u64 = 64 << 30;
 /// Most tables of a read model.
@@ -42,6 +44,8 @@ pub(crate) struct Model {
     conn: Connection,
     guard: Guard,
     step: Step,
+    /// Rows that are looked at after each event.
+    watch: Option<Watch>,
     /// The place in the log that it is behind.
     pub head: Head,
     /// The position of the last event before that.
@@ -195,7 +199,19 @@ impl Model {
         conn.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
         let guard = Guard::put(&mut conn)?;
         let step = Step::of(source)?;
-        Ok(Self { conn, guard, step, head: Head::START, position: 0 })
+        Ok(Self { conn, guard, step, watch: None, head: Head::START, position: 0 })
+    }
+
+    /// Looks at some rows from now on.
+    pub fn watch(&mut self, mut watch: Watch) -> Result<(), Error> {
+        watch.begin(&self.conn)?;
+        self.watch = Some(watch);
+        Ok(())
+    }
+
+    /// What was seen of the rows that are looked at.
+    pub fn watched(&mut self) -> Option<Watch> {
+        self.watch.take()
     }
 
     /// Reads how far it is; the digest of what it was made of, if it was.
@@ -243,7 +259,7 @@ impl Model {
         skipped: &BTreeMap<u64, String>,
     ) -> Result<(), NotTaken> {
         self.conn.execute_batch("begin immediate")?;
-        let taken = self.step.take(&self.conn, &self.guard, tenant, commits, skipped);
+        let taken = self.step.take(&self.conn, &self.guard, tenant, commits, skipped, self.watch.as_mut());
         self.guard.enter(Mode::Own);
         let position = match taken {
             Ok(position) => position.unwrap_or(self.position),

@@ -10,6 +10,7 @@ use rusqlite::types::{ToSqlOutput, Value, ValueRef};
 use rusqlite::{CachedStatement, Connection, Error, ToSql};
 
 use super::guard::{Guard, Mode, not_deterministic};
+use super::watch::Watch;
 use super::{NotTaken, is_of_store};
 use crate::status::FailedEvent;
 
@@ -129,6 +130,7 @@ impl Step {
         tenant: &Tenant,
         commits: &[FollowedCommit],
         skipped: &BTreeMap<u64, String>,
+        mut watch: Option<&mut Watch>,
     ) -> Result<Option<u64>, NotTaken> {
         guard.enter(Mode::Statements);
         // Looked up once, and not for each event.
@@ -154,7 +156,13 @@ impl Step {
                     Self::Code(code) => take_in_code(code.as_ref(), conn, tenant, recorded),
                 };
                 let (statement, error) = match taken {
-                    Ok(()) => continue,
+                    Ok(has_changed) => {
+                        if let Some(watch) = watch.as_deref_mut().filter(|_| has_changed) {
+                            guard.count_anew();
+                            watch.look(conn, position, recorded.event().kind())?;
+                        }
+                        continue;
+                    }
                     Err(Failure::Store(error)) => return Err(error.into()),
                     Err(Failure::Event(statement, _)) if guard.was_enough() => {
                         (statement, "it takes more steps than an event may".to_owned())
@@ -172,15 +180,16 @@ impl Step {
 }
 
 impl Declared {
+    /// Whether it did something for the event.
     fn take(
         &mut self,
         prepared: &mut [Vec<CachedStatement<'_>>],
         tenant: &Tenant,
         recorded: &Recorded,
-    ) -> Result<(), Failure> {
+    ) -> Result<bool, Failure> {
         let event = recorded.event();
         if !self.chooser.may_take(event.kind()) {
-            return Ok(());
+            return Ok(false);
         }
         let read = read(tenant, recorded, self.version)?;
         let (event, stamp) = match &read {
@@ -189,7 +198,7 @@ impl Declared {
         };
         self.chooser.choose(&event, stamp, &mut self.chosen);
         if self.chosen.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
         let subject = Subject::new(&event, stamp, self.reads_data);
         for reaction in &self.chosen {
@@ -197,15 +206,17 @@ impl Declared {
                 execute(sql, statement, &subject).map_err(|error| failure(error, Some(statement.text())))?;
             }
         }
-        Ok(())
+        Ok(true)
     }
 }
 
-fn take_in_code(code: &dyn Project, conn: &Connection, tenant: &Tenant, recorded: &Recorded) -> Result<(), Failure> {
+fn take_in_code(code: &dyn Project, conn: &Connection, tenant: &Tenant, recorded: &Recorded) -> Result<bool, Failure> {
     let read = read(tenant, recorded, code.schema_version())?;
-    code.apply(conn, read.as_ref().unwrap_or(recorded)).map_err(|error| match error.downcast::<Error>() {
-        Ok(error) => failure(*error, None),
-        Err(error) => Failure::Event(None, error.to_string()),
+    code.apply(conn, read.as_ref().unwrap_or(recorded)).map(|()| true).map_err(|error| {
+        match error.downcast::<Error>() {
+            Ok(error) => failure(*error, None),
+            Err(error) => Failure::Event(None, error.to_string()),
+        }
     })
 }
 

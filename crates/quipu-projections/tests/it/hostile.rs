@@ -37,7 +37,7 @@ fn tables_are_tables_and_nothing_else() {
         let answer = shop.projections.apply(with_tables(refused));
         assert!(matches!(answer, Err(NotDone::Refused(ReadModelRefusal::Tables { .. }))), "{refused}: {answer:?}");
     }
-    for reserved in ["sql", "Releases", "skips", "resume"] {
+    for reserved in ["sql", "Releases", "skips", "resume", "Verify", "verdicts", "baselines"] {
         let answer = shop.projections.apply(with_tables(&format!("create table t (a); create table {reserved} (a)")));
         assert!(
             matches!(answer, Err(NotDone::Refused(ReadModelRefusal::ReservedTable { .. }))),

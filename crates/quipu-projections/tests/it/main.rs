@@ -7,3 +7,4 @@ mod live;
 mod read;
 mod releases;
 mod support;
+mod verify;

@@ -1,6 +1,7 @@
 //! The command line: noun, then verb. Data goes to standard output, everything else to standard error.
 
 mod audit;
+mod baseline;
 mod bulk;
 mod catalog;
 mod client;
@@ -109,6 +110,9 @@ enum Command {
     /// Declare projections, ask their tables, and release changed ones
     #[command(subcommand)]
     Projection(projection::ProjectionCommand),
+    /// Record what projections are, to hold them against it later
+    #[command(subcommand)]
+    Baseline(baseline::BaselineCommand),
     /// Make, move and explain subscriptions; fetch and answer deliveries
     #[command(subcommand)]
     Subscription(subscription::SubscriptionCommand),
@@ -184,6 +188,7 @@ fn run(cli: Cli, out: &mut Out) -> Outcome {
         Command::Outbox(command) => outbox::run(command, &global, out),
         Command::Catalog(catalog) => catalog::run(catalog, &global, out),
         Command::Projection(command) => projection::run(command, &global, out),
+        Command::Baseline(command) => baseline::run(command, &global, out),
         Command::Subscription(command) => subscription::run(command, &global, out),
         Command::DeadLetter(command) => deadletter::run(command, &global, out),
         Command::Operation(command) => operation::run(command, &global, out),

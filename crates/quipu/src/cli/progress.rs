@@ -71,6 +71,13 @@ impl Progress {
         self.draw(done, format!("{}, {rate:.0}/s", counted(events, "event")));
     }
 
+    /// So many of all events are done, where bytes are not counted.
+    pub fn at_events(&mut self, done: u64, all: u64) {
+        self.total = Some(all);
+        self.bar.set_length(all);
+        self.at(0, done);
+    }
+
     /// So many of all bytes are done, where events are not counted.
     pub fn at_bytes(&mut self, done: u64, all: u64) {
         self.total = Some(all);

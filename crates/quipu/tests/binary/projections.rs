@@ -78,6 +78,39 @@ fn a_projection_is_declared_asked_and_released() {
 }
 
 #[test]
+fn a_projection_is_verified_and_the_exit_code_tells() {
+    let shop = Shop::open();
+    let file = shop.user.write("orders.yaml", ORDERS);
+    shop.run(&["projection", "apply", &file]).ok();
+    shop.run_with(&["event", "load", "-"], &crate::process::events(25)).ok();
+    shop.run(&["projection", "rows", "orders", "orders", "--at-least", "25"]).ok();
+    shop.until(&["projection", "show", "orders"], |shown| shown["releases"][0]["state"] == "following");
+    let verified = shop.run(&["projection", "verify", "orders"]).ok();
+    assert!(
+        verified.stderr.contains("verdict 1: orders is equal to the live read model at position 25"),
+        "{verified:?}"
+    );
+    let made = shop.run(&["baseline", "create", "orders", "first"]).ok().stdout;
+    assert!(made.starts_with("first is orders at position 25;"), "{made}");
+    shop.run(&["projection", "verify", "orders", "--baseline", "first"]).ok();
+    shop.run(&["projection", "verify", "orders", "--baseline", "second"]).ended(3);
+
+    // Another declaration gives other tables.
+    let wider = shop.user.write("wider.yaml", WIDER);
+    shop.run(&["projection", "apply", &wider]).ok();
+    shop.until(&["projection", "show", "orders"], |shown| shown["releases"][1]["state"] == "following");
+    shop.run(&["projection", "switch", "orders"]).ok();
+    let verdict = shop.run(&["projection", "verify", "orders", "--baseline", "first", "-o", "json"]).ended(1).json();
+    assert_eq!((&verdict["outcome"], &verdict["tables"][0]["equal"]), (&Value::from("differs"), &Value::Bool(true)));
+    let verdicts = shop.run(&["projection", "verdicts", "orders", "-o", "json"]).ok().json();
+    let outcomes: Vec<_> = verdicts["verdicts"].as_array().unwrap().iter().map(|verdict| &verdict["outcome"]).collect();
+    assert_eq!(outcomes, ["differs", "equal", "equal"]);
+    assert_eq!(verdicts["verdicts"][0], verdict);
+    assert!(shop.run(&["baseline", "list", "orders"]).ok().stdout.contains("first"));
+    assert_eq!(shop.run(&["baseline", "remove", "orders", "first"]).ok().stdout, "first was removed\n");
+}
+
+#[test]
 fn an_event_that_cannot_be_taken_in_is_shown_and_passed_over() {
     let shop = Shop::open();
     let once = ORDERS.replace("on conflict do update set n = n + excluded.n, events = events + 1", "");

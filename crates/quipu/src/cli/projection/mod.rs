@@ -4,6 +4,7 @@ mod apply;
 mod diff;
 mod rows;
 mod show;
+mod verify;
 
 use clap::{Args, Subcommand};
 use quipu_api::projection::{DigestAnswer, DroppedAnswer, RemovedAnswer, SkippedBody, SwitchedAnswer};
@@ -42,6 +43,10 @@ pub enum ProjectionCommand {
     Resume(Named),
     /// Show the number of rows and a digest of each table
     Digest(Named),
+    /// Rebuild it from the log and compare; ends with 1 if something differs, with 5 if the log was tampered with
+    Verify(verify::Verify),
+    /// List what verifications came to
+    Verdicts(Named),
     /// Forget a projection and remove its read models
     Remove(Named),
 }
@@ -120,6 +125,8 @@ pub fn run(command: ProjectionCommand, global: &Global, out: &mut Out) -> Outcom
             }
             Ok(Exit::Ok)
         }
+        ProjectionCommand::Verify(verify) => verify::run(&verify, &client, out),
+        ProjectionCommand::Verdicts(which) => verify::verdicts(&which, &client, out),
         ProjectionCommand::Remove(which) => {
             let text = client.delete(&which.path(""))?;
             let RemovedAnswer { removed } = client.parse(&text)?;

@@ -1,0 +1,182 @@
+//! A read model that is built to be looked at once, in a file of its own: nobody asks it, and it is gone afterwards.
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use quipu_engine::{CommitFollower, Fault, Followed, FollowedCommit, Head, Tenant};
+
+use super::Inner;
+use crate::refusal::NotDone;
+use crate::sqlite::{Model, NotTaken, Reader, Source, remove};
+use crate::status::FailedEvent;
+
+/// Bytes of the log that become one transaction, about.
+const BATCH_BYTES: usize = 2 << 20;
+
+/// How far a verification is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct VerifyProgress {
+    /// The log was read up to this position.
+    pub position: u64,
+    /// Up to where it is read.
+    pub end: u64,
+    /// Positions a second.
+    pub rate: f64,
+    /// Whether the rows that differ are followed by now, which reads the log once more.
+    pub is_tracing: bool,
+}
+
+/// Why a read model was not built.
+pub(super) enum NotBuilt {
+    /// The log is not what was written: the last place where it was, and what does not fit.
+    Tampered { sound: Head, position: u64, problem: String },
+    /// An event cannot be taken in.
+    Stopped(Box<FailedEvent>),
+    /// Whoever asked does not wait any more.
+    Cancelled,
+    /// Something else was not done.
+    NotDone(NotDone),
+}
+
+impl From<NotDone> for NotBuilt {
+    fn from(reason: NotDone) -> Self {
+        Self::NotDone(reason)
+    }
+}
+
+/// Who is told how far it is, and says whether to go on.
+pub(super) struct Teller<'a> {
+    tell: &'a mut dyn FnMut(VerifyProgress) -> bool,
+    is_tracing: bool,
+    began: Instant,
+}
+
+impl<'a> Teller<'a> {
+    pub fn new(tell: &'a mut dyn FnMut(VerifyProgress) -> bool) -> Self {
+        Self { tell, is_tracing: false, began: Instant::now() }
+    }
+
+    /// From now on the rows that differ are followed.
+    pub fn trace(&mut self) {
+        (self.is_tracing, self.began) = (true, Instant::now());
+    }
+
+    fn goes_on(&mut self, position: u64, end: u64) -> bool {
+        let rate = position as f64 / self.began.elapsed().as_secs_f64().max(1e-3);
+        (self.tell)(VerifyProgress { position, end, rate, is_tracing: self.is_tracing })
+    }
+}
+
+/// A file that is removed when nobody has it any more.
+struct Passing(PathBuf);
+
+impl Drop for Passing {
+    fn drop(&mut self) {
+        remove(&self.0);
+    }
+}
+
+pub(super) struct Sandbox {
+    /// Closed before its file is removed.
+    pub model: Model,
+    follower: CommitFollower,
+    inner: Arc<Inner>,
+    name: String,
+    /// The place before the last commit that was read, the position there, and how many events the commit has.
+    before: (Head, u64, u64),
+    file: Passing,
+}
+
+impl Sandbox {
+    pub fn open(inner: &Arc<Inner>, name: &str, source: &Source) -> Result<Self, NotBuilt> {
+        let number = inner.sandboxes.fetch_add(1, Ordering::Relaxed);
+        let file = Passing(inner.sandbox.join(format!("{number}.sqlite")));
+        fs::create_dir_all(&inner.sandbox)
+            .map_err(|error| NotDone::Failed { path: inner.sandbox.clone(), error: error.to_string() })?;
+        let bytes_max = inner.tenant.quotas().storage_bytes.map(std::num::NonZeroU64::get);
+        let model = Model::open(&file.0, source, bytes_max).map_err(|error| NotDone::failed(&file.0, &error))?;
+        let follower = inner.tenant.follow_commits(Head::START);
+        let inner = Arc::clone(inner);
+        Ok(Self { model, follower, inner, name: name.to_owned(), before: (Head::START, 0, 0), file })
+    }
+
+    /// Takes in everything up to a place in the log.
+    pub fn advance(&mut self, end: Head, end_position: u64, teller: &mut Teller<'_>) -> Result<(), NotBuilt> {
+        loop {
+            if self.inner.is_closed.load(Ordering::Relaxed) || !teller.goes_on(self.model.position, end_position) {
+                return Err(NotBuilt::Cancelled);
+            }
+            let Some(commits) = self.next(end)? else { return Ok(()) };
+            let skipped = self.inner.tenant.projection(&self.name).map(|info| info.skipped).unwrap_or_default();
+            match self.model.take(&self.inner.tenant, &commits, &skipped) {
+                Ok(()) => {}
+                Err(NotTaken::Store(error)) => return Err(NotDone::failed(&self.file.0, &error).into()),
+                Err(NotTaken::Event { event, .. }) => {
+                    // What cannot be taken in may be so because somebody changed it: then the chain says it further on.
+                    while self.next(end)?.is_some() {}
+                    return Err(NotBuilt::Stopped(event));
+                }
+            }
+        }
+    }
+
+    /// The next commits; nothing at the end.
+    fn next(&mut self, end: Head) -> Result<Option<Vec<FollowedCommit>>, NotBuilt> {
+        let at = self.follower.head();
+        let failed = |fault: Fault| NotDone::from(quipu_engine::NotDone::from(fault));
+        match self.follower.next(end, BATCH_BYTES).map_err(failed)? {
+            Followed::Commits(commits) => {
+                self.note(at, &commits);
+                Ok(Some(commits))
+            }
+            Followed::End => Ok(None),
+            Followed::Apart => Err(self.tampered(end)),
+        }
+    }
+
+    fn note(&mut self, at: Head, commits: &[FollowedCommit]) {
+        let (_, position, events) = self.before;
+        let (Some((last, rest)), position) = (commits.split_last(), position + events) else { return };
+        let read: u64 = rest.iter().map(|commit| commit.events.len() as u64).sum();
+        self.before = (rest.last().map_or(at, |commit| commit.head), position + read, last.events.len() as u64);
+    }
+
+    /// The last commit that was read is not the one that the log goes on from.
+    fn tampered(&self, end: Head) -> NotBuilt {
+        let (sound, position, events) = self.before;
+        let read = self.follower.head();
+        let what = match (read.commit, events) {
+            (0, _) => "commit 1".to_owned(),
+            (commit, 0) => format!("commit {commit}, which has no events,"),
+            (commit, 1) => format!("commit {commit}, with the event at position {},", position + 1),
+            (commit, events) => {
+                format!("commit {commit}, with the events at positions {} to {},", position + 1, position + events)
+            }
+        };
+        let behind = match read.commit < end.commit {
+            true => format!("commit {} was written behind it", read.commit + 1),
+            false => format!("it was the end of the log, {end}"),
+        };
+        let problem = format!(
+            "{what} is not the one that was there when {behind}: its bytes or its order were changed; check the store"
+        );
+        NotBuilt::Tampered { sound, position, problem }
+    }
+
+    /// What it is now.
+    pub fn reader(&self) -> Result<Reader, NotDone> {
+        Reader::open_now(&self.file.0)
+    }
+
+    pub fn failed(&self, error: &rusqlite::Error) -> NotDone {
+        NotDone::failed(&self.file.0, error)
+    }
+}
+
+/// The last position of a tenant's log, for whoever is told how far something is.
+pub(super) fn end_of(tenant: &Tenant) -> (Head, u64) {
+    (tenant.head(), tenant.position())
+}
