@@ -87,7 +87,7 @@ impl Home {
         let moved = Arc::clone(&projected);
         let folder = tenant.folder_on_disk();
         let projections =
-            Projections::open(Arc::clone(&tenant), folder.as_deref(), pool, move || _ = moved.send_replace(()))?;
+            Projections::open(Arc::clone(&tenant), folder.as_deref(), pool, move || moved.send_replace(()))?;
         let (meter, pushing) = (Meter::new(), Mutex::default());
         let (threads, scans) = (Semaphore::new(THREADS_MAX), Semaphore::new(SCANS_MAX));
         let (is_closed, _) = watch::channel(false);

@@ -58,12 +58,12 @@ pub fn router(quipu: Quipu) -> Result<Router, Box<dyn std::error::Error>> {
 type Answer = Result<Response, Response>;
 
 async fn create(State(shop): State<Arc<Shop>>, Path(id): Path<String>, body: Bytes) -> Answer {
-    let NewOrder { customer } = read(&body)?;
+    let NewOrder { customer } = serde_json::from_slice(&body).map_err(invalid)?;
     execute(shop, id, Command::Create { customer }).await
 }
 
 async fn add_item(State(shop): State<Arc<Shop>>, Path(id): Path<String>, body: Bytes) -> Answer {
-    let NewItem { sku, cents, quantity } = read(&body)?;
+    let NewItem { sku, cents, quantity } = serde_json::from_slice(&body).map_err(invalid)?;
     execute(shop, id, Command::AddItem { sku, cents, quantity }).await
 }
 
@@ -135,9 +135,8 @@ async fn ask(
     }
 }
 
-fn read<T: for<'de> Deserialize<'de>>(body: &[u8]) -> Result<T, Response> {
-    let invalid = |error: serde_json::Error| answer(StatusCode::BAD_REQUEST, &json!({ "error": error.to_string() }));
-    serde_json::from_slice(body).map_err(invalid)
+fn invalid(error: serde_json::Error) -> Response {
+    answer(StatusCode::BAD_REQUEST, &json!({ "error": error.to_string() }))
 }
 
 fn failed(error: &dyn std::fmt::Display) -> Response {

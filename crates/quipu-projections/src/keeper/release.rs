@@ -66,7 +66,7 @@ struct Seen {
 
 /// Why a release does not go on.
 enum Halt {
-    Event(FailedEvent),
+    Event(Box<FailedEvent>),
     Store(String),
 }
 
@@ -273,7 +273,7 @@ impl Release {
                 *follower = inner.tenant.follow_commits(model.head);
                 match before {
                     Err(NotTaken::Store(error)) => Err(store(error)),
-                    _ => Err(Halt::Event(*event)),
+                    _ => Err(Halt::Event(event)),
                 }
             }
             Err(NotTaken::Store(error)) => {
@@ -298,7 +298,7 @@ impl Release {
         let (phase, error) = match halt {
             Halt::Event(event) => {
                 let error = event.to_string();
-                (Phase::Stopped(event), error)
+                (Phase::Stopped(*event), error)
             }
             Halt::Store(error) => (Phase::Failing { error: error.clone() }, error),
         };

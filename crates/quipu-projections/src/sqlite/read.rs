@@ -277,7 +277,7 @@ impl Reader {
             let place = place.ok_or_else(|| Error::InvalidParameterName(format!(":{name}")))?;
             statement.raw_bind_parameter(place, Bind(value))?;
         }
-        let columns: Vec<String> = statement.column_names().into_iter().map(str::to_owned).collect();
+        let columns: Vec<String> = statement.column_names().map(str::to_owned).collect();
         let mut found = statement.raw_query();
         let limit = query.limit.clamp(1, ROWS_MAX);
         let (mut rows, mut bytes, mut is_cut) = (Vec::new(), 0, false);

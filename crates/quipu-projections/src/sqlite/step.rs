@@ -86,7 +86,7 @@ impl Source {
 
 /// What takes events in.
 pub(super) enum Step {
-    Declared(Declared),
+    Declared(Box<Declared>),
     Code(Arc<dyn Project>),
 }
 
@@ -119,7 +119,7 @@ impl Step {
         let statements: Vec<Vec<_>> = declaration.on.0.iter().map(|(_, reaction)| of(reaction)).collect();
         let reads_data = statements.iter().flatten().any(|(_, statement)| statement.reads_data());
         let version = declaration.schema_version;
-        Ok(Self::Declared(Declared { version, chooser, statements, reads_data, chosen: Vec::new() }))
+        Ok(Self::Declared(Box::new(Declared { version, chooser, statements, reads_data, chosen: Vec::new() })))
     }
 
     /// Takes events in, in a transaction that the caller ends either way. The position of the last one.
