@@ -59,7 +59,7 @@ fn orders() -> Projection {
 
 /// Orders are placed, and each is shipped 1,000 events later; 256 bytes an event as it is stored.
 fn event(number: u64) -> Event<'static> {
-    let (pair, is_placed) = (number / (2 * BATCH) * BATCH + number % BATCH, number / BATCH % 2 == 0);
+    let (pair, is_placed) = (number / (2 * BATCH) * BATCH + number % BATCH, (number / BATCH).is_multiple_of(2));
     let kind = if is_placed { "order.placed" } else { "order.shipped" };
     let note = "n".repeat(if is_placed { 60 } else { 100 });
     let data = match is_placed {

@@ -31,7 +31,7 @@ fn events_change_tables_and_a_restart_goes_on_where_it_was() {
     assert_eq!(rows[1]["status"], "shipped");
     assert_eq!(shop.until("orders", |release| release.phase == Phase::Following).position, 5);
     assert!(shop.projections.apply(orders()).unwrap().is_known);
-    assert_eq!(shop.digests("orders"), shop.from_scratch(orders()));
+    assert_eq!(shop.digests("orders"), shop.scratch_build(orders()));
 }
 
 #[test]

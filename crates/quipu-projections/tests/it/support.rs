@@ -137,7 +137,7 @@ impl Shop {
     }
 
     /// What a read model is if it is built from the beginning, in a place of its own.
-    pub fn from_scratch(&self, declaration: Projection) -> Vec<TableDigest> {
+    pub fn scratch_build(&self, declaration: Projection) -> Vec<TableDigest> {
         let elsewhere = TempDir::new().unwrap();
         let pool = Arc::new(Pool::new(1).unwrap());
         let name = declaration.name.clone();

@@ -217,7 +217,7 @@ fn a_baseline_is_what_it_was_and_is_told_from_what_another_declaration_gives() {
     assert_eq!((made.position, made.tables[0].rows, made.release), (2, 2, 1));
     shop.publish_and_wait(&[placed(3), shipped(1)]);
     let shop = shop.reopen();
-    assert_eq!(shop.projections.baselines("orders").unwrap(), [made.clone()]);
+    assert_eq!(shop.projections.baselines("orders").unwrap(), std::slice::from_ref(&made));
     let verdict = shop.verify(Some("first"));
     assert_eq!((verdict.outcome, verdict.position, verdict.to), (VerdictOutcome::Equal, 2, made.head));
     assert_eq!(verdict.baseline.as_deref(), Some("first"));
