@@ -82,7 +82,7 @@ fn a_projection_is_verified_and_the_exit_code_tells() {
     let shop = Shop::open();
     let file = shop.user.write("orders.yaml", ORDERS);
     shop.run(&["projection", "apply", &file]).ok();
-    shop.run_with(&["event", "load", "-"], &crate::process::events(25)).ok();
+    shop.run_with(&["event", "publish", "-"], &crate::process::events(25)).ok();
     shop.run(&["projection", "rows", "orders", "orders", "--at-least", "25"]).ok();
     shop.until(&["projection", "show", "orders"], |shown| shown["releases"][0]["state"] == "following");
     let verified = shop.run(&["projection", "verify", "orders"]).ok();
