@@ -116,6 +116,9 @@ impl Projections {
     /// [`NotDone`].
     pub fn apply(&self, declaration: Projection) -> Result<Released, NotDone> {
         self.check(&declaration)?;
+        if self.inner.attached.lock().contains_key(&declaration.name) {
+            return Err(ReadModelRefusal::Declared { name: declaration.name }.into());
+        }
         self.needs_disk()?;
         let released = self.inner.tenant.release_projection(declaration)?;
         self.followed()?;
@@ -158,12 +161,15 @@ impl Projections {
     /// # Errors
     /// [`NotDone`].
     pub fn switch(&self, name: &str, to: WantedRelease) -> Result<u64, NotDone> {
+        let mut expected = None;
         if to == WantedRelease::Next {
             let info = self.info(name)?;
             let next = info.next().ok_or_else(|| no_release(name, to))?;
-            self.release(name, next)?.is_built(&self.inner)?;
+            self.release(name, next)?.get_ready(&self.inner)?;
+            // Somebody may declare another one meanwhile, which nobody has looked at.
+            expected = Some(next);
         }
-        let release = self.inner.tenant.switch_projection(name, to)?;
+        let release = self.inner.tenant.switch_projection(name, to, expected)?;
         self.followed()?;
         Ok(release)
     }
@@ -192,10 +198,12 @@ impl Projections {
     /// # Errors
     /// [`NotDone`].
     pub fn resume(&self, name: &str) -> Result<(), NotDone> {
-        let info = self.info(name)?;
-        for number in info.releases.keys() {
-            self.release(name, *number)?.resume(&self.inner);
+        let releases = self.inner.releases();
+        let mut of_name = releases.iter().filter(|((other, _), _)| other == name).peekable();
+        if of_name.peek().is_none() {
+            return self.info(name).map(drop);
         }
+        of_name.for_each(|(_, release)| release.resume(&self.inner));
         Ok(())
     }
 

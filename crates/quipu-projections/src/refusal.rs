@@ -14,7 +14,7 @@ pub enum ReadModelRefusal {
         /// What the database says.
         error: String,
     },
-    /// The name of a projection in code is that of a declared one.
+    /// The name of a projection in code is that of a declared one, or the other way round.
     Declared {
         /// The name.
         name: String,
@@ -144,7 +144,10 @@ impl fmt::Display for ReadModelRefusal {
                 write!(f, "/tables: expected SQL that makes tables, indexes and views, found: {error}")
             }
             Self::Declared { name } => {
-                write!(f, "expected another name than {name}, which is that of a declared projection")
+                write!(
+                    f,
+                    "expected another name than {name}, which another projection has: one is declared, the other is code"
+                )
             }
             Self::ReservedTable { table } => {
                 write!(

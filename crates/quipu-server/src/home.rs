@@ -41,9 +41,9 @@ pub(crate) struct Home {
     /// What it uses.
     pub meter: Meter,
     /// A permit for each thread that does something for it beside those that serve sockets: all tenants share them.
-    threads: Semaphore,
+    threads: Arc<Semaphore>,
     /// A permit for each of those that reads all events of a type, which may take long.
-    pub scans: Semaphore,
+    pub scans: Arc<Semaphore>,
     /// Its read models.
     pub projections: Arc<Projections>,
     /// Changes whenever one of them has come further.
@@ -89,7 +89,7 @@ impl Home {
         let projections =
             Projections::open(Arc::clone(&tenant), folder.as_deref(), pool, move || moved.send_replace(()))?;
         let (meter, pushing) = (Meter::new(), Mutex::default());
-        let (threads, scans) = (Semaphore::new(THREADS_MAX), Semaphore::new(SCANS_MAX));
+        let (threads, scans) = (Arc::new(Semaphore::new(THREADS_MAX)), Arc::new(Semaphore::new(SCANS_MAX)));
         let (is_closed, _) = watch::channel(false);
         let name = name.to_owned();
         Ok(Self {
@@ -115,8 +115,13 @@ impl Home {
         work: impl FnOnce() -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, Problem> {
         // Nobody closes it.
-        let _one = self.threads.acquire().await;
-        problem::blocking(work).await
+        let one = Arc::clone(&self.threads).acquire_owned().await;
+        // It goes with the work, which goes on when nobody waits for it any more.
+        problem::blocking(move || {
+            let _one = one;
+            work()
+        })
+        .await
     }
 
     /// Lets nobody in any more, ends what waits, and waits for what is on its way.

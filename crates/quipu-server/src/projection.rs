@@ -83,8 +83,12 @@ pub(crate) async fn scan<T: Send + 'static>(
     app: &App,
     work: impl FnOnce(&Projections) -> Result<T, NotDone> + Send + 'static,
 ) -> Result<T, Problem> {
-    let _one = app.home.scans.acquire().await;
-    ask(app, work).await
+    let one = Arc::clone(&app.home.scans).acquire_owned().await;
+    ask(app, move |projections| {
+        let _one = one;
+        work(projections)
+    })
+    .await
 }
 
 /// Waits until the live release is as far as was asked for, without a thread.

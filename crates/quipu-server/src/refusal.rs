@@ -209,8 +209,12 @@ pub(crate) async fn scan<T: Send + 'static>(
     app: &App,
     work: impl FnOnce(&Arc<Tenant>) -> Result<T, NotDone> + Send + 'static,
 ) -> Result<T, Problem> {
-    let _one = app.home.scans.acquire().await;
-    ask(app, work).await
+    let one = Arc::clone(&app.home.scans).acquire_owned().await;
+    ask(app, move |tenant| {
+        let _one = one;
+        work(tenant)
+    })
+    .await
 }
 
 /// As [`ask`], of whoever makes the subscriptions that push; `prefix` is where `push` stands in the body.

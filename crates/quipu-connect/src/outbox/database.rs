@@ -55,8 +55,16 @@ impl Database {
         if let (None, Some(password)) = (config.get_password(), password) {
             config.password(password);
         }
-        config.application_name("quipu outbox").connect_timeout(CONNECT_TIMEOUT).tcp_user_timeout(SILENCE_MAX);
+        config
+            .keepalives_idle(SILENCE_MAX)
+            .application_name("quipu outbox")
+            .connect_timeout(CONNECT_TIMEOUT)
+            .tcp_user_timeout(SILENCE_MAX);
         let first = config.get_hosts().first().map(host).ok_or(InvalidDatabase::NoHost)?;
+        // The first @ ends what comes before the host: behind another one is the rest of a password.
+        if config.get_hosts().iter().any(|one| host(one).contains('@')) {
+            return Err(InvalidDatabase::Unreadable);
+        }
         let far = config.get_hosts().iter().find(|host| !is_here(host));
         if let (Some(far), true) = (far, config.get_ssl_mode() != SslMode::Disable) {
             return Err(InvalidDatabase::Unencrypted { host: host(far) });
@@ -127,7 +135,7 @@ impl fmt::Display for InvalidDatabase {
         match self {
             Self::Unreadable => f.write_str(
                 "expected a URL of a database such as postgres://user@localhost/shop, found one that cannot be read \
-                 (it is not repeated here, since it may hold a password)",
+                 (it is not repeated here, since it may hold a password; write @ in a password as %40)",
             ),
             Self::NoHost => f.write_str("expected a host in the URL of the database, found none: add one"),
             Self::Unencrypted { host } => write!(
@@ -154,6 +162,7 @@ mod tests {
         }
         for url in [
             "postgres://shop:hunter2@[/shop",
+            "postgres://shop:a@hunter2@localhost/shop",
             "postgres://shop:hunter2@localhost:port/shop",
             "host=a password=hunter2 nonsense=1",
             "postgres://shop:hunter2@far.example/shop",

@@ -39,7 +39,9 @@ const IDLE_WAIT: Duration = Duration::from_secs(1);
 
 const PLACE: &str = "SELECT source, number, ids FROM quipu_outbox_place";
 const ROWS: &str = "SELECT id, event::text FROM quipu_outbox WHERE id = ANY($1) ORDER BY id";
-const DELETE: &str = "DELETE FROM quipu_outbox WHERE id = ANY($1)";
+// What is planned is never empty, so an empty plan says that its rows are recorded and gone.
+const CLEAN: &str = "WITH gone AS (DELETE FROM quipu_outbox WHERE id = ANY($1)) \
+     UPDATE quipu_outbox_place SET ids = '{}' WHERE number = $2";
 const HEAD: &str = "SELECT id, octet_length(event::text)::bigint, transaction < pg_snapshot_xmin(pg_current_snapshot()), \
      transaction >= pg_snapshot_xmax(pg_current_snapshot()) FROM quipu_outbox ORDER BY id LIMIT $1";
 const PLAN: &str = "UPDATE quipu_outbox_place SET number = number + 1, ids = $2 WHERE number = $1";
@@ -121,8 +123,6 @@ pub struct Relay<T> {
     pub set_aside: u64,
     /// Whether it has reached the database yet.
     pub has_connected: bool,
-    /// The newest batch whose rows it has deleted.
-    cleaned: u64,
 }
 
 /// The newest batch that was planned.
@@ -142,7 +142,7 @@ enum Turn {
 impl<T: Target> Relay<T> {
     /// A relay from a database to a target.
     pub fn new(database: Database, target: T, on_refused: OnRefused) -> Self {
-        Self { database, target, on_refused, relayed: 0, set_aside: 0, has_connected: false, cleaned: 0 }
+        Self { database, target, on_refused, relayed: 0, set_aside: 0, has_connected: false }
     }
 
     /// Its database.
@@ -196,6 +196,15 @@ impl<T: Target> Relay<T> {
     }
 
     async fn append(&mut self, client: &Client, place: &Place) -> Result<Turn, NotRelayed> {
+        if place.ids.is_empty() {
+            // It was recorded, and its rows are gone: a log that has not got it is another one, or has lost its end.
+            let recorded = self.target.checkpoint(&place.source).map_err(NotRelayed::of)?;
+            let (source, planned) = (place.source.clone(), place.number);
+            return match recorded >= planned {
+                true => Ok(Turn::Moved),
+                false => Err(NotRelayed::LogBehind { source, recorded, planned }),
+            };
+        }
         let rows = client.query_typed(ROWS, &[(&place.ids, Type::INT8_ARRAY)]).await?;
         let mut events: Vec<(i64, String)> = Vec::with_capacity(rows.len());
         for row in &rows {
@@ -234,14 +243,16 @@ impl<T: Target> Relay<T> {
         if self.on_refused == OnRefused::Stop {
             return Err(NotRelayed::RowRefused { id, reason });
         }
+        // PostgreSQL takes no text with it.
+        let reason = reason.replace('\0', "\u{FFFD}");
         self.set_aside += client.execute_typed(SET_ASIDE, &[(&id, Type::INT8), (&reason, Type::TEXT)]).await?;
         Ok(Turn::Moved)
     }
 
     async fn plan(&mut self, client: &Client, place: &Place) -> Result<Turn, NotRelayed> {
-        if self.cleaned != place.number && !place.ids.is_empty() {
-            client.execute_typed(DELETE, &[(&place.ids, Type::INT8_ARRAY)]).await?;
-            self.cleaned = place.number;
+        if !place.ids.is_empty() {
+            let number = i64::try_from(place.number).unwrap_or(i64::MAX);
+            client.execute_typed(CLEAN, &[(&place.ids, Type::INT8_ARRAY), (&number, Type::INT8)]).await?;
         }
         let head = client.query_typed(HEAD, &[(&BATCH_ROWS, Type::INT8)]).await?;
         let (mut ids, mut bytes) = (Vec::new(), 0);

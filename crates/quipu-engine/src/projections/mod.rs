@@ -34,6 +34,8 @@ pub struct ProjectionInfo {
     pub name: String,
     /// The release that answers queries.
     pub live: u64,
+    /// The one that did before the last switch.
+    pub before: Option<u64>,
     /// Those that are kept, by their numbers.
     pub releases: BTreeMap<u64, ReleaseInfo>,
     /// Events that are passed over, each with the reason.
@@ -72,7 +74,7 @@ impl ProjectionInfo {
             (*number, ReleaseInfo { declaration: Arc::clone(&release.declaration), at: release.at })
         });
         let (releases, skipped) = (releases.collect(), folded.skipped.clone());
-        Self { name: name.to_owned(), live: folded.live, releases, skipped }
+        Self { name: name.to_owned(), live: folded.live, before: folded.before, releases, skipped }
     }
 
     /// The release that is built to come after the one that is live.
@@ -82,7 +84,7 @@ impl ProjectionInfo {
 
     /// The release that was before the one that is live.
     pub fn previous(&self) -> Option<u64> {
-        self.releases.range(..self.live).next_back().map(|(number, _)| *number)
+        self.before.filter(|number| *number != self.live && self.releases.contains_key(number))
     }
 }
 
@@ -128,21 +130,29 @@ impl Tenant {
         })
     }
 
-    /// Lets the release that was built beside the live one answer queries. What was live before is kept as the way back.
+    /// Lets the release that was built beside the live one answer queries, if it is the one that is expected. What was live before is kept
+    /// as the way back.
     ///
     /// # Errors
     /// [`ProjectionRefusal::NotFound`] and [`ProjectionRefusal::NoRelease`].
-    pub fn switch_projection(self: &Arc<Self>, name: &str, to: WantedRelease) -> Result<u64, NotDone> {
+    pub fn switch_projection(
+        self: &Arc<Self>,
+        name: &str,
+        to: WantedRelease,
+        expected: Option<u64>,
+    ) -> Result<u64, NotDone> {
         self.change_projection(name, |info| {
             let wanted = match to {
                 WantedRelease::Next => info.next(),
                 WantedRelease::Previous => info.previous(),
             };
+            let wanted = wanted.filter(|release| expected.is_none_or(|expected| *release == expected));
             let release = wanted.ok_or_else(|| ProjectionRefusal::NoRelease { name: name.to_owned(), wanted: to })?;
             let mut changes = vec![Change::Live { release }];
             if to == WantedRelease::Next {
                 // One way back is enough.
-                changes.extend(info.previous().map(|release| Change::Dropped { release }));
+                let others = info.releases.keys().filter(|number| **number != info.live && **number != release);
+                changes.extend(others.map(|release| Change::Dropped { release: *release }));
             }
             Ok((changes, release))
         })

@@ -45,6 +45,9 @@ pub(crate) struct FoldedProjection {
     pub newest: u64,
     /// The release that answers queries.
     pub live: u64,
+    /// The one that did before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<u64>,
     /// Those that are kept: what is live, what was before it, and what is made to come after it.
     pub releases: BTreeMap<u64, FoldedRelease>,
     /// Events that are passed over, each with the reason.
@@ -105,7 +108,10 @@ impl FoldedProjections {
                     folded.newest = folded.newest.max(release);
                     folded.releases.insert(release, FoldedRelease { declaration: Arc::from(declaration), at });
                 }
-                Change::Live { release } => folded.live = release,
+                Change::Live { release } => {
+                    folded.before = (folded.live != 0).then_some(folded.live);
+                    folded.live = release;
+                }
                 Change::Dropped { release } => _ = folded.releases.remove(&release),
                 Change::Skipped { position, reason } => _ = folded.skipped.insert(position, reason),
                 Change::Verified(verdict) => {

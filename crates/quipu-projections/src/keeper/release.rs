@@ -18,6 +18,8 @@ use crate::status::{FailedEvent, Phase, ReleaseStatus};
 
 /// Bytes of the log that become one transaction, about: large ones cost less an event, and are redone as a whole.
 const BATCH_BYTES: usize = 2 << 20;
+/// A batch is never smaller than so many halves of it; one commit is taken in as a whole all the same.
+const HALVED_MAX: u32 = 10;
 /// How long one has its turn while others wait.
 const TURN: Duration = Duration::from_millis(100);
 /// When a database that failed is tried again.
@@ -49,6 +51,8 @@ pub(super) struct Release {
 /// What is open of a release.
 #[derive(Default)]
 struct Open {
+    /// How often a batch is halved: those that take longer than a turn are made smaller.
+    halved: u32,
     kept: Option<(Model, CommitFollower)>,
     /// It was built from the beginning since this process began.
     is_new: bool,
@@ -145,10 +149,17 @@ impl Release {
         let end = inner.tenant.position();
         let seen = self.seen.lock();
         let stopped = stopped(&seen.phase);
-        if stopped.is_none() && seen.position + BEHIND_MAX >= end && seen.phase == Phase::Following {
+        if stopped.is_none() && seen.position + BEHIND_MAX >= end {
             return Ok(());
         }
         Err(ReadModelRefusal::NotBuilt { release: self.number, position: seen.position, end, stopped }.into())
+    }
+
+    /// Sees to it that it is as far as the log, if it is near.
+    pub fn get_ready(&self, inner: &Arc<Inner>) -> Result<(), NotDone> {
+        self.is_built(inner)?;
+        let mut open = self.open.lock();
+        self.catch_up(&mut open, inner, inner.tenant.head())
     }
 
     pub fn digests(&self, inner: &Arc<Inner>) -> Result<(u64, Vec<TableDigest>), NotDone> {
@@ -238,18 +249,15 @@ impl Release {
     /// Takes in a batch. Whether there may be more up to `end`.
     fn step(&self, open: &mut Open, inner: &Arc<Inner>, end: Head) -> Result<bool, Halt> {
         let store = |error: Error| Halt::Store(error.to_string());
-        let is_new = open.is_new;
+        let (is_new, halved) = (open.is_new, open.halved);
         let (model, follower) = match self.opened(open, inner) {
             Ok(kept) => kept,
             Err(error) => return Err(store(error)),
         };
-        if model.head.commit > end.commit {
-            return Ok(false);
-        }
-        let commits = match follower.next(end, BATCH_BYTES).map_err(|fault| Halt::Store(fault.to_string()))? {
+        let commits = match follower.next(end, BATCH_BYTES >> halved).map_err(|fault| Halt::Store(fault.to_string()))? {
             Followed::Commits(commits) => commits,
             Followed::End => return Ok(false),
-            Followed::Apart if is_new && model.head != Head::START => {
+            Followed::Apart if is_new => {
                 let commit = model.head.commit;
                 return Err(Halt::Store(format!("the log does not go on behind commit {commit}; check the store")));
             }
@@ -261,11 +269,13 @@ impl Release {
                 );
                 (open.kept, open.is_new) = (None, true);
                 remove(&self.path);
-                self.seen.lock().phase = Phase::Building;
+                let mut seen = self.seen.lock();
+                (seen.phase, seen.position) = (Phase::Building, 0);
                 return Ok(true);
             }
         };
         let skipped = inner.tenant.projection(&self.name).map(|info| info.skipped).unwrap_or_default();
+        let began = Instant::now();
         let taken = match model.take(&inner.tenant, &commits, &skipped) {
             // All before the commit that it is in can be.
             Err(NotTaken::Event { commit, event }) => {
@@ -287,8 +297,11 @@ impl Release {
             }
             Ok(()) => Ok(true),
         };
-        let position = model.position;
-        self.seen.lock().position = position;
+        self.seen.lock().position = model.position;
+        open.halved = match began.elapsed() {
+            took if took > TURN => (halved + 1).min(HALVED_MAX),
+            _ => halved.saturating_sub(1),
+        };
         taken
     }
 

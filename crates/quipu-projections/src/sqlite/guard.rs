@@ -17,9 +17,15 @@ use rusqlite::{Connection, Error, Result, params_from_iter};
 /// The table with the place in the log; nobody else's begin like it.
 pub(super) const OWN_TABLE: &str = "_quipu";
 /// Steps of SQLite's machine between two looks at whether it is enough.
-const STEPS_A_TICK: u64 = 1_000;
+const STEPS_A_TICK: u64 = 100;
 /// Most steps that one event may take: about half a second. Counted in steps, since a time would come out otherwise the next time.
 const STEPS_MAX: u64 = 20_000_000;
+/// Longest that one event may take where its steps are long ones: nothing ordinary comes near it.
+const EVENT_TIME_MAX: Duration = Duration::from_secs(10);
+/// Most bytes of one text times those of another that one function may hold against each other: it is one step.
+const COMPARED_MAX: usize = 1 << 28;
+/// Most columns of a table and of an answer.
+const COLUMNS_MAX: i32 = 500;
 /// Largest text or blob, bytes: an event's data has at most as many.
 const VALUE_BYTES_MAX: i32 = 32 << 20;
 /// Longest pattern of `LIKE` and `GLOB`, bytes: one comparison takes steps for each character of both, and nothing ends it in between.
@@ -27,11 +33,12 @@ const LIKE_BYTES_MAX: i32 = 256;
 /// Bytes that all read models together have of their files in memory, about.
 const HEAP_BYTES: i64 = 256 << 20;
 /// What they would be asked for differs each time.
-const NOT_DETERMINISTIC: [&str; 9] = [
+const NOT_DETERMINISTIC: [&str; 10] = [
     "changes",
     "current_date",
     "current_time",
     "current_timestamp",
+    "last_insert_rowid",
     "random",
     "randomblob",
     "sqlite_source_id",
@@ -46,6 +53,18 @@ const DATES: [(&str, usize); 7] =
 /// What is said of a function whose value would be another the next time.
 const CURRENT_TIME: &str =
     "the current time differs whenever the read model is built again; use :time or :recordedtime";
+const TOO_MUCH_COMPARED: &str = "a function of texts would hold too much against too much; give it shorter ones";
+/// Functions that hold one argument against another, and which two those are.
+const COMPARING: [(&str, i32, usize, usize); 8] = [
+    ("instr", 2, 0, 1),
+    ("replace", 3, 0, 1),
+    ("trim", 1, 0, 0),
+    ("trim", 2, 0, 1),
+    ("ltrim", 1, 0, 0),
+    ("ltrim", 2, 0, 1),
+    ("rtrim", 1, 0, 0),
+    ("rtrim", 2, 0, 1),
+];
 const TIME_ZONE: &str = "the time zone of the machine differs from one to the other; use offsets such as '+2 hours'";
 
 /// Whose SQL is prepared.
@@ -78,6 +97,7 @@ impl Guard {
         conn.set_limit(Limit::SQLITE_LIMIT_ATTACHED, 0)?;
         conn.set_limit(Limit::SQLITE_LIMIT_LENGTH, VALUE_BYTES_MAX)?;
         conn.set_limit(Limit::SQLITE_LIMIT_LIKE_PATTERN_LENGTH, LIKE_BYTES_MAX)?;
+        conn.set_limit(Limit::SQLITE_LIMIT_COLUMN, COLUMNS_MAX)?;
         // Of the whole process: caches shrink at the one, and whoever wants more than the other is refused.
         conn.pragma_update(None, "soft_heap_limit", HEAP_BYTES)?;
         conn.pragma_update(None, "hard_heap_limit", 4 * HEAP_BYTES)?;
@@ -98,11 +118,24 @@ impl Guard {
             }
         }))?;
         let ticks = Arc::clone(&guard.ticks);
-        let is_enough = move || ticks.fetch_add(1, Ordering::Relaxed) >= STEPS_MAX / STEPS_A_TICK;
+        let mut began = Instant::now();
+        let is_enough = move || {
+            let tick = ticks.fetch_add(1, Ordering::Relaxed);
+            if tick == 0 {
+                began = Instant::now();
+            }
+            if began.elapsed() >= EVENT_TIME_MAX {
+                ticks.store(STEPS_MAX, Ordering::Relaxed);
+            }
+            tick >= STEPS_MAX / STEPS_A_TICK || began.elapsed() >= EVENT_TIME_MAX
+        };
         conn.progress_handler(STEPS_A_TICK as i32, Some(is_enough))?;
         let original = Arc::new(Mutex::new(Connection::open_in_memory()?));
         for (name, before) in DATES {
             replace_date(conn, name, before, Arc::clone(&original))?;
+        }
+        for (name, arguments, one, other) in COMPARING {
+            bound_comparing(conn, name, arguments, (one, other), Arc::clone(&original))?;
         }
         Ok(guard)
     }
@@ -203,10 +236,19 @@ fn replace_date(conn: &Connection, name: &'static str, before: usize, original: 
     conn.create_scalar_function(name, -1, flags, move |context: &Context<'_>| {
         let arguments: Vec<Value> = (0..context.len()).map(|i| owned(context.get_raw(i))).collect();
         let is_text = |value: &Value, texts: &[&str]| {
-            matches!(value, Value::Text(text) if texts.iter().any(|other| text.trim().eq_ignore_ascii_case(other)))
+            // As SQLite reads them: bytes are text, which ends at the first NUL.
+            let bytes = match value {
+                Value::Text(text) => text.as_bytes(),
+                Value::Blob(bytes) => bytes,
+                _ => return false,
+            };
+            let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
+            texts.iter().any(|other| bytes[..end].trim_ascii().eq_ignore_ascii_case(other.as_bytes()))
         };
         let is_now = arguments.iter().any(|argument| is_text(argument, &["now"]));
-        if is_now || arguments.get(before).is_none_or(|asked| is_text(asked, &["subsec", "subsecond"])) {
+        let asked =
+            if name == "timediff" { &arguments[..] } else { arguments.get(before..=before).unwrap_or_default() };
+        if is_now || asked.is_empty() || asked.iter().any(|asked| is_text(asked, &["subsec", "subsecond"])) {
             return Err(Error::UserFunctionError(CURRENT_TIME.into()));
         }
         if arguments.iter().any(|argument| is_text(argument, &["localtime", "utc"])) {
@@ -216,6 +258,31 @@ fn replace_date(conn: &Connection, name: &'static str, before: usize, original: 
         let original = original.lock();
         let mut statement = original.prepare_cached(&format!("select {name}({marks})"))?;
         statement.query_row(params_from_iter(arguments), |row| row.get::<_, Value>(0))
+    })
+}
+
+/// Puts in the place of a function of texts one that is the same, and refuses what would take minutes.
+fn bound_comparing(
+    conn: &Connection,
+    name: &'static str,
+    arguments: i32,
+    (one, other): (usize, usize),
+    original: Arc<Mutex<Connection>>,
+) -> Result<()> {
+    let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC | FunctionFlags::SQLITE_INNOCUOUS;
+    conn.create_scalar_function(name, arguments, flags, move |context: &Context<'_>| {
+        let length = |number: usize| match context.get_raw(number) {
+            ValueRef::Text(bytes) | ValueRef::Blob(bytes) => bytes.len(),
+            _ => 0,
+        };
+        if one != other && length(one).saturating_mul(length(other)) > COMPARED_MAX {
+            return Err(Error::UserFunctionError(TOO_MUCH_COMPARED.into()));
+        }
+        let values: Vec<Value> = (0..context.len()).map(|i| owned(context.get_raw(i))).collect();
+        let marks = vec!["?"; values.len()].join(",");
+        let original = original.lock();
+        let mut statement = original.prepare_cached(&format!("select {name}({marks})"))?;
+        statement.query_row(params_from_iter(values), |row| row.get::<_, Value>(0))
     })
 }
 

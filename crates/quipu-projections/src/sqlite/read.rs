@@ -19,6 +19,8 @@ use crate::refusal::{NotDone, ReadModelRefusal};
 pub(crate) const ROWS_MAX: usize = 1_000;
 /// Most bytes of an answer, about: it ends behind the row that goes over.
 const BYTES_MAX: usize = 8 << 20;
+/// Most bytes of one row: the largest value, and some more.
+const ROW_BYTES_MAX: usize = 40 << 20;
 /// Most filters of a question.
 const FILTERS_MAX: usize = 20;
 /// Most columns that an order is made of.
@@ -179,6 +181,7 @@ impl Reader {
             Error::SqliteFailure(failure, _) if failure.code == ErrorCode::OperationInterrupted => {
                 ReadModelRefusal::TooLong { limit_ms: TIME_MAX.as_millis() as u64 }.into()
             }
+            Error::UserFunctionError(reason) => invalid(reason.to_string()),
             error => NotDone::failed(&self.path, error),
         }
     }
@@ -316,6 +319,19 @@ impl ToSql for Bind<'_> {
 
 /// A row as JSON; what is no text is base64.
 fn read_row(row: &Row<'_>, columns: &[String], bytes: &mut usize) -> Result<Map<String, Json>, Error> {
+    // Weighed before anything of it is copied: a row may have the same large value in each of its columns.
+    let mut weight = 0;
+    for number in 0..columns.len() {
+        weight += match row.get_ref(number)? {
+            ValueRef::Text(bytes) | ValueRef::Blob(bytes) => bytes.len(),
+            _ => 16,
+        };
+    }
+    if weight > ROW_BYTES_MAX {
+        let reason =
+            format!("expected rows of at most {ROW_BYTES_MAX} bytes, found one of {weight}; ask for fewer columns");
+        return Err(Error::UserFunctionError(reason.into()));
+    }
     let mut read = Map::new();
     for (number, column) in columns.iter().enumerate() {
         let value = json_of(row.get_ref(number)?);
@@ -367,6 +383,8 @@ fn write_cursor(row: &Row<'_>, first: usize, order: &[(String, bool)]) -> Result
         place.push(match row.get_ref(first + number)? {
             // Told from text by what it stands in.
             ValueRef::Blob(bytes) => vec![Json::String(STANDARD.encode(bytes))].into(),
+            // To the last bit: a decimal may be another number when it is read.
+            ValueRef::Real(number) => vec![Json::Null, number.to_bits().into()].into(),
             value => json_of(value),
         });
     }
@@ -384,9 +402,8 @@ fn read_cursor(cursor: &str, order: &[(String, bool)]) -> Option<Vec<Value>> {
         Some(match json {
             Json::Null => Value::Null,
             Json::String(text) => Value::Text(text.clone()),
-            Json::Number(number) => {
-                number.as_i64().map_or_else(|| number.as_f64().map(Value::Real), |n| Some(Value::Integer(n)))?
-            }
+            Json::Number(number) => Value::Integer(number.as_i64()?),
+            Json::Array(real) if real.len() == 2 => Value::Real(f64::from_bits(real[1].as_u64()?)),
             Json::Array(bytes) => Value::Blob(STANDARD.decode(bytes.first()?.as_str()?).ok()?),
             _ => return None,
         })

@@ -212,11 +212,13 @@ impl Declared {
 
 fn take_in_code(code: &dyn Project, conn: &Connection, tenant: &Tenant, recorded: &Recorded) -> Result<bool, Failure> {
     let read = read(tenant, recorded, code.schema_version())?;
-    code.apply(conn, read.as_ref().unwrap_or(recorded)).map(|()| true).map_err(|error| {
-        match error.downcast::<Error>() {
-            Ok(error) => failure(*error, None),
-            Err(error) => Failure::Event(None, error.to_string()),
-        }
+    let apply = || code.apply(conn, read.as_ref().unwrap_or(recorded));
+    // The thread is shared with others, and what was changed is undone.
+    let applied = std::panic::catch_unwind(std::panic::AssertUnwindSafe(apply));
+    let applied = applied.unwrap_or_else(|_| Err("it panicked".into()));
+    applied.map(|()| true).map_err(|error| match error.downcast::<Error>() {
+        Ok(error) => failure(*error, None),
+        Err(error) => Failure::Event(None, error.to_string()),
     })
 }
 

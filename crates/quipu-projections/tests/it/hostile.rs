@@ -33,6 +33,7 @@ fn tables_are_tables_and_nothing_else() {
         "create table",
         "create table t (a); insert into sqlite_master values (1,2,3,4,5)",
         "vacuum into 'x'",
+        "create table a (id primary key); create table t (b references a deferrable  initially deferred)",
     ] {
         let answer = shop.projections.apply(with_tables(refused));
         assert!(matches!(answer, Err(NotDone::Refused(ReadModelRefusal::Tables { .. }))), "{refused}: {answer:?}");
@@ -92,6 +93,10 @@ fn what_comes_out_otherwise_each_time_is_found_and_named() {
         ("insert into t values (datetime('2026-01-01', 'localtime'), 1)", "time zone"),
         ("insert into t values (sqlite_version(), 1)", "sqlite_version()"),
         ("update t set a = changes()", "changes()"),
+        ("insert into t values (last_insert_rowid(), 1)", "last_insert_rowid()"),
+        ("insert into t values (datetime(cast('now' as blob)), 1)", "current time"),
+        ("insert into t values (datetime(cast(x'6e6f770041' as text)), 1)", "current time"),
+        ("insert into t values (timediff('2026-01-01', 'subsec'), 1)", "current time"),
     ] {
         let refused = shop.projections.apply(with_statement(sql)).unwrap_err().to_string();
         assert!(refused.contains(named) && refused.contains(sql), "{sql}: {refused}");
@@ -134,6 +139,25 @@ fn a_pattern_that_would_be_compared_for_minutes_is_refused() {
     let stopped = shop.until("p", |release| matches!(release.phase, Phase::Stopped(_)));
     let Phase::Stopped(failed) = stopped.phase else { unreachable!() };
     assert!(failed.error.contains("pattern too complex"), "{failed:?}");
+}
+
+#[test]
+fn texts_that_would_be_held_against_each_other_for_minutes_are_refused() {
+    let shop = Shop::open();
+    shop.projections
+        .apply(with_statement("insert into t values (instr(:data.text, :data.part), replace('aXb', 'X', '-'))"))
+        .unwrap();
+    let of = |number: u64, text: usize, part: usize| {
+        let data = json!({ "text": "a".repeat(text) + "b", "part": "a".repeat(part) + "b" });
+        event("order.placed", number, number, data)
+    };
+    shop.publish_and_wait(&[of(1, 100, 10)]);
+    let row = &shop.rows("p", "t")[0];
+    assert_eq!((&row["a"], &row["b"]), (&json!(91), &json!("a-b")));
+    shop.publish(&[of(2, 200_000, 100_000)]);
+    let stopped = shop.until("p", |release| matches!(release.phase, Phase::Stopped(_)));
+    let Phase::Stopped(failed) = stopped.phase else { unreachable!() };
+    assert!(failed.error.contains("too much against too much"), "{failed:?}");
 }
 
 #[test]

@@ -111,6 +111,33 @@ fn a_read_model_of_another_log_is_built_again() {
 }
 
 #[test]
+fn a_read_model_that_is_ahead_of_its_log_is_built_again() {
+    let shop = Shop::open();
+    shop.projections.apply(orders()).unwrap();
+    shop.publish_and_wait(&[placed(1)]);
+    let folder = shop.close();
+    // What a backup has.
+    let log = folder.path().join("tenants/shop/log");
+    let saved: Vec<_> =
+        fs::read_dir(&log).unwrap().map(|file| file.unwrap().path()).filter(|path| path.is_file()).collect();
+    let saved: Vec<_> = saved.into_iter().map(|path| (fs::read(&path).unwrap(), path)).collect();
+    let shop = Shop::open_in(folder);
+    (2..9).for_each(|number| shop.publish_and_wait(&[placed(number)]));
+    let folder = shop.close();
+    for other in ["index", "snapshots", "catalog"] {
+        drop(fs::remove_dir_all(folder.path().join("tenants/shop").join(other)));
+    }
+    fs::remove_dir_all(&log).unwrap();
+    fs::create_dir(&log).unwrap();
+    saved.iter().for_each(|(bytes, path)| fs::write(path, bytes).unwrap());
+    drop(fs::remove_file(folder.path().join("tenants/shop/heads")));
+    let shop = Shop::open_in(folder);
+    assert_eq!(shop.tenant.position(), 1);
+    let built = shop.until("orders", |release| release.phase == Phase::Following && release.position == 1);
+    assert_eq!((built.position, shop.rows("orders", "orders").len()), (1, 1));
+}
+
+#[test]
 fn a_read_model_that_is_ruined_or_gone_is_built_again() {
     let shop = Shop::open();
     shop.projections.apply(orders()).unwrap();

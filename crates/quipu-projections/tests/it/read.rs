@@ -149,6 +149,11 @@ fn sql_is_answered_within_its_limits() {
         let is_refused = matches!(answer, Err(NotDone::Refused(ReadModelRefusal::Sql { .. })));
         assert!(is_refused, "{refused}: {answer:?}");
     }
+    // The same large value many times over.
+    let columns: Vec<String> = (0..400).map(|number| format!("v as c{number}")).collect();
+    let wide = format!("with x(v) as materialized (select hex(zeroblob(100000))) select {} from x", columns.join(","));
+    let answer = ask(&wide, &[], 1).unwrap_err();
+    assert!(answer.to_string().contains("ask for fewer columns"), "{answer}");
     let endless = "with recursive n(i) as (select 1 union all select i + 1 from n) select max(i) from n";
     let answer = ask(endless, &[], 1);
     assert!(matches!(answer, Err(NotDone::Refused(ReadModelRefusal::TooLong { .. }))), "{answer:?}");

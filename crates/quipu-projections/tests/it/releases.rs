@@ -65,6 +65,9 @@ fn a_switch_is_at_once_and_there_is_a_way_back() {
     assert_eq!(shop.rows("orders", "orders")[0]["total"], 1.5);
     // And forth again.
     assert_eq!(shop.projections.switch("orders", WantedRelease::Next).unwrap(), 2);
+    // The way back leads to what was live before, and not to what was never wanted.
+    assert_eq!(shop.projections.switch("orders", WantedRelease::Previous).unwrap(), 1);
+    assert_eq!(shop.projections.switch("orders", WantedRelease::Previous).unwrap(), 2);
     // The one that is before what is live goes when another takes its place.
     let third = declared(json!({
         "projection": "orders", "tables": "create table orders (id text)",

@@ -96,7 +96,8 @@ struct Command {
 
 impl Command {
     fn of(handed: &Handed, plan: &Plan) -> Self {
-        let event = handed.recorded.event();
+        // As it is delivered: an edited copy may be of another stream.
+        let event = handed.event().unwrap_or_else(|_| handed.recorded.event());
         Self {
             key: handed.idempotency_key(&plan.name),
             source: source(plan),
