@@ -33,6 +33,7 @@ pub mod subscription;
 pub mod tenant;
 pub mod trace;
 pub mod verification;
+mod yaml;
 
 pub use append::{AppendAnswer, AppendRequest, CheckpointBody};
 pub use catalogue::{OPERATIONS, Operation, operation};

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::problem::read_json;
-use crate::{Code, Problem};
+use crate::{Code, Problem, yaml};
 
 /// Longest that a question waits for a read model, milliseconds.
 pub const WAIT_MS_MAX: u64 = 30_000;
@@ -308,17 +308,9 @@ pub fn read_projection(bytes: &[u8]) -> Result<Projection, Problem> {
             _ => invalid(problem.detail),
         });
     }
-    let budget = serde_saphyr::budget! {
-        max_depth: DEPTH_MAX,
-        max_nodes: NODES_MAX,
-        max_events: 4 * NODES_MAX,
-        max_aliases: ALIASES_MAX,
-        max_anchors: ALIASES_MAX,
-    };
-    let options = serde_saphyr::options! { budget: budget };
-    serde_saphyr::from_str_with_options(text, options).map_err(|error| {
-        let error = error.to_string();
-        let said: String = error.lines().next().unwrap_or_default().chars().take(REASON_CHARS_MAX).collect();
+    let limits = yaml::Limits { depth: DEPTH_MAX, nodes: NODES_MAX, aliases: ALIASES_MAX };
+    yaml::read(text, &limits).map_err(|said| {
+        let said: String = said.chars().take(REASON_CHARS_MAX).collect();
         invalid(format!("expected {EXPECTED}, found: {said}"))
     })
 }

@@ -6,6 +6,7 @@ mod verify;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -29,6 +30,9 @@ const FOLDER: &str = "read-models";
 const CODE_FOLDER: &str = "read-models-of-code";
 /// Beside it, that of read models that are built to be looked at once.
 const SANDBOX: &str = "sandbox";
+
+/// Bytes of the log that become one transaction, about: large ones cost less an event, and are redone as a whole.
+const BATCH_BYTES: usize = 2 << 20;
 
 type Key = (String, u64);
 
@@ -198,11 +202,9 @@ impl Projections {
     /// # Errors
     /// [`NotDone`].
     pub fn resume(&self, name: &str) -> Result<(), NotDone> {
+        self.live(name)?;
         let releases = self.inner.releases();
-        let mut of_name = releases.iter().filter(|((other, _), _)| other == name).peekable();
-        if of_name.peek().is_none() {
-            return self.info(name).map(drop);
-        }
+        let of_name = releases.iter().filter(|((other, _), _)| other == name);
         of_name.for_each(|(_, release)| release.resume(&self.inner));
         Ok(())
     }
@@ -425,6 +427,11 @@ impl Inner {
         let of = |number: &u64| found.get(&(info.name.clone(), *number)).map(|release| release.status(end));
         let releases: Vec<ReleaseStatus> = info.releases.keys().filter_map(of).collect();
         ProjectionStatus { name: info.name, live: info.live, releases, skipped: info.skipped, end }
+    }
+
+    /// Opens the read model in a file, or makes it.
+    fn open_model(&self, path: &Path, source: &Source) -> Result<Model, rusqlite::Error> {
+        Model::open(path, source, self.tenant.quotas().storage_bytes.map(NonZeroU64::get))
     }
 
     fn releases(&self) -> Arc<BTreeMap<Key, Arc<Release>>> {

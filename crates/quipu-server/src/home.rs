@@ -43,7 +43,7 @@ pub(crate) struct Home {
     /// A permit for each thread that does something for it beside those that serve sockets: all tenants share them.
     threads: Arc<Semaphore>,
     /// A permit for each of those that reads all events of a type, which may take long.
-    pub scans: Arc<Semaphore>,
+    scans: Arc<Semaphore>,
     /// Its read models.
     pub projections: Arc<Projections>,
     /// Changes whenever one of them has come further.
@@ -118,6 +118,19 @@ impl Home {
         let one = Arc::clone(&self.threads).acquire_owned().await;
         // It goes with the work, which goes on when nobody waits for it any more.
         problem::blocking(move || {
+            let _one = one;
+            work()
+        })
+        .await
+    }
+
+    /// As [`Home::blocking`], what may read the whole log or all of a read model: few do at once.
+    pub async fn scanning<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, Problem> {
+        let one = Arc::clone(&self.scans).acquire_owned().await;
+        self.blocking(move || {
             let _one = one;
             work()
         })

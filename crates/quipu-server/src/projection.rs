@@ -83,12 +83,8 @@ pub(crate) async fn scan<T: Send + 'static>(
     app: &App,
     work: impl FnOnce(&Projections) -> Result<T, NotDone> + Send + 'static,
 ) -> Result<T, Problem> {
-    let one = Arc::clone(&app.home.scans).acquire_owned().await;
-    ask(app, move |projections| {
-        let _one = one;
-        work(projections)
-    })
-    .await
+    let projections = Arc::clone(&app.home.projections);
+    app.home.scanning(move || Ok(work(&projections))).await?.map_err(|reason| refused(&reason))
 }
 
 /// Waits until the live release is as far as was asked for, without a thread.

@@ -209,12 +209,8 @@ pub(crate) async fn scan<T: Send + 'static>(
     app: &App,
     work: impl FnOnce(&Arc<Tenant>) -> Result<T, NotDone> + Send + 'static,
 ) -> Result<T, Problem> {
-    let one = Arc::clone(&app.home.scans).acquire_owned().await;
-    ask(app, move |tenant| {
-        let _one = one;
-        work(tenant)
-    })
-    .await
+    let tenant = Arc::clone(&app.tenant);
+    app.home.scanning(move || Ok(work(&tenant))).await?.map_err(|error| not_done(&error))
 }
 
 /// As [`ask`], of whoever makes the subscriptions that push; `prefix` is where `push` stands in the body.

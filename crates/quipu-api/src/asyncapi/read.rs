@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::import::InvalidAsyncApi;
 use crate::problem::clip;
+use crate::yaml;
 
 /// Longest document, bytes.
 pub const BYTES_MAX: usize = 4 << 20;
@@ -36,18 +37,8 @@ pub fn read(bytes: &[u8]) -> Result<Value, InvalidAsyncApi> {
             ))),
         };
     }
-    let budget = serde_saphyr::budget! {
-        max_depth: DEPTH_MAX,
-        max_nodes: NODES_MAX,
-        max_events: 4 * NODES_MAX,
-        max_aliases: ALIASES_MAX,
-        max_anchors: ALIASES_MAX,
-    };
-    let options = serde_saphyr::options! { budget: budget };
-    serde_saphyr::from_str_with_options(text, options).map_err(|error| {
-        let error = error.to_string();
-        invalid(format!("expected JSON or YAML, found {}", clip(error.lines().next().unwrap_or_default())))
-    })
+    let limits = yaml::Limits { depth: DEPTH_MAX, nodes: NODES_MAX, aliases: ALIASES_MAX };
+    yaml::read(text, &limits).map_err(|said| invalid(format!("expected JSON or YAML, found {}", clip(&said))))
 }
 
 /// Whether a value, which is on this level, and those before it are no more than may be.

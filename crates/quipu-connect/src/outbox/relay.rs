@@ -250,8 +250,8 @@ impl<T: Target> Relay<T> {
     }
 
     async fn plan(&mut self, client: &Client, place: &Place) -> Result<Turn, NotRelayed> {
+        let number = i64::try_from(place.number).unwrap_or(i64::MAX);
         if !place.ids.is_empty() {
-            let number = i64::try_from(place.number).unwrap_or(i64::MAX);
             client.execute_typed(CLEAN, &[(&place.ids, Type::INT8_ARRAY), (&number, Type::INT8)]).await?;
         }
         let head = client.query_typed(HEAD, &[(&BATCH_ROWS, Type::INT8)]).await?;
@@ -271,7 +271,6 @@ impl<T: Target> Relay<T> {
         if ids.is_empty() {
             return Ok(if head.is_empty() { Turn::Empty } else { Turn::Unsettled });
         }
-        let number = i64::try_from(place.number).unwrap_or(i64::MAX);
         // If it changes nothing, another relay has planned, and the next turn sees what.
         client.execute_typed(PLAN, &[(&number, Type::INT8), (&ids, Type::INT8_ARRAY)]).await?;
         Ok(Turn::Moved)

@@ -122,7 +122,7 @@ fn rewrite(value: &mut Value, prefix: &str, draft: Draft, resolution: &Resolutio
 }
 
 /// How many values there are in a value.
-fn nodes(value: &Value) -> usize {
+pub(super) fn nodes(value: &Value) -> usize {
     match value {
         Value::Array(list) => 1 + list.iter().map(nodes).sum::<usize>(),
         Value::Object(map) => 1 + map.values().map(nodes).sum::<usize>(),

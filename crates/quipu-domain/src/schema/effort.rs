@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
+use super::bundle::nodes;
 use super::expression::Expression;
 use super::graph::Graph;
 use super::keyword::Step;
@@ -37,8 +38,8 @@ impl Own {
         let mut own = Own::default();
         for (keyword, value) in members {
             match keyword.as_str() {
-                "enum" | "const" | "required" => own.listed += values(value),
-                "dependentRequired" | "dependencies" => own.listed += values(value),
+                "enum" | "const" | "required" => own.listed += nodes(value) as u64,
+                "dependentRequired" | "dependencies" => own.listed += nodes(value) as u64,
                 // Each is looked up in the value, also where the value has none of them.
                 "properties" => own.listed += 2 * value.as_object().map_or(0, Map::len) as u64,
                 "minLength" | "maxLength" | "format" | "contentEncoding" | "contentMediaType" => own.reads = true,
@@ -75,7 +76,7 @@ impl Own {
 /// The most that a value takes, without looking where its parts are.
 pub(super) fn most(cost: u64, each_byte: u64, value: &Value) -> u64 {
     let text = each_byte.saturating_mul(bytes(value)).div_ceil(BYTES_A_STEP);
-    cost.saturating_mul(values(value)).saturating_add(text)
+    cost.saturating_mul(nodes(value) as u64).saturating_add(text)
 }
 
 /// What a value takes; nothing if it is over a limit, or too deep to be counted.
@@ -151,15 +152,6 @@ impl Count<'_> {
             }
         }
         Some(())
-    }
-}
-
-/// How many values there are in a value.
-fn values(value: &Value) -> u64 {
-    match value {
-        Value::Array(list) => 1 + list.iter().map(values).sum::<u64>(),
-        Value::Object(map) => 1 + map.values().map(values).sum::<u64>(),
-        _ => 1,
     }
 }
 

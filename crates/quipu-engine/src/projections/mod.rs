@@ -197,6 +197,11 @@ impl Tenant {
         self.change_projection(name, |_| Ok((vec![Change::Removed], ())))
     }
 
+    /// The events that a projection passes over, each with the reason: asked for with each batch, so without the rest of it.
+    pub fn skipped_in_projection(&self, name: &str) -> BTreeMap<u64, String> {
+        self.projections.0.lock().all.get(name).map(|folded| folded.skipped.clone()).unwrap_or_default()
+    }
+
     /// The projection of this name.
     pub fn projection(&self, name: &str) -> Option<ProjectionInfo> {
         self.projections.0.lock().all.get(name).map(|folded| ProjectionInfo::of(name, folded))

@@ -10,14 +10,12 @@ use quipu_domain::Timestamp;
 use quipu_engine::{CommitFollower, Followed, Head};
 use rusqlite::Error;
 
-use super::Inner;
+use super::{BATCH_BYTES, Inner};
 use crate::pool::Job;
 use crate::refusal::{NotDone, ReadModelRefusal};
 use crate::sqlite::{Comparison, Model, NotTaken, Reader, Source, TableDigest, bytes, is_ruined, remove};
 use crate::status::{FailedEvent, Phase, ReleaseStatus};
 
-/// Bytes of the log that become one transaction, about: large ones cost less an event, and are redone as a whole.
-const BATCH_BYTES: usize = 2 << 20;
 /// A batch is never smaller than so many halves of it; one commit is taken in as a whole all the same.
 const HALVED_MAX: u32 = 10;
 /// How long one has its turn while others wait.
@@ -146,13 +144,12 @@ impl Release {
 
     /// Whether it is as far as the log, but for what has just come.
     pub fn is_built(&self, inner: &Inner) -> Result<(), NotDone> {
+        let (position, stopped) = self.position();
         let end = inner.tenant.position();
-        let seen = self.seen.lock();
-        let stopped = stopped(&seen.phase);
-        if stopped.is_none() && seen.position + BEHIND_MAX >= end {
+        if stopped.is_none() && position + BEHIND_MAX >= end {
             return Ok(());
         }
-        Err(ReadModelRefusal::NotBuilt { release: self.number, position: seen.position, end, stopped }.into())
+        Err(ReadModelRefusal::NotBuilt { release: self.number, position, end, stopped }.into())
     }
 
     /// Sees to it that it is as far as the log, if it is near.
@@ -193,13 +190,7 @@ impl Release {
         inner: &Arc<Inner>,
         other: impl FnOnce(Head) -> Result<T, E>,
     ) -> Result<(Reader, T), E> {
-        let end = inner.tenant.position();
-        let (position, stopped) = self.position();
-        if stopped.is_some() || position + BEHIND_MAX < end {
-            return Err(
-                NotDone::from(ReadModelRefusal::NotBuilt { release: self.number, position, end, stopped }).into()
-            );
-        }
+        self.is_built(inner)?;
         let mut open = self.open.lock();
         let end = inner.tenant.head();
         self.catch_up(&mut open, inner, end)?;
@@ -217,15 +208,9 @@ impl Release {
                 Ok(true) => {}
                 Ok(false) => return Ok(()),
                 Err(halt) => {
-                    let error = self.halt(halt);
-                    let position = self.position().0;
-                    return Err(ReadModelRefusal::NotBuilt {
-                        release: self.number,
-                        position,
-                        end: inner.tenant.position(),
-                        stopped: Some(error),
-                    }
-                    .into());
+                    let stopped = Some(self.halt(halt));
+                    let (release, position, end) = (self.number, self.position().0, inner.tenant.position());
+                    return Err(ReadModelRefusal::NotBuilt { release, position, end, stopped }.into());
                 }
             }
         }
@@ -236,8 +221,7 @@ impl Release {
             return Err(Error::InvalidPath("it is being closed".into()));
         }
         if open.kept.is_none() {
-            let bytes_max = inner.tenant.quotas().storage_bytes.map(std::num::NonZeroU64::get);
-            let model = Model::open(&self.path, &self.source, bytes_max)?;
+            let model = inner.open_model(&self.path, &self.source)?;
             let follower = inner.tenant.follow_commits(model.head);
             open.is_new |= model.head == Head::START;
             self.seen.lock().position = model.position;
@@ -274,7 +258,7 @@ impl Release {
                 return Ok(true);
             }
         };
-        let skipped = inner.tenant.projection(&self.name).map(|info| info.skipped).unwrap_or_default();
+        let skipped = inner.tenant.skipped_in_projection(&self.name);
         let began = Instant::now();
         let taken = match model.take(&inner.tenant, &commits, &skipped) {
             // All before the commit that it is in can be.

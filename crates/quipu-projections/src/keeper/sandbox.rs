@@ -8,13 +8,10 @@ use std::time::Instant;
 
 use quipu_engine::{CommitFollower, Fault, Followed, FollowedCommit, Head, Tenant};
 
-use super::Inner;
+use super::{BATCH_BYTES, Inner};
 use crate::refusal::NotDone;
 use crate::sqlite::{Model, NotTaken, Reader, Source, remove};
 use crate::status::FailedEvent;
-
-/// Bytes of the log that become one transaction, about.
-const BATCH_BYTES: usize = 2 << 20;
 
 /// How far a verification is.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -96,8 +93,7 @@ impl Sandbox {
         let file = Passing(inner.sandbox.join(format!("{number}.sqlite")));
         fs::create_dir_all(&inner.sandbox)
             .map_err(|error| NotDone::Failed { path: inner.sandbox.clone(), error: error.to_string() })?;
-        let bytes_max = inner.tenant.quotas().storage_bytes.map(std::num::NonZeroU64::get);
-        let model = Model::open(&file.0, source, bytes_max).map_err(|error| NotDone::failed(&file.0, &error))?;
+        let model = inner.open_model(&file.0, source).map_err(|error| NotDone::failed(&file.0, &error))?;
         let follower = inner.tenant.follow_commits(Head::START);
         let inner = Arc::clone(inner);
         Ok(Self { model, follower, inner, name: name.to_owned(), before: (Head::START, 0, 0), file })
@@ -110,7 +106,7 @@ impl Sandbox {
                 return Err(NotBuilt::Cancelled);
             }
             let Some(commits) = self.next(end)? else { return Ok(()) };
-            let skipped = self.inner.tenant.projection(&self.name).map(|info| info.skipped).unwrap_or_default();
+            let skipped = self.inner.tenant.skipped_in_projection(&self.name);
             match self.model.take(&self.inner.tenant, &commits, &skipped) {
                 Ok(()) => {}
                 Err(NotTaken::Store(error)) => return Err(NotDone::failed(&self.file.0, &error).into()),

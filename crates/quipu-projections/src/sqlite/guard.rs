@@ -54,17 +54,8 @@ const DATES: [(&str, usize); 7] =
 const CURRENT_TIME: &str =
     "the current time differs whenever the read model is built again; use :time or :recordedtime";
 const TOO_MUCH_COMPARED: &str = "a function of texts would hold too much against too much; give it shorter ones";
-/// Functions that hold one argument against another, and which two those are.
-const COMPARING: [(&str, i32, usize, usize); 8] = [
-    ("instr", 2, 0, 1),
-    ("replace", 3, 0, 1),
-    ("trim", 1, 0, 0),
-    ("trim", 2, 0, 1),
-    ("ltrim", 1, 0, 0),
-    ("ltrim", 2, 0, 1),
-    ("rtrim", 1, 0, 0),
-    ("rtrim", 2, 0, 1),
-];
+/// Functions that hold their first argument against their second, and how many they have.
+const COMPARING: [(&str, i32); 5] = [("instr", 2), ("replace", 3), ("trim", 2), ("ltrim", 2), ("rtrim", 2)];
 const TIME_ZONE: &str = "the time zone of the machine differs from one to the other; use offsets such as '+2 hours'";
 
 /// Whose SQL is prepared.
@@ -124,18 +115,19 @@ impl Guard {
             if tick == 0 {
                 began = Instant::now();
             }
-            if began.elapsed() >= EVENT_TIME_MAX {
+            let is_late = began.elapsed() >= EVENT_TIME_MAX;
+            if is_late {
                 ticks.store(STEPS_MAX, Ordering::Relaxed);
             }
-            tick >= STEPS_MAX / STEPS_A_TICK || began.elapsed() >= EVENT_TIME_MAX
+            is_late || tick >= STEPS_MAX / STEPS_A_TICK
         };
         conn.progress_handler(STEPS_A_TICK as i32, Some(is_enough))?;
-        let original = Arc::new(Mutex::new(Connection::open_in_memory()?));
+        let original = Original::default();
         for (name, before) in DATES {
-            replace_date(conn, name, before, Arc::clone(&original))?;
+            replace_date(conn, name, before, original.clone())?;
         }
-        for (name, arguments, one, other) in COMPARING {
-            bound_comparing(conn, name, arguments, (one, other), Arc::clone(&original))?;
+        for (name, arguments) in COMPARING {
+            bound_comparing(conn, name, arguments, original.clone())?;
         }
         Ok(guard)
     }
@@ -229,12 +221,36 @@ pub(super) fn not_deterministic(error: &Error) -> Option<String> {
     [CURRENT_TIME, TIME_ZONE].into_iter().find(|said| text.contains(said)).map(str::to_owned)
 }
 
-/// Puts in the place of a function of dates one that is the same but for the time of day and the time zone of the machine. It asks
-/// SQLite's own, in a database of its own.
-fn replace_date(conn: &Connection, name: &'static str, before: usize, original: Arc<Mutex<Connection>>) -> Result<()> {
-    let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC | FunctionFlags::SQLITE_INNOCUOUS;
-    conn.create_scalar_function(name, -1, flags, move |context: &Context<'_>| {
-        let arguments: Vec<Value> = (0..context.len()).map(|i| owned(context.get_raw(i))).collect();
+/// What is said of a statement that SQLite refuses.
+pub(super) fn said(error: &Error) -> String {
+    not_deterministic(error).unwrap_or_else(|| error.to_string())
+}
+
+/// SQLite's own functions, in a database of their own: those in the place of which others are put. Opened when one is first asked.
+#[derive(Clone, Default)]
+struct Original(Arc<Mutex<Option<Connection>>>);
+
+impl Original {
+    fn ask(&self, name: &str, arguments: Vec<Value>) -> Result<Value> {
+        let mut open = self.0.lock();
+        let conn = match &mut *open {
+            Some(conn) => conn,
+            none => none.insert(Connection::open_in_memory()?),
+        };
+        let marks = vec!["?"; arguments.len()].join(",");
+        let mut statement = conn.prepare_cached(&format!("select {name}({marks})"))?;
+        statement.query_row(params_from_iter(arguments), |row| row.get(0))
+    }
+}
+
+fn arguments_of(context: &Context<'_>) -> Vec<Value> {
+    (0..context.len()).map(|number| Value::try_from(context.get_raw(number)).unwrap_or(Value::Null)).collect()
+}
+
+/// Puts in the place of a function of dates one that is the same but for the time of day and the time zone of the machine.
+fn replace_date(conn: &Connection, name: &'static str, before: usize, original: Original) -> Result<()> {
+    conn.create_scalar_function(name, -1, replaced(), move |context: &Context<'_>| {
+        let arguments = arguments_of(context);
         let is_text = |value: &Value, texts: &[&str]| {
             // As SQLite reads them: bytes are text, which ends at the first NUL.
             let bytes = match value {
@@ -254,38 +270,25 @@ fn replace_date(conn: &Connection, name: &'static str, before: usize, original: 
         if arguments.iter().any(|argument| is_text(argument, &["localtime", "utc"])) {
             return Err(Error::UserFunctionError(TIME_ZONE.into()));
         }
-        let marks = vec!["?"; arguments.len()].join(",");
-        let original = original.lock();
-        let mut statement = original.prepare_cached(&format!("select {name}({marks})"))?;
-        statement.query_row(params_from_iter(arguments), |row| row.get::<_, Value>(0))
+        original.ask(name, arguments)
     })
 }
 
 /// Puts in the place of a function of texts one that is the same, and refuses what would take minutes.
-fn bound_comparing(
-    conn: &Connection,
-    name: &'static str,
-    arguments: i32,
-    (one, other): (usize, usize),
-    original: Arc<Mutex<Connection>>,
-) -> Result<()> {
-    let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC | FunctionFlags::SQLITE_INNOCUOUS;
-    conn.create_scalar_function(name, arguments, flags, move |context: &Context<'_>| {
+fn bound_comparing(conn: &Connection, name: &'static str, arguments: i32, original: Original) -> Result<()> {
+    conn.create_scalar_function(name, arguments, replaced(), move |context: &Context<'_>| {
         let length = |number: usize| match context.get_raw(number) {
             ValueRef::Text(bytes) | ValueRef::Blob(bytes) => bytes.len(),
             _ => 0,
         };
-        if one != other && length(one).saturating_mul(length(other)) > COMPARED_MAX {
+        if length(0).saturating_mul(length(1)) > COMPARED_MAX {
             return Err(Error::UserFunctionError(TOO_MUCH_COMPARED.into()));
         }
-        let values: Vec<Value> = (0..context.len()).map(|i| owned(context.get_raw(i))).collect();
-        let marks = vec!["?"; values.len()].join(",");
-        let original = original.lock();
-        let mut statement = original.prepare_cached(&format!("select {name}({marks})"))?;
-        statement.query_row(params_from_iter(values), |row| row.get::<_, Value>(0))
+        original.ask(name, arguments_of(context))
     })
 }
 
-fn owned(value: ValueRef<'_>) -> Value {
-    Value::try_from(value).unwrap_or(Value::Null)
+/// What a function is that is put in the place of SQLite's own.
+fn replaced() -> FunctionFlags {
+    FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC | FunctionFlags::SQLITE_INNOCUOUS
 }

@@ -16,7 +16,7 @@ use quipu_engine::{FollowedCommit, Head, Tenant};
 use rusqlite::{Connection, Error, ErrorCode, OptionalExtension, params};
 
 pub use self::compare::{Comparison, Difference, TableComparison, TableDigest};
-use self::guard::{Guard, Mode, OWN_TABLE, not_deterministic};
+use self::guard::{Guard, Mode, OWN_TABLE, not_deterministic, said};
 pub use self::read::{Order, Rows, SqlQuery, TableQuery, Test};
 use crate::refusal::ReadModelRefusal;
 use crate::status::FailedEvent;
@@ -100,6 +100,10 @@ pub(crate) fn is_ruined(error: &Error) -> bool {
     )
 }
 
+fn in_tables(error: Error) -> ReadModelRefusal {
+    ReadModelRefusal::Tables { error: said(&error) }
+}
+
 impl Model {
     /// Looks whether a declaration can be one: its tables are made in memory, and its statements prepared and tried there.
     ///
@@ -107,8 +111,6 @@ impl Model {
     /// What is wrong, and where.
     pub fn check(declaration: &Projection) -> Result<(), ReadModelRefusal> {
         let (conn, guard) = Self::check_tables(&declaration.tables)?;
-        let said = |error: &Error| not_deterministic(error).unwrap_or_else(|| error.to_string());
-        let in_tables = |error: Error| ReadModelRefusal::Tables { error: said(&error) };
         // As events are taken in.
         conn.execute_batch("begin").map_err(in_tables)?;
         for (kind, reaction) in &declaration.on.0 {
@@ -144,8 +146,6 @@ impl Model {
     }
 
     fn check_tables(tables: &str) -> Result<(Connection, Guard), ReadModelRefusal> {
-        let said = |error: &Error| not_deterministic(error).unwrap_or_else(|| error.to_string());
-        let in_tables = |error: Error| ReadModelRefusal::Tables { error: said(&error) };
         let mut conn = Connection::open_in_memory().map_err(in_tables)?;
         let guard = Guard::put(&mut conn).map_err(in_tables)?;
         guard.enter(Mode::Tables);

@@ -9,7 +9,7 @@ use quipu_engine::{FollowedCommit, Recorded, Tenant};
 use rusqlite::types::{ToSqlOutput, Value, ValueRef};
 use rusqlite::{CachedStatement, Connection, Error, ToSql};
 
-use super::guard::{Guard, Mode, not_deterministic};
+use super::guard::{Guard, Mode, said};
 use super::watch::Watch;
 use super::{NotTaken, is_of_store};
 use crate::status::FailedEvent;
@@ -236,8 +236,7 @@ fn failure(error: Error, statement: Option<&str>) -> Failure {
     if is_of_store(&error) {
         return Failure::Store(error);
     }
-    let said = not_deterministic(&error).unwrap_or_else(|| error.to_string());
-    Failure::Event(statement.map(str::to_owned), said)
+    Failure::Event(statement.map(str::to_owned), said(&error))
 }
 
 fn execute(sql: &mut CachedStatement<'_>, statement: &Statement, subject: &Subject<'_>) -> Result<(), Error> {

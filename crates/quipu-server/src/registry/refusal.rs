@@ -157,8 +157,8 @@ pub(super) async fn scan<T: Send + 'static>(
     app: &App,
     work: impl FnOnce(&Arc<Tenant>) -> Result<T, Refused> + Send + 'static,
 ) -> Result<T, Refused> {
-    let _one = app.home.scans.acquire().await;
-    ask(app, work).await
+    let tenant = Arc::clone(&app.tenant);
+    app.home.scanning(move || Ok(work(&tenant))).await?
 }
 
 /// What was found or what stood against it. It gets its form on the way out.

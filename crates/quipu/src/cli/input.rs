@@ -1,7 +1,7 @@
 //! Events from a file or standard input: JSON lines of any length, one JSON object (also over several lines), or an
 //! array. Lines are not checked here: whoever records them says what is wrong with each.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Cursor, Read};
 
 use serde::de::IgnoredAny;
@@ -32,6 +32,18 @@ enum Source {
     Array { items: std::vec::IntoIter<Vec<u8>>, number: u64 },
 }
 
+/// All of a file, or of standard input for `-`.
+pub fn whole(path: &str) -> Result<Vec<u8>, Failure> {
+    let (name, read) = match path {
+        "-" => {
+            let mut bytes = Vec::new();
+            ("standard input", io::stdin().read_to_end(&mut bytes).map(|_| bytes))
+        }
+        path => (path, fs::read(path)),
+    };
+    read.map_err(|error| Failure::file("read", name, &error))
+}
+
 impl Input {
     /// Opens a file, or standard input for `-`.
     pub fn open(path: &str) -> Result<Self, Failure> {
@@ -59,7 +71,7 @@ impl Input {
             first.starts_with(b"{") && serde_json::from_slice::<IgnoredAny>(first).is_err_and(|error| error.is_eof());
         let source = if is_array || is_cut {
             reader.read_to_end(&mut head).map_err(failed)?;
-            whole(name, head, is_array)?
+            of_whole(name, head, is_array)?
         } else {
             Source::Lines { reader: Box::new(Cursor::new(head).chain(reader)), number: 0 }
         };
@@ -95,7 +107,7 @@ impl Input {
 
 /// What is only JSON as a whole: an array, or an object over several lines. Lines of which the first is broken off
 /// are not, and stay lines.
-fn whole(name: &str, text: Vec<u8>, is_array: bool) -> Result<Source, Failure> {
+fn of_whole(name: &str, text: Vec<u8>, is_array: bool) -> Result<Source, Failure> {
     let on_one_line = |json: &[u8]| json.iter().map(|c| if matches!(c, b'\n' | b'\r') { b' ' } else { *c }).collect();
     if is_array {
         let items = quipu::parse_events(&text)

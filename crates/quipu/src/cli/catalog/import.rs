@@ -1,14 +1,12 @@
 //! `quipu catalog import`: a document of JSON or YAML. What was refused does not keep the rest from being taken.
 
-use std::fs;
-use std::io::{self, Read as _};
-
 use clap::Args;
 use quipu_api::MEDIA_YAML;
 use quipu_api::catalog::{ImportAnswer, ImportedItem};
 
 use super::super::client::Client;
-use super::super::exit::{Exit, Failure, Outcome};
+use super::super::exit::{Exit, Outcome};
+use super::super::input::whole;
 use super::super::output::{Format, Out, escape};
 
 const HEADER: [&str; 4] = ["TYPE", "VERSION", "OUTCOME", "REASON"];
@@ -23,14 +21,7 @@ pub struct Import {
 }
 
 pub fn run(import: &Import, client: &Client, out: &mut Out) -> Outcome {
-    let mut document = Vec::new();
-    match import.file.as_str() {
-        "-" => {
-            let read = io::stdin().read_to_end(&mut document);
-            read.map_err(|error| Failure::file("read", "standard input", &error))?;
-        }
-        path => document = fs::read(path).map_err(|error| Failure::file("read", path, &error))?,
-    }
+    let document = whole(&import.file)?;
     let path = format!("/v1/catalog/asyncapi?dryrun={}", import.dry_run);
     // Every document of JSON is one of YAML.
     let text = client.read(client.post(&path, MEDIA_YAML, &document)?)?;

@@ -1,13 +1,11 @@
 //! `quipu pattern test`: one pattern against one event, or a file of cases.
 
-use std::fs;
-use std::io::{self, Read as _};
-
 use clap::Args;
 use quipu_api::{PatternTestAnswer, Problem};
 use quipu_domain::{Explanation, Pattern};
 
 use super::super::exit::{Exit, Failure, Outcome};
+use super::super::input::whole;
 use super::super::output::{Format, Out, escape};
 use super::cases;
 
@@ -60,12 +58,6 @@ fn text(what: &str, argument: &str) -> Result<String, Failure> {
     if argument.trim_start().starts_with('{') {
         return Ok(argument.to_owned());
     }
-    let read = if argument == "-" {
-        let mut text = Vec::new();
-        io::stdin().read_to_end(&mut text).map(|_| text)
-    } else {
-        fs::read(argument)
-    };
-    let bytes = read.map_err(|error| Failure::file("read", argument, &error))?;
-    String::from_utf8(bytes).map_err(|error| Failure::failed(format!("expected UTF-8 in the {what}, found {error}")))
+    String::from_utf8(whole(argument)?)
+        .map_err(|error| Failure::failed(format!("expected UTF-8 in the {what}, found {error}")))
 }

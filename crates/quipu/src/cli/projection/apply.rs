@@ -1,13 +1,11 @@
 //! `quipu projection apply` and `check`: a declaration from a file.
 
-use std::fs;
-use std::io::{self, Read as _};
-
 use clap::Args;
 use quipu_api::projection::{AppliedAnswer, read_projection};
 
 use super::super::client::{Client, encode};
 use super::super::exit::{Exit, Failure, Outcome};
+use super::super::input::whole;
 use super::super::output::{Format, Out};
 
 #[derive(Debug, Args)]
@@ -53,14 +51,7 @@ pub fn check(check: &Check, client: &Client, out: &mut Out) -> Outcome {
 
 /// Sends a file; its name, and the answer.
 fn put(file: &str, query: &str, client: &Client) -> Result<(String, String), Failure> {
-    let mut document = Vec::new();
-    match file {
-        "-" => {
-            let read = io::stdin().read_to_end(&mut document);
-            read.map_err(|error| Failure::file("read", "standard input", &error))?;
-        }
-        path => document = fs::read(path).map_err(|error| Failure::file("read", path, &error))?,
-    }
+    let document = whole(file)?;
     // Its name is in it, and the route is made of it.
     let declaration =
         read_projection(&document).map_err(|problem| Failure::usage(format!("{file}: {}", problem.detail)))?;

@@ -10,7 +10,7 @@ use clap::{Args, Subcommand};
 use quipu_api::projection::{DigestAnswer, DroppedAnswer, RemovedAnswer, SkippedBody, SwitchedAnswer};
 
 use super::Global;
-use super::client::encode;
+use super::client::{Client, encode};
 use super::event::client;
 use super::exit::{Exit, Outcome};
 use super::output::{Format, Out};
@@ -88,16 +88,8 @@ pub fn run(command: ProjectionCommand, global: &Global, out: &mut Out) -> Outcom
         ProjectionCommand::Rows(rows) => rows::run(rows, &client, out),
         ProjectionCommand::Sql(sql) => rows::ask(sql, &client, out),
         ProjectionCommand::Diff(which) => diff::run(&which, &client, out),
-        ProjectionCommand::Switch(which) => {
-            let text = client.act(&which.path("/releases/switch"))?;
-            let SwitchedAnswer { live } = client.parse(&text)?;
-            say(out, &text, &format!("release {live} of {} answers", which.name))
-        }
-        ProjectionCommand::Revert(which) => {
-            let text = client.act(&which.path("/releases/revert"))?;
-            let SwitchedAnswer { live } = client.parse(&text)?;
-            say(out, &text, &format!("release {live} of {} answers", which.name))
-        }
+        ProjectionCommand::Switch(which) => switch(&which, "/releases/switch", &client, out),
+        ProjectionCommand::Revert(which) => switch(&which, "/releases/revert", &client, out),
         ProjectionCommand::Drop(which) => {
             let text = client.delete(&which.path("/releases/next"))?;
             let DroppedAnswer { dropped } = client.parse(&text)?;
@@ -133,6 +125,13 @@ pub fn run(command: ProjectionCommand, global: &Global, out: &mut Out) -> Outcom
             say(out, &text, &format!("{removed} was removed"))
         }
     }
+}
+
+/// Lets another release answer: which one, the route says.
+fn switch(which: &Named, tail: &str, client: &Client, out: &mut Out) -> Outcome {
+    let text = client.act(&which.path(tail))?;
+    let SwitchedAnswer { live } = client.parse(&text)?;
+    say(out, &text, &format!("release {live} of {} answers", which.name))
 }
 
 fn say(out: &mut Out, text: &str, line: &str) -> Outcome {
