@@ -59,7 +59,7 @@ pub use operations::{
 pub use options::{Clock, Options, Random, World};
 pub use projections::{
     Baseline, ProjectionInfo, ProjectionRefusal, ReleaseInfo, Released, RowVerdict, Since, TableState, TableVerdict,
-    VERDICT_ROWS_MAX, Verdict, VerdictOutcome, WantedRelease,
+    VERDICT_ROWS_MAX, Verdict, VerdictOutcome, WantedRelease, name_of_aggregates,
 };
 pub use quipu_store::{Fault, TornTail};
 pub use read::{Page, Recorded, Stats, StreamInfo};
@@ -76,4 +76,4 @@ pub use subscriptions::{
 };
 pub use tenant::{CommitGuard, Tenant};
 pub use tenants::{TENANT_SYSTEM, TenantInfo, TenantRefusal, TenantState, TenantUsage};
-pub use walk::{CommitFollower, Followed, FollowedCommit};
+pub use walk::{CommitFollower, Followed, FollowedCommit, Tampered};

@@ -78,6 +78,29 @@ impl Walk {
 pub struct CommitFollower {
     tenant: Arc<Tenant>,
     walk: Walk,
+    last: Last,
+}
+
+/// The last commit that was read: the next one says whether it is the one that was written.
+#[derive(Clone, Copy)]
+struct Last {
+    /// The place before it.
+    before: Head,
+    /// The position there.
+    position: u64,
+    /// How many events it has.
+    events: u64,
+}
+
+/// A log that is not what was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tampered {
+    /// The last place where it was.
+    pub sound: Head,
+    /// The position there.
+    pub position: u64,
+    /// What does not fit.
+    pub problem: String,
 }
 
 /// One commit, as a follower of commits sees it.
@@ -108,7 +131,8 @@ impl Head {
 impl Tenant {
     /// Follows the log from behind a commit.
     pub fn follow_commits(self: &Arc<Self>, from: Head) -> CommitFollower {
-        CommitFollower { tenant: Arc::clone(self), walk: Walk::from(self.log.as_ref(), from) }
+        let last = Last { before: from, position: 0, events: 0 };
+        CommitFollower { tenant: Arc::clone(self), walk: Walk::from(self.log.as_ref(), from), last }
     }
 }
 
@@ -123,18 +147,47 @@ impl CommitFollower {
     /// # Errors
     /// [`Fault::Damaged`] and [`Fault::Io`].
     pub fn next(&mut self, end: Head, bytes_max: usize) -> Result<Followed, Fault> {
+        let at = self.head();
         Ok(match self.walk.next(self.tenant.log.as_ref(), end, bytes_max)? {
-            Stretch::Commits(commits) => Followed::Commits(self.follow(commits)),
+            Stretch::Commits(commits) => Followed::Commits(self.follow(at, commits)),
             Stretch::End => Followed::End,
             Stretch::Apart => Followed::Apart,
         })
     }
 
-    fn follow(&self, commits: Vec<FramedCommit>) -> Vec<FollowedCommit> {
+    /// What is wrong where the log does not go on to `end` from here: the last commit that was read is not the one that it goes on
+    /// from.
+    pub fn tampered(&self, end: Head) -> Tampered {
+        let Last { before, position, events } = self.last;
+        let read = self.head();
+        let what = match (read.commit, events) {
+            (0, _) => "commit 1".to_owned(),
+            (commit, 0) => format!("commit {commit}, which has no events,"),
+            (commit, 1) => format!("commit {commit}, with the event at position {},", position + 1),
+            (commit, events) => {
+                format!("commit {commit}, with the events at positions {} to {},", position + 1, position + events)
+            }
+        };
+        let behind = match read.commit < end.commit {
+            true => format!("commit {} was written behind it", read.commit + 1),
+            false => format!("it was the end of the log, {end}"),
+        };
+        let problem = format!(
+            "{what} is not the one that was there when {behind}: its bytes or its order were changed; check the store"
+        );
+        Tampered { sound: before, position, problem }
+    }
+
+    fn follow(&mut self, at: Head, commits: Vec<FramedCommit>) -> Vec<FollowedCommit> {
         let chains: Vec<Digest> = commits.iter().skip(1).map(|commit| commit.chain_before).collect();
         let last = self.walk.head();
         let heads = commits.iter().zip(chains.into_iter().chain([last.chain]));
         let heads: Vec<Head> = heads.map(|(commit, chain)| Head { commit: commit.number, chain }).collect();
+        if let Some(last) = commits.last() {
+            let before = heads.len().checked_sub(2).map_or(at, |index| heads[index]);
+            let events = last.records.iter().filter(|record| record.kind == RecordKind::Event).count() as u64;
+            self.last = Last { before, position: last.first_position.saturating_sub(1), events };
+        }
         let followed = heads.into_iter().zip(commits).map(|(head, commit)| {
             let (first, time) = (commit.first_position, commit.recorded_time);
             let events = commit.records.into_iter().filter(|record| record.kind == RecordKind::Event);

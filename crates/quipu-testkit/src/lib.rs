@@ -19,6 +19,7 @@ mod operation;
 pub mod proof;
 mod simulation;
 mod submit;
+mod tamper;
 mod workload;
 
 pub use clock::VirtualClock;
@@ -32,4 +33,5 @@ pub use memory_log::MemoryLog;
 pub use model::{Model, Remembered, scan};
 pub use operation::{Answer, Draft, Entry, Logged, Operation, Proposal};
 pub use simulation::{Report, Simulation};
+pub use tamper::tamper;
 pub use workload::Workload;

@@ -47,6 +47,8 @@ pub enum Error {
     Catalog(CatalogRefusal),
     /// Something was asked of a projection and understood, and is not allowed.
     Projection(ProjectionRefusal),
+    /// The states of aggregates cannot be made from the log: what was expected and what was found.
+    NotRebuilt(String),
     /// The world failed. After [`Fault::Poisoned`] or [`Fault::Closed`] the outcome of an append is unknown: repeat it
     /// with the same ids once the store is open again.
     Fault(Fault),
@@ -71,6 +73,7 @@ impl fmt::Display for Error {
             Self::Catalog(refusal) => write!(f, "{refusal}"),
             Self::Projection(refusal) => write!(f, "{refusal}"),
             Self::Invalid { index, reason } => write!(f, "event {index}: {reason}"),
+            Self::NotRebuilt(problem) => write!(f, "the states cannot be made from the log: {problem}"),
             Self::Fault(fault) => write!(f, "{fault}"),
             Self::Server { url, reason } => write!(f, "{url}: {reason}"),
         }
@@ -90,7 +93,7 @@ impl std::error::Error for Error {
             Self::Projection(refusal) => Some(refusal),
             Self::Invalid { reason, .. } => Some(reason),
             Self::Fault(fault) => Some(fault),
-            Self::Server { .. } => None,
+            Self::NotRebuilt(_) | Self::Server { .. } => None,
         }
     }
 }

@@ -104,6 +104,7 @@ pub use quipu_engine::{
     CheckedSchema, CheckedUpcaster, NewSchema, NotUpcast, Registered, SchemaInfo, SchemaRefusal, SchemaSummary,
     SchemasInfo, TypeInfo, UpcastReason, Upcaster, VerifiedSchema,
 };
+pub use quipu_engine::{Baseline, RowVerdict, Since, TableState, TableVerdict, Verdict, VerdictOutcome};
 pub use quipu_engine::{KeyRefusal, OperationRefusal, TenantRefusal};
 pub use quipu_store::Fault;
 

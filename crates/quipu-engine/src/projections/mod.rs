@@ -17,7 +17,10 @@ use crate::tenant::Tenant;
 use records::{Change, FoldedProjection};
 pub(crate) use records::{FoldedProjections, ProjectionRecord};
 pub use refusal::{ProjectionRefusal, WantedRelease};
-pub use verdict::{Baseline, RowVerdict, Since, TableState, TableVerdict, VERDICT_ROWS_MAX, Verdict, VerdictOutcome};
+use verdict::is_of_aggregates;
+pub use verdict::{
+    Baseline, RowVerdict, Since, TableState, TableVerdict, VERDICT_ROWS_MAX, Verdict, VerdictOutcome, name_of_aggregates,
+};
 
 /// Most projections of a tenant: each has files that are open, and reads the log.
 const PROJECTIONS_MAX: usize = 100;
@@ -204,12 +207,14 @@ impl Tenant {
 
     /// The projection of this name.
     pub fn projection(&self, name: &str) -> Option<ProjectionInfo> {
-        self.projections.0.lock().all.get(name).map(|folded| ProjectionInfo::of(name, folded))
+        self.projections.0.lock().declared(name).map(|folded| ProjectionInfo::of(name, folded))
     }
 
     /// All projections, by their names.
     pub fn projections(&self) -> Vec<ProjectionInfo> {
-        self.projections.0.lock().all.iter().map(|(name, folded)| ProjectionInfo::of(name, folded)).collect()
+        let all = self.projections.0.lock();
+        let declared = all.all.iter().filter(|(name, _)| !is_of_aggregates(name));
+        declared.map(|(name, folded)| ProjectionInfo::of(name, folded)).collect()
     }
 
     fn change_projection<T>(
@@ -219,8 +224,7 @@ impl Tenant {
     ) -> Result<T, NotDone> {
         self.change_projections(|all| {
             let folded = all
-                .all
-                .get(name)
+                .declared(name)
                 .ok_or_else(|| ProjectionRefusal::NotFound { name: name.chars().take(300).collect() })?;
             let (changes, done) = change(&ProjectionInfo::of(name, folded))?;
             Ok((name.to_owned(), changes, done))

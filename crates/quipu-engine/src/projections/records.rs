@@ -8,7 +8,7 @@ use quipu_domain::projection::Projection;
 use quipu_store::{Record, RecordKind};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::verdict::{Baseline, VERDICTS_MAX, Verdict};
+use super::verdict::{Baseline, VERDICTS_MAX, Verdict, is_of_aggregates};
 
 /// What changed in a projection.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -130,6 +130,11 @@ impl FoldedProjections {
                 }
             }
         }
+    }
+
+    /// A projection that somebody declared.
+    pub fn declared(&self, name: &str) -> Option<&FoldedProjection> {
+        self.all.get(name).filter(|_| !is_of_aggregates(name))
     }
 
     pub fn encode(&self) -> Vec<u8> {

@@ -24,6 +24,20 @@ const ROWS_BYTES_MAX: usize = 32 << 10;
 /// Longest text of what is wrong, characters.
 const PROBLEM_CHARS_MAX: usize = 2_048;
 
+/// What stands before the name of a kind of aggregates, whose verdicts are kept as those of projections are. No projection's name
+/// has a slash.
+const AGGREGATES: &str = "aggregates/";
+
+/// The name that the verdicts and baselines of a kind of aggregates are kept under: `aggregates/order`.
+pub fn name_of_aggregates(kind: &str) -> String {
+    format!("{AGGREGATES}{kind}")
+}
+
+/// Whether this is the name of a kind of aggregates, and not of a projection.
+pub(super) fn is_of_aggregates(name: &str) -> bool {
+    name.starts_with(AGGREGATES)
+}
+
 /// What a table was, in short.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TableState {
@@ -44,9 +58,9 @@ pub struct Baseline {
     pub at: Timestamp,
     /// Who asked for it.
     pub by: String,
-    /// The release it was taken of.
+    /// The release it was taken of; 0 of aggregates.
     pub release: u64,
-    /// BLAKE3 of what was declared, hexadecimal.
+    /// BLAKE3 of what was declared, hexadecimal; of aggregates, of what is known of their code.
     pub declaration: String,
     /// The place in the log.
     pub head: Head,
@@ -67,9 +81,9 @@ pub struct Verdict {
     pub found: Timestamp,
     /// Who asked.
     pub by: String,
-    /// The live release.
+    /// The live release; 0 of aggregates.
     pub release: u64,
-    /// BLAKE3 of what was declared, hexadecimal.
+    /// BLAKE3 of what was declared, hexadecimal; of aggregates, of what is known of their code.
     pub declaration: String,
     /// What it was held against; nothing for the live read model.
     pub baseline: Option<String>,
@@ -231,7 +245,11 @@ impl Tenant {
         change: impl FnOnce(&FoldedProjection) -> Result<(Change, T), ProjectionRefusal>,
     ) -> Result<T, NotDone> {
         let mut all = self.projections.0.lock();
-        let (change, done) = change(all.folded(name)?)?;
+        let (change, done) = match all.folded(name) {
+            // Nobody declares them: the first thing that is kept of them is the first that is known.
+            Err(_) if is_of_aggregates(name) => change(&FoldedProjection::default())?,
+            folded => change(folded?)?,
+        };
         let record = ProjectionRecord { name: name.to_owned(), changes: vec![change] };
         self.write_records_wait(vec![record.record()])?;
         all.take(record);

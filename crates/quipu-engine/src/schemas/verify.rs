@@ -5,7 +5,7 @@ use std::panic::resume_unwind;
 use std::sync::Arc;
 
 use quipu_domain::schema::{SchemaVersion, Validator};
-use quipu_domain::{Data, type_version};
+use quipu_domain::{Data, Event, type_version};
 use quipu_store::Fault;
 
 use super::not_found;
@@ -73,15 +73,44 @@ impl Tenant {
         }
         // What upcasters turn is the data; a reader who asks for a version is given it.
         let recorded = self.resolve(recorded)?;
-        let upcast = self.schemas.current().upcast(&recorded.event(), wanted);
-        match upcast {
-            Ok(None) => Ok(recorded),
-            Ok(Some(event)) => Ok(recorded.with_event(&event)),
-            Err(failure) => {
-                let (position, kind) = (recorded.stamp.position, recorded.event().kind().to_owned());
-                Err(super::SchemaRefusal::NotUpcast { position, kind, failure }.into())
-            }
+        let read = self.read_as(&recorded, &recorded.event(), wanted)?;
+        Ok(read.unwrap_or(recorded))
+    }
+
+    /// An event, which has been decoded, in the version that is asked for, with its data; nothing if that is as it was recorded.
+    ///
+    /// # Errors
+    /// As [`Tenant::upcast`].
+    pub fn read_as(
+        &self,
+        recorded: &Recorded,
+        event: &Event<'_>,
+        wanted: SchemaVersion,
+    ) -> Result<Option<Recorded>, NotDone> {
+        if event.payload().is_some() {
+            return self.upcast(self.resolve(recorded.clone())?, wanted).map(Some);
         }
+        if wanted.is_stored() {
+            return Ok(None);
+        }
+        let upcast = self.schemas.current().upcast(event, wanted);
+        let upcast = upcast.map_err(|failure| {
+            let (position, kind) = (recorded.stamp.position, event.kind().to_owned());
+            super::SchemaRefusal::NotUpcast { position, kind, failure }
+        })?;
+        Ok(upcast.map(|event| recorded.with_event(&event)))
+    }
+
+    /// What tells the upcasters of these types from others: of a function its name. Nothing if there are none.
+    pub fn upcasters_digest<'k>(&self, kinds: impl Iterator<Item = &'k str>) -> Option<String> {
+        let registry = self.schemas.current();
+        let mut upcasters = Vec::new();
+        for (name, kind) in kinds.filter_map(|name| registry.types.get_key_value(name)) {
+            let versions = kind.versions.iter();
+            upcasters.extend(versions.filter_map(|(number, version)| Some((&**name, *number, version.upcaster()?))));
+        }
+        let written = || serde_json::to_vec(&upcasters).expect("they are texts and numbers");
+        (!upcasters.is_empty()).then(|| blake3::hash(&written()).to_hex().to_string())
     }
 
     /// Reads stored events of a type as a version of it, from the one after a position on, and holds them against its schema. Looks

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use quipu_engine::{CommitFollower, Fault, Followed, FollowedCommit, Head, Tenant};
+use quipu_engine::{CommitFollower, Fault, Followed, FollowedCommit, Head, Tampered, Tenant};
 
 use super::{BATCH_BYTES, Inner};
 use crate::refusal::NotDone;
@@ -28,8 +28,8 @@ pub struct VerifyProgress {
 
 /// Why a read model was not built.
 pub(super) enum NotBuilt {
-    /// The log is not what was written: the last place where it was, and what does not fit.
-    Tampered { sound: Head, position: u64, problem: String },
+    /// The log is not what was written.
+    Tampered(Tampered),
     /// An event cannot be taken in.
     Stopped(Box<FailedEvent>),
     /// Whoever asked does not wait any more.
@@ -82,8 +82,6 @@ pub(super) struct Sandbox {
     follower: CommitFollower,
     inner: Arc<Inner>,
     name: String,
-    /// The place before the last commit that was read, the position there, and how many events the commit has.
-    before: (Head, u64, u64),
     file: Passing,
 }
 
@@ -96,7 +94,7 @@ impl Sandbox {
         let model = inner.open_model(&file.0, source).map_err(|error| NotDone::failed(&file.0, &error))?;
         let follower = inner.tenant.follow_commits(Head::START);
         let inner = Arc::clone(inner);
-        Ok(Self { model, follower, inner, name: name.to_owned(), before: (Head::START, 0, 0), file })
+        Ok(Self { model, follower, inner, name: name.to_owned(), file })
     }
 
     /// Takes in everything up to a place in the log.
@@ -121,45 +119,12 @@ impl Sandbox {
 
     /// The next commits; nothing at the end.
     fn next(&mut self, end: Head) -> Result<Option<Vec<FollowedCommit>>, NotBuilt> {
-        let at = self.follower.head();
         let failed = |fault: Fault| NotDone::from(quipu_engine::NotDone::from(fault));
         match self.follower.next(end, BATCH_BYTES).map_err(failed)? {
-            Followed::Commits(commits) => {
-                self.note(at, &commits);
-                Ok(Some(commits))
-            }
+            Followed::Commits(commits) => Ok(Some(commits)),
             Followed::End => Ok(None),
-            Followed::Apart => Err(self.tampered(end)),
+            Followed::Apart => Err(NotBuilt::Tampered(self.follower.tampered(end))),
         }
-    }
-
-    fn note(&mut self, at: Head, commits: &[FollowedCommit]) {
-        let (_, position, events) = self.before;
-        let (Some((last, rest)), position) = (commits.split_last(), position + events) else { return };
-        let read: u64 = rest.iter().map(|commit| commit.events.len() as u64).sum();
-        self.before = (rest.last().map_or(at, |commit| commit.head), position + read, last.events.len() as u64);
-    }
-
-    /// The last commit that was read is not the one that the log goes on from.
-    fn tampered(&self, end: Head) -> NotBuilt {
-        let (sound, position, events) = self.before;
-        let read = self.follower.head();
-        let what = match (read.commit, events) {
-            (0, _) => "commit 1".to_owned(),
-            (commit, 0) => format!("commit {commit}, which has no events,"),
-            (commit, 1) => format!("commit {commit}, with the event at position {},", position + 1),
-            (commit, events) => {
-                format!("commit {commit}, with the events at positions {} to {},", position + 1, position + events)
-            }
-        };
-        let behind = match read.commit < end.commit {
-            true => format!("commit {} was written behind it", read.commit + 1),
-            false => format!("it was the end of the log, {end}"),
-        };
-        let problem = format!(
-            "{what} is not the one that was there when {behind}: its bytes or its order were changed; check the store"
-        );
-        NotBuilt::Tampered { sound, position, problem }
     }
 
     /// What it is now.

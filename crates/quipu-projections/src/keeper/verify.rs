@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use quipu_engine::{
-    Baseline, Head, RowVerdict, Since, TableState, TableVerdict, VERDICT_ROWS_MAX, Verdict, VerdictOutcome,
+    Baseline, Head, RowVerdict, Since, TableState, TableVerdict, Tampered, VERDICT_ROWS_MAX, Verdict, VerdictOutcome,
 };
 
 use super::sandbox::{NotBuilt, Sandbox, Teller, VerifyProgress, end_of};
@@ -48,7 +48,7 @@ impl Projections {
                 true => (VerdictOutcome::Equal, None, found),
                 false => (VerdictOutcome::Differs, None, found),
             },
-            Err(NotBuilt::Tampered { sound, position, problem }) => {
+            Err(NotBuilt::Tampered(Tampered { sound, position, problem })) => {
                 (VerdictOutcome::Tampered, Some(problem), Found::nothing(sound, position))
             }
             Err(NotBuilt::Stopped(event)) => {

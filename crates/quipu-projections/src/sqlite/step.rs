@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use quipu_domain::Event;
 use quipu_domain::projection::{Bound, Chooser, Projection, Statement, Subject};
 use quipu_domain::schema::SchemaVersion;
 use quipu_engine::{FollowedCommit, Recorded, Tenant};
@@ -191,7 +192,7 @@ impl Declared {
         if !self.chooser.may_take(event.kind()) {
             return Ok(false);
         }
-        let read = read(tenant, recorded, self.version)?;
+        let read = read(tenant, recorded, &event, self.version)?;
         let (event, stamp) = match &read {
             None => (event, &recorded.stamp),
             Some(read) => (read.event(), &read.stamp),
@@ -211,7 +212,7 @@ impl Declared {
 }
 
 fn take_in_code(code: &dyn Project, conn: &Connection, tenant: &Tenant, recorded: &Recorded) -> Result<bool, Failure> {
-    let read = read(tenant, recorded, code.schema_version())?;
+    let read = read(tenant, recorded, &recorded.event(), code.schema_version())?;
     let apply = || code.apply(conn, read.as_ref().unwrap_or(recorded));
     // The thread is shared with others, and what was changed is undone.
     let applied = std::panic::catch_unwind(std::panic::AssertUnwindSafe(apply));
@@ -223,13 +224,13 @@ fn take_in_code(code: &dyn Project, conn: &Connection, tenant: &Tenant, recorded
 }
 
 /// The event in the version that is asked for, with its data; nothing if that is as it was recorded.
-fn read(tenant: &Tenant, recorded: &Recorded, version: SchemaVersion) -> Result<Option<Recorded>, Failure> {
-    let failed = |error: String| Failure::Event(None, error);
-    if version.is_stored() && !recorded.has_payload() {
-        return Ok(None);
-    }
-    let read = tenant.upcast(recorded.clone(), version).map_err(|error| failed(error.to_string()))?;
-    tenant.resolve(read).map(Some).map_err(|error| failed(error.to_string()))
+fn read(
+    tenant: &Tenant,
+    recorded: &Recorded,
+    event: &Event<'_>,
+    version: SchemaVersion,
+) -> Result<Option<Recorded>, Failure> {
+    tenant.read_as(recorded, event, version).map_err(|error| Failure::Event(None, error.to_string()))
 }
 
 fn failure(error: Error, statement: Option<&str>) -> Failure {

@@ -1,22 +1,15 @@
 //! A read model is built again and held against what is there: what somebody changed, in it or in the log, is found and named.
 
 use std::fs;
-use std::path::Path;
 
-use bytes::Bytes;
 use proptest::prelude::*;
-use quipu_domain::Timestamp;
 use quipu_engine::{Head, ProjectionRefusal, Since, Verdict, VerdictOutcome, WantedRelease};
 use quipu_projections::{NotDone, Phase};
-use quipu_store::frame::{Frame, FrameContext, decode, encode};
-use quipu_store::{Commit, Record};
+use quipu_testkit::tamper;
 use rusqlite::Connection;
 use serde_json::json;
 
 use crate::support::{LONG, Shop, declared, event, orders, placed, shipped};
-
-/// Bytes of a segment before its first frame.
-const HEADER_BYTES: usize = 88;
 
 impl Shop {
     fn verify(&self, baseline: Option<&str>) -> Verdict {
@@ -160,52 +153,6 @@ fn an_event_that_was_tampered_with_and_cannot_be_taken_in_is_named_as_that() {
     let verdict = shop.verify(None);
     assert_eq!(verdict.outcome, VerdictOutcome::Tampered, "{verdict:?}");
     assert!(verdict.problem.unwrap().contains("the event at position 2,"));
-}
-
-/// Changes an event in its file, with all checksums: only the chain tells.
-fn tamper(folder: &Path, marker: &str, old: &str, new: &str) {
-    assert_eq!(old.len(), new.len());
-    let find = |bytes: &[u8], text: &str| bytes.windows(text.len()).position(|window| window == text.as_bytes());
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.extension().is_none_or(|extension| extension != "seg") {
-            continue;
-        }
-        let mut whole = fs::read(&path).unwrap();
-        let number = |at: usize| u64::from_le_bytes(whole[at..at + 8].try_into().unwrap());
-        let context = FrameContext { nonce: number(12), base_time: Timestamp(number(36) as i64) };
-        let mut at = HEADER_BYTES;
-        while let Some((frame, len)) = decode(&Bytes::from(whole[at..].to_vec()), context) {
-            if let Frame::Commit { commit, durable } = frame
-                && commit.records.iter().any(|record| find(&record.body, marker).is_some())
-            {
-                let record = |record: &quipu_store::FramedRecord| {
-                    let mut body = record.body.to_vec();
-                    if find(&body, marker).is_some() {
-                        let place = find(&body, old).unwrap();
-                        body[place..place + new.len()].copy_from_slice(new.as_bytes());
-                    }
-                    Record { stream_version: record.stream_version, ..Record::new(record.kind, body) }
-                };
-                let changed = Commit {
-                    number: commit.number,
-                    epoch: commit.epoch,
-                    recorded_time: commit.recorded_time,
-                    first_position: commit.first_position,
-                    chain_before: commit.chain_before,
-                    records: commit.records.iter().map(record).collect(),
-                };
-                let (mut bytes, mut offsets) = (Vec::new(), Vec::new());
-                encode(&mut bytes, context, &changed, durable, &mut offsets);
-                assert_eq!(bytes.len(), len);
-                whole[at..at + len].copy_from_slice(&bytes);
-                fs::write(&path, whole).unwrap();
-                return;
-            }
-            at += len;
-        }
-    }
-    panic!("no event {marker} in {}", folder.display());
 }
 
 #[test]

@@ -67,12 +67,17 @@ impl<A: Aggregate> Aggregates<A> {
     /// ```
     ///
     /// # Errors
-    /// As [`Aggregates::execute`].
+    /// As [`Aggregates::execute`], and [`NotHandled::InvalidQuery`]: one that says nothing would match nothing, and let everything
+    /// through.
     pub fn execute_where(
         &self,
         query: &Query,
         command: &A::Command,
     ) -> Result<Handled<A::Event>, NotHandled<A::Refusal>> {
+        if query.items.is_empty() {
+            return Err(NotHandled::InvalidQuery("expected at least one item, found none".into()));
+        }
+        query.check().map_err(NotHandled::InvalidQuery)?;
         self.handle(&Scope::Query(query.clone()), command)
     }
 
@@ -155,7 +160,11 @@ impl<A: Aggregate> Aggregates<A> {
             builder = builder.causation_id(id.clone());
         }
         let event = A::tags(event).into_iter().fold(builder, |builder, tag| builder.tag(tag)).build();
-        event.map_err(|reason| NotHandled::Failed(Error::Invalid { index, reason }))
+        let event = event.map_err(|reason| NotHandled::Failed(Error::Invalid { index, reason }))?;
+        // JSON has no NaN, and a field may be left out when it is written: what nobody can read back stops the aggregate for ever.
+        let read_back = read::<A::Event>(&event, variants::<A::Event>()).map(drop);
+        read_back.map_err(|reason| NotHandled::Unwritable { index, reason: format!("it cannot be read back: {reason}") })?;
+        Ok(event)
     }
 
     /// Keeps a snapshot of what the aggregate is now, if it is time for one.

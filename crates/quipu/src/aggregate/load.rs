@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use quipu_domain::{Direction, Filter, Query, Range};
+use quipu_domain::{Direction, Filter, Query, Range, base_type};
 use quipu_engine::{KeptState, Recorded, StateOf};
 
 use super::read::version_wanted;
@@ -89,9 +89,11 @@ impl<A: Aggregate> Aggregates<A> {
     /// A recorded event as one of the aggregate's.
     pub(super) fn as_event(&self, recorded: Recorded) -> Result<A::Event, NotHandled<A::Refusal>> {
         let (position, variants) = (recorded.stamp.position, variants::<A::Event>());
-        let wanted = version_wanted(recorded.event().kind(), variants);
-        let recorded = self.quipu.upcast(self.quipu.resolve(recorded)?, wanted)?;
-        read(&recorded.event(), variants).map_err(|reason| NotHandled::Unreadable { position, reason })
+        let event = recorded.event();
+        let wanted = version_wanted(event.kind(), variants);
+        let turned = self.quipu.tenant.read_as(&recorded, &event, wanted).map_err(crate::Error::from)?;
+        let event = turned.as_ref().map_or(event, Recorded::event);
+        read(&event, variants).map_err(|reason| NotHandled::Unreadable { position, reason })
     }
 
     /// The state of the newest snapshot, or the one before the first event.
@@ -101,7 +103,7 @@ impl<A: Aggregate> Aggregates<A> {
         if A::SNAPSHOT_EVERY == 0 {
             return Ok(nothing());
         }
-        let fingerprint = fingerprint::<A>();
+        let fingerprint = self.fingerprint();
         let of = StateOf { name: A::NAME, stream, fingerprint: &fingerprint };
         let kept = self.quipu.tenant.kept_state(of).map_err(crate::Error::from)?;
         let known = kept.and_then(|kept| {
@@ -118,7 +120,7 @@ impl<A: Aggregate> Aggregates<A> {
         if !known.is_due(known.version) {
             return;
         }
-        let fingerprint = fingerprint::<A>();
+        let fingerprint = self.fingerprint();
         let of = StateOf { name: A::NAME, stream, fingerprint: &fingerprint };
         let state = rmp_serde::to_vec_named(&known.state);
         let newest = self.quipu.stream(stream).ok().filter(|newest| newest.version == known.version);
@@ -129,15 +131,19 @@ impl<A: Aggregate> Aggregates<A> {
             }
         }
     }
-}
 
-/// What tells this code from other code as far as can be told: the version that it says it has, and what the compiler and serde
-/// know of its state and its events. What `evolve` does with them, nobody but the user knows.
-fn fingerprint<A: Aggregate>() -> String {
-    let mut text = format!("{} {} {}", A::EVOLVE_VERSION, size_of::<A>(), std::any::type_name::<A>());
-    for shape in [shape::<A>(), shape::<A::Event>()] {
-        let (Shape::Struct(name, names) | Shape::Enum(name, names)) = shape else { continue };
-        write!(text, " {name}({})", names.join(",")).expect("a text takes what is written");
+    /// What tells this code from other code as far as can be told: the version that it says it has, what the compiler and serde
+    /// know of its state and its events, and what turns old events. What `evolve` does with them, nobody but the user knows.
+    pub(super) fn fingerprint(&self) -> String {
+        let mut text = format!("{} {} {}", A::EVOLVE_VERSION, size_of::<A>(), std::any::type_name::<A>());
+        for shape in [shape::<A>(), shape::<A::Event>()] {
+            let (Shape::Struct(name, names) | Shape::Enum(name, names)) = shape else { continue };
+            write!(text, " {name}({})", names.join(",")).expect("a text takes what is written");
+        }
+        let kinds = variants::<A::Event>().iter().map(|name| base_type(name));
+        match self.quipu.tenant.upcasters_digest(kinds) {
+            Some(upcasters) => format!("{text} {upcasters}"),
+            None => text,
+        }
     }
-    text
 }

@@ -7,6 +7,7 @@ mod load;
 mod not_handled;
 mod read;
 mod shape;
+mod verify;
 mod write;
 
 use std::marker::PhantomData;

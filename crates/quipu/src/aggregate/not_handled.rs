@@ -32,6 +32,8 @@ pub enum NotHandled<R> {
         /// What was expected and what was found.
         reason: String,
     },
+    /// The query that it was to be decided on is none: what was expected and what was found.
+    InvalidQuery(String),
     /// The append was refused for another reason, or the world failed.
     Failed(Error),
 }
@@ -66,6 +68,7 @@ impl<R: fmt::Debug> fmt::Display for NotHandled<R> {
                 "cannot read the event at position {position}: {reason}. Add a variant for it, or an upcaster to a version that has one"
             ),
             Self::Unwritable { index, reason } => write!(f, "cannot write event {index} of the decision: {reason}"),
+            Self::InvalidQuery(reason) => write!(f, "cannot decide on this query: {reason}"),
             Self::Failed(error) => write!(f, "{error}"),
         }
     }

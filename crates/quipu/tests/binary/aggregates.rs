@@ -5,3 +5,4 @@ mod account;
 mod behaviour;
 mod courses;
 mod snapshots;
+mod verify;

@@ -1,14 +1,14 @@
 //! One suite of behaviours over both kinds of stores: a test bus that behaved otherwise would prove nothing.
 
 use quipu::testing::{Seen, published};
-use quipu::{Cause, Event, Filter, NewSchema, NotHandled, Published, Quipu, Refusal, Start, Upcaster};
+use quipu::{Cause, Event, Filter, NewSchema, NotHandled, Published, Query, Quipu, Refusal, Start, Upcaster};
 use serde_json::json;
 
 use super::account::{Account, Ask, Entry, No};
 
 type Behaviour = (&'static str, fn(&Quipu));
 
-const BEHAVIOURS: [Behaviour; 12] = [
+const BEHAVIOURS: [Behaviour; 15] = [
     ("what is decided is recorded and loaded", what_is_decided_is_recorded_and_loaded),
     ("a refusal and a decision for nothing leave nothing", a_refusal_and_a_decision_for_nothing_leave_nothing),
     ("events carry stream, source, tags and cause", events_carry_stream_source_tags_and_cause),
@@ -16,6 +16,9 @@ const BEHAVIOURS: [Behaviour; 12] = [
     ("a command given by many at once is handled once", a_command_given_by_many_at_once_is_handled_once),
     ("a command id belongs to one aggregate", a_command_id_belongs_to_one_aggregate),
     ("old events are read by way of upcasters", old_events_are_read_by_way_of_upcasters),
+    ("a snapshot is not used once an upcaster is another", a_snapshot_is_not_used_once_an_upcaster_is_another),
+    ("what cannot be read back is not written", what_cannot_be_read_back_is_not_written),
+    ("a query that says nothing is refused", a_query_that_says_nothing_is_refused),
     ("events that the code does not know stop it", events_that_the_code_does_not_know_stop_it),
     ("data beside the log is read", data_beside_the_log_is_read),
     ("repeats and conflicts of plain events", repeats_and_conflicts_of_plain_events),
@@ -171,6 +174,39 @@ fn old_events_are_read_by_way_of_upcasters(quipu: &Quipu) {
     assert_eq!((loaded.state.balance, loaded.version), (68.0, 2));
     accounts.execute("ada", &Ask::Withdraw(68.0)).unwrap();
     assert_eq!(accounts.load("ada").unwrap().state.balance, 0.0);
+}
+
+fn a_snapshot_is_not_used_once_an_upcaster_is_another(quipu: &Quipu) {
+    let text = r#"{"type":"object"}"#.to_owned();
+    quipu.register_schema("account.debited", NewSchema { text: text.clone(), ..NewSchema::default() }).unwrap();
+    let upcaster = |fee: u32| Some(Upcaster::Jq(format!(".fee = {fee}")));
+    quipu.register_schema("account.debited", NewSchema { text, upcaster: upcaster(1), ..NewSchema::default() }).unwrap();
+    for number in 0..10 {
+        publish(quipu, &number.to_string(), "account.debited", r#"{"amount":10}"#);
+    }
+    let accounts = quipu.aggregates::<Account>();
+    // A snapshot is kept here, and would be what the next load begins with.
+    assert_eq!(accounts.load("ada").unwrap().state.balance, -110.0);
+    quipu.set_upcaster("account.debited", 2, upcaster(3)).unwrap();
+    assert_eq!(accounts.load("ada").unwrap().state.balance, -130.0);
+}
+
+fn what_cannot_be_read_back_is_not_written(quipu: &Quipu) {
+    let accounts = quipu.aggregates::<Account>();
+    // No number at all is neither positive nor not.
+    let unwritable = accounts.execute("ada", &Ask::Deposit(f64::NAN)).unwrap_err();
+    assert!(matches!(unwritable, NotHandled::Unwritable { index: 0, .. }), "{unwritable}");
+    assert_eq!(quipu.position(), 0);
+}
+
+fn a_query_that_says_nothing_is_refused(quipu: &Quipu) {
+    let accounts = quipu.aggregates::<Account>();
+    for tags in [vec!["no tag at all"], vec!["a:b"; 1_000]] {
+        let refused = accounts.execute_where(&accounts.tagged(tags), &Ask::Deposit(1.0)).unwrap_err();
+        assert!(matches!(refused, NotHandled::InvalidQuery(_)), "{refused}");
+    }
+    let refused = accounts.execute_where(&Query::default(), &Ask::Deposit(1.0)).unwrap_err();
+    assert!(matches!(refused, NotHandled::InvalidQuery(_)), "{refused}");
 }
 
 fn events_that_the_code_does_not_know_stop_it(quipu: &Quipu) {
