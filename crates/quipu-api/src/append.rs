@@ -23,6 +23,24 @@ pub struct AppendRequest {
     /// How far an outside source has been copied, written in the same commit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checkpoint: Option<CheckpointBody>,
+    /// The delivery that led to these events: it is acknowledged once they are recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acknowledge: Option<AcknowledgeBody>,
+}
+
+/// A delivery that is with a worker.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AcknowledgeBody {
+    /// The subscription that it was fetched from.
+    pub subscription: String,
+    /// As in the delivery.
+    pub position: u64,
+    /// As in the delivery.
+    #[serde(rename = "deadletter", default, skip_serializing_if = "Option::is_none")]
+    pub dead_letter: Option<u64>,
+    /// As in the delivery.
+    pub token: String,
 }
 
 /// What must still be true: either `stream` with one of `version`, `exists`, `any`, or `after` with `query`.
@@ -88,6 +106,9 @@ pub struct AppendAnswer {
     pub duplicate: bool,
     /// Where the events are, in the order of the request.
     pub events: Vec<Place>,
+    /// With `acknowledge`: whether the delivery was, or its time was over by then and it comes again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acknowledged: Option<bool>,
 }
 
 impl AppendRequest {

@@ -35,7 +35,7 @@ pub mod trace;
 pub mod verification;
 mod yaml;
 
-pub use append::{AppendAnswer, AppendRequest, CheckpointBody};
+pub use append::{AcknowledgeBody, AppendAnswer, AppendRequest, CheckpointBody};
 pub use catalogue::{OPERATIONS, Operation, operation};
 pub use code::Code;
 pub use cursor::Cursor;

@@ -244,6 +244,9 @@ impl Caller {
     }
 }
 
+/// What the sources of answers to commands begin with.
+pub(crate) const SUBSCRIPTIONS: &str = "/subscriptions/";
+
 impl App {
     /// What the caller may do.
     pub(crate) fn access(&self) -> &Access {
@@ -355,6 +358,10 @@ impl App {
         self.demand_own_tenant(event)?;
         if !self.access().may_publish(event) {
             return self.refuse(forbidden(Permission::Publish, "it for other events only"));
+        }
+        // What a command has led to comes from there. Who could publish it would have answered before the handler did.
+        if event.source().starts_with(SUBSCRIPTIONS) {
+            self.demand_whole(Permission::Publish)?;
         }
         Ok(())
     }

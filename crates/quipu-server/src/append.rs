@@ -5,12 +5,14 @@ use std::sync::Arc;
 use axum::Extension;
 use axum::extract::Request;
 use axum::response::Response;
-use quipu_api::{AppendRequest, Problem};
+use quipu_api::{AcknowledgeBody, AppendRequest, Problem};
+use quipu_domain::delivery::DeliveryId;
 use quipu_domain::{Condition, Permission};
-use quipu_engine::{Append, Appended, NotAppended, Prepared};
+use quipu_engine::{Answer, Append, Appended, NotAppended, Prepared};
 use tokio::sync::oneshot;
 
-use crate::{App, answer, body, problem, publish};
+use crate::refusal::{ask, refused};
+use crate::{App, answer, body, consume, problem, publish};
 
 /// An append for which the engine has to look at more than this before it takes it goes to a thread where it holds up
 /// nobody. The usual one rests on what was just read: a few words against a few hundred positions, which are in memory.
@@ -28,7 +30,10 @@ async fn run(app: Arc<App>, request: Request) -> Result<Response, Problem> {
     }
     let whole = body::json(&app, request).await?;
     let is_quick = publish::is_quick(whole.bytes.len());
-    let (append, _held) = publish::parse(&app, whole, read).await?;
+    let ((append, answered), _held) = publish::parse(&app, whole, read).await?;
+    if let Some(Answered { subscription, id, token }) = answered.clone() {
+        ask(&app, move |tenant| tenant.may_acknowledge(&subscription, id, token)).await?;
+    }
     let is_quick = is_quick && !append.events.iter().any(Prepared::has_payload);
     let is_quick = is_quick && looks(&append.conditions, app.tenant.position()) <= INLINE_LOOKS_MAX;
     let (sender, reply) = oneshot::channel();
@@ -47,7 +52,13 @@ async fn run(app: Arc<App>, request: Request) -> Result<Response, Problem> {
         problem::blocking(submit).await?;
     }
     match reply.await {
-        Ok(Ok(appended)) => Ok(answer::json(write(&appended))),
+        Ok(Ok(appended)) => {
+            let acknowledged = match answered {
+                Some(answered) => Some(answered.acknowledge(&app).await?),
+                None => None,
+            };
+            Ok(answer::json(write(&appended, acknowledged)))
+        }
         Ok(Err(NotAppended::Refused(refusal))) => Err(refusal.into()),
         Ok(Err(NotAppended::Fault(fault))) => Err(problem::fault(&fault)),
         Err(_) => Err(problem::no_answer()),
@@ -68,10 +79,35 @@ fn looks(conditions: &[Condition], newest: u64) -> u64 {
     conditions.iter().map(of_condition).fold(0, u64::saturating_add)
 }
 
-fn read(app: &App, bytes: &[u8]) -> Result<Append, Problem> {
+/// The delivery that led to the events of an append.
+#[derive(Clone)]
+struct Answered {
+    subscription: String,
+    id: DeliveryId,
+    token: u64,
+}
+
+impl Answered {
+    fn read(app: &App, body: AcknowledgeBody) -> Result<Self, Problem> {
+        let AcknowledgeBody { subscription, position, dead_letter, token } = body;
+        app.demand_for(Permission::Consume, &subscription)?;
+        let token = consume::token(&token).ok_or_else(|| refused(&consume::late(position)))?;
+        Ok(Self { subscription, id: DeliveryId { position, dead_letter: dead_letter.unwrap_or(0) }, token })
+    }
+
+    /// Whether it was in time: if not, it comes again, and the same append is a repeat then.
+    async fn acknowledge(self, app: &App) -> Result<bool, Problem> {
+        let Self { subscription, id, token } = self;
+        let taken = ask(app, move |tenant| tenant.answer(&subscription, vec![(id, token, Answer::Ack)])).await?;
+        Ok(taken.iter().all(Result::is_ok))
+    }
+}
+
+fn read(app: &App, bytes: &[u8]) -> Result<(Append, Option<Answered>), Problem> {
     let request: AppendRequest = body::object(bytes, "an object with events, conditions and checkpoint")?;
     request.check_counts()?;
     let (conditions, checkpoint) = (request.conditions()?, request.checkpoint()?);
+    let answered = request.acknowledge.map(|body| Answered::read(app, body)).transpose()?;
     // What stands for all events of a source is not for those who may publish some.
     if checkpoint.is_some() || request.events.is_empty() {
         app.demand_whole(Permission::Publish)?;
@@ -87,10 +123,10 @@ fn read(app: &App, bytes: &[u8]) -> Result<Append, Problem> {
             prepared.map_err(|problem| problem.with("pointer", format!("/events/{index}")).with("index", index))?,
         );
     }
-    Ok(Append { events, conditions, checkpoint })
+    Ok((Append { events, conditions, checkpoint }, answered))
 }
 
-fn write(appended: &Appended) -> Vec<u8> {
+fn write(appended: &Appended, acknowledged: Option<bool>) -> Vec<u8> {
     let mut out = b"{\"commit\":".to_vec();
     answer::number(&mut out, appended.commit);
     out.extend_from_slice(if appended.is_duplicate { b",\"duplicate\":true" } else { b",\"duplicate\":false" });
@@ -100,7 +136,11 @@ fn write(appended: &Appended) -> Vec<u8> {
         answer::place(&mut out, place);
         out.push(b'}');
     }
-    out.extend_from_slice(b"]}");
+    out.push(b']');
+    if let Some(acknowledged) = acknowledged {
+        out.extend_from_slice(format!(",\"acknowledged\":{acknowledged}").as_bytes());
+    }
+    out.push(b'}');
     out
 }
 
@@ -131,11 +171,11 @@ mod tests {
     fn the_answer_reads_as_the_wire_type_and_back() {
         let place = |position, stream_version| Place { position, stream_version };
         let events = vec![place(1, Some(1)), place(2, None)];
-        for appended in [
-            Appended { commit: 7, events, is_duplicate: false },
-            Appended { commit: 8, events: vec![], is_duplicate: true },
+        for (appended, acknowledged) in [
+            (Appended { commit: 7, events, is_duplicate: false }, None),
+            (Appended { commit: 8, events: vec![], is_duplicate: true }, Some(false)),
         ] {
-            let written = write(&appended);
+            let written = write(&appended, acknowledged);
             let answer: quipu_api::AppendAnswer = serde_json::from_slice(&written).unwrap();
             assert_eq!((answer.commit, answer.duplicate), (appended.commit, appended.is_duplicate));
             assert_eq!(serde_json::to_vec(&answer).unwrap(), written);

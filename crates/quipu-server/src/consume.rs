@@ -224,12 +224,10 @@ async fn run_answer(app: Arc<App>, request: Request) -> Result<Response, Problem
 /// Hands answers that were checked to the engine.
 pub(crate) async fn take_answers(app: &App, name: String, answers: Vec<AnswerBody>) -> Result<AnswersAnswer, Problem> {
     app.demand_good()?;
-    let late = |position| SubscriptionRefusal::NotInFlight { position, why: NotInFlight::Late };
     let mut unreadable = Vec::with_capacity(answers.len());
     let mut readable = Vec::with_capacity(answers.len());
     for body in answers {
         let token = token(&body.token);
-        // A token that is none of ours is that of no attempt.
         unreadable.push(token.is_none().then(|| late(body.position)));
         if let Some(token) = token {
             let id = DeliveryId { position: body.position, dead_letter: body.dead_letter.unwrap_or(0) };
@@ -258,8 +256,13 @@ pub(crate) async fn take_answers(app: &App, name: String, answers: Vec<AnswerBod
     Ok(all)
 }
 
+/// A token that is none of ours is that of no attempt.
+pub(crate) fn late(position: u64) -> SubscriptionRefusal {
+    SubscriptionRefusal::NotInFlight { position, why: NotInFlight::Late }
+}
+
 /// A token as it was written: 16 digits in hexadecimal, lower case.
-fn token(text: &str) -> Option<u64> {
+pub(crate) fn token(text: &str) -> Option<u64> {
     let is_ours = text.len() == 16 && text.bytes().all(|c| c.is_ascii_digit() || (b'a'..=b'f').contains(&c));
     u64::from_str_radix(text, 16).ok().filter(|_| is_ours)
 }

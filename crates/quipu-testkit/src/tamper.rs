@@ -24,7 +24,8 @@ pub fn tamper(folder: &Path, marker: &str, old: &str, new: &str) {
             continue;
         }
         let mut whole = fs::read(&path).expect("the log can be read and written");
-        let number = |at: usize| u64::from_le_bytes(whole[at..at + 8].try_into().expect("the log can be read and written"));
+        let number =
+            |at: usize| u64::from_le_bytes(whole[at..at + 8].try_into().expect("the log can be read and written"));
         let context = FrameContext { nonce: number(12), base_time: Timestamp(number(36) as i64) };
         let mut at = HEADER_BYTES;
         while let Some((frame, len)) = decode(&Bytes::from(whole[at..].to_vec()), context) {

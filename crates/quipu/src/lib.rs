@@ -100,11 +100,11 @@ pub use quipu_engine::{
     SeekPreview, Standstill, SubscriptionInfo, SubscriptionRefusal,
 };
 pub use quipu_engine::{Appended, Options, Page, Place, Published, Recorded, Stats, StreamInfo, TornTail};
+pub use quipu_engine::{Baseline, RowVerdict, Since, TableState, TableVerdict, Verdict, VerdictOutcome};
 pub use quipu_engine::{
     CheckedSchema, CheckedUpcaster, NewSchema, NotUpcast, Registered, SchemaInfo, SchemaRefusal, SchemaSummary,
     SchemasInfo, TypeInfo, UpcastReason, Upcaster, VerifiedSchema,
 };
-pub use quipu_engine::{Baseline, RowVerdict, Since, TableState, TableVerdict, Verdict, VerdictOutcome};
 pub use quipu_engine::{KeyRefusal, OperationRefusal, TenantRefusal};
 pub use quipu_store::Fault;
 

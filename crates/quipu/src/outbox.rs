@@ -17,4 +17,6 @@
 //! # }
 //! ```
 
+#[cfg(feature = "tower")]
+pub use quipu_connect::outbox::layer;
 pub use quipu_connect::outbox::publish;

@@ -58,7 +58,10 @@ pub(super) const APPEND: Operation = Operation {
         version, exists, does not exist, or is as it may be; or no event after a position matches a query of types and \
         tags (a dynamic consistency boundary). A refusal names every condition that failed, with what was expected and \
         what was found. An append may carry a checkpoint of an outside source, which must advance. A repeated append is \
-        answered as it was the first time, whatever its conditions say by then.",
+        answered as it was the first time, whatever its conditions say by then. A worker that decides commands names the \
+        delivery in `acknowledge` (needs the permission `consume` for its subscription): if its time is over, nothing is \
+        appended; if a condition fails, it stays with the worker, who decides anew; and once the events are recorded it is \
+        acknowledged.",
     method: Method::Post,
     path: "/v1/append",
     parameters: &[],
@@ -80,6 +83,9 @@ pub(super) const APPEND: Operation = Operation {
             Code::RepeatedWithin,
             Code::CheckpointBehind,
             Code::TooManyCheckpoints,
+            Code::SubscriptionNotFound,
+            Code::DeliveryNotInFlight,
+            Code::AnswerOutOfOrder,
         ],
     ],
     example: Example {

@@ -4,6 +4,8 @@
 //! The tables are those of [`INSTALL`].
 
 mod database;
+#[cfg(feature = "tower")]
+pub mod layer;
 mod relay;
 mod target;
 
@@ -28,11 +30,21 @@ const INSERT: &str = "INSERT INTO quipu_outbox (event) VALUES ($1::json)";
 /// # Errors
 /// What the server says, or that it has gone. The transaction is of no use then.
 pub async fn publish(transaction: &Transaction<'_>, event: &Event<'_>) -> Result<(), Error> {
+    transaction.execute_typed(INSERT, &[(&json(event), Type::TEXT)]).await?;
+    Ok(())
+}
+
+/// As [`publish`], on a connection that is in a transaction.
+#[cfg(feature = "tower")]
+async fn insert(client: &tokio_postgres::Client, event: &Event<'_>) -> Result<(), Error> {
+    client.execute_typed(INSERT, &[(&json(event), Type::TEXT)]).await?;
+    Ok(())
+}
+
+fn json(event: &Event<'_>) -> String {
     let mut json = Vec::new();
     write_event(&mut json, event, None);
-    let json = String::from_utf8(json).expect("an event in JSON is text");
-    transaction.execute_typed(INSERT, &[(&json, Type::TEXT)]).await?;
-    Ok(())
+    String::from_utf8(json).expect("an event in JSON is text")
 }
 
 /// Makes the tables, unless they are there.

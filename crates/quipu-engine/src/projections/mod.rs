@@ -19,7 +19,8 @@ pub(crate) use records::{FoldedProjections, ProjectionRecord};
 pub use refusal::{ProjectionRefusal, WantedRelease};
 use verdict::is_of_aggregates;
 pub use verdict::{
-    Baseline, RowVerdict, Since, TableState, TableVerdict, VERDICT_ROWS_MAX, Verdict, VerdictOutcome, name_of_aggregates,
+    Baseline, RowVerdict, Since, TableState, TableVerdict, VERDICT_ROWS_MAX, Verdict, VerdictOutcome,
+    name_of_aggregates,
 };
 
 /// Most projections of a tenant: each has files that are open, and reads the log.

@@ -412,6 +412,16 @@ impl Tenant {
         Ok(results)
     }
 
+    /// Whether an attempt could be acknowledged now: whoever appends what a delivery has led to asks before, so that one whose time is
+    /// over appends nothing.
+    ///
+    /// # Errors
+    /// [`SubscriptionRefusal::NotFound`] and [`SubscriptionRefusal::NotInFlight`].
+    pub fn may_acknowledge(&self, name: &str, id: DeliveryId, token: u64) -> Result<(), NotDone> {
+        let checked = self.running(name)?.inner.lock().deliveries.first_in_flight(id, token);
+        Ok(checked.map_err(|why| SubscriptionRefusal::NotInFlight { position: id.position, why })?)
+    }
+
     /// What became due: deadlines that are over, and retries.
     pub(super) fn tick(&self, running: &Running) {
         let compiled = running.compiled();

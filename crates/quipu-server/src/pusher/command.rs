@@ -13,6 +13,7 @@ use serde_json::value::RawValue;
 
 use super::plan::Plan;
 use super::shared::Shared;
+use crate::admission::SUBSCRIPTIONS;
 use crate::webhook::{Answer, Call};
 
 /// Most events of an answer: what a command leads to, and not a bulk load past the quota of events.
@@ -36,7 +37,7 @@ pub(super) fn is_answer(plan: &Plan, handed: &Handed) -> bool {
 }
 
 fn source(plan: &Plan) -> String {
-    format!("/subscriptions/{}", plan.name)
+    format!("{SUBSCRIPTIONS}{}", plan.name)
 }
 
 /// A command on its way, and the version that its stream has as it goes.

@@ -183,3 +183,87 @@ async fn who_may_not_publish_everything_lets_no_endpoint_publish() {
         assert_eq!(changed.status, if status == 201 { 200 } else { 403 }, "{}", changed.text());
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_to_a_command_is_forged_by_nobody_who_may_publish_some_events() {
+    let platform = Platform::start().await;
+    let some = json!([{"permissions": ["publish"], "pattern": {"type": ["order.paid"]}}]);
+    for (grants, source, status) in [
+        (some.clone(), "/subscriptions/billing", 403),
+        (some, "/shop", 200),
+        (json!([{"permissions": ["publish"]}]), "/subscriptions/billing", 200),
+    ] {
+        let key = key(&platform.host, grants);
+        let event = json!({"specversion": "1.0", "id": "1", "source": source, "type": "order.paid"}).to_string();
+        let body = Some(("application/cloudevents+json", event.as_str()));
+        let sent = send(&platform.host, "POST", "/v1/events", Some(&key), body).await;
+        assert_eq!(sent.status, status, "{source}: {}", sent.text());
+    }
+}
+
+/// A command that a worker has fetched: how it is named in an append.
+async fn fetched(platform: &Platform) -> Value {
+    let mut client = platform.host.client().await;
+    let pulled = client.post("/v1/subscriptions/worker/pull", "application/json", r#"{"waitms":5000}"#).await;
+    let pulled: Value = serde_json::from_str(pulled.text()).unwrap();
+    let delivery = &pulled["deliveries"][0]["delivery"];
+    json!({"subscription": "worker", "position": delivery["position"], "token": delivery["token"]})
+}
+
+async fn append(platform: &Platform, key: Option<&str>, version: u64, acknowledge: &Value) -> (u16, Value) {
+    let body = json!({
+        "events": [{"specversion": "1.0", "id": "c1/1", "source": "/worker", "type": "order.paid", "subject": "order/1"}],
+        "conditions": [{"stream": "order/1", "version": version}],
+        "acknowledge": acknowledge,
+    });
+    let sent = send(&platform.host, "POST", "/v1/append", key, Some(("application/json", &body.to_string()))).await;
+    (sent.status, serde_json::from_str(sent.text()).unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_answers_a_command_with_events_in_one_step() {
+    let platform = Platform::start().await;
+    let mut client = platform.host.client().await;
+    let made = r#"{"name":"worker","pattern":{"type":["order.pay"]},"start":"beginning"}"#;
+    assert_eq!(client.post("/v1/subscriptions", "application/json", made).await.status, 201);
+    command(&platform, "c1", Some("order/1"));
+    let delivery = fetched(&platform).await;
+    publish(&platform, &Event::builder("x", "/shop", "order.noted").subject("order/1").build().unwrap());
+    // Somebody was faster: the command stays with the worker, who decides on what is there now.
+    let (status, refused) = append(&platform, None, 1, &delivery).await;
+    assert_eq!((status, &refused["code"]), (409, &json!("condition-failed")), "{refused}");
+    assert_eq!(platform.info("worker").summary.in_flight, 1);
+    let (status, done) = append(&platform, None, 2, &delivery).await;
+    assert_eq!((status, &done["acknowledged"]), (200, &json!(true)), "{done}");
+    assert_eq!((platform.info("worker").counts.acknowledged, platform.tenant().position()), (1, 3));
+    // It is with nobody any more, and of a token that is none nothing comes either.
+    let mut other = delivery.clone();
+    other["token"] = "none".into();
+    for delivery in [&delivery, &other] {
+        let (status, late) = append(&platform, None, 3, delivery).await;
+        assert_eq!((status, &late["code"]), (409, &json!("delivery-not-in-flight")), "{late}");
+    }
+    other["subscription"] = "nobody".into();
+    other["token"] = delivery["token"].clone();
+    assert_eq!(append(&platform, None, 3, &other).await.0, 404);
+    assert_eq!(platform.tenant().position(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_may_not_consume_a_subscription_acknowledges_nothing_of_it() {
+    let platform = Platform::start().await;
+    let mut client = platform.host.client().await;
+    assert_eq!(client.post("/v1/subscriptions", "application/json", r#"{"name":"worker"}"#).await.status, 201);
+    command(&platform, "c1", Some("order/1"));
+    let delivery = fetched(&platform).await;
+    for (grants, status) in [
+        (json!([{"permissions": ["publish"]}]), 403),
+        (json!([{"permissions": ["publish"]}, {"permissions": ["consume"], "subscriptions": ["other"]}]), 403),
+        (json!([{"permissions": ["consume"]}]), 403),
+        (json!([{"permissions": ["publish", "consume"]}]), 200),
+    ] {
+        let key = key(&platform.host, grants);
+        let (found, answer) = append(&platform, Some(&key), 1, &delivery).await;
+        assert_eq!(found, status, "{answer}");
+    }
+}

@@ -163,7 +163,8 @@ impl<A: Aggregate> Aggregates<A> {
         let event = event.map_err(|reason| NotHandled::Failed(Error::Invalid { index, reason }))?;
         // JSON has no NaN, and a field may be left out when it is written: what nobody can read back stops the aggregate for ever.
         let read_back = read::<A::Event>(&event, variants::<A::Event>()).map(drop);
-        read_back.map_err(|reason| NotHandled::Unwritable { index, reason: format!("it cannot be read back: {reason}") })?;
+        read_back
+            .map_err(|reason| NotHandled::Unwritable { index, reason: format!("it cannot be read back: {reason}") })?;
         Ok(event)
     }
 

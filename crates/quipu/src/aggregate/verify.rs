@@ -409,7 +409,9 @@ fn since(recorded: &Recorded) -> Since {
 fn written<A: Aggregate>(state: &A) -> Written {
     let written = rmp_serde::to_vec_named(state).map_err(|error| error.to_string());
     let read = |bytes: Vec<u8>| rmpv::decode::read_value(&mut bytes.as_slice()).map_err(|error| error.to_string());
-    written.and_then(read).map_or_else(|error| Written::from(format!("a state that cannot be written: {error}")), in_order)
+    written
+        .and_then(read)
+        .map_or_else(|error| Written::from(format!("a state that cannot be written: {error}")), in_order)
 }
 
 fn in_order(written: Written) -> Written {

@@ -2,6 +2,7 @@
 //! relays are many, when everything is killed at any moment, and when events are refused.
 
 mod kill;
+mod layer;
 mod race;
 
 use std::process::{Child, Stdio};

@@ -125,8 +125,11 @@ impl Deliveries {
         }
     }
 
-    /// Answers for a run come in its order, or its key would not have one.
-    fn first_in_flight(&self, id: DeliveryId, token: u64) -> Result<(), NotInFlight> {
+    /// Whether an attempt could be acknowledged now. Answers for a run come in its order, or its key would not have one.
+    ///
+    /// # Errors
+    /// [`NotInFlight`].
+    pub fn first_in_flight(&self, id: DeliveryId, token: u64) -> Result<(), NotInFlight> {
         self.in_flight(id, token)?;
         let line = self.unfinished[&id].key.and_then(|key| self.lines.get(key));
         match line.and_then(|line| line.order.front()) {

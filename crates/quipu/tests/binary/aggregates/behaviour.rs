@@ -177,10 +177,11 @@ fn old_events_are_read_by_way_of_upcasters(quipu: &Quipu) {
 }
 
 fn a_snapshot_is_not_used_once_an_upcaster_is_another(quipu: &Quipu) {
-    let text = r#"{"type":"object"}"#.to_owned();
-    quipu.register_schema("account.debited", NewSchema { text: text.clone(), ..NewSchema::default() }).unwrap();
+    let schema = |field: &str| json!({"type": "object", "required": [field]}).to_string();
+    quipu.register_schema("account.debited", NewSchema { text: schema("amount"), ..NewSchema::default() }).unwrap();
     let upcaster = |fee: u32| Some(Upcaster::Jq(format!(".fee = {fee}")));
-    quipu.register_schema("account.debited", NewSchema { text, upcaster: upcaster(1), ..NewSchema::default() }).unwrap();
+    let second = NewSchema { text: schema("fee"), upcaster: upcaster(1), ..NewSchema::default() };
+    quipu.register_schema("account.debited", second).unwrap();
     for number in 0..10 {
         publish(quipu, &number.to_string(), "account.debited", r#"{"amount":10}"#);
     }

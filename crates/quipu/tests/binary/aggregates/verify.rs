@@ -42,7 +42,6 @@ fn states_that_are_what_the_log_says_are_equal_and_the_verdict_is_kept() {
     quipu.close().unwrap();
 }
 
-
 /// Code that somebody changed without saying so.
 static IS_CHANGED: AtomicBool = AtomicBool::new(false);
 
