@@ -25,10 +25,10 @@ const ROWS_BYTES_MAX: usize = 32 << 10;
 const PROBLEM_CHARS_MAX: usize = 2_048;
 
 /// What stands before the name of a kind of aggregates, whose verdicts are kept as those of projections are. No projection's name
-/// has a slash.
-const AGGREGATES: &str = "aggregates/";
+/// has a colon.
+const AGGREGATES: &str = "aggregates:";
 
-/// The name that the verdicts and baselines of a kind of aggregates are kept under: `aggregates/order`.
+/// The name that the verdicts and baselines of a kind of aggregates are kept under: `aggregates:order`.
 pub fn name_of_aggregates(kind: &str) -> String {
     format!("{AGGREGATES}{kind}")
 }

@@ -82,7 +82,7 @@ impl<A: Aggregate> Aggregates<A> {
     /// Makes all states again from the log, and holds them against what a load gives, or against a baseline. Each event is evolved
     /// twice, so that an `evolve` that depends on something else than the events is found. `tell` is told how far it is, in
     /// positions, and says whether to go on: nothing comes of it if not. The verdict is recorded in the log with the hashes of
-    /// its range; `quipu projection verdicts aggregates/NAME` lists it.
+    /// its range; `quipu projection verdicts aggregates:NAME` lists it.
     ///
     /// ```
     /// # use quipu::{Aggregate, Quipu};
