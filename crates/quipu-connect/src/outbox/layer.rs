@@ -105,12 +105,12 @@ enum State {
 }
 
 /// A connection in a transaction. Dropped as that, it is closed, and PostgreSQL rolls back.
-struct Open(Option<Object>);
+struct Open(Option<Box<Object>>);
 
 impl Drop for Open {
     fn drop(&mut self) {
         if let Some(connection) = self.0.take() {
-            drop(Object::take(connection));
+            drop(Object::take(*connection));
         }
     }
 }
@@ -175,7 +175,7 @@ impl Changes {
             State::Unused(pool) => {
                 let connection = pool.get().await.map_err(NoTransaction::NotConnected)?;
                 // Its own before the first word: who goes away in the middle leaves a connection that nobody is to have again.
-                let open = Open(Some(connection));
+                let open = Open(Some(Box::new(connection)));
                 if let Some(connection) = &open.0 {
                     connection.batch_execute("BEGIN").await?;
                 }

@@ -27,6 +27,9 @@ type Written = rmpv::Value;
 /// How far it is, in positions, and where it ends; whether to go on.
 type Tell<'t> = &'t mut dyn FnMut(u64, u64) -> bool;
 
+/// By stream.
+type States<A> = BTreeMap<String, Rebuilt<A>>;
+
 /// One aggregate as its events make it.
 struct Rebuilt<A> {
     state: A,
@@ -232,8 +235,8 @@ impl<A: Aggregate> Aggregates<A> {
         end_position: u64,
         with_kept: bool,
         tell: Tell<'_>,
-    ) -> Result<(BTreeMap<String, Rebuilt<A>>, Option<String>), NotRebuilt> {
-        let (mut states, mut next) = (BTreeMap::<String, Rebuilt<A>>::new(), None::<String>);
+    ) -> Result<(States<A>, Option<String>), NotRebuilt> {
+        let (mut states, mut next) = (States::new(), None::<String>);
         let (prefix, mut position) = (self.stream(""), 0);
         let mut follower = self.quipu.tenant.follow_commits(Head::START);
         loop {

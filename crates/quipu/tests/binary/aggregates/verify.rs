@@ -32,7 +32,7 @@ fn states_that_are_what_the_log_says_are_equal_and_the_verdict_is_kept() {
     drop(quipu);
 
     let quipu = Quipu::open(folder.path()).unwrap();
-    assert_eq!(quipu.aggregates::<Account>().verdicts(), [verdict.clone()]);
+    assert_eq!(quipu.aggregates::<Account>().verdicts(), std::slice::from_ref(&verdict));
     deposit(&quipu, "ada", 1);
     let again = verify::<Account>(&quipu, None);
     assert_eq!((again.outcome, again.number), (VerdictOutcome::Equal, 2));
