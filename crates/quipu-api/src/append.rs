@@ -23,7 +23,8 @@ pub struct AppendRequest {
     /// How far an outside source has been copied, written in the same commit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checkpoint: Option<CheckpointBody>,
-    /// The delivery that led to these events: it is acknowledged once they are recorded.
+    /// The delivery that led to these events, at least one, whose ids are its idempotency key, `/` and a word: it is acknowledged once
+    /// they are recorded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub acknowledge: Option<AcknowledgeBody>,
 }
@@ -106,7 +107,7 @@ pub struct AppendAnswer {
     pub duplicate: bool,
     /// Where the events are, in the order of the request.
     pub events: Vec<Place>,
-    /// With `acknowledge`: whether the delivery was, or its time was over by then and it comes again.
+    /// With `acknowledge`: whether the delivery was. If not, it had been before, or its time was over by then and it comes again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub acknowledged: Option<bool>,
 }

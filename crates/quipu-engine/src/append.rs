@@ -94,7 +94,7 @@ impl Prepared {
     }
 
     /// The event as it goes into the log.
-    pub(crate) fn event(&self) -> Event<'_> {
+    pub fn event(&self) -> Event<'_> {
         body::decode(&self.record.body).expect("it was encoded in this process")
     }
 

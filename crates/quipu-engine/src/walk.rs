@@ -12,6 +12,8 @@ use crate::tenant::Tenant;
 /// Before the first commit of any log.
 const BEGINNING: Digest = [0; 32];
 
+const BEGINS_OTHERWISE: &str = "the log does not begin with the commit that it began with; check the store";
+
 /// A place between two commits.
 pub(crate) struct Walk {
     head: Head,
@@ -155,13 +157,13 @@ impl CommitFollower {
         })
     }
 
-    /// What is wrong where the log does not go on to `end` from here: the last commit that was read is not the one that it goes on
-    /// from.
+    /// What is wrong where the log does not go on to `end` from here, if it was followed from its beginning: the last commit that was
+    /// read is not the one that it goes on from.
     pub fn tampered(&self, end: Head) -> Tampered {
         let Last { before, position, events } = self.last;
         let read = self.head();
         let what = match (read.commit, events) {
-            (0, _) => "commit 1".to_owned(),
+            (0, _) => return Tampered { sound: before, position, problem: BEGINS_OTHERWISE.into() },
             (commit, 0) => format!("commit {commit}, which has no events,"),
             (commit, 1) => format!("commit {commit}, with the event at position {},", position + 1),
             (commit, events) => {

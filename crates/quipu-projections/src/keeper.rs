@@ -202,7 +202,7 @@ impl Projections {
     /// # Errors
     /// [`NotDone`].
     pub fn resume(&self, name: &str) -> Result<(), NotDone> {
-        self.live(name)?;
+        self.info(name)?;
         let releases = self.inner.releases();
         let of_name = releases.iter().filter(|((other, _), _)| other == name);
         of_name.for_each(|(_, release)| release.resume(&self.inner));

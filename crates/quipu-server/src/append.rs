@@ -7,11 +7,11 @@ use axum::extract::Request;
 use axum::response::Response;
 use quipu_api::{AcknowledgeBody, AppendRequest, Problem};
 use quipu_domain::delivery::DeliveryId;
-use quipu_domain::{Condition, Permission};
-use quipu_engine::{Answer, Append, Appended, NotAppended, Prepared};
+use quipu_domain::{Condition, Permission, Refusal};
+use quipu_engine::{Answer, Append, Appended, NotAppended, Prepared, Tenant};
 use tokio::sync::oneshot;
 
-use crate::refusal::{ask, refused};
+use crate::refusal::{not_done, refused};
 use crate::{App, answer, body, consume, problem, publish};
 
 /// An append for which the engine has to look at more than this before it takes it goes to a thread where it holds up
@@ -30,9 +30,15 @@ async fn run(app: Arc<App>, request: Request) -> Result<Response, Problem> {
     }
     let whole = body::json(&app, request).await?;
     let is_quick = publish::is_quick(whole.bytes.len());
-    let ((append, answered), _held) = publish::parse(&app, whole, read).await?;
-    if let Some(Answered { subscription, id, token }) = answered.clone() {
-        ask(&app, move |tenant| tenant.may_acknowledge(&subscription, id, token)).await?;
+    let ((append, answered), held) = publish::parse(&app, whole, read).await?;
+    if let Some(answered) = answered {
+        let tenant = Arc::clone(&app.tenant);
+        // To its end, also if the client goes away: the events and the acknowledgement belong together.
+        let work = move || {
+            let _held = held;
+            Ok(answered.append(&tenant, append))
+        };
+        return app.home.blocking(work).await?.map(answer::json);
     }
     let is_quick = is_quick && !append.events.iter().any(Prepared::has_payload);
     let is_quick = is_quick && looks(&append.conditions, app.tenant.position()) <= INLINE_LOOKS_MAX;
@@ -52,13 +58,7 @@ async fn run(app: Arc<App>, request: Request) -> Result<Response, Problem> {
         problem::blocking(submit).await?;
     }
     match reply.await {
-        Ok(Ok(appended)) => {
-            let acknowledged = match answered {
-                Some(answered) => Some(answered.acknowledge(&app).await?),
-                None => None,
-            };
-            Ok(answer::json(write(&appended, acknowledged)))
-        }
+        Ok(Ok(appended)) => Ok(answer::json(write(&appended, None))),
         Ok(Err(NotAppended::Refused(refusal))) => Err(refusal.into()),
         Ok(Err(NotAppended::Fault(fault))) => Err(problem::fault(&fault)),
         Err(_) => Err(problem::no_answer()),
@@ -80,7 +80,6 @@ fn looks(conditions: &[Condition], newest: u64) -> u64 {
 }
 
 /// The delivery that led to the events of an append.
-#[derive(Clone)]
 struct Answered {
     subscription: String,
     id: DeliveryId,
@@ -88,18 +87,58 @@ struct Answered {
 }
 
 impl Answered {
-    fn read(app: &App, body: AcknowledgeBody) -> Result<Self, Problem> {
+    fn read(app: &App, body: &AcknowledgeBody) -> Result<Self, Problem> {
         let AcknowledgeBody { subscription, position, dead_letter, token } = body;
-        app.demand_for(Permission::Consume, &subscription)?;
-        let token = consume::token(&token).ok_or_else(|| refused(&consume::late(position)))?;
-        Ok(Self { subscription, id: DeliveryId { position, dead_letter: dead_letter.unwrap_or(0) }, token })
+        app.demand_for(Permission::Consume, subscription)?;
+        let token = consume::token(token).ok_or_else(|| refused(&consume::late(*position)))?;
+        let id = DeliveryId { position: *position, dead_letter: dead_letter.unwrap_or(0) };
+        Ok(Self { subscription: subscription.clone(), id, token })
     }
 
-    /// Whether it was in time: if not, it comes again, and the same append is a repeat then.
-    async fn acknowledge(self, app: &App) -> Result<bool, Problem> {
-        let Self { subscription, id, token } = self;
-        let taken = ask(app, move |tenant| tenant.answer(&subscription, vec![(id, token, Answer::Ack)])).await?;
-        Ok(taken.iter().all(Result::is_ok))
+    /// That another answer to the same delivery would have the same ids.
+    fn check(&self, app: &App, events: &[Prepared]) -> Result<(), Problem> {
+        let is_other = |event: &Prepared| !app.tenant.is_of_delivery(&self.subscription, self.id, event.event().id());
+        let expected = "an id that is the idempotency key of the delivery, / and a word, such as its number";
+        match events.iter().position(is_other) {
+            _ if events.is_empty() => Err(Problem::pointer(
+                "/events",
+                "expected at least one event; acknowledge without one as other deliveries",
+            )),
+            Some(index) => {
+                let found = events[index].event().id().to_owned();
+                let detail = format!("expected {expected}, found {}", found.chars().take(128).collect::<String>());
+                Err(Problem::pointer(format!("/events/{index}/id"), detail))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Appends what the delivery has led to, unless its time is over, and acknowledges it. If events of these ids are there it was
+    /// answered before: with the same it is a repeat, and with others the first answer stands. It is acknowledged all the same.
+    fn append(self, tenant: &Arc<Tenant>, append: Append) -> Result<Vec<u8>, Problem> {
+        let is_there = match append.events.first().map(Prepared::event) {
+            Some(event) => {
+                tenant.event_by_id(event.source(), event.id()).map_err(|fault| problem::fault(&fault))?.is_some()
+            }
+            None => false,
+        };
+        if !is_there {
+            tenant.may_acknowledge(&self.subscription, self.id, self.token).map_err(|reason| not_done(&reason))?;
+        }
+        match tenant.append_wait(append) {
+            Ok(appended) => Ok(write(&appended, Some(self.acknowledge(tenant)))),
+            Err(NotAppended::Refused(refusal @ (Refusal::IdConflict { .. } | Refusal::PartlyRepeated { .. }))) => {
+                Err(Problem::from(refusal).with("acknowledged", self.acknowledge(tenant)))
+            }
+            Err(NotAppended::Refused(refusal)) => Err(refusal.into()),
+            Err(NotAppended::Fault(fault)) => Err(problem::fault(&fault)),
+        }
+    }
+
+    /// Whether it was with this worker still. If not, it was acknowledged before, or comes again.
+    fn acknowledge(&self, tenant: &Tenant) -> bool {
+        let taken = tenant.answer(&self.subscription, vec![(self.id, self.token, Answer::Ack)]);
+        taken.is_ok_and(|taken| taken.iter().all(Result::is_ok))
     }
 }
 
@@ -107,7 +146,7 @@ fn read(app: &App, bytes: &[u8]) -> Result<(Append, Option<Answered>), Problem> 
     let request: AppendRequest = body::object(bytes, "an object with events, conditions and checkpoint")?;
     request.check_counts()?;
     let (conditions, checkpoint) = (request.conditions()?, request.checkpoint()?);
-    let answered = request.acknowledge.map(|body| Answered::read(app, body)).transpose()?;
+    let answered = request.acknowledge.as_ref().map(|body| Answered::read(app, body)).transpose()?;
     // What stands for all events of a source is not for those who may publish some.
     if checkpoint.is_some() || request.events.is_empty() {
         app.demand_whole(Permission::Publish)?;
@@ -122,6 +161,9 @@ fn read(app: &App, bytes: &[u8]) -> Result<(Append, Option<Answered>), Problem> 
         events.push(
             prepared.map_err(|problem| problem.with("pointer", format!("/events/{index}")).with("index", index))?,
         );
+    }
+    if let Some(answered) = &answered {
+        answered.check(app, &events)?;
     }
     Ok((Append { events, conditions, checkpoint }, answered))
 }

@@ -61,7 +61,8 @@ pub(super) const APPEND: Operation = Operation {
         answered as it was the first time, whatever its conditions say by then. A worker that decides commands names the \
         delivery in `acknowledge` (needs the permission `consume` for its subscription): if its time is over, nothing is \
         appended; if a condition fails, it stays with the worker, who decides anew; and once the events are recorded it is \
-        acknowledged.",
+        acknowledged. The events' ids begin with the delivery's idempotency key, so one that is answered twice keeps its \
+        first answer: another one is refused with `id-conflict` or `partly-repeated`, and acknowledged.",
     method: Method::Post,
     path: "/v1/append",
     parameters: &[],

@@ -104,7 +104,7 @@ impl Tenant {
         let at = self.world.clock.now();
         self.change_projections(|all| {
             let Some(folded) = all.all.get(&name) else {
-                if all.all.len() >= PROJECTIONS_MAX {
+                if all.all.keys().filter(|name| !is_of_aggregates(name)).count() >= PROJECTIONS_MAX {
                     return Err(ProjectionRefusal::TooMany { what: "projections of a tenant", limit: PROJECTIONS_MAX });
                 }
                 let release = all.newest_gone + 1;

@@ -160,8 +160,10 @@ impl Verdict {
         let mut bytes = 0;
         self.rows.truncate(VERDICT_ROWS_MAX);
         self.rows.retain(|row| {
-            bytes += serde_json::to_vec(row).map_or(ROWS_BYTES_MAX, |json| json.len());
-            bytes <= ROWS_BYTES_MAX
+            let more = serde_json::to_vec(row).map_or(ROWS_BYTES_MAX, |json| json.len());
+            let fits = bytes + more <= ROWS_BYTES_MAX;
+            bytes += if fits { more } else { 0 };
+            fits
         });
         self.problem = self.problem.map(|text| text.chars().take(PROBLEM_CHARS_MAX).collect());
         self
@@ -198,7 +200,10 @@ impl Tenant {
     /// [`ProjectionRefusal`].
     pub fn check_baseline(&self, name: &str, baseline: &str) -> Result<(), NotDone> {
         let all = self.projections.0.lock();
-        Ok(all.folded(name)?.takes_baseline(baseline)?)
+        match all.folded(name) {
+            Err(_) if is_of_aggregates(name) => Ok(FoldedProjection::default().takes_baseline(baseline)?),
+            folded => Ok(folded?.takes_baseline(baseline)?),
+        }
     }
 
     /// Forgets a baseline.

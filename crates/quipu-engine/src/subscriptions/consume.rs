@@ -418,8 +418,20 @@ impl Tenant {
     /// # Errors
     /// [`SubscriptionRefusal::NotFound`] and [`SubscriptionRefusal::NotInFlight`].
     pub fn may_acknowledge(&self, name: &str, id: DeliveryId, token: u64) -> Result<(), NotDone> {
-        let checked = self.running(name)?.inner.lock().deliveries.first_in_flight(id, token);
+        let running = self.running(name)?;
+        let inner = running.inner.lock();
+        if inner.is_deleted {
+            return Err(SubscriptionRefusal::NotFound { name: name.to_owned() }.into());
+        }
+        let checked = inner.deliveries.first_in_flight(id, token);
         Ok(checked.map_err(|why| SubscriptionRefusal::NotInFlight { position: id.position, why })?)
+    }
+
+    /// Whether an event says by its id that a delivery led to it: the delivery's idempotency key, `/` and a word. So another answer to
+    /// the same delivery, whatever it is, meets the first.
+    pub fn is_of_delivery(&self, name: &str, id: DeliveryId, event_id: &str) -> bool {
+        let key = id.idempotency_key(name, self.log_name, false);
+        event_id.strip_prefix(&key).is_some_and(|rest| rest.len() > 1 && rest.starts_with('/'))
     }
 
     /// What became due: deadlines that are over, and retries.

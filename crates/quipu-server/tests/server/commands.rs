@@ -201,18 +201,28 @@ async fn an_answer_to_a_command_is_forged_by_nobody_who_may_publish_some_events(
     }
 }
 
-/// A command that a worker has fetched: how it is named in an append.
-async fn fetched(platform: &Platform) -> Value {
+/// A command that a worker has fetched: how it is named in an append, and its idempotency key.
+async fn fetched(platform: &Platform) -> (Value, String) {
     let mut client = platform.host.client().await;
     let pulled = client.post("/v1/subscriptions/worker/pull", "application/json", r#"{"waitms":5000}"#).await;
     let pulled: Value = serde_json::from_str(pulled.text()).unwrap();
     let delivery = &pulled["deliveries"][0]["delivery"];
-    json!({"subscription": "worker", "position": delivery["position"], "token": delivery["token"]})
+    let named = json!({"subscription": "worker", "position": delivery["position"], "token": delivery["token"]});
+    (named, delivery["idempotencykey"].as_str().unwrap().to_owned())
 }
 
-async fn append(platform: &Platform, key: Option<&str>, version: u64, acknowledge: &Value) -> (u16, Value) {
+/// What a worker decides.
+struct Decided<'a> {
+    kind: &'a str,
+    id: &'a str,
+    version: u64,
+    acknowledge: &'a Value,
+}
+
+async fn append(platform: &Platform, key: Option<&str>, decided: Decided<'_>) -> (u16, Value) {
+    let Decided { kind, id, version, acknowledge } = decided;
     let body = json!({
-        "events": [{"specversion": "1.0", "id": "c1/1", "source": "/worker", "type": "order.paid", "subject": "order/1"}],
+        "events": [{"specversion": "1.0", "id": id, "source": "/worker", "type": kind, "subject": "order/1"}],
         "conditions": [{"stream": "order/1", "version": version}],
         "acknowledge": acknowledge,
     });
@@ -220,42 +230,100 @@ async fn append(platform: &Platform, key: Option<&str>, version: u64, acknowledg
     (sent.status, serde_json::from_str(sent.text()).unwrap())
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_worker_answers_a_command_with_events_in_one_step() {
+/// A subscription that a worker fetches from, and a command.
+async fn commanded() -> Platform {
     let platform = Platform::start().await;
-    let mut client = platform.host.client().await;
     let made = r#"{"name":"worker","pattern":{"type":["order.pay"]},"start":"beginning"}"#;
+    let mut client = platform.host.client().await;
     assert_eq!(client.post("/v1/subscriptions", "application/json", made).await.status, 201);
     command(&platform, "c1", Some("order/1"));
-    let delivery = fetched(&platform).await;
+    platform
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_answers_a_command_with_events_in_one_step() {
+    let platform = commanded().await;
+    let (acknowledge, key) = fetched(&platform).await;
+    let id = format!("{key}/1");
+    let decided = |version| Decided { kind: "order.paid", id: &id, version, acknowledge: &acknowledge };
     publish(&platform, &Event::builder("x", "/shop", "order.noted").subject("order/1").build().unwrap());
     // Somebody was faster: the command stays with the worker, who decides on what is there now.
-    let (status, refused) = append(&platform, None, 1, &delivery).await;
+    let (status, refused) = append(&platform, None, decided(1)).await;
     assert_eq!((status, &refused["code"]), (409, &json!("condition-failed")), "{refused}");
     assert_eq!(platform.info("worker").summary.in_flight, 1);
-    let (status, done) = append(&platform, None, 2, &delivery).await;
+    let (status, done) = append(&platform, None, decided(2)).await;
     assert_eq!((status, &done["acknowledged"]), (200, &json!(true)), "{done}");
     assert_eq!((platform.info("worker").counts.acknowledged, platform.tenant().position()), (1, 3));
-    // It is with nobody any more, and of a token that is none nothing comes either.
-    let mut other = delivery.clone();
-    other["token"] = "none".into();
-    for delivery in [&delivery, &other] {
-        let (status, late) = append(&platform, None, 3, delivery).await;
-        assert_eq!((status, &late["code"]), (409, &json!("delivery-not-in-flight")), "{late}");
-    }
-    other["subscription"] = "nobody".into();
-    other["token"] = delivery["token"].clone();
-    assert_eq!(append(&platform, None, 3, &other).await.0, 404);
+    // A worker that did not hear it asks again.
+    let (status, again) = append(&platform, None, decided(2)).await;
+    assert_eq!((status, &again["duplicate"], &again["acknowledged"]), (200, &json!(true), &json!(false)), "{again}");
     assert_eq!(platform.tenant().position(), 3);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_may_not_consume_a_subscription_acknowledges_nothing_of_it() {
-    let platform = Platform::start().await;
+async fn a_command_that_comes_to_a_worker_once_more_keeps_its_first_answer() {
+    let platform = commanded().await;
+    let (acknowledge, key) = fetched(&platform).await;
+    let id = format!("{key}/1");
+    let (status, _) =
+        append(&platform, None, Decided { kind: "order.paid", id: &id, version: 1, acknowledge: &acknowledge }).await;
+    assert_eq!(status, 200);
+    // As after a crash, in which the acknowledgement was lost.
     let mut client = platform.host.client().await;
-    assert_eq!(client.post("/v1/subscriptions", "application/json", r#"{"name":"worker"}"#).await.status, 201);
-    command(&platform, "c1", Some("order/1"));
-    let delivery = fetched(&platform).await;
+    client.post("/v1/subscriptions/worker/seek", "application/json", r#"{"to":"beginning"}"#).await;
+    let (acknowledge, same) = fetched(&platform).await;
+    assert_eq!(same, key);
+    // The worker decides on a state that its first answer is in, and comes to another one.
+    let other = Decided { kind: "order.payment.refused", id: &id, version: 2, acknowledge: &acknowledge };
+    let (status, refused) = append(&platform, None, other).await;
+    assert_eq!(
+        (status, &refused["code"], &refused["acknowledged"]),
+        (409, &json!("id-conflict"), &json!(true)),
+        "{refused}"
+    );
+    assert_eq!((platform.info("worker").summary.in_flight, platform.tenant().position()), (0, 2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_whose_time_is_over_appends_nothing() {
+    let platform = commanded().await;
+    let (acknowledge, key) = fetched(&platform).await;
+    let id = format!("{key}/1");
+    let changed = |member: &str, value: Value| {
+        let mut changed = acknowledge.clone();
+        changed[member] = value;
+        changed
+    };
+    for (acknowledge, id, status, said) in [
+        (changed("token", json!("none")), id.as_str(), 409, "delivery-not-in-flight"),
+        (changed("token", json!("0000000000000000")), &id, 409, "delivery-not-in-flight"),
+        (changed("deadletter", json!(7)), &id, 409, "delivery-not-in-flight"),
+        (changed("subscription", json!("nobody")), &id, 400, "/events/0/id"),
+        // With another id, whoever answers it next would not know.
+        (acknowledge.clone(), "mine", 400, "/events/0/id"),
+        (acknowledge.clone(), &key, 400, "/events/0/id"),
+        (acknowledge.clone(), &format!("{key}/"), 400, "/events/0/id"),
+    ] {
+        let decided = Decided { kind: "order.paid", id, version: 1, acknowledge: &acknowledge };
+        let (found, answer) = append(&platform, None, decided).await;
+        assert_eq!(found, status, "{answer}");
+        assert!(answer.to_string().contains(said), "{said}: {answer}");
+    }
+    platform.clock.wait_ms(31_000);
+    eventually(async || Some(()).filter(|()| platform.info("worker").summary.in_flight == 0)).await;
+    let decided = Decided { kind: "order.paid", id: &id, version: 1, acknowledge: &acknowledge };
+    assert_eq!(append(&platform, None, decided).await.0, 409);
+    let empty = json!({"events": [], "acknowledge": acknowledge}).to_string();
+    let sent = send(&platform.host, "POST", "/v1/append", None, Some(("application/json", &empty))).await;
+    assert_eq!(sent.status, 400, "{}", sent.text());
+    assert_eq!(platform.tenant().position(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_may_not_consume_a_subscription_acknowledges_nothing_of_it() {
+    let platform = commanded().await;
+    let (acknowledge, idempotency_key) = fetched(&platform).await;
+    let id = format!("{idempotency_key}/1");
     for (grants, status) in [
         (json!([{"permissions": ["publish"]}]), 403),
         (json!([{"permissions": ["publish"]}, {"permissions": ["consume"], "subscriptions": ["other"]}]), 403),
@@ -263,7 +331,8 @@ async fn who_may_not_consume_a_subscription_acknowledges_nothing_of_it() {
         (json!([{"permissions": ["publish", "consume"]}]), 200),
     ] {
         let key = key(&platform.host, grants);
-        let (found, answer) = append(&platform, Some(&key), 1, &delivery).await;
+        let decided = Decided { kind: "order.paid", id: &id, version: 1, acknowledge: &acknowledge };
+        let (found, answer) = append(&platform, Some(&key), decided).await;
         assert_eq!(found, status, "{answer}");
     }
 }

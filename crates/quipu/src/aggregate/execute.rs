@@ -183,7 +183,6 @@ impl<A: Aggregate> Aggregates<A> {
         }
         for event in written {
             // As it will be read, which is how every other state is made: JSON may not give back the same number.
-            // What cannot be read back is said when it is read: the command has been handled, and only the snapshot is left out.
             let Ok(event) = read(event, variants::<A::Event>()) else { return Ok(()) };
             known.state.evolve(event);
         }

@@ -35,6 +35,8 @@ pub(super) struct Known<A> {
     pub position: u64,
     /// The version of the newest snapshot.
     snapshot: u64,
+    /// What told the code from other code before the first event was read.
+    fingerprint: String,
 }
 
 impl<A: Aggregate> Known<A> {
@@ -98,19 +100,26 @@ impl<A: Aggregate> Aggregates<A> {
 
     /// The state of the newest snapshot, or the one before the first event.
     fn remembered(&self, scope: &Scope) -> Result<Known<A>, NotHandled<A::Refusal>> {
-        let nothing = || Known { state: A::default(), version: 0, position: 0, snapshot: 0 };
-        let Scope::Stream(stream) = scope else { return Ok(nothing()) };
-        if A::SNAPSHOT_EVERY == 0 {
-            return Ok(nothing());
-        }
         let fingerprint = self.fingerprint();
-        let of = StateOf { name: A::NAME, stream, fingerprint: &fingerprint };
-        let kept = self.quipu.tenant.kept_state(of).map_err(crate::Error::from)?;
-        let known = kept.and_then(|kept| {
-            let state = rmp_serde::from_slice(&kept.state).ok()?;
-            Some(Known { state, version: kept.version, position: kept.position, snapshot: kept.version })
-        });
-        Ok(known.unwrap_or_else(nothing))
+        let kept = match scope {
+            Scope::Stream(stream) => self.snapshot(stream, &fingerprint)?,
+            Scope::Query(_) => None,
+        };
+        Ok(match kept {
+            Some((state, KeptState { version, position, .. })) => {
+                Known { state, version, position, snapshot: version, fingerprint }
+            }
+            None => Known { state: A::default(), version: 0, position: 0, snapshot: 0, fingerprint },
+        })
+    }
+
+    /// The newest snapshot of a stream that is of this code, and the state in it.
+    pub(super) fn snapshot(&self, stream: &str, fingerprint: &str) -> Result<Option<(A, KeptState)>, crate::Error> {
+        if A::SNAPSHOT_EVERY == 0 {
+            return Ok(None);
+        }
+        let kept = self.quipu.tenant.kept_state(StateOf { name: A::NAME, stream, fingerprint })?;
+        Ok(kept.and_then(|kept| Some((rmp_serde::from_slice(&kept.state).ok()?, kept))))
     }
 
     /// Keeps a snapshot if enough has happened since the last. Nobody waits for one that cannot be kept: it is tried again with the
@@ -120,8 +129,11 @@ impl<A: Aggregate> Aggregates<A> {
         if !known.is_due(known.version) {
             return;
         }
-        let fingerprint = self.fingerprint();
-        let of = StateOf { name: A::NAME, stream, fingerprint: &fingerprint };
+        // What was read by other upcasters is not what these make of it.
+        if self.fingerprint() != known.fingerprint {
+            return;
+        }
+        let of = StateOf { name: A::NAME, stream, fingerprint: &known.fingerprint };
         let state = rmp_serde::to_vec_named(&known.state);
         let newest = self.quipu.stream(stream).ok().filter(|newest| newest.version == known.version);
         if let (Ok(state), Some(newest)) = (state, newest) {

@@ -25,7 +25,7 @@ pub enum NotHandled<R> {
         /// What was expected and what was found.
         reason: String,
     },
-    /// What was decided cannot be written as JSON.
+    /// What was decided cannot be written as JSON, or not be read back.
     Unwritable {
         /// Which of the events decided, from 0.
         index: usize,

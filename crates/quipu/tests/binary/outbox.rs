@@ -2,6 +2,7 @@
 //! relays are many, when everything is killed at any moment, and when events are refused.
 
 mod kill;
+#[cfg(feature = "tower")]
 mod layer;
 mod race;
 

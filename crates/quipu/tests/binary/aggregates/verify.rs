@@ -7,10 +7,12 @@ use quipu_testkit::tamper;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::account::{Account, Ask};
+use super::account::{Account, Ask, Entry};
+use crate::process::User;
 
 fn verify<A: Aggregate>(quipu: &Quipu, baseline: Option<&str>) -> Verdict {
-    quipu.aggregates::<A>().verify(baseline, &mut |_, _| true).unwrap().unwrap()
+    let all = quipu.aggregates::<A>();
+    baseline.map_or_else(|| all.verify(), |baseline| all.verify_against(baseline)).unwrap()
 }
 
 fn deposit(quipu: &Quipu, id: &str, times: usize) {
@@ -37,7 +39,7 @@ fn states_that_are_what_the_log_says_are_equal_and_the_verdict_is_kept() {
     let again = verify::<Account>(&quipu, None);
     assert_eq!((again.outcome, again.number), (VerdictOutcome::Equal, 2));
     assert_ne!(again.tables, verdict.tables);
-    assert!(quipu.aggregates::<Account>().verify(None, &mut |_, _| false).unwrap().is_none(), "cancelled");
+    assert!(quipu.aggregates::<Account>().verify_telling(None, &mut |_, _| false).unwrap().is_none(), "cancelled");
     assert_eq!(quipu.aggregates::<Account>().verdicts().len(), 2);
     quipu.close().unwrap();
 }
@@ -95,10 +97,13 @@ fn a_snapshot_of_code_that_was_changed_is_found_by_its_stream_and_event() {
     // All three are other states than those of the baseline.
     let verdict = verify::<Silent>(&quipu, Some("before"));
     assert_eq!((verdict.outcome, verdict.position), (VerdictOutcome::Differs, 37));
+    assert!(verdict.rows.is_empty(), "a baseline knows no rows");
     IS_CHANGED.store(false, Relaxed);
     assert_eq!(verify::<Silent>(&quipu, Some("before")).outcome, VerdictOutcome::Equal);
-    assert!(matches!(all.verify(Some("none"), &mut |_, _| true), Err(Error::Projection(_))));
-    // They are no projection that somebody could apply, list or remove.
+    assert!(matches!(all.verify_against("none"), Err(Error::Projection(_))));
+    assert_eq!(all.baselines(), [made]);
+    all.remove_baseline("before").unwrap();
+    assert!(all.baselines().is_empty() && all.remove_baseline("before").is_err());
     assert!(quipu.aggregates::<Account>().verdicts().is_empty());
 }
 
@@ -206,4 +211,130 @@ impl Aggregate for Plain {
     fn evolve(&mut self, Added::Added(number): Added) {
         self.0 += number;
     }
+}
+
+/// What is asked of a snapshot that is made while the states are.
+static IS_CHANGED_MEANWHILE: AtomicBool = AtomicBool::new(false);
+
+#[derive(Default, Serialize, Deserialize)]
+struct Busy {
+    total: u64,
+    /// Large, and different: a verdict shows a part of it.
+    texts: Vec<String>,
+}
+
+impl Aggregate for Busy {
+    const NAME: &'static str = "busy";
+    const SNAPSHOT_EVERY: u64 = 10;
+    type Command = u64;
+    type Event = BusyAdded;
+    type Refusal = ();
+    fn decide(&self, number: &u64) -> Result<Vec<BusyAdded>, ()> {
+        Ok(vec![BusyAdded::Added(*number)])
+    }
+    fn evolve(&mut self, BusyAdded::Added(number): BusyAdded) {
+        let number = if IS_CHANGED_MEANWHILE.load(Relaxed) { 2 * number } else { number };
+        self.total += number;
+        self.texts.push(number.to_string().repeat(1_000));
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+enum BusyAdded {
+    #[serde(rename = "busy.added")]
+    Added(u64),
+}
+
+#[test]
+fn a_snapshot_that_is_newer_than_the_end_is_held_against_the_events_up_to_it() {
+    let quipu = Quipu::in_memory().unwrap();
+    let all = quipu.aggregates::<Busy>();
+    (0..15).for_each(|_| drop(all.execute("a", &1).unwrap()));
+    for (is_changed, outcome) in [(false, VerdictOutcome::Equal), (true, VerdictOutcome::Differs)] {
+        let mut is_first = true;
+        let verdict = all.verify_telling(None, &mut |_, _| {
+            if std::mem::take(&mut is_first) {
+                // The snapshot of the 10th event gives way to one of an event that is not looked at otherwise.
+                IS_CHANGED_MEANWHILE.store(is_changed, Relaxed);
+                (0..10).for_each(|_| drop(all.execute("a", &1).unwrap()));
+                IS_CHANGED_MEANWHILE.store(false, Relaxed);
+            }
+            true
+        });
+        let verdict = verdict.unwrap().unwrap();
+        assert_eq!((verdict.outcome, verdict.position), (outcome, if is_changed { 25 } else { 15 }), "{verdict:?}");
+        for row in &verdict.rows {
+            assert_eq!((row.key["stream"].as_str(), row.since.as_ref().unwrap().position), (Some("busy/a"), 30));
+            assert!(serde_json::to_string(row).unwrap().len() < 2_000);
+        }
+        assert_eq!(verdict.rows.len(), usize::from(is_changed));
+    }
+}
+
+#[test]
+fn states_of_many_passes_are_those_of_one() {
+    let quipu = Quipu::in_memory().unwrap();
+    // 128 KiB an event, so that some streams are as much as is made at a time.
+    let event = |stream: u32, number: u32| {
+        let text = "x".repeat(128 << 10);
+        let event = Event::builder(format!("{stream}-{number}"), "/import", "account.noted").json(format!("{text:?}"));
+        event.subject(format!("account/{stream}")).build().unwrap()
+    };
+    for number in 0..3 {
+        for streams in (0..1_100).collect::<Vec<u32>>().chunks(50) {
+            let events: Vec<_> = streams.iter().map(|stream| event(*stream, number)).collect();
+            quipu.append(Append::of(events)).unwrap();
+        }
+    }
+    let (mut passes, mut last) = (1, 0);
+    let told = &mut |position: u64, _: u64| {
+        passes += u32::from(position < last);
+        last = position;
+        true
+    };
+    let verdict = quipu.aggregates::<Lengths>().verify_telling(None, told).unwrap().unwrap();
+    assert_eq!(verdict.outcome, VerdictOutcome::Equal, "{verdict:?}");
+    assert_eq!((passes, verdict.tables[0].rebuilt.as_ref().unwrap().rows), (2, 1_100));
+}
+
+/// Small states of the same events.
+#[derive(Default, Serialize, Deserialize)]
+struct Lengths(u64);
+
+impl Aggregate for Lengths {
+    const NAME: &'static str = Account::NAME;
+    const SNAPSHOT_EVERY: u64 = 2;
+    type Command = ();
+    type Event = Entry;
+    type Refusal = ();
+    fn decide(&self, (): &()) -> Result<Vec<Entry>, ()> {
+        Ok(Vec::new())
+    }
+    fn evolve(&mut self, event: Entry) {
+        if let Entry::Noted(text) = event {
+            self.0 += text.len() as u64;
+        }
+    }
+}
+
+#[test]
+fn verdicts_are_listed_by_the_command_line_and_are_those_of_no_projection() {
+    let user = User::new();
+    let server = {
+        let quipu = Quipu::open(user.path("quipu-data")).unwrap();
+        deposit(&quipu, "ada", 12);
+        verify::<Account>(&quipu, None);
+        quipu.close().unwrap();
+        drop(quipu);
+        user.serve(&[])
+    };
+    let run = |args: &[&str]| user.run(&[args, &["--url", &server.url]].concat());
+    let listed = run(&["projection", "verdicts", "aggregates:account", "-o", "json"]).ok().json();
+    assert_eq!(listed["verdicts"][0]["outcome"], "equal", "{listed}");
+    assert_eq!(run(&["projection", "list", "-o", "json"]).ok().json()["projections"], json!([]));
+    for command in ["show", "remove", "verify", "digest"] {
+        let ran = run(&["projection", command, "aggregates:account"]);
+        assert!(ran.stderr.contains("projection-not-found"), "{command}: {}", ran.stderr);
+    }
+    assert_eq!(run(&["projection", "verdicts", "aggregates:account", "-o", "json"]).ok().json(), listed);
 }

@@ -3,7 +3,7 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -11,18 +11,21 @@ use axum::routing::{get, post};
 use axum::{Extension, Router};
 use deadpool_postgres::{Manager, Pool};
 use quipu::Event;
-use quipu::outbox::layer::{Changes, NoTransaction, OutboxLayer};
+use quipu::outbox::layer::{Changes, NoTransaction, OutboxLayer, Transacting};
 use tokio::sync::Notify;
 use tokio_postgres::NoTls;
 
 use super::{Shop, until};
 use crate::process::DEADLINE;
 
+/// What handlers leave behind: a transaction, what one was in, and that one has begun.
+type Kept = Arc<(Mutex<Option<(Changes, Transacting)>>, Mutex<Option<Changes>>, Notify)>;
+
 /// An application with one connection: a request that leaves it unusable leaves none to the next.
 struct Application {
     address: SocketAddr,
     pool: Pool,
-    begun: Arc<Notify>,
+    kept: Kept,
     runtime: tokio::runtime::Runtime,
 }
 
@@ -33,9 +36,10 @@ fn failed(error: impl std::fmt::Display) -> (StatusCode, String) {
 /// Places an order and says so.
 async fn place(changes: &Changes, id: &'static str) -> Result<(), NoTransaction> {
     let insert = "INSERT INTO orders (id) VALUES ($1)";
-    changes.transaction().await?.execute(insert, &[&id]).await?;
+    let transaction = changes.transaction().await?;
+    transaction.execute(insert, &[&id]).await?;
     let placed = Event::builder(id, "/shop", "order.placed").subject(format!("order/{id}")).build().unwrap();
-    changes.publish(&placed).await
+    Ok(transaction.publish(&placed).await?)
 }
 
 async fn placed(Extension(changes): Extension<Changes>) -> Result<&'static str, (StatusCode, String)> {
@@ -53,9 +57,10 @@ async fn panicked(Extension(changes): Extension<Changes>) -> &'static str {
     panic!("a mistake in a handler")
 }
 
-async fn endless(Extension(changes): Extension<Changes>, State(begun): State<Arc<Notify>>) -> &'static str {
+async fn endless(Extension(changes): Extension<Changes>, State(kept): State<Kept>) -> &'static str {
     place(&changes, "endless").await.unwrap();
-    begun.notify_one();
+    *kept.1.lock().unwrap() = Some(changes);
+    kept.2.notify_one();
     std::future::pending().await
 }
 
@@ -74,14 +79,20 @@ async fn deferred(Extension(changes): Extension<Changes>) -> &'static str {
     "all is well"
 }
 
-/// Somebody keeps the transaction for later.
-async fn late(Extension(changes): Extension<Changes>, State(begun): State<Arc<Notify>>) -> &'static str {
-    tokio::spawn(async move {
-        begun.notified().await;
-        assert!(matches!(place(&changes, "late").await, Err(NoTransaction::Ended)));
-        begun.notify_one();
-    });
-    "done"
+/// Somebody has the transaction still when the request is answered.
+async fn kept_open(Extension(changes): Extension<Changes>, State(kept): State<Kept>) -> &'static str {
+    place(&changes, "kept").await.unwrap();
+    let transaction = changes.transaction().await.unwrap();
+    assert!(matches!(changes.transaction().await, Err(NoTransaction::InUse)));
+    *kept.0.lock().unwrap() = Some((changes, transaction));
+    "all is well"
+}
+
+/// Answers, and somebody has what the transaction was in.
+async fn cloned(Extension(changes): Extension<Changes>, State(kept): State<Kept>) -> StatusCode {
+    place(&changes, "cloned").await.unwrap();
+    *kept.1.lock().unwrap() = Some(changes);
+    StatusCode::BAD_REQUEST
 }
 
 impl Application {
@@ -93,7 +104,7 @@ impl Application {
         });
         let manager = Manager::new(shop.cluster.url().parse().unwrap(), NoTls);
         let pool = Pool::builder(manager).max_size(1).build().unwrap();
-        let begun = Arc::new(Notify::new());
+        let kept = Kept::default();
         let routes = Router::new()
             .route("/placed", post(placed))
             .route("/refused", post(refused))
@@ -101,15 +112,17 @@ impl Application {
             .route("/endless", post(endless))
             .route("/careless", post(careless))
             .route("/deferred", post(deferred))
-            .route("/late", post(late))
+            .route("/kept", post(kept_open))
+            .route("/cloned", post(cloned))
             .route("/untouched", get(async || "done"))
-            .with_state(Arc::clone(&begun))
+            .with_state(Arc::clone(&kept))
+            .layer(OutboxLayer::new(pool.clone()))
             .layer(OutboxLayer::new(pool.clone()));
         let runtime = tokio::runtime::Runtime::new().unwrap();
         let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
         let address = listener.local_addr().unwrap();
         runtime.spawn(async move { axum::serve(listener, routes).await });
-        Self { address, pool, begun, runtime }
+        Self { address, pool, kept, runtime }
     }
 
     fn send(&self, method: &str, path: &str) -> TcpStream {
@@ -154,9 +167,21 @@ fn the_changes_of_a_request_and_its_events_are_there_if_it_succeeds_and_not_othe
     not_committed("/deferred");
     // A client that goes away in the middle.
     let client = application.send("POST", "/endless");
-    application.runtime.block_on(application.begun.notified());
+    application.runtime.block_on(application.kept.2.notified());
     drop(client);
-    until("its connection is free", || application.pool.status().size == 0);
+    until("its connection is closed", || application.pool.status().size == 0);
+    let ended = |changes: &Changes| {
+        let again = application.runtime.block_on(changes.transaction());
+        assert!(matches!(again, Err(NoTransaction::Ended)));
+    };
+    ended(&application.kept.1.lock().unwrap().take().unwrap());
+    assert_eq!(status("POST", "/cloned"), Some(400));
+    ended(&application.kept.1.lock().unwrap().take().unwrap());
+    not_committed("/kept");
+    let (changes, transaction) = application.kept.0.lock().unwrap().take().unwrap();
+    ended(&changes);
+    drop(transaction);
+    until("it is closed by who has it", || application.pool.status().size == 0);
     assert_eq!((orders(&shop), shop.count("quipu_outbox")), (Vec::new(), 0));
 
     assert_eq!(status("POST", "/placed"), Some(200));
@@ -164,9 +189,6 @@ fn the_changes_of_a_request_and_its_events_are_there_if_it_succeeds_and_not_othe
     // A second order of that name is refused by the database, and said by the handler.
     let (code, body) = application.ask("POST", "/placed").unwrap();
     assert!(code == 500 && !body.contains("not committed"), "{body}");
-    assert_eq!(status("POST", "/late"), Some(200));
-    application.begun.notify_one();
-    application.runtime.block_on(application.begun.notified());
     assert_eq!(shop.relay(&[]).ok().stdout, "1 relayed, 0 set aside\n");
     assert_eq!(shop.recorded(), ["placed"]);
     assert_eq!(orders(&shop), ["placed"]);
