@@ -5,11 +5,13 @@
 //! Here is the state, and what keeps its parts in step; each operation on it is a file of its own.
 
 mod answer;
+mod available;
 mod backlog;
 mod delivery;
 mod failure;
 mod hand_out;
 mod offer;
+mod replay;
 mod rules;
 mod timers;
 mod verdict;
@@ -26,6 +28,7 @@ pub use failure::Outcome;
 pub use hand_out::HandedOut;
 pub use rules::{Moment, Rules};
 
+use available::Available;
 use timers::Timers;
 
 /// How many deliveries wait for what.
@@ -50,7 +53,7 @@ pub struct Deliveries {
     pub(super) unfinished: BTreeMap<DeliveryId, Delivery>,
     pub(super) lines: Lines,
     /// Those that may be handed out now: the first of their line, or without one.
-    available: BTreeSet<DeliveryId>,
+    available: Available,
     /// Deadlines and retries.
     timers: Timers,
     in_flight: usize,

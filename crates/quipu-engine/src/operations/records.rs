@@ -8,10 +8,12 @@ use quipu_store::{Record, RecordKind};
 use serde::{Deserialize, Serialize};
 
 use super::items::{ItemRefusal, Items, Refused};
+use super::replay::{FoldedReplay, Replay, ReplayVerdict};
 use super::{OPERATIONS_ITEMS_MAX, OPERATIONS_MAX};
+use crate::subscriptions::ReplayCounts;
 
-/// What an operation does to each item.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// What an operation does, to each item if it has any.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Work {
     /// Delivers the event of a dead letter once more.
     Redrive {
@@ -23,6 +25,8 @@ pub enum Work {
         /// Why.
         reason: String,
     },
+    /// Delivers events of the log once more. It has no items.
+    Replay(Box<Replay>),
 }
 
 /// Where an operation is in its life.
@@ -61,6 +65,10 @@ pub(crate) enum OperationRecord {
     Ended { id: u64, is_cancelled: bool, time: Timestamp },
     /// Numbers up to here may be those of previews, which are not written down.
     Reserved { to: u64 },
+    /// How far a replay is, in the commit of its deliveries.
+    Replayed { id: u64, counts: ReplayCounts },
+    /// What a replay came to, in the commit of its end.
+    Concluded { id: u64, verdict: ReplayVerdict },
 }
 
 /// An operation as the log has it.
@@ -81,6 +89,14 @@ pub(crate) struct FoldedOperations {
     pub operations: BTreeMap<u64, FoldedOperation>,
     /// The largest number that may have been given so far.
     pub last: u64,
+    /// Those of them that are replays. Written behind the rest, and only if there are any: snapshots from before them have none.
+    #[serde(skip)]
+    pub replays: BTreeMap<u64, FoldedReplay>,
+}
+
+/// How far a replay is, as a record.
+pub(crate) fn replayed_record(id: u64, counts: &ReplayCounts) -> Record {
+    OperationRecord::Replayed { id, counts: *counts }.record()
 }
 
 impl OperationRecord {
@@ -108,6 +124,10 @@ impl FoldedOperations {
         match postcard::from_bytes(body).ok()? {
             OperationRecord::Begun { id, work, rate, items, time } => {
                 self.last = self.last.max(id);
+                if let Work::Replay(replay) = &work {
+                    let counts = ReplayCounts { looked_to: replay.from - 1, ..ReplayCounts::default() };
+                    self.replays.insert(id, FoldedReplay { counts, verdict: None });
+                }
                 self.operations.insert(id, FoldedOperation::new(work, rate, items, time));
                 self.forget_oldest();
             }
@@ -122,6 +142,16 @@ impl FoldedOperations {
                 }
             }
             OperationRecord::Reserved { to } => self.last = self.last.max(to),
+            OperationRecord::Replayed { id, counts } => {
+                if let Some(replay) = self.replays.get_mut(&id) {
+                    replay.counts = counts;
+                }
+            }
+            OperationRecord::Concluded { id, verdict } => {
+                if let Some(replay) = self.replays.get_mut(&id) {
+                    replay.verdict = Some(verdict);
+                }
+            }
         }
         Some(())
     }
@@ -133,15 +163,27 @@ impl FoldedOperations {
             let ended = self.operations.iter().find(|(_, operation)| operation.ended.is_some());
             let Some(id) = ended.map(|(id, _)| *id) else { return };
             self.operations.remove(&id);
+            self.replays.remove(&id);
         }
     }
 
+    /// How far a replay is.
+    pub fn counts_of(&self, id: u64) -> ReplayCounts {
+        self.replays.get(&id).map(|replay| replay.counts).unwrap_or_default()
+    }
+
     pub fn encode(&self) -> Vec<u8> {
-        postcard::to_allocvec(self).expect("it is plain data")
+        let mut bytes = postcard::to_allocvec(self).expect("it is plain data");
+        if !self.replays.is_empty() {
+            bytes.extend(postcard::to_allocvec(&self.replays).expect("it is plain data"));
+        }
+        bytes
     }
 
     pub fn decode(bytes: &[u8]) -> Option<Self> {
-        postcard::from_bytes(bytes).ok()
+        let (folded, rest) = postcard::take_from_bytes::<Self>(bytes).ok()?;
+        let replays = if rest.is_empty() { BTreeMap::new() } else { postcard::from_bytes(rest).ok()? };
+        Some(Self { replays, ..folded })
     }
 }
 

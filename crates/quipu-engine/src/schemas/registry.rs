@@ -175,6 +175,11 @@ impl Registry {
         self.types.get(base_type(name)).map_or(&self.unknown, |kind| &kind.counts)
     }
 
+    /// Whether no event is asked about.
+    pub fn is_off(&self) -> bool {
+        self.is_off
+    }
+
     /// What becomes of an event: the mark that it is to have, and why it is refused.
     pub fn hold(&self, event: &Event<'_>) -> (Option<Value<'static>>, Option<Box<Refusal>>) {
         match self.look(event) {
