@@ -158,7 +158,7 @@ pub struct ReplayPreviewAnswer {
     /// How many events of further types.
     #[serde(rename = "othertypes")]
     pub other_types: u64,
-    /// How many of the events would be refused or marked by their schema if they were published now.
+    /// How many of the events are not as their schema wants them now, whether or not publishing is held to it.
     pub failing: u64,
     /// The first of those, at most 20.
     pub failures: Vec<ReplayFailureBody>,
@@ -177,7 +177,7 @@ pub struct TypeCountBody {
     pub events: u64,
 }
 
-/// An event that its schema would refuse or mark now.
+/// An event that is not as its schema wants it now.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ReplayFailureBody {
     /// Where it is.

@@ -31,7 +31,7 @@ pub struct ReplayReport {
     pub types: Vec<(String, u64)>,
     /// Events of further types.
     pub others: u64,
-    /// Events that would not be taken as they are if they were published now.
+    /// Events that are not as their schema wants them now.
     pub failing: u64,
     /// The first of those.
     pub failures: Vec<ReplayFailure>,
@@ -39,7 +39,7 @@ pub struct ReplayReport {
     pub calls_endpoint: bool,
 }
 
-/// An event that its schema would refuse or mark now.
+/// An event that is not as its schema wants it now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReplayFailure {
     /// Where it is.
@@ -51,7 +51,7 @@ pub struct ReplayFailure {
 }
 
 impl Tenant {
-    /// Counts what a replay would deliver, exactly, and finds the events that would not be taken as they are now. Nothing is done
+    /// Counts what a replay would deliver, exactly, and finds the events that are not as their schema wants them now. Nothing is done
     /// before it is confirmed. Reads the whole range as long as `is_wanted`.
     ///
     /// # Errors
@@ -166,14 +166,13 @@ impl Tenant {
         Ok(report)
     }
 
-    /// Looks whether an event would be taken now, as publishing does.
+    /// Looks whether an event is as its schema wants it now.
     fn hold_to_schema(&self, registry: &Registry, recorded: &Recorded, report: &mut ReplayReport) -> Result<(), Fault> {
-        let event = self.seen(recorded, !registry.is_off())?;
-        let detail = match registry.hold(&event) {
-            (None, None) => return Ok(()),
-            (_, Some(refusal)) => refusal.to_string(),
-            (Some(mark), None) => format!("it would be recorded with the mark {mark}"),
-        };
+        if !registry.may_complain() {
+            return Ok(());
+        }
+        let event = self.seen(recorded, true)?;
+        let Some(detail) = registry.complaint(&event) else { return Ok(()) };
         report.failing += 1;
         if report.failures.len() < REPLAY_FAILURES_MAX {
             let detail = detail.chars().take(DETAIL_CHARS_MAX).collect();
