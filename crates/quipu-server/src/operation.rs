@@ -117,7 +117,8 @@ async fn run_items(app: Arc<App>, request: Request) -> Result<Response, Problem>
         // Past the end there is nothing, however far.
         let items = tenant.operation_items(id, from.min(total) as usize, limit)?;
         let end = from.saturating_add(items.len() as u64);
-        let next = (end < total).then_some(end);
+        // A replay has a total, and no items.
+        let next = (end < total && !items.is_empty()).then_some(end);
         Ok(json(&ItemsAnswer { items: items.into_iter().map(item).collect(), next }))
     })
     .await

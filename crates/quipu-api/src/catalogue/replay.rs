@@ -9,7 +9,7 @@ pub(super) const PREVIEW: Operation = Operation {
     summary: "Preview a replay",
     description: "Counts, exactly, the events between two places of the log that match `pattern` and that the subscription `to` wants, \
         for each type, and finds those that are not as their schema wants them now. Nothing is done before it is confirmed, within 15 \
-        minutes, as an operation: `POST /v1/operations/{id}/confirm` begins it, which needs the permission `replay` too. Then each \
+        minutes, as an operation: `POST /v1/operations/{id}/confirm` begins it, which needs the permissions `redrive` and `replay`. Then each \
         of the events is delivered once more, marked with the number of the operation, in the order of the subscription or, with \
         `strict`, one after the other. `ratepersecond` or `speed` holds it back. A subscription with an endpoint is refused \
         unless `webhooks` allows it, one whose answers are appended always. With `shadow` a subscription is made that gets nothing \

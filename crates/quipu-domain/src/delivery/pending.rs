@@ -127,7 +127,7 @@ impl Deliveries {
                 self.timers.remove(id, deadline);
             }
             Phase::Waiting { until, .. } => self.timers.remove(id, until),
-            Phase::Ready => _ = self.available.remove(&id),
+            Phase::Ready => self.available.remove(&id),
             Phase::Parked { .. } => self.parked -= 1,
         }
         self.dirty.insert(id);
@@ -141,7 +141,7 @@ impl Deliveries {
     pub(super) fn restore(&mut self, id: DeliveryId, delivery: Delivery) {
         match (delivery.key, delivery.phase) {
             (Some(key), _) => self.lines.line(key).order.push_back(id),
-            (None, Phase::Ready) => _ = self.available.insert(id),
+            (None, Phase::Ready) => self.available.insert(id),
             (None, _) => {}
         }
         match delivery.phase {
