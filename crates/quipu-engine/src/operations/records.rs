@@ -125,8 +125,7 @@ impl FoldedOperations {
             OperationRecord::Begun { id, work, rate, items, time } => {
                 self.last = self.last.max(id);
                 if let Work::Replay(replay) = &work {
-                    let counts = ReplayCounts { looked_to: replay.from - 1, ..ReplayCounts::default() };
-                    self.replays.insert(id, FoldedReplay { counts, verdict: None });
+                    self.replays.insert(id, FoldedReplay::begun(replay));
                 }
                 self.operations.insert(id, FoldedOperation::new(work, rate, items, time));
                 self.forget_oldest();
@@ -190,6 +189,8 @@ impl FoldedOperations {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::audit::Head;
+    use crate::operations::ReplayOutcome;
 
     fn begun(id: u64) -> Vec<u8> {
         let work = Work::Discard { reason: "a test".into() };
@@ -231,5 +232,49 @@ mod tests {
         folded.apply(&OperationRecord::Reserved { to: 100 }.record().body).unwrap();
         folded.apply(&begun(7)).unwrap();
         assert_eq!(FoldedOperations::decode(&folded.encode()).unwrap().last, 100);
+    }
+
+    #[test]
+    fn replays_stand_behind_the_rest_so_that_a_snapshot_from_before_them_is_read() {
+        let mut folded = FoldedOperations::default();
+        folded.apply(&begun(1)).unwrap();
+        let before = postcard::to_allocvec(&folded).unwrap();
+        assert_eq!((folded.encode(), FoldedOperations::decode(&before)), (before, Some(folded.clone())));
+        let replay = Replay {
+            to: "s".into(),
+            shadow: None,
+            from: 5,
+            until: 9,
+            pattern: Some(r#"{"type":["t"]}"#.into()),
+            is_strict: true,
+            speed: Some(1.5),
+            webhooks: false,
+            events: 3,
+            until_time: Timestamp(7),
+            heads: (Head::START, Head { commit: 9, chain: [3; 32] }),
+        };
+        let counts = ReplayCounts { looked_to: 7, handed: 2, acknowledged: 1, ..ReplayCounts::default() };
+        let verdict = ReplayVerdict {
+            outcome: ReplayOutcome::Incomplete,
+            counts,
+            withdrawn: 1,
+            reason: Some("it was cancelled".into()),
+            from: replay.heads.0,
+            to: replay.heads.1,
+        };
+        let work = Work::Replay(Box::new(replay));
+        let begun =
+            OperationRecord::Begun { id: 2, work, rate: None, items: [].into_iter().collect(), time: Timestamp(1) };
+        folded.apply(&begun.record().body).unwrap();
+        assert_eq!(folded.counts_of(2), ReplayCounts { looked_to: 4, ..ReplayCounts::default() });
+        for record in [
+            OperationRecord::Replayed { id: 2, counts },
+            OperationRecord::Concluded { id: 2, verdict: verdict.clone() },
+        ] {
+            folded.apply(&record.record().body).unwrap();
+        }
+        let read = FoldedOperations::decode(&folded.encode()).unwrap();
+        assert_eq!(read, folded);
+        assert_eq!(read.replays[&2], FoldedReplay { counts, verdict: Some(verdict) });
     }
 }

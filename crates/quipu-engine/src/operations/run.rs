@@ -43,8 +43,12 @@ pub(crate) struct Operation {
 impl Operation {
     pub(super) fn new(folded: FoldedOperation, replay: Option<FoldedReplay>, is_confirmed: bool) -> Self {
         let (saved, unsaved) = (folded.done, Vec::new());
-        let FoldedReplay { counts, verdict } = replay.unwrap_or_default();
-        let replay = matches!(folded.work, Work::Replay(_)).then(|| ReplayRun::of(counts));
+        let replay = match &folded.work {
+            Work::Replay(work) => Some(replay.unwrap_or_else(|| FoldedReplay::begun(work))),
+            Work::Redrive { .. } | Work::Discard { .. } => None,
+        };
+        let verdict = replay.as_ref().and_then(|replay| replay.verdict.clone());
+        let replay = replay.map(|replay| ReplayRun::of(replay.counts));
         let bucket = TokenBucket::default();
         Self { folded, is_confirmed, is_held: false, bucket, replay, verdict, unsaved, saved, ending: None }
     }

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use quipu_domain::Subscription;
 
 use super::preview::{check_target, refused};
-use super::{REPLAYS_MAX, Replay, ReplayRefusal};
+use super::{FoldedReplay, REPLAYS_MAX, Replay, ReplayRefusal};
 use crate::operations::records::OperationState;
 use crate::operations::{OperationRefusal, Operations, Work};
-use crate::subscriptions::{NotDone, ReplayCounts};
+use crate::subscriptions::NotDone;
 use crate::tenant::Tenant;
 
 impl Operations {
@@ -44,7 +44,7 @@ impl Tenant {
 
     /// Puts its place beside the deliveries. From then on the subscription cannot become one that it must not go to.
     pub(in crate::operations) fn enter_replay(&self, id: u64, replay: &Replay) -> Result<(), NotDone> {
-        let counts = ReplayCounts { looked_to: replay.from - 1, ..ReplayCounts::default() };
+        let FoldedReplay { counts, .. } = FoldedReplay::begun(replay);
         self.begin_replay(id, &replay.to, counts, replay.webhooks, |compiled| {
             check_target(&replay.to, compiled, replay.webhooks)
         })

@@ -93,10 +93,18 @@ pub struct Replay {
 }
 
 /// A replay as the log has it, beside the operation that it is.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct FoldedReplay {
     pub counts: ReplayCounts,
     pub verdict: Option<ReplayVerdict>,
+}
+
+impl FoldedReplay {
+    /// Nothing of it is done.
+    pub fn begun(replay: &Replay) -> Self {
+        let counts = ReplayCounts { looked_to: replay.from.saturating_sub(1), ..ReplayCounts::default() };
+        Self { counts, verdict: None }
+    }
 }
 
 /// How far a replay is.
