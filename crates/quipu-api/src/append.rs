@@ -41,6 +41,9 @@ pub struct AcknowledgeBody {
     #[serde(rename = "deadletter", default, skip_serializing_if = "Option::is_none")]
     pub dead_letter: Option<u64>,
     /// As in the delivery.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replay: Option<u64>,
+    /// As in the delivery.
     pub token: String,
 }
 

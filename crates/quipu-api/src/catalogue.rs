@@ -12,6 +12,7 @@ mod pattern;
 mod projection;
 mod publish;
 mod read;
+mod replay;
 mod schema;
 mod secret;
 mod state;
@@ -61,6 +62,7 @@ pub const OPERATIONS: &[Operation] = &[
     operation::LIST,
     operation::GET,
     operation::ITEMS,
+    replay::PREVIEW,
     schema::REGISTER,
     schema::CHECK,
     schema::LIST,

@@ -140,6 +140,9 @@ pub struct DeadLetterAnswer {
     pub event: Option<Box<RawValue>>,
     /// The attempts, oldest first: the first one and the newest 19, if there were more.
     pub history: Vec<AttemptBody>,
+    /// The replay that the delivery belonged to, if it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replay: Option<u64>,
 }
 
 /// One try that failed.

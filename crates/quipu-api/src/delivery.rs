@@ -71,13 +71,16 @@ pub struct DeliveryHandle {
     /// The dead letter that it was redriven from, if it was.
     #[serde(rename = "deadletter", default, skip_serializing_if = "Option::is_none")]
     pub dead_letter: Option<u64>,
+    /// The replay that it belongs to, if it does: the number of the operation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replay: Option<u64>,
     /// Names the attempt; the answer carries it.
     pub token: String,
     /// Which attempt it is, from 1.
     pub attempt: u32,
     /// When the answer is due.
     pub deadline: String,
-    /// The same for every attempt: a handler that has recorded it has processed this event.
+    /// The same for every attempt: a handler that has recorded it has processed this event. Each replay has keys of its own.
     #[serde(rename = "idempotencykey")]
     pub idempotency_key: String,
     /// Names the key that it waits for others by: deliveries with the same one are processed one after the other. Absent
@@ -106,6 +109,9 @@ pub struct AnswerBody {
     /// As in the delivery.
     #[serde(rename = "deadletter", default, skip_serializing_if = "Option::is_none")]
     pub dead_letter: Option<u64>,
+    /// As in the delivery.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replay: Option<u64>,
     /// As in the delivery.
     pub token: String,
     /// What became of it.

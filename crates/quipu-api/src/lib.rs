@@ -24,6 +24,7 @@ pub mod problem;
 pub mod projection;
 pub mod publish;
 mod reference;
+pub mod replay;
 pub mod request;
 pub mod schema;
 pub mod secret;
@@ -49,6 +50,7 @@ pub use pattern::{PatternFailure, PatternReason, PatternTestAnswer, PatternTestR
 pub use problem::{ConditionFailed, Expected, Problem};
 pub use publish::{LineResult, Place, PublishAnswer, PublishResult, PublishSummary};
 pub use reference::reference;
+pub use replay::{ReplayPreviewAnswer, ReplayRequest};
 pub use request::{
     DeadLettersRequest, EventKey, EventRequest, ReadRequest, StreamRequest, StreamsRequest, TailFrom, TailRequest,
 };

@@ -1,4 +1,4 @@
-//! Operations on many dead letters as they are previewed, tracked and listed. The catalogue knows another kind of
+//! Operations on many dead letters, and replays, as they are previewed, tracked and listed. The catalogue knows another kind of
 //! operation: what a user can do at all.
 
 use std::fmt;
@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::deadletter::{DeadLetterBody, DiscardRequest};
 use crate::parameter::{number, once};
+use crate::replay::{ReplayBody, ReplayWork};
 use crate::request::{limit, pairs, unknown};
 use crate::{Code, Problem};
 
@@ -28,14 +29,16 @@ pub struct PreviewRequest {
     pub rate_per_second: Option<f64>,
 }
 
-/// What an operation does to each dead letter.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+/// What an operation does: to each dead letter, or with a range of the log.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum WorkBody {
     /// Delivers the event once more.
     Redrive(RedriveWork),
     /// Decides that it need not be delivered.
     Discard(DiscardRequest),
+    /// Delivers events of the log once more; previewed by `POST /v1/replays`.
+    Replay(ReplayWork),
 }
 
 /// Where a redrive goes.
@@ -73,25 +76,29 @@ pub struct OperationAnswer {
     pub id: u64,
     /// Where it is in its life.
     pub state: OperationWord,
-    /// What it does to each dead letter.
+    /// What it does.
     pub work: WorkBody,
     /// At most so many a second; absent if as fast as possible.
     #[serde(rename = "ratepersecond", default, skip_serializing_if = "Option::is_none")]
     pub rate_per_second: Option<f64>,
-    /// Dead letters in all, exactly.
+    /// Dead letters, or events of a replay, in all, exactly.
     pub total: u64,
-    /// Those that were looked at, refused ones included.
+    /// Those that were looked at, refused ones included; of a replay those whose delivery is over.
     pub done: u64,
-    /// Those that could not be done: somebody was faster, or what they need is gone.
+    /// Those that could not be done: somebody was faster, or what they need is gone. Of a replay those that became dead letters or
+    /// were forgotten.
     pub refused: u64,
     /// When it was previewed or, once confirmed, begun.
     pub time: String,
     /// When it ended; absent before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended: Option<String>,
-    /// Seconds until it ends at its rate; null without a rate, and when it has ended.
+    /// Seconds until it ends at its rate, or as a replay went lately; null without either, and when it has ended.
     #[serde(rename = "remainingseconds")]
     pub remaining_seconds: Option<u64>,
+    /// How far it is, if it is a replay.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replay: Option<ReplayBody>,
 }
 
 /// Where an operation is in its life.
@@ -180,6 +187,10 @@ impl PreviewRequest {
         if let WorkBody::Discard(discard) = &request.work {
             discard.check("/work/discard/reason")?;
         }
+        if let WorkBody::Replay(_) = &request.work {
+            let detail = "expected redrive or discard, found replay; a replay is previewed by POST /v1/replays";
+            return Err(Problem::pointer("/work", detail));
+        }
         let SelectBody { ids, subscription, kind, fingerprint } = &request.select;
         let Some(ids) = ids else { return Ok(request) };
         if [subscription, kind, fingerprint].into_iter().any(Option::is_some) {
@@ -221,10 +232,12 @@ impl<'de> Deserialize<'de> for WorkBody {
         struct Members {
             redrive: Option<RedriveWork>,
             discard: Option<DiscardRequest>,
+            replay: Option<ReplayWork>,
         }
         match Members::deserialize(deserializer)? {
-            Members { redrive: Some(redrive), discard: None } => Ok(Self::Redrive(redrive)),
-            Members { redrive: None, discard: Some(discard) } => Ok(Self::Discard(discard)),
+            Members { redrive: Some(redrive), discard: None, replay: None } => Ok(Self::Redrive(redrive)),
+            Members { redrive: None, discard: Some(discard), replay: None } => Ok(Self::Discard(discard)),
+            Members { redrive: None, discard: None, replay: Some(replay) } => Ok(Self::Replay(replay)),
             _ => Err(serde::de::Error::custom("expected work to be either redrive or discard")),
         }
     }

@@ -80,6 +80,9 @@ pub struct Subscription {
     /// Whether the outcome of every delivery is recorded as an event `quipu.delivery.*`.
     #[serde(rename = "reportsoutcomes", default)]
     pub reports_outcomes: bool,
+    /// Whether it gets nothing by itself: only what replays deliver to it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub shadow: bool,
     /// Whether deliveries are held back.
     #[serde(default)]
     pub paused: bool,

@@ -53,8 +53,10 @@ pub use fold::{fold_records, read_snapshot};
 pub use follower::Follower;
 pub use keys::{KEYS_MAX, Key, KeyInfo, KeyRefusal, NewKey, Shown};
 pub use operations::{
-    Item, ItemOutcome, OPERATION_ITEMS_MAX, OPERATIONS_ITEMS_MAX, OPERATIONS_MAX, OperationInfo, OperationRefusal,
-    OperationState, PREVIEW_MS, REFUSED_REASONS_MAX, Selection, Work,
+    Item, ItemOutcome, NewReplay, OPERATION_ITEMS_MAX, OPERATIONS_ITEMS_MAX, OPERATIONS_MAX, OperationInfo,
+    OperationRefusal, OperationState, PREVIEW_MS, REFUSED_REASONS_MAX, REPLAY_FAILURES_MAX, REPLAY_TYPES_MAX,
+    REPLAY_WINDOW, REPLAYS_MAX, Replay, ReplayFailure, ReplayInfo, ReplayOutcome, ReplayRefusal, ReplayReport,
+    ReplayVerdict, SPEED_MAX, SPEED_MIN, Selection, Shadow, Work,
 };
 pub use options::{Clock, Options, Random, World};
 pub use projections::{
@@ -71,8 +73,8 @@ pub use schemas::{
 pub use states::{KeptState, STATE_BYTES_MAX, StateOf};
 pub use subscriptions::{
     Answer, CHECKPOINT_MS, Counts, DeadLetter, DeadLetterFilter, DeadLetterGroup, DeadLetterLine, DeadLetterState,
-    DefinitionGuard, Explained, Handed, Lag, NotDone, SeekPreview, Standstill, SubscriptionInfo, SubscriptionRefusal,
-    Transformed, WatchGuard,
+    DefinitionGuard, Explained, Handed, Lag, NotDone, ReplayCounts, SeekPreview, Standstill, SubscriptionInfo,
+    SubscriptionRefusal, Transformed, WatchGuard,
 };
 pub use tenant::{CommitGuard, Tenant};
 pub use tenants::{TENANT_SYSTEM, TenantInfo, TenantRefusal, TenantState, TenantUsage};

@@ -156,6 +156,7 @@ impl Tenant {
         index.load_pairs(|position| opening::is_in_window(&index, log.as_ref(), window, &fold.tail, position))?;
         let position = fold.tail.next_position - 1;
         let subscriptions = Subscriptions::new(&fold.subscriptions, position, world.random.as_ref());
+        subscriptions.restore_replays(&fold.operations);
         let operations = Operations::new(&fold.operations);
         let keys = Keys::new(&fold.keys);
         let schemas = Schemas::new(&fold.schemas);

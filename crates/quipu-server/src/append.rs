@@ -88,10 +88,11 @@ struct Answered {
 
 impl Answered {
     fn read(app: &App, body: &AcknowledgeBody) -> Result<Self, Problem> {
-        let AcknowledgeBody { subscription, position, dead_letter, token } = body;
+        let AcknowledgeBody { subscription, position, dead_letter, replay, token } = body;
         app.demand_for(Permission::Consume, subscription)?;
         let token = consume::token(token).ok_or_else(|| refused(&consume::late(*position)))?;
-        let id = DeliveryId { position: *position, dead_letter: dead_letter.unwrap_or(0) };
+        let (dead_letter, replay) = (dead_letter.unwrap_or(0), replay.unwrap_or(0));
+        let id = DeliveryId { position: *position, dead_letter, replay };
         Ok(Self { subscription: subscription.clone(), id, token })
     }
 

@@ -186,6 +186,10 @@ fn write_delivery(out: &mut Vec<u8>, name: &str, handed: &Handed) {
         out.extend_from_slice(b",\"deadletter\":");
         write::number(out, id.dead_letter);
     }
+    if id.replay > 0 {
+        out.extend_from_slice(b",\"replay\":");
+        write::number(out, id.replay);
+    }
     // Names are plain, see `is_subscription_name`.
     let key = handed.idempotency_key(name);
     let line = line.map(|line| format!("\"key\":\"{line:032x}\",")).unwrap_or_default();
@@ -230,7 +234,8 @@ pub(crate) async fn take_answers(app: &App, name: String, answers: Vec<AnswerBod
         let token = token(&body.token);
         unreadable.push(token.is_none().then(|| late(body.position)));
         if let Some(token) = token {
-            let id = DeliveryId { position: body.position, dead_letter: body.dead_letter.unwrap_or(0) };
+            let (dead_letter, replay) = (body.dead_letter.unwrap_or(0), body.replay.unwrap_or(0));
+            let id = DeliveryId { position: body.position, dead_letter, replay };
             readable.push((id, token, answer_of(body)));
         }
     }

@@ -128,7 +128,12 @@ async fn run_get(app: Arc<App>, request: Request) -> Result<Response, Problem> {
         };
         let history = letter.history.iter().map(attempt).collect();
         let event = event_of(&letter, recorded.as_ref());
-        Ok(json(&DeadLetterAnswer { dead_letter: seen(body_of(&line), &access), event, history }))
+        Ok(json(&DeadLetterAnswer {
+            dead_letter: seen(body_of(&line), &access),
+            event,
+            history,
+            replay: letter.replay,
+        }))
     })
     .await
 }

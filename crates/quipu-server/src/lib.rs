@@ -52,6 +52,7 @@ mod quota;
 mod read;
 mod refusal;
 mod registry;
+mod replay;
 mod report;
 mod router;
 mod schema;

@@ -1,4 +1,5 @@
-//! Operations on many dead letters: previewed, confirmed, cancelled and tracked. What they do is the engine's.
+//! Operations on many dead letters: previewed, confirmed, cancelled and tracked. What they do is the engine's. Replays are
+//! previewed elsewhere.
 
 use std::sync::Arc;
 
@@ -19,7 +20,7 @@ use crate::deadletter::{body_of, id};
 use crate::read::query;
 use crate::refusal::ask;
 use crate::subscription::{json, read_body};
-use crate::{App, problem};
+use crate::{App, problem, replay};
 
 pub(crate) async fn preview(Extension(app): Extension<Arc<App>>, request: Request) -> Response {
     problem::answer(run_preview(app, request).await)
@@ -28,7 +29,7 @@ pub(crate) async fn preview(Extension(app): Extension<Arc<App>>, request: Reques
 async fn run_preview(app: Arc<App>, request: Request) -> Result<Response, Problem> {
     let asked = read_body(&app, request, PreviewRequest::from_json).await?;
     let rate = asked.rate_per_second.map(rate);
-    let (work, selection) = (work(asked.work), selection(asked.select));
+    let (work, selection) = (work(asked.work)?, selection(asked.select));
     let answer = ask(&app, move |tenant| {
         let (info, sample) = tenant.preview_operation(work, &selection, rate)?;
         let confirm_before = info.time.plus_ms(PREVIEW_MS).to_string();
@@ -45,15 +46,16 @@ async fn run_preview(app: Arc<App>, request: Request) -> Result<Response, Proble
 
 /// A tenth of a second's worth may go at once: the engine comes by every few milliseconds, and a burst of one would hold
 /// it to one item each time.
-fn rate(per_second: f64) -> RateLimit {
+pub(crate) fn rate(per_second: f64) -> RateLimit {
     // A number that is no rate becomes a burst all the same, and the engine refuses the rate.
     RateLimit { per_second, burst: ((per_second / 10.0).ceil() as u32).max(1) }
 }
 
-fn work(work: WorkBody) -> Work {
+fn work(work: WorkBody) -> Result<Work, Problem> {
     match work {
-        WorkBody::Redrive(RedriveWork { to }) => Work::Redrive { to },
-        WorkBody::Discard(DiscardRequest { reason }) => Work::Discard { reason },
+        WorkBody::Redrive(RedriveWork { to }) => Ok(Work::Redrive { to }),
+        WorkBody::Discard(DiscardRequest { reason }) => Ok(Work::Discard { reason }),
+        WorkBody::Replay(_) => Err(Problem::pointer("/work", "expected redrive or discard, found replay")),
     }
 }
 
@@ -66,7 +68,14 @@ fn selection(select: SelectBody) -> Selection {
 }
 
 pub(crate) async fn confirm(Extension(app): Extension<Arc<App>>, request: Request) -> Response {
-    problem::answer(step(app, request, Tenant::confirm_operation).await)
+    let checked = match id(&request) {
+        Ok(id) => replay::demand_for_confirming(&app, &app.tenant, id),
+        Err(problem) => Err(problem),
+    };
+    problem::answer(match checked {
+        Ok(()) => step(app, request, Tenant::confirm_operation).await,
+        Err(problem) => Err(problem),
+    })
 }
 
 pub(crate) async fn cancel(Extension(app): Extension<Arc<App>>, request: Request) -> Response {
@@ -108,7 +117,8 @@ async fn run_items(app: Arc<App>, request: Request) -> Result<Response, Problem>
         // Past the end there is nothing, however far.
         let items = tenant.operation_items(id, from.min(total) as usize, limit)?;
         let end = from.saturating_add(items.len() as u64);
-        let next = (end < total).then_some(end);
+        // A replay has a total, and no items.
+        let next = (end < total && !items.is_empty()).then_some(end);
         Ok(json(&ItemsAnswer { items: items.into_iter().map(item).collect(), next }))
     })
     .await
@@ -123,13 +133,14 @@ fn item(item: Item) -> ItemBody {
     ItemBody { id: item.id, outcome, error }
 }
 
-fn answer(info: &OperationInfo) -> OperationAnswer {
+pub(crate) fn answer(info: &OperationInfo) -> OperationAnswer {
     OperationAnswer {
         id: info.id,
         state: word(info.state),
-        work: match info.work.clone() {
-            Work::Redrive { to } => WorkBody::Redrive(RedriveWork { to }),
-            Work::Discard { reason } => WorkBody::Discard(DiscardRequest { reason }),
+        work: match &info.work {
+            Work::Redrive { to } => WorkBody::Redrive(RedriveWork { to: to.clone() }),
+            Work::Discard { reason } => WorkBody::Discard(DiscardRequest { reason: reason.clone() }),
+            Work::Replay(work) => replay::work(work),
         },
         rate_per_second: info.rate.map(|rate| rate.per_second),
         total: info.total,
@@ -138,6 +149,7 @@ fn answer(info: &OperationInfo) -> OperationAnswer {
         time: info.time.to_string(),
         ended: info.ended.map(|time| time.to_string()),
         remaining_seconds: info.remaining_ms.map(|ms| ms.div_ceil(1_000)),
+        replay: info.replay.as_ref().map(replay::body),
     }
 }
 

@@ -3,8 +3,8 @@
 use quipu_api::{Code, Problem};
 use quipu_domain::delivery::NotInFlight;
 use quipu_engine::{
-    CatalogRefusal, KeyRefusal, NotDone, OperationRefusal, ProjectionRefusal, SchemaRefusal, SubscriptionRefusal,
-    Tenant, TenantRefusal,
+    CatalogRefusal, KeyRefusal, NotDone, OperationRefusal, ProjectionRefusal, ReplayRefusal, SchemaRefusal,
+    SubscriptionRefusal, Tenant, TenantRefusal,
 };
 use std::sync::Arc;
 
@@ -69,6 +69,27 @@ fn refused_operation(refusal: &OperationRefusal) -> Problem {
             let detail = "expected ratepersecond above 0 and at most 1e9";
             Problem::new(Code::InvalidOperation, detail).with("pointer", "/ratepersecond")
         }
+        OperationRefusal::Replay(refusal) => refused_replay(refusal),
+    }
+}
+
+/// A refusal of a replay as the public sees it.
+fn refused_replay(refusal: &ReplayRefusal) -> Problem {
+    let at = |pointer: &str| Problem::new(Code::InvalidOperation, refusal.to_string()).with("pointer", pointer);
+    // Names come from definitions, which have short ones, or were cut.
+    match refusal {
+        ReplayRefusal::InvalidPlace { pointer, .. } => at(pointer),
+        ReplayRefusal::EmptyRange { from, until } => at("/until").with("from", *from).with("until", *until),
+        ReplayRefusal::InvalidSpeed => at("/speed"),
+        ReplayRefusal::InvalidPattern(invalid) => refused(&SubscriptionRefusal::InvalidPattern(invalid.clone())),
+        ReplayRefusal::NoSuchSubscription { name } => at("/shadow/of").with("name", clip(name)),
+        ReplayRefusal::InvalidShadow { .. } => at("/shadow"),
+        ReplayRefusal::WebhooksBlocked { name } => at("/webhooks").with("name", clip(name)),
+        ReplayRefusal::Answers { name } | ReplayRefusal::NotAccepted { name } => at("/to").with("name", clip(name)),
+        ReplayRefusal::TooMany { limit } => {
+            Problem::new(Code::TooManyOperations, refusal.to_string()).with("limit", *limit)
+        }
+        ReplayRefusal::Abandoned => Problem::new(Code::Overloaded, refusal.to_string()),
     }
 }
 

@@ -12,8 +12,8 @@ use quipu_api::{Code, OPERATIONS, Problem};
 
 use crate::{
     Host, admission, answer, append, audit, catalog, consume, deadletter, document, health, key, operation, pattern,
-    problem, projection, publish, read, registry, schema, secret, state, stream, subscription, tail, tenant, ticket,
-    trace, verification, websocket,
+    problem, projection, publish, read, registry, replay, schema, secret, state, stream, subscription, tail, tenant,
+    ticket, trace, verification, websocket,
 };
 
 type Route = fn() -> MethodRouter<Arc<Host>>;
@@ -53,6 +53,7 @@ const HANDLERS: &[(&str, Route)] = &[
     ("operation.list", || get(operation::list)),
     ("operation.get", || get(operation::get)),
     ("operation.items", || get(operation::items)),
+    ("replay.preview", || post(replay::preview)),
     ("schema.register", || post(schema::register)),
     ("schema.check", || post(schema::check)),
     ("schema.list", || get(schema::list)),

@@ -130,6 +130,11 @@ impl Delivery {
         self.id.dead_letter > 0
     }
 
+    /// The replay that it belongs to, if it does: the number of the operation. Its event may have been processed before.
+    pub fn replay(&self) -> Option<u64> {
+        (self.id.replay > 0).then_some(self.id.replay)
+    }
+
     /// The same for every attempt of this delivery, and for no other: whoever keeps it with the effect has the effect
     /// once.
     pub fn idempotency_key(&self) -> String {

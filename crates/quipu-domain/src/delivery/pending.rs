@@ -5,11 +5,13 @@
 //! Here is the state, and what keeps its parts in step; each operation on it is a file of its own.
 
 mod answer;
+mod available;
 mod backlog;
 mod delivery;
 mod failure;
 mod hand_out;
 mod offer;
+mod replay;
 mod rules;
 mod timers;
 mod verdict;
@@ -26,6 +28,7 @@ pub use failure::Outcome;
 pub use hand_out::HandedOut;
 pub use rules::{Moment, Rules};
 
+use available::Available;
 use timers::Timers;
 
 /// How many deliveries wait for what.
@@ -50,7 +53,7 @@ pub struct Deliveries {
     pub(super) unfinished: BTreeMap<DeliveryId, Delivery>,
     pub(super) lines: Lines,
     /// Those that may be handed out now: the first of their line, or without one.
-    available: BTreeSet<DeliveryId>,
+    available: Available,
     /// Deadlines and retries.
     timers: Timers,
     in_flight: usize,
@@ -124,7 +127,7 @@ impl Deliveries {
                 self.timers.remove(id, deadline);
             }
             Phase::Waiting { until, .. } => self.timers.remove(id, until),
-            Phase::Ready => _ = self.available.remove(&id),
+            Phase::Ready => self.available.remove(&id),
             Phase::Parked { .. } => self.parked -= 1,
         }
         self.dirty.insert(id);
@@ -138,7 +141,7 @@ impl Deliveries {
     pub(super) fn restore(&mut self, id: DeliveryId, delivery: Delivery) {
         match (delivery.key, delivery.phase) {
             (Some(key), _) => self.lines.line(key).order.push_back(id),
-            (None, Phase::Ready) => _ = self.available.insert(id),
+            (None, Phase::Ready) => self.available.insert(id),
             (None, _) => {}
         }
         match delivery.phase {

@@ -144,7 +144,7 @@ impl Driver {
     /// How many wait behind their key is known or not, but never wrong.
     fn check_waiting(&self) {
         let Some(waiting) = self.deliveries.waiting_behind() else { return };
-        let is_delivery = |position| self.deliveries.get(DeliveryId { position, dead_letter: 0 }).is_some();
+        let is_delivery = |position| self.deliveries.get(DeliveryId::routed(position)).is_some();
         let is_waiting = |position: &u64| {
             let key = self.key(*position);
             key > 0 && key != 5 && !self.finished.contains(position) && !is_delivery(*position)

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use quipu_domain::Timestamp;
 
 use super::records::{OperationRecord, OperationState};
-use super::{OperationInfo, OperationRefusal, Operations};
+use super::{OperationInfo, OperationRefusal, Operations, Work};
 use crate::subscriptions::NotDone;
 use crate::tenant::Tenant;
 
@@ -52,9 +52,29 @@ impl Tenant {
             return Err(OperationRefusal::WrongState { id, state }.into());
         }
         let time = self.world.clock.now();
-        self.write_records_wait(vec![OperationRecord::Ended { id, is_cancelled: true, time }.record()])?;
+        let ended = OperationRecord::Ended { id, is_cancelled: true, time }.record();
         let one = operations.get_mut(id)?;
+        let Work::Replay(replay) = &one.folded.work else {
+            self.write_records_wait(vec![ended])?;
+            one.folded.ended = Some((true, time));
+            return Ok(one.info(id));
+        };
+        // What is taken back is not delivered any more, whatever becomes of the records: they are written before anything else is.
+        let taken_back = self.withdraw_replay(id, &replay.to)?;
+        let (withdrawn, mut records) = match (taken_back, &mut one.replay) {
+            (Some((counts, withdrawn, records)), Some(run)) => {
+                run.counts = counts;
+                (withdrawn, records)
+            }
+            _ => (0, Vec::new()),
+        };
+        one.verdict = one.conclude(withdrawn, true);
         one.folded.ended = Some((true, time));
-        Ok(one.info(id))
+        records.extend(one.verdict.clone().map(|verdict| OperationRecord::Concluded { id, verdict }.record()));
+        records.push(ended);
+        let info = one.info(id);
+        drop(operations);
+        self.write_with_progress(&mut progress, records)?;
+        Ok(info)
     }
 }

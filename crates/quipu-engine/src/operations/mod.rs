@@ -1,11 +1,13 @@
 //! Operations: work on many things that somebody looked at before it began. Three steps: *preview* counts exactly and
 //! shows a sample, *confirm* begins it, and then it is *tracked*: progress, what became of each item, cancel. It goes
-//! on after a restart. What an operation does to one item is in `work.rs`; nothing else here knows of dead letters.
+//! on after a restart. What an operation does to one dead letter is in `work.rs`; one that delivers a range of events is a
+//! *replay* (`replay/mod.rs`), which has no list of items.
 
 mod cancel;
 mod items;
 mod preview;
 mod records;
+mod replay;
 mod run;
 mod work;
 
@@ -15,8 +17,12 @@ use quipu_domain::Timestamp;
 use quipu_domain::delivery::RateLimit;
 
 pub use preview::Selection;
-pub(crate) use records::FoldedOperations;
+pub(crate) use records::{FoldedOperations, replayed_record};
 pub use records::{OperationState, Work};
+pub use replay::{
+    NewReplay, REPLAY_FAILURES_MAX, REPLAY_TYPES_MAX, REPLAY_WINDOW, REPLAYS_MAX, Replay, ReplayFailure, ReplayInfo,
+    ReplayOutcome, ReplayRefusal, ReplayReport, ReplayVerdict, SPEED_MAX, SPEED_MIN, Shadow,
+};
 
 /// Most items of one operation: 8 bytes each.
 pub const OPERATION_ITEMS_MAX: usize = 1_000_000;
@@ -50,8 +56,10 @@ pub struct OperationInfo {
     pub time: Timestamp,
     /// When it ended.
     pub ended: Option<Timestamp>,
-    /// Milliseconds until it ends at its rate; not known without one.
+    /// Milliseconds until it ends: at its rate, or as a replay goes; not known otherwise.
     pub remaining_ms: Option<u64>,
+    /// More of it, if it is a replay.
+    pub replay: Option<ReplayInfo>,
 }
 
 /// One item of an operation.
@@ -121,6 +129,8 @@ pub enum OperationRefusal {
         /// What was expected.
         problem: &'static str,
     },
+    /// It is a replay, and this stands against it.
+    Replay(ReplayRefusal),
 }
 
 impl std::fmt::Display for OperationRefusal {
@@ -147,6 +157,7 @@ impl std::fmt::Display for OperationRefusal {
                 write!(f, "expected a subscription, found none with the name {name}")
             }
             Self::InvalidRate { problem } => f.write_str(problem),
+            Self::Replay(refusal) => refusal.fmt(f),
         }
     }
 }

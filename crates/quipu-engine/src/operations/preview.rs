@@ -7,6 +7,7 @@ use quipu_domain::Timestamp;
 use quipu_domain::delivery::RateLimit;
 use quipu_store::Fault;
 
+use super::items::Items;
 use super::records::{FoldedOperation, OperationRecord, OperationState, Work};
 use super::run::Operation;
 use super::{
@@ -79,18 +80,28 @@ impl Tenant {
         if selected.len() > OPERATION_ITEMS_MAX {
             return Err(OperationRefusal::TooManyItems { limit: OPERATION_ITEMS_MAX }.into());
         }
+        let info = self.hold_preview(work, rate, selected.iter().map(|line| line.id).collect())?;
+        Ok((info, selected.into_iter().take(SAMPLE).collect()))
+    }
+
+    /// Keeps what was counted until it is confirmed.
+    pub(super) fn hold_preview(
+        self: &Arc<Self>,
+        work: Work,
+        rate: Option<RateLimit>,
+        items: Items,
+    ) -> Result<OperationInfo, NotDone> {
         let now = self.world.clock.now();
         let mut operations = self.operations.lock();
         operations.forget_old_previews(now);
-        let in_the_way = operations.in_the_way(selected.len())?;
+        let in_the_way = operations.in_the_way(items.len())?;
         let id = self.number(&mut operations)?;
         // Nothing stops it from here on.
         in_the_way.iter().for_each(|id| _ = operations.all.remove(id));
-        let items = selected.iter().map(|line| line.id).collect();
-        let operation = Operation::new(FoldedOperation::new(work, rate, items, now), false);
+        let operation = Operation::new(FoldedOperation::new(work, rate, items, now), None, false);
         let info = operation.info(id);
         operations.all.insert(id, operation);
-        Ok((info, selected.into_iter().take(SAMPLE).collect()))
+        Ok(info)
     }
 
     /// A number that no operation or preview had before.
@@ -124,6 +135,10 @@ impl Tenant {
     /// [`OperationRefusal`]: there is none, or it was begun before; [`Fault`].
     pub fn confirm_operation(self: &Arc<Self>, id: u64) -> Result<OperationInfo, NotDone> {
         let now = self.world.clock.now();
+        let replay = self.operations.lock().previewed_replay(id);
+        if let Some(replay) = &replay {
+            self.make_shadow(replay)?;
+        }
         let mut operations = self.operations.lock();
         operations.forget_old_previews(now);
         let one = operations.get(id)?;
@@ -131,8 +146,15 @@ impl Tenant {
             return Err(OperationRefusal::WrongState { id, state: one.state() }.into());
         }
         let FoldedOperation { work, rate, items, .. } = one.folded.clone();
+        if let Some(replay) = &replay {
+            operations.has_room_for_replay()?;
+            self.enter_replay(id, replay)?;
+        }
         let begun = OperationRecord::Begun { id, work, rate, items, time: now };
-        self.write_records_wait(vec![begun.record()])?;
+        if let Err(fault) = self.write_records_wait(vec![begun.record()]) {
+            replay.iter().for_each(|replay| self.end_replay(id, &replay.to));
+            return Err(fault.into());
+        }
         let one = operations.get_mut(id)?;
         (one.is_confirmed, one.folded.time) = (true, now);
         // The fold has read the items from the record: one copy of them is enough.
@@ -152,7 +174,7 @@ mod tests {
         for (id, count) in (1..).zip(items) {
             let work = Work::Discard { reason: "a test".into() };
             let folded = FoldedOperation::new(work, None, (1..=*count as u64).collect(), Timestamp(0));
-            operations.all.insert(id, Operation::new(folded, is_confirmed));
+            operations.all.insert(id, Operation::new(folded, None, is_confirmed));
         }
         operations
     }

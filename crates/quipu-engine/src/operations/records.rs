@@ -8,10 +8,12 @@ use quipu_store::{Record, RecordKind};
 use serde::{Deserialize, Serialize};
 
 use super::items::{ItemRefusal, Items, Refused};
+use super::replay::{FoldedReplay, Replay, ReplayVerdict};
 use super::{OPERATIONS_ITEMS_MAX, OPERATIONS_MAX};
+use crate::subscriptions::ReplayCounts;
 
-/// What an operation does to each item.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// What an operation does, to each item if it has any.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Work {
     /// Delivers the event of a dead letter once more.
     Redrive {
@@ -23,6 +25,8 @@ pub enum Work {
         /// Why.
         reason: String,
     },
+    /// Delivers events of the log once more. It has no items.
+    Replay(Box<Replay>),
 }
 
 /// Where an operation is in its life.
@@ -61,6 +65,10 @@ pub(crate) enum OperationRecord {
     Ended { id: u64, is_cancelled: bool, time: Timestamp },
     /// Numbers up to here may be those of previews, which are not written down.
     Reserved { to: u64 },
+    /// How far a replay is, in the commit of its deliveries.
+    Replayed { id: u64, counts: ReplayCounts },
+    /// What a replay came to, in the commit of its end.
+    Concluded { id: u64, verdict: ReplayVerdict },
 }
 
 /// An operation as the log has it.
@@ -81,6 +89,14 @@ pub(crate) struct FoldedOperations {
     pub operations: BTreeMap<u64, FoldedOperation>,
     /// The largest number that may have been given so far.
     pub last: u64,
+    /// Those of them that are replays. Written behind the rest, and only if there are any: snapshots from before them have none.
+    #[serde(skip)]
+    pub replays: BTreeMap<u64, FoldedReplay>,
+}
+
+/// How far a replay is, as a record.
+pub(crate) fn replayed_record(id: u64, counts: &ReplayCounts) -> Record {
+    OperationRecord::Replayed { id, counts: *counts }.record()
 }
 
 impl OperationRecord {
@@ -108,6 +124,9 @@ impl FoldedOperations {
         match postcard::from_bytes(body).ok()? {
             OperationRecord::Begun { id, work, rate, items, time } => {
                 self.last = self.last.max(id);
+                if let Work::Replay(replay) = &work {
+                    self.replays.insert(id, FoldedReplay::begun(replay));
+                }
                 self.operations.insert(id, FoldedOperation::new(work, rate, items, time));
                 self.forget_oldest();
             }
@@ -122,6 +141,16 @@ impl FoldedOperations {
                 }
             }
             OperationRecord::Reserved { to } => self.last = self.last.max(to),
+            OperationRecord::Replayed { id, counts } => {
+                if let Some(replay) = self.replays.get_mut(&id) {
+                    replay.counts = counts;
+                }
+            }
+            OperationRecord::Concluded { id, verdict } => {
+                if let Some(replay) = self.replays.get_mut(&id) {
+                    replay.verdict = Some(verdict);
+                }
+            }
         }
         Some(())
     }
@@ -133,21 +162,35 @@ impl FoldedOperations {
             let ended = self.operations.iter().find(|(_, operation)| operation.ended.is_some());
             let Some(id) = ended.map(|(id, _)| *id) else { return };
             self.operations.remove(&id);
+            self.replays.remove(&id);
         }
     }
 
+    /// How far a replay is.
+    pub fn counts_of(&self, id: u64) -> ReplayCounts {
+        self.replays.get(&id).map(|replay| replay.counts).unwrap_or_default()
+    }
+
     pub fn encode(&self) -> Vec<u8> {
-        postcard::to_allocvec(self).expect("it is plain data")
+        let mut bytes = postcard::to_allocvec(self).expect("it is plain data");
+        if !self.replays.is_empty() {
+            bytes.extend(postcard::to_allocvec(&self.replays).expect("it is plain data"));
+        }
+        bytes
     }
 
     pub fn decode(bytes: &[u8]) -> Option<Self> {
-        postcard::from_bytes(bytes).ok()
+        let (folded, rest) = postcard::take_from_bytes::<Self>(bytes).ok()?;
+        let replays = if rest.is_empty() { BTreeMap::new() } else { postcard::from_bytes(rest).ok()? };
+        Some(Self { replays, ..folded })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::audit::Head;
+    use crate::operations::ReplayOutcome;
 
     fn begun(id: u64) -> Vec<u8> {
         let work = Work::Discard { reason: "a test".into() };
@@ -189,5 +232,49 @@ mod tests {
         folded.apply(&OperationRecord::Reserved { to: 100 }.record().body).unwrap();
         folded.apply(&begun(7)).unwrap();
         assert_eq!(FoldedOperations::decode(&folded.encode()).unwrap().last, 100);
+    }
+
+    #[test]
+    fn replays_stand_behind_the_rest_so_that_a_snapshot_from_before_them_is_read() {
+        let mut folded = FoldedOperations::default();
+        folded.apply(&begun(1)).unwrap();
+        let before = postcard::to_allocvec(&folded).unwrap();
+        assert_eq!((folded.encode(), FoldedOperations::decode(&before)), (before, Some(folded.clone())));
+        let replay = Replay {
+            to: "s".into(),
+            shadow: None,
+            from: 5,
+            until: 9,
+            pattern: Some(r#"{"type":["t"]}"#.into()),
+            is_strict: true,
+            speed: Some(1.5),
+            webhooks: false,
+            events: 3,
+            until_time: Timestamp(7),
+            heads: (Head::START, Head { commit: 9, chain: [3; 32] }),
+        };
+        let counts = ReplayCounts { looked_to: 7, handed: 2, acknowledged: 1, ..ReplayCounts::default() };
+        let verdict = ReplayVerdict {
+            outcome: ReplayOutcome::Incomplete,
+            counts,
+            withdrawn: 1,
+            reason: Some("it was cancelled".into()),
+            from: replay.heads.0,
+            to: replay.heads.1,
+        };
+        let work = Work::Replay(Box::new(replay));
+        let begun =
+            OperationRecord::Begun { id: 2, work, rate: None, items: [].into_iter().collect(), time: Timestamp(1) };
+        folded.apply(&begun.record().body).unwrap();
+        assert_eq!(folded.counts_of(2), ReplayCounts { looked_to: 4, ..ReplayCounts::default() });
+        for record in [
+            OperationRecord::Replayed { id: 2, counts },
+            OperationRecord::Concluded { id: 2, verdict: verdict.clone() },
+        ] {
+            folded.apply(&record.record().body).unwrap();
+        }
+        let read = FoldedOperations::decode(&folded.encode()).unwrap();
+        assert_eq!(read, folded);
+        assert_eq!(read.replays[&2], FoldedReplay { counts, verdict: Some(verdict) });
     }
 }

@@ -12,7 +12,10 @@ use quipu_store::{Fault, Record};
 
 use super::items::ItemRefusal;
 use super::records::{FoldedOperation, OperationRecord, OperationState};
-use super::{FoldedOperations, Item, ItemOutcome, OperationInfo, OperationRefusal, Operations};
+use super::replay::{FoldedReplay, ReplayRun};
+use super::{
+    FoldedOperations, Item, ItemOutcome, OperationInfo, OperationRefusal, Operations, ReplayInfo, ReplayVerdict, Work,
+};
 use crate::subscriptions::NotDone;
 use crate::tenant::Tenant;
 
@@ -25,7 +28,11 @@ pub(crate) struct Operation {
     pub(super) is_confirmed: bool,
     /// Somebody is ending it: nothing more is done.
     pub(super) is_held: bool,
-    bucket: TokenBucket,
+    pub(super) bucket: TokenBucket,
+    /// What it needs beside that if it is a replay.
+    pub(super) replay: Option<ReplayRun>,
+    /// What a replay came to.
+    pub(super) verdict: Option<ReplayVerdict>,
     /// Refused since progress was last written down.
     unsaved: Vec<ItemRefusal>,
     saved: u64,
@@ -34,9 +41,32 @@ pub(crate) struct Operation {
 }
 
 impl Operation {
-    pub(super) fn new(folded: FoldedOperation, is_confirmed: bool) -> Self {
+    pub(super) fn new(folded: FoldedOperation, replay: Option<FoldedReplay>, is_confirmed: bool) -> Self {
         let (saved, unsaved) = (folded.done, Vec::new());
-        Self { folded, is_confirmed, is_held: false, bucket: TokenBucket::default(), unsaved, saved, ending: None }
+        let replay = match &folded.work {
+            Work::Replay(work) => Some(replay.unwrap_or_else(|| FoldedReplay::begun(work))),
+            Work::Redrive { .. } | Work::Discard { .. } => None,
+        };
+        let verdict = replay.as_ref().and_then(|replay| replay.verdict.clone());
+        let replay = replay.map(|replay| ReplayRun::of(replay.counts));
+        let bucket = TokenBucket::default();
+        Self { folded, is_confirmed, is_held: false, bucket, replay, verdict, unsaved, saved, ending: None }
+    }
+
+    /// Whether everything was done.
+    fn is_over(&self) -> bool {
+        match (&self.folded.work, &self.replay) {
+            (Work::Replay(replay), Some(run)) => run.is_over(replay),
+            _ => self.folded.done == self.folded.items.len() as u64,
+        }
+    }
+
+    /// What it came to, if it is a replay.
+    pub(super) fn conclude(&self, withdrawn: u64, is_cancelled: bool) -> Option<ReplayVerdict> {
+        match (&self.folded.work, &self.replay) {
+            (Work::Replay(replay), Some(run)) => Some(ReplayVerdict::of(replay, run, withdrawn, is_cancelled)),
+            _ => None,
+        }
     }
 
     pub(super) fn state(&self) -> OperationState {
@@ -77,7 +107,29 @@ impl Operation {
         let total = folded.items.len() as u64;
         let left = total.saturating_sub(folded.done) as f64;
         let is_over = folded.ended.is_some();
-        let remaining = folded.rate.filter(|_| !is_over).map(|rate| (left / rate.per_second * 1e3).ceil() as u64);
+        let at_rate = |left: f64| folded.rate.map(|rate| (left / rate.per_second * 1e3).ceil() as u64);
+        if let (Work::Replay(replay), Some(run)) = (&folded.work, &self.replay) {
+            let counts = run.counts;
+            let left = replay.events.saturating_sub(counts.finished()) as f64;
+            return OperationInfo {
+                id,
+                work: folded.work.clone(),
+                rate: folded.rate,
+                state: self.state(),
+                total: replay.events,
+                done: counts.finished(),
+                refused: counts.dead_lettered + counts.forgotten,
+                time: folded.time,
+                ended: folded.ended.map(|(_, time)| time),
+                remaining_ms: at_rate(left).or_else(|| run.remaining_ms(replay)).filter(|_| !is_over),
+                replay: Some(ReplayInfo {
+                    counts,
+                    per_second: run.per_second().filter(|_| !is_over),
+                    problem: run.problem().filter(|_| !is_over),
+                    verdict: self.verdict.clone(),
+                }),
+            };
+        }
         OperationInfo {
             id,
             work: folded.work.clone(),
@@ -88,7 +140,8 @@ impl Operation {
             refused: folded.refused.count(),
             time: folded.time,
             ended: folded.ended.map(|(_, time)| time),
-            remaining_ms: remaining,
+            remaining_ms: at_rate(left).filter(|_| !is_over),
+            replay: None,
         }
     }
 }
@@ -96,7 +149,10 @@ impl Operation {
 impl Operations {
     /// As the log left them.
     pub fn new(folded: &FoldedOperations) -> Self {
-        let all = folded.operations.iter().map(|(id, one)| (*id, Operation::new(one.clone(), true))).collect();
+        let operation = |(id, one): (&u64, &FoldedOperation)| {
+            (*id, Operation::new(one.clone(), folded.replays.get(id).cloned(), true))
+        };
+        let all = folded.operations.iter().map(operation).collect();
         Self { all, last: folded.last, reserved: folded.last }
     }
 
@@ -108,43 +164,51 @@ impl Operations {
         self.all.get_mut(&id).ok_or(OperationRefusal::NotFound { id })
     }
 
-    fn running(&mut self) -> impl Iterator<Item = (u64, &mut Operation)> {
+    pub(super) fn running(&mut self) -> impl Iterator<Item = (u64, &mut Operation)> {
         let all = self.all.iter_mut().map(|(id, one)| (*id, one));
         all.filter(|(_, one)| one.state() == OperationState::Running)
     }
 
-    /// How far each is that runs.
-    pub fn looked_at(&mut self) -> BTreeMap<u64, u64> {
-        self.running().map(|(id, one)| (id, one.folded.done)).collect()
+    /// How far each is that runs, and whether that is all of it.
+    pub fn looked_at(&mut self) -> BTreeMap<u64, (u64, bool)> {
+        self.running().map(|(id, one)| (id, (one.folded.done, one.is_over()))).collect()
     }
 
     /// What changed since the last time as records, up to where they were when they were looked at: what they have done
     /// since then may not be among the decisions that are written.
-    pub fn take_records(&mut self, looked_at: &BTreeMap<u64, u64>, now: Timestamp) -> Vec<Record> {
+    pub fn take_records(&mut self, looked_at: &BTreeMap<u64, (u64, bool)>, now: Timestamp) -> Vec<Record> {
         let mut records = Vec::new();
         for (id, one) in self.running() {
-            let Some(done) = looked_at.get(&id).copied() else { continue };
+            let Some((done, is_over)) = looked_at.get(&id).copied() else { continue };
             if done > one.saved {
                 one.saved = done;
                 let later = one.unsaved.partition_point(|refusal| refusal.at < done);
                 let refused = one.unsaved.drain(..later).collect();
                 records.push(OperationRecord::Advanced { id, done, refused }.record());
             }
-            if done == one.folded.items.len() as u64 && one.ending.is_none() {
+            if is_over && one.ending.is_none() {
                 one.ending = Some(now);
+                one.verdict = one.conclude(0, false);
+                let verdict = one.verdict.clone();
+                records.extend(verdict.map(|verdict| OperationRecord::Concluded { id, verdict }.record()));
                 records.push(OperationRecord::Ended { id, is_cancelled: false, time: now }.record());
             }
         }
         records
     }
 
-    /// The records that were taken are in the log.
-    pub fn records_written(&mut self) {
-        for one in self.all.values_mut() {
+    /// The records that were taken are in the log. The replays that have ended by that, and where they went.
+    pub fn records_written(&mut self) -> Vec<(u64, String)> {
+        let mut ended = Vec::new();
+        for (id, one) in &mut self.all {
             if let Some(time) = one.ending.take() {
                 one.folded.ended = Some((false, time));
+                if let Work::Replay(replay) = &one.folded.work {
+                    ended.push((*id, replay.to.clone()));
+                }
             }
         }
+        ended
     }
 }
 
@@ -178,7 +242,11 @@ impl Tenant {
     pub(crate) fn run_operations(self: &Arc<Self>, now: Timestamp) -> Result<(), Fault> {
         let mut operations = self.operations.lock();
         operations.forget_old_previews(now);
-        for (operation, one) in operations.running().filter(|(_, one)| !one.is_held) {
+        for (operation, one) in operations.running().filter(|(_, one)| !one.is_held && one.ending.is_none()) {
+            if one.replay.is_some() {
+                self.run_replay(operation, one, now);
+                continue;
+            }
             let allowed = one.folded.rate.map_or(PORTION, |rate| one.bucket.available(rate, now).min(PORTION));
             let done = one.folded.done as usize;
             let items = one.folded.items[done..].iter().take(allowed).copied().collect::<Vec<_>>();

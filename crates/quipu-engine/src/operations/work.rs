@@ -13,7 +13,7 @@ impl Tenant {
             Work::Redrive { to: Some(name) } if self.definition(name).is_err() => {
                 Err(OperationRefusal::SubscriptionNotFound { name: name.clone() })
             }
-            Work::Redrive { .. } | Work::Discard { .. } => Ok(()),
+            Work::Redrive { .. } | Work::Discard { .. } | Work::Replay(_) => Ok(()),
         }
     }
 
@@ -28,6 +28,7 @@ impl Tenant {
         match work {
             Work::Redrive { to } => self.begin_redrive(id, to.as_deref(), by),
             Work::Discard { reason } => self.begin_discard(id, reason, by),
+            Work::Replay(_) => unreachable!("a replay has no items"),
         }
     }
 }

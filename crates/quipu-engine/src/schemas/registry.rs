@@ -175,6 +175,24 @@ impl Registry {
         self.types.get(base_type(name)).map_or(&self.unknown, |kind| &kind.counts)
     }
 
+    /// Whether something could be wrong with some event.
+    pub fn may_complain(&self) -> bool {
+        !self.is_off || !self.types.is_empty()
+    }
+
+    /// What is wrong with an event: by the schema of its type, whether or not publishing is held to that now, or because publishing
+    /// takes none without a schema.
+    pub fn complaint(&self, event: &Event<'_>) -> Option<String> {
+        let number = type_version(event.kind()).unwrap_or(VERSION_UNSAID);
+        let version = self.types.get(base_type(event.kind())).and_then(|kind| kind.versions.get(&number));
+        let Some(validator) = version.and_then(|version| self.validator(version)) else {
+            let (mark, refusal) = self.hold(event);
+            let marked = || mark.map(|mark| format!("it would be marked: {mark}"));
+            return refusal.map(|refusal| refusal.to_string()).or_else(marked);
+        };
+        violations(validator, event.data(), 1).first().map(ToString::to_string)
+    }
+
     /// What becomes of an event: the mark that it is to have, and why it is refused.
     pub fn hold(&self, event: &Event<'_>) -> (Option<Value<'static>>, Option<Box<Refusal>>) {
         match self.look(event) {

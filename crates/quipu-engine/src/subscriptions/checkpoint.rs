@@ -160,7 +160,8 @@ impl Tenant {
         let is_something = was_unsent || !unsent.0.is_empty();
         self.write_unsent(unsent)?;
         if outcome.is_ok() {
-            self.operations.lock().records_written();
+            let ended = self.operations.lock().records_written();
+            ended.iter().for_each(|(id, to)| self.end_replay(*id, to));
         }
         outcome.map(|()| is_something)
     }
@@ -174,8 +175,9 @@ impl Tenant {
             inner.pass_routed(self.subscriptions.routed_to.load(Ordering::Acquire));
         }
         let is_due = inner.deliveries.is_dirty() || inner.deliveries.unsaved_scan() >= places.events_min();
-        if (is_due || !inner.drafts.is_empty()) && !inner.is_deleted {
+        if (is_due || inner.replays.is_dirty() || !inner.drafts.is_empty()) && !inner.is_deleted {
             records.append(&mut inner.drafts);
+            records.extend(inner.replays.take_records());
             let progress = inner.deliveries.take_progress();
             records.push(progress_record(&running.name, &progress, &inner.counts));
         }
@@ -200,6 +202,7 @@ impl Tenant {
                 inner.deliveries.park(id, letter.id);
             }
             inner.counts.dead_lettered += 1;
+            inner.replays.finished(id, |counts| counts.dead_lettered += 1);
             let error = given_up.history.last().map(|attempt| attempt.failure.error.as_str());
             inner.note(OutcomeWord::DeadLettered, id, given_up.attempts, error, letter.time);
             inner.drafts.push(letter.record());
@@ -238,6 +241,7 @@ impl Tenant {
             history: given_up.history.clone(),
             time: self.world.clock.now(),
             redriven_from: given_up.redriven_from,
+            replay: Some(id.replay).filter(|replay| *replay > 0),
             parks_key,
             copy_of,
             event: edited,
@@ -285,7 +289,7 @@ impl Tenant {
         let mut surplus = letters.count(name).decided.saturating_sub(self.options.dead_letters_max);
         // The edited event of a copy is in its dead letter: it stays until it is delivered.
         let is_needed = move |letter: &DeadLetterLine| {
-            let id = DeliveryId { position: letter.position, dead_letter: letter.id };
+            let id = DeliveryId { dead_letter: letter.id, ..DeliveryId::routed(letter.position) };
             let running = running.filter(|_| letter.copy_of.is_some());
             running.is_some_and(|running| running.inner.lock().deliveries.get(id).is_some())
         };

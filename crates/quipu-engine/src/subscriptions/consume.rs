@@ -106,7 +106,8 @@ struct Taken {
     attempt: u32,
     deadline: Timestamp,
     key: Option<Key>,
-    is_redriven: bool,
+    /// Whether it is delivered whatever its event says of its time.
+    is_repeated: bool,
 }
 
 /// What a consumer says of a delivery.
@@ -263,7 +264,9 @@ impl Tenant {
     fn attach(&self, running: &Arc<Running>, compiled: &Compiled) -> bool {
         let is_candidate = {
             let inner = running.inner.lock();
-            !inner.is_attached && inner.queue.is_empty() && inner.deliveries.has_room(&compiled.rules)
+            // Nothing is routed to a shadow.
+            let is_fed = inner.is_attached || compiled.definition.shadow;
+            !is_fed && inner.queue.is_empty() && inner.deliveries.has_room(&compiled.rules)
         };
         !is_candidate || self.subscriptions.router.lock().attach(running, &self.subscriptions.attached)
     }
@@ -285,9 +288,9 @@ impl Tenant {
             let delivery = inner.deliveries.get(id)?;
             match delivery.phase {
                 Phase::InFlight { token, deadline, .. } => {
-                    let (attempt, key, is_redriven) =
-                        (delivery.attempts, delivery.key, delivery.redriven_from(id).is_some());
-                    Some(Taken { id, token, attempt, deadline, key, is_redriven })
+                    let (attempt, key) = (delivery.attempts, delivery.key);
+                    let is_repeated = id.replay > 0 || delivery.redriven_from(id).is_some();
+                    Some(Taken { id, token, attempt, deadline, key, is_repeated })
                 }
                 _ => None,
             }
@@ -342,13 +345,13 @@ impl Tenant {
         let events = self.events_at(&taken.iter().map(|taken| taken.id.position).collect::<Vec<_>>())?;
         let now = self.world.clock.now();
         let mut handed = Vec::with_capacity(taken.len());
-        for &Taken { id, token, attempt, deadline, key, is_redriven } in taken {
+        for &Taken { id, token, attempt, deadline, key, is_repeated } in taken {
             // A redriven one and the original may come together.
             let Some(recorded) = events.get(&id.position).cloned() else { continue };
             if key.is_some_and(|key| cut.contains(&key)) {
                 continue;
             }
-            let expires = expiry(&recorded.event()).filter(|expires| !is_redriven && *expires <= now);
+            let expires = expiry(&recorded.event()).filter(|expires| !is_repeated && *expires <= now);
             if let Some(expires) = expires {
                 let mut inner = running.inner.lock();
                 let in_flight = inner.deliveries.in_flight_count();
@@ -387,6 +390,7 @@ impl Tenant {
     ) -> Result<Vec<Result<(), SubscriptionRefusal>>, NotDone> {
         let running = self.running(name)?;
         let compiled = running.compiled();
+        let is_replayed = answers.iter().any(|(id, ..)| id.replay > 0);
         let (results, is_available, (due, now)) = {
             let mut inner = running.inner.lock();
             // Looked at while nobody else is: what one sees after another is no clock that was set back.
@@ -403,7 +407,9 @@ impl Tenant {
             let results: Vec<_> = answers.into_iter().map(answer).collect();
             inner.measure(now);
             let is_available = inner.deliveries.is_available(&compiled.rules) || inner.may_have_more();
-            (results, is_available, (inner.next_due(&compiled, now), now))
+            // A replay that goes as fast as it can goes on when what it delivered is finished.
+            let replays_now = (is_replayed && inner.wants_replays()).then_some(now);
+            (results, is_available, (replays_now.or_else(|| inner.next_due(&compiled, now)), now))
         };
         self.due_at(due, now);
         if is_available {
@@ -494,6 +500,7 @@ fn take_answer(
         Answer::Ack => {
             inner.deliveries.ack(id, token)?;
             inner.counts.acknowledged += 1;
+            inner.replays.finished(id, |counts| counts.acknowledged += 1);
             inner.note(OutcomeWord::Acknowledged, id, attempt, None, now);
         }
         Answer::Nack { failure, delay_ms } => {

@@ -177,6 +177,7 @@ impl Tenant {
             id: copy,
             time,
             copy_of: Some(id),
+            replay: None,
             event: Some(event),
             history: Vec::new(),
             attempts: 0,

@@ -123,6 +123,7 @@ impl Tenant {
                 );
                 return Err(SubscriptionRefusal::Invalid(InvalidSubscription { pointer: "/key".into(), detail }).into());
             }
+            inner.replays.allow(&compiled)?;
             inner.is_changing = true;
         }
         let definition = Some(definition_text(&compiled.definition));

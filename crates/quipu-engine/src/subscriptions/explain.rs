@@ -52,7 +52,7 @@ impl Tenant {
         let now = self.world.clock.now();
         let open = self.too_many_dead_letters(name);
         let mut inner = running.inner.lock();
-        let (looked_at, oldest) = self.looked_at(&inner);
+        let (looked_at, oldest) = self.looked_at(&inner, running.compiled().definition.shadow);
         let unseen = self.position().saturating_sub(looked_at);
         let left = left(&inner);
         let standstill = match open.filter(|_| !running.compiled().definition.paused) {
@@ -68,8 +68,10 @@ impl Tenant {
     }
 
     /// The newest position that was looked at, and the position of the oldest event that is not finished.
-    fn looked_at(&self, inner: &Inner) -> (u64, Option<u64>) {
+    fn looked_at(&self, inner: &Inner, is_shadow: bool) -> (u64, Option<u64>) {
         let looked_at = match inner.is_attached {
+            // It has nothing to look at.
+            _ if is_shadow => self.position(),
             true => self.subscriptions.routed_to.load(Ordering::Acquire).max(inner.deliveries.scan()),
             false => inner.deliveries.scan(),
         };

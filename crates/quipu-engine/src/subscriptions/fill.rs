@@ -27,6 +27,10 @@ impl Tenant {
         if inner.is_changing {
             return Ok(false);
         }
+        if compiled.definition.shadow {
+            inner.looked_to(self.position());
+            return Ok(false);
+        }
         let mut examined = 0;
         // Half of it at most for keys that go on: they do not keep new events of others waiting.
         while examined < EXAMINED_MAX / 2

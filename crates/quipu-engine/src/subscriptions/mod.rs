@@ -17,6 +17,7 @@ mod outcome;
 mod pace;
 mod records;
 mod refusal;
+mod replaying;
 mod router;
 mod running;
 mod scalar;
@@ -42,11 +43,13 @@ pub(crate) use due::Due;
 pub use explain::{Explained, Lag};
 pub use records::{DeadLetter, DeadLetterLine, DeadLetterState};
 pub use refusal::{NotDone, SubscriptionRefusal};
+pub use replaying::ReplayCounts;
 pub use running::Counts;
 pub use seek::SeekPreview;
 pub use standstill::Standstill;
 pub use watch::DefinitionGuard;
 
+pub(crate) use pace::{Done, Pace};
 pub(crate) use records::{DecidedBy, FoldedSubscriptions};
 pub(crate) use running::{Compiled, Running};
 

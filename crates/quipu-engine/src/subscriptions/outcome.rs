@@ -97,11 +97,12 @@ impl Tenant {
     }
 
     fn outcome_record(&self, name: &str, outcome: &Outcome, event: &Event<'_>) -> Record {
-        let DeliveryId { position, dead_letter } = outcome.id;
+        let DeliveryId { position, dead_letter, replay } = outcome.id;
         let data = serde_json::json!({
             "subscription": name,
             "position": position,
             "redrivenfrom": (dead_letter > 0).then_some(dead_letter),
+            "replay": (replay > 0).then_some(replay),
             "attempt": outcome.attempt,
             "error": outcome.error,
             "event": { "id": event.id(), "source": event.source(), "type": event.kind(), "subject": event.subject() },

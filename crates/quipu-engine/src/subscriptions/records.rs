@@ -52,6 +52,9 @@ pub struct DeadLetter {
     /// The dead letter that this delivery was redriven from: it failed again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub redriven_from: Option<u64>,
+    /// The replay that the delivery belonged to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replay: Option<u64>,
     /// The key of the event waits for a decision.
     #[serde(default)]
     pub parks_key: bool,
@@ -203,7 +206,7 @@ impl DeadLetter {
 impl DeadLetterLine {
     /// The delivery that is still there if its key is parked: what is redriven beside its key parks none.
     pub(crate) fn parked(&self) -> DeliveryId {
-        DeliveryId { position: self.position, dead_letter: 0 }
+        DeliveryId::routed(self.position)
     }
 }
 
@@ -363,7 +366,7 @@ mod tests {
         apply(define("a", definition()));
         apply(define("b", definition()));
         apply(define("b", None));
-        let id = DeliveryId { position: 6, dead_letter: 0 };
+        let id = DeliveryId::routed(6);
         let progress = Progress { scan: 9, deliveries: vec![(id, None)], waiting: vec![(1 << 100, Some(8))] };
         let counts = Counts { handed_out: 5, acknowledged: 1, failed: 3, dead_lettered: 2, expired: 1 };
         apply(progress_record("a", &progress, &counts));
@@ -382,6 +385,7 @@ mod tests {
             history: vec![Attempt { number: 1, time: Timestamp(1), duration_ms: 2, failure }],
             time: Timestamp(3),
             redriven_from: None,
+            replay: None,
             parks_key: false,
             copy_of: None,
             event: None,
@@ -396,5 +400,19 @@ mod tests {
         assert_eq!(read.subscriptions["a"].counts, counts);
         assert_eq!((read.dead_letters.clone(), read.last_dead_letter), (folded.dead_letters, 4));
         assert_eq!((read.dead_letters.len(), read.dead_letters[&4].locator), (1, 99));
+    }
+
+    #[test]
+    fn a_delivery_is_written_as_two_numbers_whatever_it_comes_of() {
+        let old = |position: u64, dead_letter: u64| postcard::to_allocvec(&(position, dead_letter)).unwrap();
+        for (id, bytes) in [
+            (DeliveryId::routed(7), Some(old(7, 0))),
+            (DeliveryId { dead_letter: 3, ..DeliveryId::routed(7) }, Some(old(7, 3))),
+            (DeliveryId { replay: 3, ..DeliveryId::routed(7) }, None),
+        ] {
+            let written = postcard::to_allocvec(&id).unwrap();
+            assert_eq!(postcard::from_bytes::<DeliveryId>(&written).unwrap(), id);
+            assert!(bytes.is_none_or(|bytes| bytes == written), "{id:?}");
+        }
     }
 }

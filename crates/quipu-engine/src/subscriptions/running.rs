@@ -15,6 +15,7 @@ use super::outcome::{Outcome, OutcomeWord, Outcomes};
 use super::pace::{Done, Pace};
 use super::records::{DeadLetterLine, definition_text};
 use super::refusal::SubscriptionRefusal;
+use super::replaying::Replays;
 use super::stored::Stored;
 use crate::schemas::Registry;
 use crate::transform::Transformer;
@@ -80,6 +81,8 @@ pub(crate) struct Inner {
     /// Deliveries that were given up and have no dead letter yet: the event must be read for it.
     pub given_up: VecDeque<(DeliveryId, GivenUp)>,
     pub counts: Counts,
+    /// How far the replays are that go to it.
+    pub replays: Replays,
     pub pace: Pace,
     /// Events that were looked at and do not match, since the process started.
     pub passed: u64,
@@ -208,6 +211,7 @@ impl Running {
             drafts: Vec::new(),
             given_up: VecDeque::new(),
             counts,
+            replays: Replays::default(),
             pace: Pace::default(),
             passed: 0,
             matched_to: saved.scan,

@@ -62,7 +62,7 @@ impl Tenant {
             } else if !backlog.waits_unremembered(position, key) {
                 again += 1;
                 // What an earlier pattern found comes only if the one of now wants it too.
-                forgotten -= u64::from(backlog.tried.contains(&DeliveryId { position, dead_letter: 0 }));
+                forgotten -= u64::from(backlog.tried.contains(&DeliveryId::routed(position)));
             }
         })?;
         // What was found by an earlier pattern is not found again.
@@ -88,6 +88,7 @@ impl Tenant {
         {
             let mut inner = running.inner.lock();
             inner.deliveries = Deliveries::after(scan);
+            inner.replays.forget_unfinished();
             inner.matched_to = scan;
             // What was asked for and done before says nothing of what begins here.
             inner.pace = Pace::default();
@@ -101,7 +102,7 @@ impl Tenant {
     }
 
     /// The position before the first event that a start means, which is the member of that name of what is asked.
-    pub(super) fn before(&self, start: &StartAt, member: &str) -> Result<u64, NotDone> {
+    pub(crate) fn before(&self, start: &StartAt, member: &str) -> Result<u64, NotDone> {
         let newest = self.position();
         let invalid = |kind: &str, detail: String| {
             let pointer = format!("{member}/{kind}").into();

@@ -20,6 +20,7 @@ mod parked;
 mod payloads;
 mod places;
 mod read;
+mod replays;
 mod schemas;
 mod seek;
 mod states;

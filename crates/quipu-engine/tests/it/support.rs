@@ -93,6 +93,8 @@ pub fn append_of(tenant: &Tenant, events: &[Event<'_>]) -> Append {
 pub struct BlindLog {
     log: quipu_store::FileLog,
     pub is_blind: AtomicBool,
+    /// Whether commits cannot be read in order either.
+    pub is_scan_blind: AtomicBool,
     /// Done once, in the middle of the next write.
     pub meanwhile: Mutex<Option<Box<dyn FnOnce() + Send>>>,
 }
@@ -102,7 +104,12 @@ impl BlindLog {
         let options = quipu_store::FileLogOptions { segment_bytes: 1 << 20 };
         let storage = Arc::new(DiskStorage::new(folder));
         let (log, _) = quipu_store::FileLog::open(storage, "log", options, Timestamp(0), || 7).unwrap();
-        Arc::new(Self { log, is_blind: AtomicBool::new(false), meanwhile: Mutex::default() })
+        Arc::new(Self {
+            log,
+            is_blind: AtomicBool::new(false),
+            is_scan_blind: AtomicBool::new(false),
+            meanwhile: Mutex::default(),
+        })
     }
 
     pub fn tenant(self: Arc<Self>, folder: &Path, clock: Arc<Hands>) -> Arc<Tenant> {
@@ -149,6 +156,9 @@ impl Log for BlindLog {
     }
 
     fn scan(&self, from: Locator, bytes_max: usize) -> Result<Chunk, Fault> {
+        if self.is_scan_blind.load(Ordering::Relaxed) {
+            return Err(Fault::io("read", "the log", std::io::Error::other("a test")));
+        }
         self.log.scan(from, bytes_max)
     }
 

@@ -64,6 +64,7 @@ pub(super) async fn attempt(
         subscription: &plan.name,
         idempotency_key: &handed.idempotency_key(&plan.name),
         attempt: handed.attempt,
+        replay: Some(handed.id.replay).filter(|replay| *replay > 0),
         secrets: &secrets,
         now,
         timeout: plan.timeout,

@@ -82,6 +82,8 @@ pub struct Call<'a> {
     pub idempotency_key: &'a str,
     /// Which attempt it is, from 1.
     pub attempt: u32,
+    /// The replay that it belongs to, if it does.
+    pub replay: Option<u64>,
     /// The secrets that are valid, newest first. Without one nothing is signed.
     pub secrets: &'a [Secret],
     /// What time it is.
@@ -229,6 +231,7 @@ impl Call<'_> {
         headers.insert("webhook-timestamp", seconds.into());
         headers.insert("quipu-subscription", message::value(self.subscription));
         headers.insert("quipu-attempt", self.attempt.into());
+        self.replay.into_iter().for_each(|replay| _ = headers.insert("quipu-replay", replay.into()));
         headers.insert(header::USER_AGENT, USER_AGENT);
         let mut request = Request::new(Full::new(body));
         *request.method_mut() = Method::POST;

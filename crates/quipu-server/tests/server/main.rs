@@ -31,6 +31,7 @@ mod platform;
 mod pushing;
 mod receiver;
 mod registry;
+mod replays;
 mod secret_bodies;
 mod secrets;
 mod security_headers;

@@ -61,6 +61,7 @@ async fn sent(secrets: &[Secret], mode: PushMode, now: Timestamp) -> Received {
         subscription: "billing.v2",
         idempotency_key: "7@billing.v2",
         attempt: 1,
+        replay: None,
         secrets,
         now,
         timeout: DEADLINE,

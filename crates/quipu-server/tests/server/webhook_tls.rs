@@ -28,6 +28,7 @@ async fn send(authorities_pem: Option<Vec<u8>>, url: &str) -> Answer {
         subscription: "billing",
         idempotency_key: "key",
         attempt: 1,
+        replay: None,
         secrets: &[],
         now: Timestamp(0),
         timeout: DEADLINE,

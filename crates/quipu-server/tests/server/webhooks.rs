@@ -39,6 +39,7 @@ fn call<'a>(endpoint: &'a Endpoint, event: &'a Event<'a>) -> Call<'a> {
         subscription: "billing",
         idempotency_key: "key",
         attempt: 1,
+        replay: None,
         secrets: &[],
         now: now(),
         timeout: DEADLINE,

@@ -45,7 +45,7 @@ fn ledger(terms: Terms) -> Ledger {
 }
 
 fn id(position: u64) -> DeliveryId {
-    DeliveryId { position, dead_letter: 0 }
+    DeliveryId::routed(position)
 }
 
 fn handing(position: u64, attempt: u32, ms: i64) -> Handing {
@@ -292,7 +292,7 @@ fn an_edited_copy_that_is_lost_or_comes_elsewhere_is_seen() {
     ledger.edited(1, 2, "{}").unwrap();
     refused(ledger.edited(1, 3, "{}"), "once more");
     let copy = |edited: Option<&str>| Handing {
-        id: DeliveryId { position: 1, dead_letter: 2 },
+        id: DeliveryId { dead_letter: 2, ..DeliveryId::routed(1) },
         edited: edited.map(str::to_owned),
         ..handing(1, 1, 0)
     };

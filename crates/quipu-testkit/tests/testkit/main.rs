@@ -18,6 +18,7 @@ mod mutations;
 mod others;
 mod outcomes;
 mod payloads;
+mod replays;
 mod seam;
 mod simulation;
 mod supply_chain;

@@ -29,6 +29,7 @@ mod paging;
 mod pattern;
 mod progress;
 mod projection;
+mod replay;
 mod schema;
 mod serve;
 mod sse;
@@ -119,9 +120,11 @@ enum Command {
     /// See deliveries that were given up, and decide about them
     #[command(name = "deadletter", subcommand)]
     DeadLetter(deadletter::DeadLetterCommand),
-    /// See how far operations on many dead letters are, and cancel them
+    /// See how far operations on many dead letters and replays are, and cancel them
     #[command(subcommand)]
     Operation(operation::OperationCommand),
+    /// Deliver events of the log once more, to a subscription, a shadow, a projection or a file
+    Replay(Box<replay::Replay>),
     /// Make and revoke keys: who may call the server, and what each may do
     #[command(subcommand)]
     Key(key::KeyCommand),
@@ -192,6 +195,7 @@ fn run(cli: Cli, out: &mut Out) -> Outcome {
         Command::Subscription(command) => subscription::run(command, &global, out),
         Command::DeadLetter(command) => deadletter::run(command, &global, out),
         Command::Operation(command) => operation::run(command, &global, out),
+        Command::Replay(replay) => replay::run(*replay, &global, out),
         Command::Key(command) => key::run(command, &global, out),
         Command::Audit(command) => audit::run(command, &global, out),
         Command::Tenant(command) => tenant::run(command, &global, out),

@@ -176,6 +176,7 @@ fn given_back(handle: &DeliveryHandle) -> AnswerBody {
     AnswerBody {
         position: handle.position,
         dead_letter: handle.dead_letter,
+        replay: handle.replay,
         token: handle.token.clone(),
         outcome: AnswerOutcome::Release,
         delay_ms: None,
@@ -196,6 +197,7 @@ fn body(id: DeliveryId, token: u64, answer: Answer) -> AnswerBody {
     AnswerBody {
         position: id.position,
         dead_letter: (id.dead_letter > 0).then_some(id.dead_letter),
+        replay: (id.replay > 0).then_some(id.replay),
         token: format!("{token:016x}"),
         outcome,
         delay_ms: delay_ms.map(|ms| ms.min(DELAY_MS_MAX)),

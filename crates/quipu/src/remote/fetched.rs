@@ -16,7 +16,8 @@ pub(super) fn read(subscription: &str, body: &Body) -> Result<Delivery, String> 
         (None, Some(outcome), Some(attributes)) => (attributes, Some(outcome.get())),
         _ => return Err("expected a delivery with an event, or transformed and attributes, found neither".into()),
     };
-    let DeliveryHandle { position, dead_letter, token, attempt, deadline, idempotency_key, key, .. } = &body.delivery;
+    let DeliveryHandle { position, dead_letter, replay, token, attempt, deadline, idempotency_key, key, .. } =
+        &body.delivery;
     let invalid = |name: &str, found: &str| format!("expected a delivery with a {name}, found {found:?}");
     let (event, stamp) = parse_recorded(text.get()).map_err(|invalid| invalid.to_string())?;
     let event = match outcome {
@@ -26,7 +27,7 @@ pub(super) fn read(subscription: &str, body: &Body) -> Result<Delivery, String> 
     let (event, idempotency_key) = (event.into_owned(), idempotency_key.clone());
     Ok(Delivery {
         subscription: subscription.to_owned(),
-        id: DeliveryId { position: *position, dead_letter: dead_letter.unwrap_or(0) },
+        id: DeliveryId { position: *position, dead_letter: dead_letter.unwrap_or(0), replay: replay.unwrap_or(0) },
         token: u64::from_str_radix(token, 16).map_err(|_| invalid("token", token))?,
         key: key.as_ref().map(|key| Key::from_str_radix(key, 16).map_err(|_| invalid("key", key))).transpose()?,
         attempt: *attempt,
@@ -52,7 +53,7 @@ mod tests {
         let event = r#""event":{"specversion":"1.0","id":"1","source":"/s","type":"t","position":7,
             "recordedtime":"2026-01-31T09:30:00.000Z","data":{"total":9}},"#;
         let delivery = read("billing", &body(event, r#""key":"0000000000000000000000000000000a","#)).unwrap();
-        assert_eq!(delivery.id(), DeliveryId { position: 7, dead_letter: 3 });
+        assert_eq!(delivery.id(), DeliveryId { dead_letter: 3, ..DeliveryId::routed(7) });
         assert_eq!((delivery.token(), delivery.key(), delivery.attempt()), (255, Some(10), 2));
         assert_eq!((delivery.stamp().position, delivery.event().unwrap().kind()), (7, "t"));
         assert_eq!((delivery.subscription(), &*delivery.idempotency_key()), ("billing", "billing/7"));

@@ -29,6 +29,7 @@ mod process;
 mod projections;
 #[cfg(feature = "remote")]
 mod remote;
+mod replays;
 mod schemas;
 mod stores;
 mod subscriptions;

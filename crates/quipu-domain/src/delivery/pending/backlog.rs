@@ -15,7 +15,7 @@ pub struct Backlog {
     pub untried: BTreeSet<u64>,
     /// Nobody was handed the events of these keys either, from the position on, up to `scan`.
     pub waits_from: HashMap<Key, u64>,
-    /// Deliveries that somebody was handed, and redriven ones.
+    /// Deliveries that somebody was handed, redriven and replayed ones.
     pub tried: BTreeSet<DeliveryId>,
 }
 
@@ -29,7 +29,7 @@ impl Backlog {
 impl Deliveries {
     /// What is not finished.
     pub fn backlog(&self) -> Backlog {
-        let is_untried = |id: &DeliveryId| id.dead_letter == 0 && self.unfinished[id].is_untried();
+        let is_untried = |id: &DeliveryId| *id == DeliveryId::routed(id.position) && self.unfinished[id].is_untried();
         let (untried, tried): (BTreeSet<_>, BTreeSet<_>) = self.unfinished.keys().copied().partition(is_untried);
         let mut untried: BTreeSet<u64> = untried.into_iter().map(|id| id.position).collect();
         let mut waits_from = HashMap::new();

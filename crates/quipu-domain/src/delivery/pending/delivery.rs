@@ -7,29 +7,61 @@ use super::super::attempt::Attempt;
 use super::super::lines::Key;
 use crate::Timestamp;
 
-/// One event on its way to one subscription. A redriven one is another delivery of the same event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+/// One event on its way to one subscription. A redriven one is another delivery of the same event, and so is one of a replay.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(from = "(u64, u64)", into = "(u64, u64)")]
 pub struct DeliveryId {
     /// The event.
     pub position: u64,
     /// 0; or the dead letter that it was redriven from.
     pub dead_letter: u64,
+    /// 0; or the replay that it belongs to, which redrives no dead letter.
+    pub replay: u64,
+}
+
+/// What tells a replay from a dead letter where one number stands for either, as in the log: there are not so many of one.
+const IS_REPLAY: u64 = 1 << 63;
+
+impl From<(u64, u64)> for DeliveryId {
+    fn from((position, from): (u64, u64)) -> Self {
+        match from & IS_REPLAY {
+            0 => Self { position, dead_letter: from, replay: 0 },
+            _ => Self { position, dead_letter: 0, replay: from & !IS_REPLAY },
+        }
+    }
+}
+
+impl From<DeliveryId> for (u64, u64) {
+    fn from(id: DeliveryId) -> Self {
+        (id.position, if id.replay > 0 { id.replay | IS_REPLAY } else { id.dead_letter })
+    }
 }
 
 impl DeliveryId {
     /// The same for every attempt at this event for this subscription of this log, redriven ones included, and for no
     /// other: an edited copy is another event and has another key. Whoever keeps it together with the effect has the
-    /// effect once. `log` names the log: positions and names are the same in many.
+    /// effect once. `log` names the log: positions and names are the same in many. Each replay has keys of its own: it is made
+    /// so that what was processed before is processed again.
     ///
     /// ```
-    /// let id = quipu_domain::delivery::DeliveryId { position: 17, dead_letter: 0 };
+    /// use quipu_domain::delivery::DeliveryId;
+    /// let id = DeliveryId { position: 17, ..DeliveryId::default() };
     /// assert_eq!(id.idempotency_key("billing", 0x3f9a, false), "billing/0000000000003f9a/17");
+    /// let replayed = DeliveryId { replay: 3, ..id };
+    /// assert_eq!(replayed.idempotency_key("billing", 0x3f9a, false), "billing/0000000000003f9a/17/replay-3");
     /// ```
     pub fn idempotency_key(self, subscription: &str, log: u64, is_edited: bool) -> String {
-        match is_edited {
-            false => format!("{subscription}/{log:016x}/{}", self.position),
-            true => format!("{subscription}/{log:016x}/{}/{}", self.position, self.dead_letter),
+        let Self { position, dead_letter, replay } = self;
+        match (is_edited, replay) {
+            (true, _) => format!("{subscription}/{log:016x}/{position}/{dead_letter}"),
+            (false, 0) => format!("{subscription}/{log:016x}/{position}"),
+            (false, _) => format!("{subscription}/{log:016x}/{position}/replay-{replay}"),
         }
+    }
+
+    /// As it was routed, neither redriven nor replayed.
+    pub fn routed(position: u64) -> Self {
+        Self { position, ..Self::default() }
     }
 }
 

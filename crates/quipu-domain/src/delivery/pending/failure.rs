@@ -118,8 +118,8 @@ impl Deliveries {
         let delivery = &self.unfinished[&id];
         let (attempts, history) = (delivery.attempts, delivery.history.clone());
         let redriven_from = delivery.redriven_from(id);
-        // One that is parked stays until somebody decides, and its key with it.
-        if let Some(key) = delivery.key.filter(|_| rules.parks_keys) {
+        // One that is parked stays until somebody decides, and its key with it. A replay goes on: it has an end.
+        if let Some(key) = delivery.key.filter(|_| rules.parks_keys && id.replay == 0) {
             self.set_phase(id, Phase::Parked { dead_letter: 0 });
             self.parked += 1;
             self.step_back(key);

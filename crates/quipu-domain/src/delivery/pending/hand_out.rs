@@ -79,7 +79,7 @@ impl Deliveries {
     /// The next of a line whose first was finished, which is available now; none if it was parked.
     fn next_after(&mut self, key: Option<Key>) -> Option<DeliveryId> {
         let next = key.and_then(|key| self.next_in_run(key));
-        next.iter().for_each(|id| _ = self.available.remove(id));
+        next.iter().for_each(|id| self.available.remove(id));
         next
     }
 

@@ -1,7 +1,7 @@
 //! Where deliveries come from: events are offered in the order of the log, and join the line of their key or wait behind
 //! it in the log, from where they are read when their turn comes.
 
-use super::super::lines::{Key, RUN_MAX};
+use super::super::lines::{Key, Line, RUN_MAX};
 use super::{Deliveries, Delivery, DeliveryId, Phase, Rules};
 use crate::Timestamp;
 use crate::subscription::IN_FLIGHT_MAX;
@@ -26,8 +26,13 @@ impl Deliveries {
     /// How many events may be offered before that has to be asked again. There may be room for more then: what waits behind
     /// others of its key takes none.
     pub fn room(&self, rules: &Rules) -> usize {
+        // Who waits in the line of a replay stops nobody else.
+        let is_routed = |line: &Line| line.order.front().is_none_or(|first| first.replay == 0);
         let is_stopped = rules.is_strict
-            && self.lines.iter().any(|(_, line)| line.order.len() >= RUN_MAX || line.waits_from().is_some());
+            && self
+                .lines
+                .iter()
+                .any(|(_, line)| is_routed(line) && (line.order.len() >= RUN_MAX || line.waits_from().is_some()));
         // A parked key has one delivery.
         let (unfinished, keys) = (self.unfinished.len() - self.parked, self.lines.len() - self.parked);
         if is_stopped || self.parked >= PARKED_MAX {
@@ -41,7 +46,7 @@ impl Deliveries {
         assert!(position > self.scan, "events are offered in order");
         self.scan = position;
         let Some(key) = key else {
-            return self.insert(position, None, expires);
+            return self.insert(DeliveryId::routed(position), None, expires);
         };
         let line = self.lines.get(key);
         let first = line.and_then(|line| line.order.front()).map(|first| self.unfinished[first].phase);
@@ -50,7 +55,7 @@ impl Deliveries {
             // Nobody knows when it goes on: its positions would take the room of others.
             Some(Phase::Parked { .. }) => self.lines.wait_unremembered(key, position),
             Some(Phase::Waiting { .. }) => self.lines.wait(key, position),
-            _ if joins => return self.insert(position, Some(key), expires),
+            _ if joins => return self.insert(DeliveryId::routed(position), Some(key), expires),
             _ => self.lines.wait(key, position),
         }
         self.dirty_keys.insert(key);
@@ -110,8 +115,7 @@ impl Deliveries {
         self.move_up(key);
     }
 
-    fn insert(&mut self, position: u64, key: Option<Key>, expires: Option<Timestamp>) {
-        let id = DeliveryId { position, dead_letter: 0 };
+    pub(super) fn insert(&mut self, id: DeliveryId, key: Option<Key>, expires: Option<Timestamp>) {
         self.unfinished.insert(id, Delivery::new(key, expires));
         self.dirty.insert(id);
         let is_first = key.is_none_or(|key| {
@@ -125,10 +129,10 @@ impl Deliveries {
     }
 
     /// Lets those behind the first of a line wait in the log again, since it does not move: deliveries that nobody may
-    /// have would take the room of other keys.
+    /// have would take the room of other keys. Those of a replay stay: the log does not say that they are.
     pub(super) fn step_back(&mut self, key: Key) {
         let Some(line) = self.lines.get(key) else { return };
-        let is_untried = |id: &&DeliveryId| self.unfinished[*id].is_untried();
+        let is_untried = |id: &&DeliveryId| id.replay == 0 && self.unfinished[*id].is_untried();
         let count = line.order.iter().skip(1).rev().take_while(is_untried).count();
         let is_parked = line.order.front().is_some_and(|id| matches!(self.unfinished[id].phase, Phase::Parked { .. }));
         if count > 0 {
@@ -159,7 +163,7 @@ impl Deliveries {
                 && let Some(position) = self.lines.next_waiting(key)
             {
                 // Whether it has expired is found out again when it is read.
-                self.insert(position, Some(key), None);
+                self.insert(DeliveryId::routed(position), Some(key), None);
                 self.dirty_keys.insert(key);
             }
             if self.lines.reads_from(key).is_some() && self.lines.get(key).is_some_and(|line| line.order.is_empty()) {

@@ -157,7 +157,7 @@ fn a_parked_delivery_that_is_tried_again_says_so_when_it_fails_and_does_not_expi
     let rules = rules(1);
     let mut deliveries = Deliveries::after(0);
     deliveries.offer(1, Some(7), Some(Timestamp(5)));
-    let id = DeliveryId { position: 1, dead_letter: 0 };
+    let id = DeliveryId::routed(1);
     for (now, letter) in [(0, 1), (10, 2), (20, 3)] {
         let now = Timestamp(now);
         let handed = deliveries.hand_out(1, now, &rules, &mut || letter);
@@ -352,4 +352,72 @@ fn a_clock_that_is_set_back_while_nobody_runs_puts_nothing_off_by_more_than_it_w
     let mut deliveries = Deliveries::restore_from(&deliveries.saved());
     assert_eq!(deliveries.tick(Moment { now: at(6), ..moment }), []);
     assert_eq!(deliveries.next_due(), Some(at(1_005)));
+}
+
+fn handed_positions(deliveries: &mut Deliveries, limit: usize, now: i64) -> Vec<(u64, u64)> {
+    let handed = deliveries.hand_out(limit, Timestamp(now), &rules(2), &mut || 5).handed;
+    handed.into_iter().map(|id| (id.position, id.replay)).collect()
+}
+
+#[test]
+fn what_is_replayed_goes_after_what_is_not_and_neither_waits_for_the_other() {
+    let mut deliveries = Deliveries::after(8);
+    [2, 4, 6].into_iter().for_each(|position| deliveries.replay(position, 3, Some(70)));
+    deliveries.offer(9, Some(7), None);
+    deliveries.replay(5, 4, None);
+    assert_eq!(handed_positions(&mut deliveries, 10, 0), [(9, 0), (2, 3), (4, 3), (6, 3), (5, 4)]);
+    let replayed = |position| DeliveryId { replay: 3, ..DeliveryId::routed(position) };
+    assert_eq!(deliveries.ack(replayed(4), 5), Err(NotInFlight::OutOfOrder { first: 2 }));
+    [2, 4, 6].into_iter().for_each(|position| deliveries.ack(replayed(position), 5).unwrap());
+    assert_eq!(deliveries.replayed().into_iter().collect::<Vec<_>>(), [(4, 1)]);
+}
+
+#[test]
+fn what_is_replayed_waits_for_a_retry_in_its_line_and_is_the_same_after_a_restart() {
+    let mut deliveries = Deliveries::after(8);
+    [2, 4, 6].into_iter().for_each(|position| deliveries.replay(position, 3, Some(70)));
+    assert_eq!(handed_positions(&mut deliveries, 10, 0).len(), 3);
+    let first = DeliveryId { replay: 3, ..DeliveryId::routed(2) };
+    let rules = rules(2);
+    let nack = |deliveries: &mut Deliveries, now| {
+        let moment = Moment { rules: &rules, now: Timestamp(now), chance: 0.0 };
+        deliveries.nack(first, 5, crate::delivery::Failure::new("no"), None, moment).unwrap()
+    };
+    assert!(matches!(nack(&mut deliveries, 0), Outcome::Retried(_)));
+    assert_eq!((deliveries.iter().count(), deliveries.has_waiting()), (3, false), "the log says nothing of a replay");
+    let mut deliveries = Deliveries::restore_from(&deliveries.saved());
+    assert!(handed_positions(&mut deliveries, 10, 0).is_empty(), "those behind it wait, too");
+    let now = 1_000_000;
+    deliveries.tick(Moment { rules: &rules, now: Timestamp(now), chance: 0.0 });
+    assert_eq!(handed_positions(&mut deliveries, 10, now), [(2, 3), (4, 3), (6, 3)]);
+    // It is given up now, and its key goes on although keys are to be parked.
+    assert!(matches!(nack(&mut deliveries, now), Outcome::GivenUp(_)));
+    assert_eq!(deliveries.summary().parked, 0);
+    assert_eq!(handed_positions(&mut deliveries, 10, now), [(4, 3), (6, 3)]);
+}
+
+#[test]
+fn what_is_withdrawn_is_gone_and_answers_to_it_are_late() {
+    let mut deliveries = Deliveries::after(8);
+    deliveries.offer(9, Some(7), None);
+    (1..=5).for_each(|position| deliveries.replay(position, 3, Some(70)));
+    deliveries.replay(1, 4, Some(71));
+    assert_eq!(handed_positions(&mut deliveries, 4, 0), [(9, 0), (1, 3), (2, 3), (3, 3)]);
+    assert_eq!(deliveries.withdraw(3), 5);
+    assert_eq!(deliveries.withdraw(3), 0);
+    let first = DeliveryId { replay: 3, ..DeliveryId::routed(1) };
+    assert_eq!(deliveries.ack(first, 5), Err(NotInFlight::Late));
+    assert_eq!(deliveries.summary(), Summary { ready: 1, in_flight: 1, keys: 2, ..Summary::default() });
+    let mut deliveries = Deliveries::restore_from(&deliveries.saved());
+    assert_eq!(handed_positions(&mut deliveries, 10, 0), [(9, 0), (1, 4)]);
+}
+
+#[test]
+fn a_replay_does_not_stop_what_is_routed_to_a_strict_subscription() {
+    let rules = Rules { is_strict: true, ..rules(1) };
+    let mut deliveries = Deliveries::after(100);
+    (1..=2 * lines::RUN_MAX as u64).for_each(|position| deliveries.replay(position, 3, Some(70)));
+    assert!(deliveries.has_room(&rules));
+    (101..=100 + lines::RUN_MAX as u64).for_each(|position| deliveries.offer(position, Some(0), None));
+    assert!(!deliveries.has_room(&rules));
 }

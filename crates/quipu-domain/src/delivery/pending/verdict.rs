@@ -52,7 +52,7 @@ impl Deliveries {
 
     /// Delivers an event once more, whatever its key is doing. Whether it was not there already.
     pub fn redrive(&mut self, position: u64, dead_letter: u64) -> bool {
-        let id = DeliveryId { position, dead_letter };
+        let id = DeliveryId { dead_letter, ..DeliveryId::routed(position) };
         if self.unfinished.contains_key(&id) {
             return false;
         }

@@ -57,7 +57,7 @@ pub(super) struct Book {
 }
 
 pub(super) fn original(position: u64) -> DeliveryId {
-    DeliveryId { position, dead_letter: 0 }
+    DeliveryId::routed(position)
 }
 
 impl Book {

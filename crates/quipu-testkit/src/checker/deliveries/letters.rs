@@ -61,10 +61,11 @@ impl Known {
 impl Ledger {
     /// The delivery that became a dead letter: one that was redriven in the order of its key is the same as before.
     fn delivery(&self, letter: &Letter) -> DeliveryId {
-        let beside = letter.redriven_from.map(|from| DeliveryId { position: letter.position, dead_letter: from });
+        let beside =
+            letter.redriven_from.map(|from| DeliveryId { dead_letter: from, ..DeliveryId::routed(letter.position) });
         let has = |book: &Book, id: DeliveryId| book.owed.contains_key(&id) || book.settled.has(id);
         let is_owed = |id: &DeliveryId| self.books.get(&letter.subscription).is_some_and(|book| has(book, *id));
-        beside.filter(is_owed).unwrap_or(DeliveryId { position: letter.position, dead_letter: 0 })
+        beside.filter(is_owed).unwrap_or(DeliveryId::routed(letter.position))
     }
 
     /// The edited copy that a redriven delivery has to bring to a subscription.
@@ -239,7 +240,7 @@ impl Ledger {
     }
 
     fn owe_again(&mut self, to: &str, position: u64, number: u64) {
-        let id = DeliveryId { position, dead_letter: number };
+        let id = DeliveryId { dead_letter: number, ..DeliveryId::routed(position) };
         if let Some(book) = self.books.get_mut(to) {
             book.owed.insert(id, Owed::new(None, None));
         }

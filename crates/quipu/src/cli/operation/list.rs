@@ -1,6 +1,7 @@
 //! `quipu operation list`: every operation that the server knows, at most 100.
 
 use quipu_api::operation::{RedriveWork, WorkBody};
+use quipu_api::replay::ReplayWork;
 use quipu_api::{OperationAnswer, OperationsAnswer};
 
 use super::super::client::{Client, Query};
@@ -25,6 +26,7 @@ fn row(operation: &OperationAnswer) -> Vec<String> {
         WorkBody::Redrive(RedriveWork { to: None }) => "redrive".to_owned(),
         WorkBody::Redrive(RedriveWork { to: Some(to) }) => format!("redrive to {to}"),
         WorkBody::Discard(discard) => format!("discard: {}", discard.reason),
+        WorkBody::Replay(ReplayWork { to, from, until, .. }) => format!("replay {from} to {until} to {to}"),
     };
     vec![
         operation.id.to_string(),

@@ -1,5 +1,5 @@
 //! `quipu operation …`: operations on many dead letters, how far they are, and what became of each dead letter. They are
-//! begun by `quipu deadletter redrive --all` and `discard --all`.
+//! begun by `quipu deadletter redrive --all` and `discard --all`, and by `quipu replay`, which delivers events of the log.
 
 mod items;
 mod list;
@@ -23,7 +23,7 @@ pub enum OperationCommand {
     List,
     /// Show an operation and how far it is
     Show(Id),
-    /// Follow an operation until it ends; exit code 1 if a dead letter was refused or it was cancelled
+    /// Follow an operation until it ends; exit code 1 if a dead letter was refused, a replay left one, or it was cancelled
     Watch(Id),
     /// End an operation; what it has done stays done
     Cancel(Id),
@@ -66,8 +66,8 @@ fn cancel(id: Id, client: &Client, out: &mut Out) -> Outcome {
     let text = client.act(&id.path("/cancel"))?;
     match out.format {
         Format::Table => {
-            let OperationAnswer { id, done, total, .. } = client.parse(&text)?;
-            let total = counted(total, "dead letter");
+            let OperationAnswer { id, done, total, replay, .. } = client.parse(&text)?;
+            let total = counted(total, if replay.is_some() { "event" } else { "dead letter" });
             out.line(&format!("operation {id} is cancelled, having looked at {done} of {total}"))?;
         }
         Format::Json | Format::Ndjson => out.json(&text)?,

@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 
 use quipu_api::OperationAnswer;
 use quipu_api::operation::OperationWord;
+use quipu_api::replay::{ReplayBody, ReplayOutcomeWord};
 
 use super::super::client::{Client, Query};
 use super::super::exit::{Exit, Failure, Outcome};
-use super::super::output::{Format, Out};
+use super::super::output::{Format, Out, escape};
 use super::Id;
 
 /// Short enough for a person who watches, seldom enough for the server.
@@ -54,7 +55,16 @@ pub fn watch(id: u64, client: &Client) -> Result<OperationAnswer, Failure> {
 pub fn progress(operation: &OperationAnswer) -> String {
     let OperationAnswer { id, done, total, refused, .. } = operation;
     let left = operation.remaining_seconds.map_or(String::new(), |seconds| format!(", {seconds}s left"));
-    format!("operation {id} is {}: {done} of {total} done, {refused} refused{left}", word(operation.state))
+    let what = match &operation.replay {
+        None => format!("{refused} refused"),
+        Some(replay) => {
+            let rate = replay.per_second.map_or(String::new(), |rate| format!(", {rate}/s"));
+            let problem =
+                replay.problem.as_ref().map_or(String::new(), |problem| format!(", stuck: {}", escape(problem)));
+            format!("{} waiting, {} dead letters{rate}{problem}", replay.waiting, replay.dead_lettered)
+        }
+    };
+    format!("operation {id} is {}: {done} of {total} done, {what}{left}", word(operation.state))
 }
 
 /// A word of the wire.
@@ -70,8 +80,19 @@ pub fn word(state: OperationWord) -> &'static str {
 /// What is printed of an operation that has ended, and what the command ends with: a script must notice when not
 /// everything was done.
 pub fn ended(operation: &OperationAnswer, out: &mut Out) -> Outcome {
+    let is_whole = operation.state == OperationWord::Finished && operation.refused == 0;
+    let verdict_of = |replay: &ReplayBody| replay.verdict.as_ref().map(|verdict| verdict.outcome);
+    let is_well = match &operation.replay {
+        None => is_whole,
+        Some(replay) => verdict_of(replay) == Some(ReplayOutcomeWord::Acknowledged),
+    };
+    let exit = if is_well { Exit::Ok } else { Exit::Failed };
     match out.format {
         Format::Table => {
+            if let Some(said) = verdict(operation) {
+                out.line(&said)?;
+                return Ok(exit);
+            }
             let OperationAnswer { id, done, total, refused, .. } = operation;
             let said = format!("operation {id} is {}: {done} of {total}, {refused} refused", word(operation.state));
             out.line(&said)?;
@@ -82,6 +103,23 @@ pub fn ended(operation: &OperationAnswer, out: &mut Out) -> Outcome {
         }
         Format::Json | Format::Ndjson => out.document(operation)?,
     }
-    let is_whole = operation.state == OperationWord::Finished && operation.refused == 0;
-    Ok(if is_whole { Exit::Ok } else { Exit::Failed })
+    Ok(exit)
+}
+
+/// What a replay came to, as sentences.
+fn verdict(operation: &OperationAnswer) -> Option<String> {
+    let (id, replay) = (operation.id, operation.replay.as_ref()?);
+    let verdict = replay.verdict.as_ref()?;
+    let word = match verdict.outcome {
+        ReplayOutcomeWord::Acknowledged => "acknowledged",
+        ReplayOutcomeWord::DeadLettered => "dead letters",
+        ReplayOutcomeWord::Incomplete => "incomplete",
+    };
+    let ReplayBody { handed, acknowledged, dead_lettered, forgotten, .. } = replay;
+    let reason = verdict.reason.as_ref().map_or(String::new(), |reason| format!(": {}", escape(reason)));
+    Some(format!(
+        "replay {id}, {word}{reason}\n{handed} delivered, {acknowledged} acknowledged, {dead_lettered} dead letters, {forgotten} forgotten, \
+         {} withdrawn, of {}\nlog before {}\nlog after  {}",
+        verdict.withdrawn, operation.total, verdict.from_head, verdict.until_head
+    ))
 }

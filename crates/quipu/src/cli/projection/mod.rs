@@ -4,7 +4,7 @@ mod apply;
 mod diff;
 mod rows;
 mod show;
-mod verify;
+pub mod verify;
 
 use clap::{Args, Subcommand};
 use quipu_api::projection::{DigestAnswer, DroppedAnswer, RemovedAnswer, SkippedBody, SwitchedAnswer};
@@ -72,6 +72,10 @@ pub struct Skip {
 }
 
 impl Named {
+    pub fn of(name: String) -> Self {
+        Self { name }
+    }
+
     /// Its route; `tail` is "" or begins with a slash.
     fn path(&self, tail: &str) -> String {
         format!("/v1/projections/{}{tail}", encode(&self.name))

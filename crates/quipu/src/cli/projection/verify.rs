@@ -24,6 +24,13 @@ pub struct Verify {
     baseline: Option<String>,
 }
 
+impl Verify {
+    /// Against the live read model.
+    pub fn of(name: String) -> Self {
+        Self { which: Named::of(name), baseline: None }
+    }
+}
+
 pub fn run(verify: &Verify, client: &Client, out: &mut Out) -> Outcome {
     let query = verify.baseline.as_ref().map(|name| format!("?baseline={}", encode(name))).unwrap_or_default();
     let answer = client.post(&verify.which.path(&format!("/verify{query}")), "application/json", &[])?;

@@ -26,6 +26,9 @@ pub struct Ack {
     /// The number of the dead letter that it was redriven from, if it was
     #[arg(long, value_name = "ID", requires = "position")]
     dead_letter: Option<u64>,
+    /// The number of the replay that it belongs to, if it does
+    #[arg(long, value_name = "ID", requires = "position", conflicts_with = "dead_letter")]
+    replay: Option<u64>,
     /// Answer every delivery in a file of what pull printed, - for standard input
     #[arg(long, value_name = "FILE")]
     file: Option<String>,
@@ -83,6 +86,7 @@ pub fn run(ack: Ack, client: &Client, out: &mut Out) -> Outcome {
         None => vec![AnswerBody {
             position: ack.position.unwrap_or_default(),
             dead_letter: ack.dead_letter,
+            replay: ack.replay,
             token: ack.token.unwrap_or_default(),
             outcome,
             delay_ms: None,

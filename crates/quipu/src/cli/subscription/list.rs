@@ -30,7 +30,11 @@ fn row(subscription: &SubscriptionAnswer) -> Vec<String> {
     words.into_iter().chain(numbers.map(|number| number.to_string())).collect()
 }
 
-/// Whether deliveries are held back.
+/// Whether deliveries are held back, or only replays deliver anything.
 pub fn state(subscription: &SubscriptionAnswer) -> &'static str {
-    if subscription.definition.paused { "paused" } else { "active" }
+    match (subscription.definition.paused, subscription.definition.shadow) {
+        (true, _) => "paused",
+        (false, true) => "shadow",
+        (false, false) => "active",
+    }
 }

@@ -11,7 +11,7 @@ mod list;
 mod pull;
 mod seek;
 mod show;
-mod start;
+pub mod start;
 
 use clap::{Args, Subcommand};
 use quipu_domain::is_subscription_name;

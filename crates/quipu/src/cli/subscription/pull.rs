@@ -73,6 +73,7 @@ pub fn answer_to(delivery: &Delivery, outcome: AnswerOutcome) -> AnswerBody {
     AnswerBody {
         position: handle.position,
         dead_letter: handle.dead_letter,
+        replay: handle.replay,
         token: handle.token.clone(),
         outcome,
         delay_ms: None,
