@@ -68,14 +68,14 @@ fn selection(select: SelectBody) -> Selection {
 }
 
 pub(crate) async fn confirm(Extension(app): Extension<Arc<App>>, request: Request) -> Response {
-    let checked = match id(&request) {
-        Ok(id) => replay::demand_for_confirming(&app, &app.tenant, id),
-        Err(problem) => Err(problem),
-    };
-    problem::answer(match checked {
-        Ok(()) => step(app, request, Tenant::confirm_operation).await,
-        Err(problem) => Err(problem),
-    })
+    problem::answer(run_confirm(app, request).await)
+}
+
+async fn run_confirm(app: Arc<App>, request: Request) -> Result<Response, Problem> {
+    let id = id(&request)?;
+    let work = ask(&app, move |tenant| Ok(tenant.operation(id).ok().map(|info| info.work))).await?;
+    work.map_or(Ok(()), |work| replay::demand_for_confirming(&app, &work))?;
+    step(app, request, Tenant::confirm_operation).await
 }
 
 pub(crate) async fn cancel(Extension(app): Extension<Arc<App>>, request: Request) -> Response {

@@ -14,8 +14,7 @@ use quipu_api::replay::{
 use quipu_api::{OperationAnswer, Problem};
 use quipu_domain::Permission;
 use quipu_engine::{
-    NewReplay, PREVIEW_MS, Replay, ReplayFailure, ReplayInfo, ReplayOutcome, ReplayReport, ReplayVerdict, Shadow,
-    Tenant, Work,
+    NewReplay, PREVIEW_MS, Replay, ReplayFailure, ReplayInfo, ReplayOutcome, ReplayReport, ReplayVerdict, Shadow, Work,
 };
 
 use crate::refusal::scan;
@@ -30,8 +29,10 @@ async fn run_preview(app: Arc<App>, request: Request) -> Result<Response, Proble
     let asked = read_body(&app, request, ReplayRequest::from_json).await?;
     // What is wrong with an event may show of its data: that is for those who may see its dead letter.
     let sees_events = app.access().has_for(Permission::Redrive, &asked.to);
-    if let Some(shadow) = &asked.shadow {
-        demand_shadow(&app, &asked.to, shadow)?;
+    // Counting by a pattern tells of events what they have, and whether there is such a subscription.
+    match &asked.shadow {
+        Some(shadow) => demand_shadow(&app, &asked.to, shadow)?,
+        None => app.demand_for(Permission::Redrive, &asked.to)?,
     }
     let rate = asked.rate_per_second.map(operation::rate);
     let asked = NewReplay {
@@ -69,8 +70,8 @@ fn demand_shadow(app: &App, name: &str, shadow: &ShadowBody) -> Result<(), Probl
 }
 
 /// What confirming an operation asks for beyond the permission to: as much as previewing a replay did.
-pub(crate) fn demand_for_confirming(app: &App, tenant: &Tenant, id: u64) -> Result<(), Problem> {
-    let Ok(Work::Replay(replay)) = tenant.operation(id).map(|info| info.work) else { return Ok(()) };
+pub(crate) fn demand_for_confirming(app: &App, work: &Work) -> Result<(), Problem> {
+    let Work::Replay(replay) = work else { return Ok(()) };
     app.demand(Permission::Replay)?;
     if replay.shadow.is_some() { app.demand_for(Permission::Manage, &replay.to) } else { Ok(()) }
 }

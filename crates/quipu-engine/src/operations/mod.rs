@@ -19,6 +19,7 @@ use quipu_domain::delivery::RateLimit;
 pub use preview::Selection;
 pub(crate) use records::{FoldedOperations, replayed_record};
 pub use records::{OperationState, Work};
+pub(crate) use replay::check_target;
 pub use replay::{
     NewReplay, REPLAY_FAILURES_MAX, REPLAY_TYPES_MAX, REPLAY_WINDOW, REPLAYS_MAX, Replay, ReplayFailure, ReplayInfo,
     ReplayOutcome, ReplayRefusal, ReplayReport, ReplayVerdict, SPEED_MAX, SPEED_MIN, Shadow,

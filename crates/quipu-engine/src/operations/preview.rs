@@ -9,6 +9,7 @@ use quipu_store::Fault;
 
 use super::items::Items;
 use super::records::{FoldedOperation, OperationRecord, OperationState, Work};
+use super::replay::Replay;
 use super::run::Operation;
 use super::{
     OPERATION_ITEMS_MAX, OPERATIONS_ITEMS_MAX, OPERATIONS_MAX, OperationInfo, OperationRefusal, Operations, PREVIEW_MS,
@@ -136,9 +137,29 @@ impl Tenant {
     pub fn confirm_operation(self: &Arc<Self>, id: u64) -> Result<OperationInfo, NotDone> {
         let now = self.world.clock.now();
         let replay = self.operations.lock().previewed_replay(id);
+        let mut made = false;
         if let Some(replay) = &replay {
-            self.make_shadow(replay)?;
+            self.operations.lock().has_room_for_replay()?;
+            made = self.make_shadow(replay)?;
         }
+        let begun = self.begin_operation(id, now, replay.as_ref());
+        // If it was begun by somebody else meanwhile it goes to what was made here.
+        let is_begun = matches!(begun, Ok(_) | Err(NotDone::RefusedOperation(OperationRefusal::WrongState { .. })));
+        if let (false, true, Some(replay)) = (is_begun, made, &replay) {
+            // If it stays, the next one finds it as it is.
+            let _ = self.delete_subscription(&replay.to);
+        }
+        begun
+    }
+
+    fn begin_operation(
+        self: &Arc<Self>,
+        id: u64,
+        now: Timestamp,
+        replay: Option<&Replay>,
+    ) -> Result<OperationInfo, NotDone> {
+        // Nobody changes a definition between the look at it and the beginning.
+        let _changing = self.hold_progress();
         let mut operations = self.operations.lock();
         operations.forget_old_previews(now);
         let one = operations.get(id)?;
@@ -146,13 +167,13 @@ impl Tenant {
             return Err(OperationRefusal::WrongState { id, state: one.state() }.into());
         }
         let FoldedOperation { work, rate, items, .. } = one.folded.clone();
-        if let Some(replay) = &replay {
+        if let Some(replay) = replay {
             operations.has_room_for_replay()?;
             self.enter_replay(id, replay)?;
         }
         let begun = OperationRecord::Begun { id, work, rate, items, time: now };
         if let Err(fault) = self.write_records_wait(vec![begun.record()]) {
-            replay.iter().for_each(|replay| self.end_replay(id, &replay.to));
+            replay.into_iter().for_each(|replay| self.end_replay(id, &replay.to));
             return Err(fault.into());
         }
         let one = operations.get_mut(id)?;

@@ -21,6 +21,8 @@ use crate::tenant::Tenant;
 
 /// Items of one operation that are done at once, so that others have their turn.
 const PORTION: usize = 1_000;
+/// How soon one that has more to do is at work again, milliseconds.
+const TURN_MS: i64 = 10;
 
 /// An operation in memory.
 pub(crate) struct Operation {
@@ -37,7 +39,7 @@ pub(crate) struct Operation {
     unsaved: Vec<ItemRefusal>,
     saved: u64,
     /// Its end is being written down; until that is done, what it did to its last items may not be seen yet.
-    ending: Option<Timestamp>,
+    pub(super) ending: Option<Timestamp>,
 }
 
 impl Operation {
@@ -121,7 +123,8 @@ impl Operation {
                 refused: counts.dead_lettered + counts.forgotten,
                 time: folded.time,
                 ended: folded.ended.map(|(_, time)| time),
-                remaining_ms: at_rate(left).or_else(|| run.remaining_ms(replay)).filter(|_| !is_over),
+                // As fast as it may, or as its consumers are, whichever takes longer.
+                remaining_ms: at_rate(left).max(run.remaining_ms(replay)).filter(|_| !is_over),
                 replay: Some(ReplayInfo {
                     counts,
                     per_second: run.per_second().filter(|_| !is_over),
@@ -265,8 +268,12 @@ impl Tenant {
         Ok(())
     }
 
-    /// Whether an operation has work to do.
-    pub(crate) fn has_running_operation(&self) -> bool {
-        self.operations.lock().all.values().any(|one| one.state() == OperationState::Running)
+    /// When an operation has work to do next.
+    pub(crate) fn next_operation(&self, now: Timestamp) -> Option<Timestamp> {
+        let rests = |one: &Operation| one.replay.as_ref().and_then(|run| run.rests_until(now));
+        let soon = now.plus_ms(TURN_MS);
+        let operations = self.operations.lock();
+        let running = operations.all.values().filter(|one| one.state() == OperationState::Running);
+        running.map(|one| rests(one).unwrap_or(soon)).min()
     }
 }

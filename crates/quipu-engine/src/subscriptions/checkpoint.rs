@@ -89,11 +89,9 @@ impl Tenant {
 
     /// How long that is from now.
     pub(crate) fn until_next_delivery(&self) -> Option<Duration> {
-        if self.has_running_operation() {
-            return Some(Duration::from_millis(10));
-        }
-        let due = self.next_delivery()?;
-        Some(Duration::from_micros(due.0.saturating_sub(self.world.clock.now().0).max(0) as u64))
+        let now = self.world.clock.now();
+        let due = [self.next_operation(now), self.next_delivery()].into_iter().flatten().min()?;
+        Some(Duration::from_micros(due.0.saturating_sub(now.0).max(0) as u64))
     }
 
     /// Writes down what changed in deliveries since the last time. Whether there was anything.

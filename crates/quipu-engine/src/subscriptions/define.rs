@@ -124,6 +124,15 @@ impl Tenant {
                 return Err(SubscriptionRefusal::Invalid(InvalidSubscription { pointer: "/key".into(), detail }).into());
             }
             inner.replays.allow(&compiled)?;
+            if running.compiled().definition.shadow != compiled.definition.shadow {
+                let detail = "expected shadow as it is: what a shadow was not given while it was one has no place to go on at; \
+                              make another subscription";
+                return Err(SubscriptionRefusal::Invalid(InvalidSubscription {
+                    pointer: "/shadow".into(),
+                    detail: detail.into(),
+                })
+                .into());
+            }
             inner.is_changing = true;
         }
         let definition = Some(definition_text(&compiled.definition));
@@ -213,10 +222,15 @@ impl Tenant {
         changing.push(self.progress_of(&running, Places::Kept)?);
         self.write_unsent(&mut changing)?;
         let mut records = self.last_letters_of(&running)?;
+        let letters = records.len();
+        let (replays, ends) = self.conclude_replays_to(name);
+        records.extend(ends);
         records.push(Defined { name: name.into(), definition: None, scan: None }.record());
-        if let Err(fault) = self.write_records_wait(records.clone()) {
+        let written = self.write_records_wait(records.clone());
+        self.replays_concluded(&replays, written.is_ok());
+        if let Err(fault) = written {
             // The dead letters are written all the same.
-            records.pop();
+            records.truncate(letters);
             changing.push(records);
             running.inner.lock().is_deleted = false;
             // Whoever asked meanwhile got nothing.

@@ -44,6 +44,7 @@ pub use explain::{Explained, Lag};
 pub use records::{DeadLetter, DeadLetterLine, DeadLetterState};
 pub use refusal::{NotDone, SubscriptionRefusal};
 pub use replaying::ReplayCounts;
+pub(crate) use replaying::Standing;
 pub use running::Counts;
 pub use seek::SeekPreview;
 pub use standstill::Standstill;

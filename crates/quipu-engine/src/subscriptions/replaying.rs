@@ -13,7 +13,7 @@ use super::checkpoint::Places;
 use super::refusal::{NotDone, SubscriptionRefusal};
 use super::running::{Compiled, Inner};
 use super::{Subscriptions, Unsent};
-use crate::operations::{FoldedOperations, OperationRefusal, REPLAY_WINDOW, Work, replayed_record};
+use crate::operations::{FoldedOperations, OperationRefusal, REPLAY_WINDOW, Work, check_target, replayed_record};
 use crate::tenant::Tenant;
 
 /// What became of the events of a replay.
@@ -50,6 +50,16 @@ struct Replaying {
     is_dirty: bool,
 }
 
+/// Where a replay stands.
+pub(crate) enum Standing {
+    /// Its subscription takes deliveries.
+    Open(Arc<Compiled>, ReplayCounts),
+    /// It is being deleted, and may be there still afterwards.
+    Held(ReplayCounts),
+    /// It is not there, or is not one that this replay may go to.
+    Gone,
+}
+
 /// The replays to one subscription that are at work.
 #[derive(Default)]
 pub(crate) struct Replays(BTreeMap<u64, Replaying>);
@@ -63,10 +73,10 @@ impl Replays {
         }
     }
 
-    /// All that was handed over and is not finished is gone.
-    pub fn forget_unfinished(&mut self) {
-        for one in self.0.values_mut() {
-            one.counts.forgotten += one.counts.waiting();
+    /// So many deliveries of each are gone.
+    pub fn forget(&mut self, unfinished: &BTreeMap<u64, u64>) {
+        for (id, one) in &mut self.0 {
+            one.counts.forgotten += unfinished.get(id).copied().unwrap_or(0);
             one.is_dirty = true;
         }
     }
@@ -123,7 +133,11 @@ impl Subscriptions {
         for running in self.all() {
             let mut inner = running.inner.lock();
             let unfinished = inner.deliveries.replayed();
-            let is_own = |id: &u64| at_work.get(id).is_some_and(|(replay, _)| replay.to == running.name.as_ref());
+            let compiled = running.compiled();
+            let is_own = |id: &u64| {
+                let to_here = at_work.get(id).filter(|(replay, _)| replay.to == running.name.as_ref());
+                to_here.is_some_and(|(replay, _)| check_target(&replay.to, &compiled, replay.webhooks).is_ok())
+            };
             unfinished.keys().filter(|id| !is_own(id)).for_each(|id| _ = inner.deliveries.withdraw(*id));
             for (id, (replay, counts)) in at_work.iter().filter(|(id, _)| is_own(id)) {
                 let mut counts = *counts;
@@ -159,12 +173,15 @@ impl Tenant {
         Ok(())
     }
 
-    /// How far a replay is, and how its subscription is defined; nothing if that was deleted.
-    pub(crate) fn replaying(&self, id: u64, name: &str) -> Option<(Arc<Compiled>, ReplayCounts)> {
-        let running = self.running(name).ok()?;
+    /// How far a replay is, and how its subscription is defined.
+    pub(crate) fn replaying(&self, id: u64, name: &str) -> Standing {
+        let Ok(running) = self.running(name) else { return Standing::Gone };
         let inner = running.inner.lock();
-        let one = inner.replays.0.get(&id).filter(|_| !inner.is_deleted)?;
-        Some((running.compiled(), one.counts))
+        match inner.replays.0.get(&id) {
+            None => Standing::Gone,
+            Some(one) if inner.is_deleted => Standing::Held(one.counts),
+            Some(one) => Standing::Open(running.compiled(), one.counts),
+        }
     }
 
     /// Puts events among the deliveries of a subscription, the replay having looked at those from one place to another. How far it is

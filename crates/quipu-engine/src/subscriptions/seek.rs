@@ -87,8 +87,10 @@ impl Tenant {
         self.write_records(&mut changing, vec![Defined { name: name.into(), definition, scan: Some(scan) }.record()])?;
         {
             let mut inner = running.inner.lock();
+            // What was given up counts as a dead letter, once it is buried.
+            let unfinished = inner.deliveries.replayed();
             inner.deliveries = Deliveries::after(scan);
-            inner.replays.forget_unfinished();
+            inner.replays.forget(&unfinished);
             inner.matched_to = scan;
             // What was asked for and done before says nothing of what begins here.
             inner.pace = Pace::default();

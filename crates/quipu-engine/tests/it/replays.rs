@@ -354,18 +354,80 @@ fn a_seek_forgets_what_was_replayed_and_the_verdict_says_so() {
 
 #[test]
 fn a_replay_ends_when_its_subscription_is_deleted_and_does_not_go_to_another_of_its_name() {
+    for is_reopened in [false, true] {
+        let mut world = World::with_events(500);
+        world.subscribe("s", "{}");
+        let id = world.begin(&to("s"));
+        world.tick(10);
+        let handed = world.pull("s");
+        world.say("s", &handed[..3], &Answer::Ack);
+        world.tenant().delete_subscription("s").unwrap();
+        world.subscribe("s", "{}");
+        if is_reopened {
+            world.reopen();
+        }
+        assert!(world.drain("s").is_empty());
+        let verdict = world.verdict(id);
+        assert_eq!(
+            (verdict.outcome, verdict.reason.as_deref(), verdict.counts.acknowledged),
+            (ReplayOutcome::Incomplete, Some("its subscription was deleted"), 3)
+        );
+    }
+}
+
+#[test]
+fn a_replay_to_a_subscription_that_wants_less_meanwhile_is_not_whole() {
     let world = World::with_events(500);
     world.subscribe("s", "{}");
     let id = world.begin(&to("s"));
     world.tick(10);
-    world.tenant().delete_subscription("s").unwrap();
-    world.subscribe("s", "{}");
-    assert!(world.drain("s").is_empty());
+    let definition = serde_json::from_str::<Subscription>(r#"{"pattern":{"type":["t.odd"]}}"#).unwrap();
+    world.tenant().update_subscription("s", definition).unwrap();
+    let handed = world.drain("s").len();
+    assert!((200..500).contains(&handed), "{handed}");
     let verdict = world.verdict(id);
-    assert_eq!(
-        (verdict.outcome, verdict.reason.as_deref()),
-        (ReplayOutcome::Incomplete, Some("its subscription was deleted"))
-    );
+    let reason = format!("{handed} of 500 events: what its subscription wants was changed");
+    assert_eq!((verdict.outcome, verdict.reason), (ReplayOutcome::Incomplete, Some(reason)));
+}
+
+#[test]
+fn a_subscription_becomes_no_shadow_and_a_shadow_no_other() {
+    let world = World::with_events(1);
+    world.subscribe("s", "{}");
+    world.subscribe("shadow", r#"{"shadow":true}"#);
+    for (name, changed) in [("s", r#"{"shadow":true}"#), ("shadow", "{}")] {
+        match world.tenant().update_subscription(name, serde_json::from_str(changed).unwrap()) {
+            Err(NotDone::Refused(SubscriptionRefusal::Invalid(invalid))) => assert_eq!(invalid.pointer, "/shadow"),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_shadow_that_was_made_for_a_replay_which_could_not_begin_is_not_left() {
+    let world = World::with_events(2_000);
+    world.subscribe("s", "{}");
+    for _ in 0..4 {
+        world.begin(&to("s"));
+    }
+    let shadow = NewReplay { shadow: Some(Shadow { of: Some("s".into()) }), ..to("copy") };
+    let (info, _) = world.preview(&shadow).unwrap();
+    assert_eq!(refusal(world.tenant().confirm_operation(info.id)), ReplayRefusal::TooMany { limit: 4 });
+    assert!(world.tenant().definition("copy").is_err());
+}
+
+#[test]
+fn a_clock_that_was_set_back_holds_no_replay_for_as_long() {
+    let world = World::with_events(20);
+    world.subscribe("s", "{}");
+    let id = world.begin(&NewReplay { speed: Some(1.0), ..to("s") });
+    world.tick(10);
+    world.clock.0.fetch_sub(3_600_000_000, Ordering::Relaxed);
+    for _ in 0..100 {
+        world.tick(1_000);
+        world.drain("s");
+    }
+    assert_eq!(world.verdict(id).outcome, ReplayOutcome::Acknowledged);
 }
 
 #[test]

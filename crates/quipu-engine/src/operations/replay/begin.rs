@@ -32,14 +32,14 @@ impl Operations {
 
 impl Tenant {
     /// Makes the shadow that a replay goes to, if there is to be one. Not while operations are locked: it writes a definition.
-    pub(in crate::operations) fn make_shadow(self: &Arc<Self>, replay: &Replay) -> Result<(), NotDone> {
-        let Some(text) = &replay.shadow else { return Ok(()) };
+    /// Whether it was not there.
+    pub(in crate::operations) fn make_shadow(self: &Arc<Self>, replay: &Replay) -> Result<bool, NotDone> {
+        let Some(text) = &replay.shadow else { return Ok(false) };
         let definition = serde_json::from_str::<Subscription>(text).map_err(|error| {
             let detail = format!("expected the definition of a shadow, found {error}");
             refused(ReplayRefusal::InvalidShadow { detail })
         })?;
-        self.create_subscription(&replay.to, definition)?;
-        Ok(())
+        self.create_subscription(&replay.to, definition)
     }
 
     /// Puts its place beside the deliveries. From then on the subscription cannot become one that it must not go to.

@@ -6,6 +6,7 @@
 //! written in the same commit as they are: after a crash it goes on exactly where its deliveries are.
 
 mod begin;
+mod end;
 mod preview;
 mod range;
 mod run;
@@ -18,6 +19,7 @@ use serde_json::value::RawValue;
 use crate::audit::Head;
 use crate::subscriptions::ReplayCounts;
 
+pub(crate) use preview::check_target;
 pub use preview::{ReplayFailure, ReplayReport};
 pub(crate) use range::Wanted;
 pub(crate) use run::ReplayRun;

@@ -187,7 +187,7 @@ impl Tenant {
 }
 
 /// Whether events may be replayed to a subscription.
-pub(super) fn check_target(name: &str, compiled: &Compiled, webhooks: bool) -> Result<(), OperationRefusal> {
+pub(crate) fn check_target(name: &str, compiled: &Compiled, webhooks: bool) -> Result<(), OperationRefusal> {
     let (definition, name) = (&compiled.definition, name.to_owned());
     let refusal = if compiled.refused.is_some() {
         ReplayRefusal::NotAccepted { name }

@@ -10,7 +10,7 @@ use quipu_store::Fault;
 use super::{REPLAY_WINDOW, Replay, Wanted};
 use crate::operations::Work;
 use crate::operations::run::Operation;
-use crate::subscriptions::{Compiled, Done, Pace, ReplayCounts};
+use crate::subscriptions::{Compiled, Done, Pace, ReplayCounts, Standing};
 use crate::tenant::Tenant;
 
 /// Events that one replay looks at in one go, so that others have their turn: some 5 ms.
@@ -19,6 +19,8 @@ const LOOKS: usize = 5_000;
 const CHUNK: usize = 1_000;
 /// How long a replay rests that could not read on, microseconds.
 const REST_US: i64 = 1_000_000;
+/// How long one has nothing to do before it looks again of itself, milliseconds.
+const IDLE_MS: i64 = 1_000;
 
 /// A replay in memory.
 #[derive(Default)]
@@ -34,6 +36,12 @@ pub(crate) struct ReplayRun {
     anchor: Option<(Timestamp, Timestamp)>,
     /// When the event was recorded that comes next, if it waits for its time.
     next_time: Option<Timestamp>,
+    /// When it is due: nothing is read before.
+    due: Option<Timestamp>,
+    /// Nothing was to be done the last time.
+    is_idle: bool,
+    /// When it was last looked at.
+    looked_at: Option<Timestamp>,
     pace: Pace,
 }
 
@@ -71,13 +79,26 @@ impl ReplayRun {
         }
     }
 
+    /// When there may be something to do again: an answer and a change say so themselves.
+    pub fn rests_until(&self, now: Timestamp) -> Option<Timestamp> {
+        let latest = now.plus_ms(IDLE_MS);
+        self.is_idle.then(|| self.due.filter(|due| *due > now).map_or(latest, |due| due.min(latest)))
+    }
+
+    /// A clock that was set back says nothing of when the next event is due.
+    fn time_is(&mut self, now: Timestamp) {
+        if self.looked_at.replace(now).is_some_and(|before| before > now) {
+            (self.anchor, self.due) = (None, None);
+        }
+    }
+
     fn measure(&mut self, counts: ReplayCounts, now: Timestamp) {
         self.counts = counts;
         self.pace.measure(now, Done { passed: 0, finished: counts.finished(), is_holding: true });
     }
 
     /// When an event is due that was recorded at a time.
-    fn due(&mut self, speed: f64, recorded: Timestamp, now: Timestamp) -> Timestamp {
+    fn due_of(&mut self, speed: f64, recorded: Timestamp, now: Timestamp) -> Timestamp {
         let (began, first) = *self.anchor.get_or_insert((now, recorded));
         let after_us = recorded.0.saturating_sub(first.0).max(0) as f64 / speed;
         Timestamp(began.0.saturating_add(after_us.min(i64::MAX as f64) as i64))
@@ -99,19 +120,30 @@ impl Tenant {
     pub(in crate::operations) fn run_replay(&self, id: u64, one: &mut Operation, now: Timestamp) {
         let Work::Replay(replay) = &one.folded.work else { return };
         let Some(run) = one.replay.as_mut().filter(|run| run.ended.is_none()) else { return };
-        let Some((compiled, counts)) = self.replaying(id, &replay.to) else {
-            run.ended = Some("its subscription was deleted".to_owned());
-            return;
+        run.time_is(now);
+        let (compiled, counts) = match self.replaying(id, &replay.to) {
+            Standing::Open(compiled, counts) => (compiled, counts),
+            Standing::Held(_) => return,
+            Standing::Gone => {
+                run.ended = Some("its subscription is not there any more, or not one that it may go to".to_owned());
+                return;
+            }
         };
         run.measure(counts, now);
         run.compile(replay);
         let is_resting = run.problem.as_ref().is_some_and(|(_, until)| (0..=REST_US).contains(&(until.0 - now.0)));
-        let is_held = compiled.definition.paused || run.ended.is_some() || is_resting;
+        if compiled.definition.paused {
+            // Its own time stands still, too.
+            (run.anchor, run.due) = (None, None);
+        }
+        let is_early = run.due.is_some_and(|due| due > now);
+        let is_held = compiled.definition.paused || run.ended.is_some() || is_resting || is_early;
         let mut room = REPLAY_WINDOW.saturating_sub(counts.waiting()) as usize;
         if let Some(rate) = one.folded.rate {
             room = room.min(one.bucket.available(rate, now));
         }
-        if is_held || room == 0 || counts.looked_to >= replay.until {
+        run.is_idle = is_held || room == 0 || counts.looked_to >= replay.until;
+        if run.is_idle {
             return;
         }
         match self.next_of(replay, run, &compiled, room, now) {
@@ -134,7 +166,8 @@ impl Tenant {
     /// The line that an event waits in: one of this replay alone.
     fn key_in(&self, id: u64, replay: &Replay, key: Option<Key>) -> Option<Key> {
         let key = if replay.is_strict { Some(0) } else { key };
-        key.map(|key| self.hasher.stream(&format!("replay {id} {key:032x}")))
+        // Turned over, so that no subject of an event is in it.
+        key.map(|key| !self.hasher.stream(&format!("replay {id} {key:032x}")))
     }
 
     fn next_of(
@@ -159,13 +192,15 @@ impl Tenant {
                 if let Some(key) = self.wants(&wanted, &registry, recorded)? {
                     let time = recorded.stamp.recorded_time;
                     run.next_time = Some(time);
-                    if replay.speed.is_some_and(|speed| run.due(speed, time, now) > now) {
+                    run.due = replay.speed.map(|speed| run.due_of(speed, time, now)).filter(|due| *due > now);
+                    if run.due.is_some() {
                         return Ok(found);
                     }
                     found.events.push((position, key));
                 }
                 found.looked_to = position;
-                if found.events.len() == room {
+                // One event may take as many looks as many: a payload is read for it.
+                if found.events.len() == room || looked >= LOOKS {
                     return Ok(found);
                 }
             }

@@ -38,14 +38,23 @@ pub enum ReplayOutcome {
 impl ReplayVerdict {
     pub(in crate::operations) fn of(replay: &Replay, run: &ReplayRun, withdrawn: u64, is_cancelled: bool) -> Self {
         let counts = run.counts;
-        let is_whole = counts.looked_to >= replay.until && counts.finished() == counts.handed && counts.forgotten == 0;
+        let is_whole = counts.looked_to >= replay.until
+            && counts.finished() == counts.handed
+            && counts.forgotten == 0
+            && counts.handed == replay.events;
         let outcome = match counts.dead_lettered {
             _ if !is_whole || withdrawn > 0 || run.ended.is_some() => ReplayOutcome::Incomplete,
             0 => ReplayOutcome::Acknowledged,
             _ => ReplayOutcome::DeadLettered,
         };
         let cancelled = || is_cancelled.then(|| "it was cancelled".to_owned());
-        let reason = run.ended.clone().or_else(cancelled);
+        let moved = || (counts.forgotten > 0).then(|| "its subscription was moved".to_owned());
+        let changed = || {
+            let Replay { events, .. } = replay;
+            let handed = counts.handed;
+            (handed != *events).then(|| format!("{handed} of {events} events: what its subscription wants was changed"))
+        };
+        let reason = run.ended.clone().or_else(cancelled).or_else(moved).or_else(changed);
         let (from, to) = replay.heads;
         Self { outcome, counts, withdrawn, reason, from, to }
     }
