@@ -19,7 +19,7 @@ use crate::support::{LONG, Shop, declared, event, orders, placed, shipped};
 const HEADER_BYTES: usize = 88;
 
 impl Shop {
-    fn verify(&self, baseline: Option<&str>) -> Verdict {
+    pub fn verify(&self, baseline: Option<&str>) -> Verdict {
         self.projections.verify("orders", "key:1", baseline, &mut |_| true).unwrap().unwrap()
     }
 
@@ -34,7 +34,7 @@ impl Shop {
     }
 }
 
-fn since(position: u64, kind: &str) -> Option<Since> {
+pub fn since(position: u64, kind: &str) -> Option<Since> {
     Some(Since { position, kind: kind.into() })
 }
 
