@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use quipu_domain::projection::Projection;
+use quipu_domain::projection::{Projection, Reactions, ReadModelStore};
+use quipu_domain::schema::SchemaVersion;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -294,6 +295,38 @@ impl SkippedBody {
     }
 }
 
+/// A declaration as it is sent to a server: with the password of its database, which is written nowhere else.
+#[derive(Serialize)]
+pub struct SentProjection<'a> {
+    projection: &'a str,
+    store: SentStore<'a>,
+    schemaversion: SchemaVersion,
+    tables: &'a str,
+    on: &'a Reactions,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum SentStore<'a> {
+    Alone(&'a ReadModelStore),
+    WithPassword { postgres: &'a str, password: &'a str },
+}
+
+impl<'a> From<&'a Projection> for SentProjection<'a> {
+    fn from(Projection { name, store, schema_version, tables, on }: &'a Projection) -> Self {
+        let url = match store {
+            ReadModelStore::Postgres(url) => Some(url),
+            ReadModelStore::Sqlite => None,
+        };
+        let given = url.and_then(|url| Some((url.as_str(), url.password.as_ref()?.expose())));
+        let store = match given {
+            Some((postgres, password)) => SentStore::WithPassword { postgres, password },
+            None => SentStore::Alone(store),
+        };
+        Self { projection: name, store, schemaversion: *schema_version, tables, on }
+    }
+}
+
 /// Reads a declaration, JSON or YAML.
 ///
 /// # Errors
@@ -328,6 +361,23 @@ mod tests {
         assert_eq!(kinds, ["z.placed", "a.paid"], "in the order in which they are written");
         let json = serde_json::to_vec(&read).unwrap();
         assert_eq!(read_projection(&json).unwrap(), read);
+    }
+
+    #[test]
+    fn a_password_is_sent_and_written_nowhere_else() {
+        let yaml = "projection: p\nstore: {postgres: postgres://u@h/d, password: hunter2}\ntables: t\non: {a: delete from t}\n";
+        let read = read_projection(yaml.as_bytes()).unwrap();
+        let sent = serde_json::to_vec(&SentProjection::from(&read)).unwrap();
+        assert_eq!(read_projection(&sent).unwrap(), read);
+        assert!(String::from_utf8(sent).unwrap().contains("hunter2"));
+        assert!(!serde_json::to_string(&read).unwrap().contains("hunter2"));
+        for wrong in
+            ["postgres://u:hunter2@h/d", "{postgres: postgres://u@h/d, password: [hunter2]}", "mysql://hunter2"]
+        {
+            let yaml = format!("projection: p\nstore: {wrong}\ntables: t\non: {{a: delete from t}}\n");
+            let problem = read_projection(yaml.as_bytes()).unwrap_err();
+            assert!(problem.code == "invalid-projection" && !format!("{problem:?}").contains("hunter"), "{problem:?}");
+        }
     }
 
     #[test]

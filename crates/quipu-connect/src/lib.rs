@@ -3,3 +3,5 @@
 
 #[cfg(feature = "postgres")]
 pub mod outbox;
+#[cfg(feature = "postgres")]
+pub mod tls;

@@ -1,5 +1,6 @@
 //! What the projection of the documentation does a second: built again from a log that is there, and live, while events are
-//! published as fast as the store takes them. `cargo bench -p quipu-projections --bench orders`.
+//! published as fast as the store takes them. `cargo bench -p quipu-projections --bench orders`; with the feature `postgres`, and the URL of
+//! a database in `QUIPU_BENCH_POSTGRES`, in that.
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
@@ -8,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
-use quipu_domain::projection::Projection;
+use quipu_domain::projection::{PostgresUrl, Projection, ReadModelStore};
 use quipu_domain::{Event, Timestamp};
 use quipu_engine::{Clock, Engine, Options, Random, Tenant, World};
 use quipu_projections::{Pool, Projections};
@@ -54,7 +55,11 @@ fn orders() -> Projection {
             "order.shipped": "update orders set status = 'shipped' where id = :subject"
         }
     }"#;
-    serde_json::from_str(text).unwrap()
+    let mut orders: Projection = serde_json::from_str(text).unwrap();
+    if let Ok(url) = std::env::var("QUIPU_BENCH_POSTGRES") {
+        orders.store = ReadModelStore::Postgres(PostgresUrl::parse(&url).unwrap());
+    }
+    orders
 }
 
 /// Orders are placed, and each is shipped 1,000 events later; 256 bytes an event as it is stored.
@@ -109,8 +114,23 @@ fn main() {
     );
     drop(projections);
 
-    for _ in 0..ROUNDS {
+    for round in 0..ROUNDS {
         let elsewhere = tempfile::tempdir_in(folder.path()).unwrap();
+        if std::env::var_os("QUIPU_BENCH_POSTGRES").is_some() {
+            // What is there would be gone on with: a changed declaration is built from the beginning, beside it.
+            let mut anew = orders();
+            anew.tables += &";".repeat(round + 1);
+            let begin = Instant::now();
+            let projections = open(&live, elsewhere.path());
+            projections.apply(anew).unwrap();
+            let at_end = |of: &quipu_projections::ReleaseStatus| of.number > 1 && of.position == EVENTS;
+            while !projections.status("orders").unwrap().releases.iter().any(at_end) {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            println!("rebuild: {:.0} events/s", EVENTS as f64 / begin.elapsed().as_secs_f64());
+            projections.drop_release("orders").unwrap();
+            continue;
+        }
         let begin = Instant::now();
         let projections = open(&live, elsewhere.path());
         projections.wait("orders", EVENTS, long).unwrap();

@@ -2,25 +2,33 @@
 
 mod release;
 mod sandbox;
+#[cfg(feature = "postgres")]
+mod sweep;
 mod verify;
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 use quipu_domain::is_subscription_name;
-use quipu_domain::projection::{InvalidProjection, Projection};
+use quipu_domain::projection::{InvalidProjection, Projection, ReadModelStore};
 use quipu_engine::{CommitGuard, ProjectionInfo, ProjectionRefusal, Released, Tenant, WantedRelease};
 
+use crate::compare::{Comparison, TableDigest};
 use crate::pool::Pool;
+#[cfg(feature = "postgres")]
+use crate::postgres::Dial;
+use crate::query::{Rows, SqlQuery, TableQuery};
 use crate::refusal::{NotDone, ReadModelRefusal};
-use crate::sqlite::{Comparison, Model, Project, Reader, Rows, Source, SqlQuery, TableDigest, TableQuery, remove};
+use crate::sqlite;
 use crate::status::{ProjectionStatus, ReleaseStatus};
+use crate::step::{Project, Source};
+use crate::store::{Broken, Elsewhere, Model, Place, Reader, Wanted, check};
 use release::Release;
 pub use sandbox::VerifyProgress;
 
@@ -33,6 +41,9 @@ const SANDBOX: &str = "sandbox";
 
 /// Bytes of the log that become one transaction, about: large ones cost less an event, and are redone as a whole.
 const BATCH_BYTES: usize = 2 << 20;
+
+/// Threads of one tenant for read models in other people's databases: one that does not answer stops nobody else's.
+const THREADS_ELSEWHERE: usize = 2;
 
 type Key = (String, u64);
 
@@ -54,6 +65,10 @@ struct Inner {
     /// How many were built there.
     sandboxes: AtomicU64,
     pool: Arc<Pool>,
+    /// Its own threads for databases elsewhere, from when it has one; none if there could be none.
+    pool_elsewhere: OnceLock<Option<Pool>>,
+    /// How those are reached.
+    elsewhere: Elsewhere,
     /// Replaced as a whole: whoever looks never waits for one that is closed.
     releases: Mutex<Arc<BTreeMap<Key, Arc<Release>>>>,
     /// Held by whoever replaces it.
@@ -77,6 +92,36 @@ impl Projections {
         pool: Arc<Pool>,
         progressed: impl Fn() + Send + Sync + 'static,
     ) -> std::io::Result<Self> {
+        #[cfg(feature = "postgres")]
+        let elsewhere = Elsewhere::anywhere(Arc::clone(&tenant));
+        #[cfg(not(feature = "postgres"))]
+        let elsewhere = Elsewhere;
+        Self::open_with(tenant, folder, pool, elsewhere, progressed)
+    }
+
+    /// As [`Projections::open`]; databases elsewhere are reached by `dial`.
+    ///
+    /// # Errors
+    /// The folder cannot be made.
+    #[cfg(feature = "postgres")]
+    pub fn open_dialing(
+        tenant: Arc<Tenant>,
+        folder: Option<&Path>,
+        pool: Arc<Pool>,
+        dial: Arc<dyn Dial>,
+        progressed: impl Fn() + Send + Sync + 'static,
+    ) -> std::io::Result<Self> {
+        let elsewhere = Elsewhere::dialing(Arc::clone(&tenant), dial);
+        Self::open_with(tenant, folder, pool, elsewhere, progressed)
+    }
+
+    fn open_with(
+        tenant: Arc<Tenant>,
+        folder: Option<&Path>,
+        pool: Arc<Pool>,
+        elsewhere: Elsewhere,
+        progressed: impl Fn() + Send + Sync + 'static,
+    ) -> std::io::Result<Self> {
         let has_disk = folder.is_some();
         let folder = folder.unwrap_or(Path::new(""));
         let (folder, code_folder, sandbox) = (folder.join(FOLDER), folder.join(CODE_FOLDER), folder.join(SANDBOX));
@@ -89,6 +134,8 @@ impl Projections {
             sandbox,
             sandboxes: AtomicU64::new(0),
             pool,
+            pool_elsewhere: OnceLock::new(),
+            elsewhere,
             releases: Mutex::default(),
             changing: Mutex::new(()),
             progressed: Box::new(progressed),
@@ -98,6 +145,8 @@ impl Projections {
         });
         inner.remove_strays()?;
         inner.follow_definitions()?;
+        #[cfg(feature = "postgres")]
+        inner.sweep_all();
         let woken = Arc::downgrade(&inner);
         let wakes = inner.tenant.on_commit(move |_| {
             if let Some(inner) = woken.upgrade() {
@@ -111,6 +160,10 @@ impl Projections {
     pub fn close(&self) {
         self.inner.is_closed.store(true, Ordering::Relaxed);
         self.inner.releases().values().for_each(|release| release.close());
+        // Who waits for a database there holds the tenant.
+        if let Some(Some(pool)) = self.inner.pool_elsewhere.get() {
+            pool.close();
+        }
         self.inner.tell();
     }
 
@@ -118,12 +171,16 @@ impl Projections {
     ///
     /// # Errors
     /// [`NotDone`].
-    pub fn apply(&self, declaration: Projection) -> Result<Released, NotDone> {
+    pub fn apply(&self, mut declaration: Projection) -> Result<Released, NotDone> {
         self.check(&declaration)?;
         if self.inner.attached.lock().contains_key(&declaration.name) {
             return Err(ReadModelRefusal::Declared { name: declaration.name }.into());
         }
         self.needs_disk()?;
+        #[cfg(feature = "postgres")]
+        self.inner.elsewhere.keep_password(&mut declaration)?;
+        #[cfg(not(feature = "postgres"))]
+        forget_password(&mut declaration);
         let released = self.inner.tenant.release_projection(declaration)?;
         self.followed()?;
         Ok(released)
@@ -135,7 +192,7 @@ impl Projections {
     /// [`NotDone`].
     pub fn check(&self, declaration: &Projection) -> Result<(), NotDone> {
         declaration.check()?;
-        Ok(Model::check(declaration)?)
+        Ok(check(declaration, &self.inner.elsewhere)?)
     }
 
     /// Keeps the read model of a projection in code. What another version of it made is removed, and built again by this one. It is not
@@ -150,7 +207,7 @@ impl Projections {
         if self.inner.tenant.projection(name).is_some() {
             return Err(ReadModelRefusal::Declared { name: name.to_owned() }.into());
         }
-        Model::check_script(code.tables())?;
+        sqlite::Model::check_script(code.tables())?;
         self.needs_disk()?;
         let number = u64::from(code.version());
         self.inner
@@ -174,6 +231,8 @@ impl Projections {
             expected = Some(next);
         }
         let release = self.inner.tenant.switch_projection(name, to, expected)?;
+        let releases = self.inner.releases();
+        releases.iter().filter(|((other, _), _)| other == name).for_each(|(_, release)| release.show_anew());
         self.followed()?;
         Ok(release)
     }
@@ -215,7 +274,10 @@ impl Projections {
     /// [`NotDone`].
     pub fn remove(&self, name: &str) -> Result<(), NotDone> {
         self.inner.tenant.remove_projection(name)?;
-        self.followed()
+        self.followed()?;
+        #[cfg(feature = "postgres")]
+        self.inner.elsewhere.forget_passwords()?;
+        Ok(())
     }
 
     /// How a projection is doing.
@@ -296,7 +358,7 @@ impl Projections {
     fn reader(&self, name: &str) -> Result<Reader, NotDone> {
         let release = self.live(name)?;
         release.make(&self.inner)?;
-        Reader::open(&release.path)
+        release.place.reader()
     }
 
     /// The release that answers.
@@ -329,7 +391,15 @@ impl Projections {
     }
 
     fn failed(&self, error: &std::io::Error) -> NotDone {
-        NotDone::Failed { path: self.inner.folder.clone(), error: error.to_string() }
+        NotDone::Failed { place: self.inner.folder.display().to_string(), error: error.to_string() }
+    }
+}
+
+/// A password that nobody can use is not written down.
+#[cfg(not(feature = "postgres"))]
+fn forget_password(declaration: &mut Projection) {
+    if let ReadModelStore::Postgres(url) = &mut declaration.store {
+        url.password = None;
     }
 }
 
@@ -355,25 +425,27 @@ impl Inner {
         let mut wanted = BTreeMap::new();
         for info in self.tenant.projections() {
             for (number, release) in info.releases {
-                let path = self.folder.join(&info.name).join(format!("{number}.sqlite"));
-                wanted.insert((info.name.clone(), number), (Source::Declared(release.declaration), release.at, path));
+                let place = self.place(&info.name, number, &release.declaration.store);
+                wanted.insert((info.name.clone(), number), (Source::Declared(release.declaration), release.at, place));
             }
         }
         for (name, code) in self.attached.lock().iter() {
             let number = u64::from(code.version());
-            let path = self.code_folder.join(name).join(format!("{number}.sqlite"));
-            wanted.insert((name.clone(), number), (Source::Code(Arc::clone(code)), self.tenant.now(), path));
+            let place = Place::File(self.code_folder.join(name).join(format!("{number}.sqlite")));
+            wanted.insert((name.clone(), number), (Source::Code(Arc::clone(code)), self.tenant.now(), place));
         }
         let gone: Vec<Key> = releases.keys().filter(|key| !wanted.contains_key(*key)).cloned().collect();
         let gone: Vec<Arc<Release>> = gone.iter().filter_map(|key| releases.remove(key)).collect();
-        for ((name, number), (source, at, path)) in wanted {
+        for ((name, number), (source, at, place)) in wanted {
             if releases.contains_key(&(name.clone(), number)) {
                 continue;
             }
-            if let Some(folder) = path.parent() {
+            if let Place::File(path) = &place
+                && let Some(folder) = path.parent()
+            {
                 fs::create_dir_all(folder)?;
             }
-            let release = Arc::new(Release::new(self, name.clone(), number, source, at, path));
+            let release = Arc::new(Release::new(self, name.clone(), number, source, at, place));
             releases.insert((name, number), release);
         }
         let releases = Arc::new(releases);
@@ -381,7 +453,11 @@ impl Inner {
         releases.values().for_each(|release| release.wake(self));
         for release in gone {
             release.close();
-            remove(&release.path);
+            match &release.place {
+                Place::File(_) => release.place.remove(),
+                #[cfg(feature = "postgres")]
+                Place::Schema(schema) => self.sweep(schema.projection().clone()),
+            }
         }
         Ok(())
     }
@@ -429,9 +505,46 @@ impl Inner {
         ProjectionStatus { name: info.name, live: info.live, releases, skipped: info.skipped, end }
     }
 
-    /// Opens the read model in a file, or makes it.
-    fn open_model(&self, path: &Path, source: &Source) -> Result<Model, rusqlite::Error> {
-        Model::open(path, source, self.tenant.quotas().storage_bytes.map(NonZeroU64::get))
+    /// Opens a read model, or makes it.
+    fn open_model(&self, place: &Place, source: &Source, wanted: Wanted) -> Result<Model, Broken> {
+        place.open(source, self.tenant.quotas().storage_bytes.map(NonZeroU64::get), wanted)
+    }
+
+    /// Where the read model of a declared release is.
+    fn place(&self, name: &str, number: u64, store: &ReadModelStore) -> Place {
+        let file = || Place::File(self.folder.join(name).join(format!("{number}.sqlite")));
+        match store {
+            ReadModelStore::Sqlite => file(),
+            #[cfg(feature = "postgres")]
+            ReadModelStore::Postgres(url) => Place::Schema(self.elsewhere.projection(url, name).release(number)),
+            // What declares one is refused by this build; one that another build took in is kept here meanwhile.
+            #[cfg(not(feature = "postgres"))]
+            ReadModelStore::Postgres(_) => file(),
+        }
+    }
+
+    /// Where a read model is built that is looked at once: in the same kind of database.
+    fn sandbox_place(&self, name: &str, number: u64, source: &Source) -> Result<Place, NotDone> {
+        #[cfg(feature = "postgres")]
+        if let Source::Declared(declaration) = source
+            && let ReadModelStore::Postgres(url) = &declaration.store
+        {
+            return Ok(Place::Schema(self.elsewhere.projection(url, name).sandbox(number)));
+        }
+        let (_, _) = (name, source);
+        let failed = |error: std::io::Error| NotDone::Failed {
+            place: self.sandbox.display().to_string(),
+            error: error.to_string(),
+        };
+        fs::create_dir_all(&self.sandbox).map_err(failed)?;
+        Ok(Place::File(self.sandbox.join(format!("{number}.sqlite"))))
+    }
+
+    /// Threads that may wait for databases elsewhere.
+    fn pool_for_elsewhere(&self) -> &Pool {
+        let own = self.pool_elsewhere.get_or_init(|| Pool::new(THREADS_ELSEWHERE).ok());
+        // Without threads of its own it has to share.
+        own.as_ref().unwrap_or(&self.pool)
     }
 
     fn releases(&self) -> Arc<BTreeMap<Key, Arc<Release>>> {

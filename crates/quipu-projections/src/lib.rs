@@ -6,18 +6,31 @@
 //!
 //! [`Projections`] keeps those of a tenant; [`Pool`] has the threads that all tenants share.
 
+mod compare;
 mod keeper;
 mod pool;
+#[cfg(feature = "postgres")]
+mod postgres;
+mod query;
 mod refusal;
 mod sqlite;
 mod status;
+mod step;
+mod store;
+mod table;
+mod value;
 
+pub use compare::{Comparison, Difference, TableComparison, TableDigest};
 pub use keeper::{Projections, VerifyProgress};
 pub use pool::Pool;
+#[cfg(feature = "postgres")]
+pub use postgres::{Dial, Dialed, Dialing};
+pub use query::{Order, Rows, SqlQuery, TableQuery, Test};
+/// How connections to databases are encrypted.
+#[cfg(feature = "postgres")]
+pub use quipu_connect::tls;
 pub use refusal::{NotDone, ReadModelRefusal};
 /// What projections in code change their tables with.
 pub use rusqlite;
-pub use sqlite::{
-    Comparison, Difference, Order, Project, Rows, SqlQuery, TableComparison, TableDigest, TableQuery, Test,
-};
 pub use status::{FailedEvent, Phase, ProjectionStatus, ReleaseStatus};
+pub use step::Project;

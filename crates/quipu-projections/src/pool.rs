@@ -17,7 +17,7 @@ pub(crate) trait Job: Send + Sync {
 /// Threads, and who waits for them. They end when it is dropped.
 pub struct Pool {
     shared: Arc<Shared>,
-    threads: Vec<JoinHandle<()>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
 struct Shared {
@@ -42,29 +42,45 @@ impl Pool {
             std::thread::Builder::new().name("quipu-projections".into()).spawn(move || shared.run())
         };
         let threads = (0..threads.max(1)).map(spawn).collect::<Result<_, _>>()?;
-        Ok(Self { shared, threads })
+        Ok(Self { shared, threads: Mutex::new(threads) })
     }
 
     pub(crate) fn put(&self, job: Arc<dyn Job>) {
-        self.shared.queue.lock().jobs.push_back(job);
-        self.shared.wake.notify_one();
+        let mut queue = self.shared.queue.lock();
+        if !queue.is_closed {
+            queue.jobs.push_back(job);
+            self.shared.wake.notify_one();
+        }
     }
 
     pub(crate) fn put_later(&self, job: Arc<dyn Job>, after: Duration) {
-        self.shared.queue.lock().later.push((Instant::now() + after, job));
-        self.shared.wake.notify_one();
+        let mut queue = self.shared.queue.lock();
+        if !queue.is_closed {
+            queue.later.push((Instant::now() + after, job));
+            self.shared.wake.notify_one();
+        }
+    }
+}
+
+impl Pool {
+    /// Waits for who has a turn, and gives nobody another.
+    pub(crate) fn close(&self) {
+        let waiting = std::mem::replace(&mut *self.shared.queue.lock(), Queue { is_closed: true, ..Queue::default() });
+        // They hold nothing open any more.
+        drop(waiting);
+        self.shared.wake.notify_all();
+        let this = std::thread::current().id();
+        let threads = std::mem::take(&mut *self.threads.lock());
+        for thread in threads.into_iter().filter(|thread| thread.thread().id() != this) {
+            // A job that panicked has said so.
+            drop(thread.join());
+        }
     }
 }
 
 impl Drop for Pool {
     fn drop(&mut self) {
-        self.shared.queue.lock().is_closed = true;
-        self.shared.wake.notify_all();
-        let this = std::thread::current().id();
-        for thread in self.threads.drain(..).filter(|thread| thread.thread().id() != this) {
-            // A job that panicked has said so.
-            drop(thread.join());
-        }
+        self.close();
     }
 }
 

@@ -1,7 +1,6 @@
 //! Why something that is asked of a read model is not done.
 
 use std::fmt;
-use std::path::PathBuf;
 
 use quipu_domain::projection::InvalidProjection;
 use quipu_engine::ProjectionRefusal;
@@ -12,6 +11,11 @@ pub enum ReadModelRefusal {
     /// The script of the tables does not run.
     Tables {
         /// What the database says.
+        error: String,
+    },
+    /// The database that it is to be in cannot be reached, or is not one for it.
+    Store {
+        /// What was expected, and what was found.
         error: String,
     },
     /// The name of a projection in code is that of a declared one, or the other way round.
@@ -95,18 +99,11 @@ pub enum NotDone {
     Engine(quipu_engine::NotDone),
     /// The database of a read model failed.
     Failed {
-        /// Its file.
-        path: PathBuf,
+        /// Its file, or where else it is.
+        place: String,
         /// What it says.
         error: String,
     },
-}
-
-impl NotDone {
-    /// A database failed.
-    pub(crate) fn failed(path: &std::path::Path, error: &rusqlite::Error) -> Self {
-        Self::Failed { path: path.to_owned(), error: error.to_string() }
-    }
 }
 
 impl From<ReadModelRefusal> for NotDone {
@@ -143,6 +140,7 @@ impl fmt::Display for ReadModelRefusal {
             Self::Tables { error } => {
                 write!(f, "/tables: expected SQL that makes tables, indexes and views, found: {error}")
             }
+            Self::Store { error } => write!(f, "/store: {error}"),
             Self::Declared { name } => {
                 write!(
                     f,
@@ -190,7 +188,7 @@ impl fmt::Display for NotDone {
         match self {
             Self::Refused(refusal) => refusal.fmt(f),
             Self::Engine(reason) => reason.fmt(f),
-            Self::Failed { path, error } => write!(f, "the read model {} failed: {error}", path.display()),
+            Self::Failed { place, error } => write!(f, "the read model {place} failed: {error}"),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -60,12 +61,33 @@ pub(crate) struct Homes {
     phases: watch::Receiver<Phase>,
     webhook_allowed: Vec<Block>,
     drain_timeout: Duration,
-    /// Who keeps their read models.
+    projecting: Projecting,
+}
+
+/// Who keeps their read models, and how databases elsewhere are reached.
+struct Projecting {
     pool: Arc<Pool>,
+    #[cfg(feature = "postgres")]
+    databases: Arc<crate::database::Databases>,
+}
+
+impl Projecting {
+    fn open(
+        &self,
+        tenant: Arc<Tenant>,
+        folder: Option<&Path>,
+        progressed: impl Fn() + Send + Sync + 'static,
+    ) -> io::Result<Projections> {
+        let pool = Arc::clone(&self.pool);
+        #[cfg(feature = "postgres")]
+        return Projections::open_dialing(tenant, folder, pool, Arc::clone(&self.databases) as _, progressed);
+        #[cfg(not(feature = "postgres"))]
+        return Projections::open(tenant, folder, pool, progressed);
+    }
 }
 
 impl Home {
-    fn open(name: &str, tenant: Arc<Tenant>, webhook_allowed: Vec<Block>, pool: Arc<Pool>) -> io::Result<Self> {
+    fn open(name: &str, tenant: Arc<Tenant>, webhook_allowed: Vec<Block>, projecting: &Projecting) -> io::Result<Self> {
         // What is wrong with its trail keeps nobody from events; acts are refused.
         if let Err(fault) = tenant.open_audit() {
             tracing::error!(tenant = name, %fault, "the audit trail cannot be opened");
@@ -86,8 +108,7 @@ impl Home {
         let projected = Arc::new(projected);
         let moved = Arc::clone(&projected);
         let folder = tenant.folder_on_disk();
-        let projections =
-            Projections::open(Arc::clone(&tenant), folder.as_deref(), pool, move || moved.send_replace(()))?;
+        let projections = projecting.open(Arc::clone(&tenant), folder.as_deref(), move || moved.send_replace(()))?;
         let (meter, pushing) = (Meter::new(), Mutex::default());
         let (threads, scans) = (Arc::new(Semaphore::new(THREADS_MAX)), Arc::new(Semaphore::new(SCANS_MAX)));
         let (is_closed, _) = watch::channel(false);
@@ -183,8 +204,12 @@ impl Homes {
         webhook_allowed: Vec<Block>,
         drain_timeout: Duration,
     ) -> io::Result<Self> {
-        let pool = Arc::new(Pool::new(PROJECTING_THREADS)?);
-        Ok(Self { all: RwLock::default(), phases, webhook_allowed, drain_timeout, pool })
+        let projecting = Projecting {
+            pool: Arc::new(Pool::new(PROJECTING_THREADS)?),
+            #[cfg(feature = "postgres")]
+            databases: Arc::new(crate::database::Databases::new(webhook_allowed.clone())),
+        };
+        Ok(Self { all: RwLock::default(), phases, webhook_allowed, drain_timeout, projecting })
     }
 
     /// Opens what stands around a tenant, which reads the disk.
@@ -192,7 +217,7 @@ impl Homes {
     /// # Errors
     /// Its secrets cannot be read.
     pub fn open(&self, name: &str, tenant: Arc<Tenant>) -> io::Result<Home> {
-        Home::open(name, tenant, self.webhook_allowed.clone(), Arc::clone(&self.pool))
+        Home::open(name, tenant, self.webhook_allowed.clone(), &self.projecting)
     }
 
     /// Serves a tenant from now on, and pushes for it until the server drains or it is closed.

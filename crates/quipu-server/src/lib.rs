@@ -21,6 +21,8 @@ mod connection;
 mod consume;
 mod consuming;
 mod crowd;
+#[cfg(feature = "postgres")]
+mod database;
 mod deadletter;
 mod delivery;
 mod document;

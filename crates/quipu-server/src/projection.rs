@@ -31,8 +31,8 @@ use crate::{App, body, problem, publish};
 fn refused(reason: &NotDone) -> Problem {
     let refusal = match reason {
         NotDone::Engine(reason) => return not_done(reason),
-        NotDone::Failed { path, error } => {
-            tracing::error!(path = %path.display(), error, "a read model failed");
+        NotDone::Failed { place, error } => {
+            tracing::error!(place, error, "a read model failed");
             // Where its file is, is nobody's business out there.
             return Problem::new(Code::ReadModelFailed, format!("the read model failed: {error}"));
         }
@@ -43,6 +43,7 @@ fn refused(reason: &NotDone) -> Problem {
         ReadModelRefusal::Tables { .. }
         | ReadModelRefusal::ReservedTable { .. }
         | ReadModelRefusal::Declared { .. } => of(Code::InvalidProjection).with("pointer", "/tables"),
+        ReadModelRefusal::Store { .. } => of(Code::InvalidProjection).with("pointer", "/store"),
         ReadModelRefusal::Statement { kind, .. } => {
             let kind = kind.replace('~', "~0").replace('/', "~1");
             of(Code::InvalidProjection).with("pointer", format!("/on/{kind}"))

@@ -40,6 +40,10 @@ pub use quipu_projections::{
     TableDigest, TableQuery, Test, rusqlite,
 };
 
+/// How databases of read models are reached, for [`Projections::open_dialing`].
+#[cfg(feature = "postgres")]
+pub use quipu_projections::{Dial, Dialed, Dialing, tls};
+
 /// Threads that keep the read models of all tenants of a store.
 const THREADS: usize = 2;
 

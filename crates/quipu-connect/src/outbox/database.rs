@@ -9,9 +9,10 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_postgres::config::{Host, SslMode};
-use tokio_postgres::{AsyncMessage, Client, Config, NoTls};
+use tokio_postgres::{AsyncMessage, Client, Config};
 
-use super::relay::NotRelayed;
+use super::relay::{NotRelayed, answered};
+use crate::tls::{Tls, trust_of_machine};
 
 /// Long enough for a far server, short enough for whoever mistyped its name.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -32,11 +33,8 @@ pub enum InvalidDatabase {
     Unreadable,
     /// It names no host.
     NoHost,
-    /// It is on another machine, and connections are not encrypted.
-    Unencrypted {
-        /// The first such host.
-        host: String,
-    },
+    /// It says which address a host has: who is connected to would not be who is named.
+    Address,
 }
 
 /// A connection. It ends when it is dropped.
@@ -51,6 +49,8 @@ impl Database {
     /// # Errors
     /// [`InvalidDatabase`].
     pub fn of(url: &str, password: Option<&[u8]>) -> Result<Self, InvalidDatabase> {
+        // The same here: a certificate is always held to the host.
+        let url = url.replace("sslmode=verify-full", "sslmode=require");
         let mut config: Config = url.parse().map_err(|_| InvalidDatabase::Unreadable)?;
         if let (None, Some(password)) = (config.get_password(), password) {
             config.password(password);
@@ -65,9 +65,13 @@ impl Database {
         if config.get_hosts().iter().any(|one| host(one).contains('@')) {
             return Err(InvalidDatabase::Unreadable);
         }
-        let far = config.get_hosts().iter().find(|host| !is_here(host));
-        if let (Some(far), true) = (far, config.get_ssl_mode() != SslMode::Disable) {
-            return Err(InvalidDatabase::Unencrypted { host: host(far) });
+        if !config.get_hostaddrs().is_empty() {
+            return Err(InvalidDatabase::Address);
+        }
+        // Nobody stands between on one machine, where a server often has a certificate that nobody vouches for.
+        let is_far = config.get_hosts().iter().any(|host| !is_here(host));
+        if config.get_ssl_mode() == SslMode::Prefer {
+            config.ssl_mode(if is_far { SslMode::Require } else { SslMode::Disable });
         }
         let name = format!("the database {} at {first}", config.get_dbname().unwrap_or("(that of the user)"));
         Ok(Self { config, name })
@@ -75,7 +79,8 @@ impl Database {
 
     /// A connection, and who is told when something was put into the outbox.
     pub(super) async fn connect(&self) -> Result<(Connected, Arc<Notify>), NotRelayed> {
-        let (client, mut connection) = self.config.connect(NoTls).await?;
+        let tls = Tls(Arc::new(trust_of_machine()));
+        let (client, mut connection) = answered(self.config.connect(tls)).await?;
         let notified = Arc::new(Notify::new());
         let told = Arc::clone(&notified);
         let driver = tokio::spawn(async move {
@@ -138,10 +143,8 @@ impl fmt::Display for InvalidDatabase {
                  (it is not repeated here, since it may hold a password; write @ in a password as %40)",
             ),
             Self::NoHost => f.write_str("expected a host in the URL of the database, found none: add one"),
-            Self::Unencrypted { host } => write!(
-                f,
-                "expected a database on this machine, found {host}: the relay speaks no TLS. Reach it through an \
-                 encrypted tunnel, or add sslmode=disable to the URL if the network between may read everything"
+            Self::Address => f.write_str(
+                "expected a host in the URL of the database and nothing else that says where it is, found hostaddr: leave it out",
             ),
         }
     }
@@ -165,7 +168,7 @@ mod tests {
             "postgres://shop:a@hunter2@localhost/shop",
             "postgres://shop:hunter2@localhost:port/shop",
             "host=a password=hunter2 nonsense=1",
-            "postgres://shop:hunter2@far.example/shop",
+            "postgres://shop:hunter2@far.example/shop?hostaddr=10.0.0.1",
             "password=hunter2",
         ] {
             let said = Database::of(url, None).unwrap_err();
@@ -182,12 +185,24 @@ mod tests {
 
     #[test]
     fn another_machine_is_reached_unencrypted_only_if_the_url_says_so() {
+        let mode = |url: &str| Database::of(url, None).unwrap().config.get_ssl_mode();
         for near in ["localhost", "127.0.0.1", "%2Ftmp"] {
-            Database::of(&format!("postgres://shop@{near}/shop"), None).unwrap();
+            assert_eq!(mode(&format!("postgres://shop@{near}/shop")), SslMode::Disable);
+            assert_eq!(mode(&format!("postgres://shop@{near}/shop?sslmode=verify-full")), SslMode::Require);
         }
         let far = "postgres://shop@10.0.0.1/shop";
-        assert_eq!(Database::of(far, None).unwrap_err(), InvalidDatabase::Unencrypted { host: "10.0.0.1".into() });
-        Database::of(&format!("{far}?sslmode=disable"), None).unwrap();
-        assert!(Database::of("postgres://shop@localhost,10.0.0.1/shop", None).is_err());
+        assert_eq!(mode(far), SslMode::Require);
+        assert_eq!(mode(&format!("{far}?sslmode=prefer")), SslMode::Require);
+        assert_eq!(mode(&format!("{far}?sslmode=disable")), SslMode::Disable);
+        assert_eq!(mode("postgres://shop@localhost,10.0.0.1/shop"), SslMode::Require);
+    }
+
+    #[test]
+    fn an_address_beside_the_host_is_refused() {
+        for url in ["postgres://shop@localhost/shop?hostaddr=10.0.0.1", "host=localhost hostaddr=10.0.0.1 user=shop"] {
+            assert_eq!(Database::of(url, None).unwrap_err(), InvalidDatabase::Address);
+        }
+        // Not without a host either.
+        assert!(Database::of("hostaddr=10.0.0.1 user=shop", None).is_err());
     }
 }

@@ -37,6 +37,9 @@ const UNSETTLED_WAIT: Duration = Duration::from_millis(10);
 /// A notification is there sooner; this is for one that got lost, and notices a connection that is gone.
 const IDLE_WAIT: Duration = Duration::from_secs(1);
 
+/// A database that does not answer for so long is gone. Nothing that a relay asks takes as long.
+const ANSWER_MAX: Duration = Duration::from_secs(15);
+
 const PLACE: &str = "SELECT source, number, ids FROM quipu_outbox_place";
 const ROWS: &str = "SELECT id, event::text FROM quipu_outbox WHERE id = ANY($1) ORDER BY id";
 // What is planned is never empty, so an empty plan says that its rows are recorded and gone.
@@ -157,7 +160,7 @@ impl<T: Target> Relay<T> {
     pub async fn run(&mut self, until: Until) -> Result<(), NotRelayed> {
         let (connected, notified) = self.database.connect().await?;
         let client = connected.client();
-        client.batch_execute(SESSION).await?;
+        answered(client.batch_execute(SESSION)).await?;
         self.has_connected = true;
         loop {
             let wait = match self.turn(client).await? {
@@ -205,7 +208,7 @@ impl<T: Target> Relay<T> {
                 false => Err(NotRelayed::LogBehind { source, recorded, planned }),
             };
         }
-        let rows = client.query_typed(ROWS, &[(&place.ids, Type::INT8_ARRAY)]).await?;
+        let rows = answered(client.query_typed(ROWS, &[(&place.ids, Type::INT8_ARRAY)])).await?;
         let mut events: Vec<(i64, String)> = Vec::with_capacity(rows.len());
         for row in &rows {
             events.push((row.try_get(0)?, row.try_get(1)?));
@@ -245,16 +248,17 @@ impl<T: Target> Relay<T> {
         }
         // PostgreSQL takes no text with it.
         let reason = reason.replace('\0', "\u{FFFD}");
-        self.set_aside += client.execute_typed(SET_ASIDE, &[(&id, Type::INT8), (&reason, Type::TEXT)]).await?;
+        self.set_aside +=
+            answered(client.execute_typed(SET_ASIDE, &[(&id, Type::INT8), (&reason, Type::TEXT)])).await?;
         Ok(Turn::Moved)
     }
 
     async fn plan(&mut self, client: &Client, place: &Place) -> Result<Turn, NotRelayed> {
         let number = i64::try_from(place.number).unwrap_or(i64::MAX);
         if !place.ids.is_empty() {
-            client.execute_typed(CLEAN, &[(&place.ids, Type::INT8_ARRAY), (&number, Type::INT8)]).await?;
+            answered(client.execute_typed(CLEAN, &[(&place.ids, Type::INT8_ARRAY), (&number, Type::INT8)])).await?;
         }
-        let head = client.query_typed(HEAD, &[(&BATCH_ROWS, Type::INT8)]).await?;
+        let head = answered(client.query_typed(HEAD, &[(&BATCH_ROWS, Type::INT8)])).await?;
         let (mut ids, mut bytes) = (Vec::new(), 0);
         for row in &head {
             let (id, size, is_settled, is_foreign): (i64, i64, bool, bool) =
@@ -272,13 +276,19 @@ impl<T: Target> Relay<T> {
             return Ok(if head.is_empty() { Turn::Empty } else { Turn::Unsettled });
         }
         // If it changes nothing, another relay has planned, and the next turn sees what.
-        client.execute_typed(PLAN, &[(&number, Type::INT8), (&ids, Type::INT8_ARRAY)]).await?;
+        answered(client.execute_typed(PLAN, &[(&number, Type::INT8), (&ids, Type::INT8_ARRAY)])).await?;
         Ok(Turn::Moved)
     }
 }
 
+/// What the database answers, in time: one that is frozen takes what is sent to it, and says nothing.
+pub(super) async fn answered<T>(answer: impl Future<Output = Result<T, Error>>) -> Result<T, NotRelayed> {
+    let late = || NotRelayed::Interrupted(format!("no answer of the database within {} s", ANSWER_MAX.as_secs()));
+    Ok(tokio::time::timeout(ANSWER_MAX, answer).await.map_err(|_| late())??)
+}
+
 async fn place(client: &Client) -> Result<Place, NotRelayed> {
-    let rows = client.query_typed(PLACE, &[]).await?;
+    let rows = answered(client.query_typed(PLACE, &[])).await?;
     let row = rows.first().ok_or(NotRelayed::NotInstalled)?;
     let number: i64 = row.try_get(1)?;
     let number = u64::try_from(number)

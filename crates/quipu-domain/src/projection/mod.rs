@@ -3,6 +3,8 @@
 
 mod invalid;
 mod statement;
+mod store;
+mod token;
 
 use std::fmt;
 
@@ -14,6 +16,8 @@ use serde_json::{Map, Value as Json, json};
 
 pub use self::invalid::{InvalidProjection, InvalidStatement};
 pub use self::statement::{Bound, PARAMETERS_MAX, Parameter, STATEMENT_BYTES_MAX, Statement, Subject};
+pub use self::store::{Encryption, InvalidStore, Password, PostgresUrl, ReadModelStore};
+pub use self::token::{Token, Tokens};
 use crate::event::Event;
 use crate::event_type::{base_type, type_version};
 use crate::filter::TypeMatch;
@@ -64,16 +68,6 @@ pub struct Projection {
     /// What events of a type do to them, by the type: `order.placed` (all its versions), `order.placed.v2`, or all that begin
     /// alike: `order.*`. Where several fit an event, all are done, in this order.
     pub on: Reactions,
-}
-
-/// The database that a read model is in.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub enum ReadModelStore {
-    /// A file of SQLite in the tenant's folder.
-    #[default]
-    Sqlite,
 }
 
 /// What is done for events, in the order in which it is written.

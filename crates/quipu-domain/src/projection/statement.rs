@@ -7,7 +7,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
-use super::InvalidStatement;
+use super::{InvalidStatement, Token, Tokens};
 use crate::event::{Data, Event, Value, check_name};
 use crate::json::Stamp;
 use crate::timestamp::Timestamp;
@@ -76,8 +76,10 @@ pub enum Bound<'a> {
     Real(f64),
     /// A boolean.
     Boolean(bool),
-    /// Text; objects and arrays are their JSON.
+    /// Text.
     Text(Cow<'a, str>),
+    /// The JSON of an object or an array, or of all of the data.
+    Json(Cow<'a, str>),
     /// Data that is no text.
     Bytes(&'a [u8]),
 }
@@ -152,7 +154,8 @@ impl Parameter {
                 })
             }
             Self::Data(steps) if steps.is_empty() => match event.data() {
-                Data::Json(value) | Data::Text(value) => text(value),
+                Data::Json(value) => Bound::Json(Cow::Borrowed(value)),
+                Data::Text(value) => text(value),
                 Data::Binary(bytes) => Bound::Bytes(bytes),
                 Data::None | Data::Payload(_) => Bound::Null,
             },
@@ -188,7 +191,7 @@ fn bound(json: &Json) -> Bound<'_> {
             (None, true, _) | (None, _, None) => Bound::Text(Cow::Owned(number.to_string())),
             (None, false, Some(number)) => Bound::Real(number),
         },
-        Json::Array(_) | Json::Object(_) => Bound::Text(Cow::Owned(json.to_string())),
+        Json::Array(_) | Json::Object(_) => Bound::Json(Cow::Owned(json.to_string())),
     }
 }
 
@@ -206,38 +209,12 @@ impl Statement {
             return Err(InvalidStatement::TooLong { found: text.len() });
         }
         let mut statement = Self { text: text.to_owned(), places: Vec::new(), parameters: Vec::new() };
-        let bytes = text.as_bytes();
-        let mut at = 0;
-        while let Some(byte) = bytes.get(at) {
-            let next = bytes.get(at + 1).copied();
-            at = match (byte, next) {
-                (b'\'' | b'"' | b'`', _) => end_of_quoted(bytes, at)?,
-                (b'-', Some(b'-')) => memchr::memchr(b'\n', &bytes[at..]).map_or(bytes.len(), |end| at + end),
-                (b'/', Some(b'*')) => {
-                    let end = memchr::memmem::find(&bytes[at + 2..], b"*/");
-                    at + 4 + end.ok_or(InvalidStatement::Unclosed { what: "a comment" })?
-                }
-                (b';', _) => return Err(InvalidStatement::Several),
-                // A cast of PostgreSQL.
-                (b':', Some(b':')) => at + 2,
-                (b':', Some(next)) if next.is_ascii_alphabetic() || next == b'_' => {
-                    let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || b"_.".contains(byte);
-                    let length = bytes[at + 1..].iter().take_while(|byte| is_name(byte)).count();
-                    let name = &text[at + 1..at + 1 + length];
-                    statement.place(at, name)?;
-                    at + 1 + length
-                }
-                (b'?' | b'@', _) => return Err(InvalidStatement::Placeholder { found: char::from(*byte) }),
-                (b'$', Some(next)) if next.is_ascii_alphanumeric() || next == b'$' || next == b'_' => {
-                    return Err(InvalidStatement::Placeholder { found: '$' });
-                }
-                // What belongs to a name is passed over whole: `a$1` is none of the above.
-                (byte, _) if byte.is_ascii_alphanumeric() || *byte == b'_' || !byte.is_ascii() => {
-                    let is_word = |byte: &u8| byte.is_ascii_alphanumeric() || b"_$".contains(byte) || !byte.is_ascii();
-                    at + bytes[at..].iter().take_while(|byte| is_word(byte)).count()
-                }
-                _ => at + 1,
-            };
+        for token in Tokens::of(text) {
+            match token? {
+                (at, Token::Parameter(name)) => statement.place(at.start, name)?,
+                (_, Token::Sign(b';')) => return Err(InvalidStatement::Several),
+                _ => {}
+            }
         }
         Ok(statement)
     }
@@ -275,6 +252,19 @@ impl Statement {
         out
     }
 
+    /// As databases take it that give each parameter one type: `$1`, `$2` and so on for each place, and what stands at it.
+    pub fn place_by_place(&self) -> (String, Vec<&Parameter>) {
+        let mut out = String::with_capacity(self.text.len());
+        let mut done = 0;
+        for (number, (place, _)) in self.places.iter().enumerate() {
+            out.push_str(&self.text[done..place.start]);
+            out.push_str(&format!("${}", number + 1));
+            done = place.end;
+        }
+        out.push_str(&self.text[done..]);
+        (out, self.places.iter().map(|(_, parameter)| &self.parameters[parameter - 1]).collect())
+    }
+
     /// What is bound to the placeholders, by their numbers from 1.
     pub fn parameters(&self) -> &[Parameter] {
         &self.parameters
@@ -284,20 +274,6 @@ impl Statement {
     pub fn reads_data(&self) -> bool {
         self.parameters.iter().any(|parameter| matches!(parameter, Parameter::Data(steps) if !steps.is_empty()))
     }
-}
-
-/// Behind the quote that ends what begins at `at`; a doubled one is a character of it.
-fn end_of_quoted(bytes: &[u8], at: usize) -> Result<usize, InvalidStatement> {
-    let quote = bytes[at];
-    let mut end = at + 1;
-    while let Some(found) = memchr::memchr(quote, &bytes[end..]) {
-        end += found + 1;
-        if bytes.get(end) != Some(&quote) {
-            return Ok(end);
-        }
-        end += 1;
-    }
-    Err(InvalidStatement::Unclosed { what: "a quote" })
 }
 
 impl TryFrom<String> for Statement {
@@ -355,11 +331,18 @@ mod tests {
             ("update a set b = b+:data.n where é=:id", "update a set b = b+?1 where é=?2"),
             ("select a$1 from b", "select a$1 from b"),
             ("select 1 : 2", "select 1 : 2"),
+            ("select e'it\\'s :id', :id", "select e'it\\'s :id', ?1"),
+            ("select /* a /* :id */ :id */ :id", "select /* a /* :id */ :id */ ?1"),
+            ("select a @> :data.b, ('{}'::text[])[1 : 2]", "select a @> ?1, ('{}'::text[])[1 : 2]"),
         ] {
             assert_eq!(sql(text), expected);
         }
         let many = Statement::parse("select :data.b, :data.a").unwrap();
         assert_eq!(many.with_placeholders('$'), "select $1, $2");
+        let twice = Statement::parse("select :id, :data.a, :id::text").unwrap();
+        let (sql, parameters) = twice.place_by_place();
+        assert_eq!((sql.as_str(), parameters.len()), ("select $1, $2, $3::text", 3));
+        assert_eq!((parameters[0], parameters[2]), (&Parameter::Id, &Parameter::Id));
     }
 
     #[test]
@@ -370,6 +353,9 @@ mod tests {
             ("delete from a; delete from b", No::Several),
             ("select 'a", No::Unclosed { what: "a quote" }),
             ("select /* a", No::Unclosed { what: "a comment" }),
+            ("select /* a /* b */ 1", No::Unclosed { what: "a comment" }),
+            ("select $tag$ :id $tag$", No::Placeholder { found: '$' }),
+            ("select e'a\\'", No::Unclosed { what: "a quote" }),
             ("select ?1", No::Placeholder { found: '?' }),
             ("select $1", No::Placeholder { found: '$' }),
             ("select $$a$$", No::Placeholder { found: '$' }),
@@ -411,10 +397,10 @@ mod tests {
             ("correlationid", text("c1")),
             ("retries", Bound::Integer(4)),
             ("userid", Bound::Null),
-            ("data", text(json)),
+            ("data", Bound::Json(Cow::Borrowed(json))),
             ("data.a.b.0", Bound::Integer(1)),
             ("data.a.b.1.c", text("x")),
-            ("data.a.b.1", text(r#"{"c":"x"}"#)),
+            ("data.a.b.1", Bound::Json(Cow::Borrowed(r#"{"c":"x"}"#))),
             ("data.a.b.2", Bound::Null),
             ("data.a.b.c", Bound::Null),
             ("data.n", Bound::Null),

@@ -1,20 +1,20 @@
 //! One release of a projection: its read model, and how far that is.
 
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, MutexGuard};
 use quipu_domain::Timestamp;
 use quipu_engine::{CommitFollower, Followed, Head};
-use rusqlite::Error;
 
 use super::{BATCH_BYTES, Inner};
-use crate::pool::Job;
+use crate::compare::{Comparison, TableDigest, compare, digests};
+use crate::pool::{Job, Pool};
 use crate::refusal::{NotDone, ReadModelRefusal};
-use crate::sqlite::{Comparison, Model, NotTaken, Reader, Source, TableDigest, bytes, is_ruined, remove};
 use crate::status::{FailedEvent, Phase, ReleaseStatus};
+use crate::step::Source;
+use crate::store::{Broken, Model, NotTaken, Place, Reader, Wanted};
 
 /// A batch is never smaller than so many halves of it; one commit is taken in as a whole all the same.
 const HALVED_MAX: u32 = 10;
@@ -22,6 +22,8 @@ const HALVED_MAX: u32 = 10;
 const TURN: Duration = Duration::from_millis(100);
 /// When a database that failed is tried again.
 const RETRY: Duration = Duration::from_secs(1);
+/// How often that time is doubled, while it goes on failing.
+const DOUBLED_MAX: u32 = 5;
 /// How many events one may be behind for whoever waits for it to catch up.
 const BEHIND_MAX: u64 = 100_000;
 /// How much the newest turn says about the rate.
@@ -39,7 +41,9 @@ pub(super) struct Release {
     number: u64,
     pub source: Source,
     at: Timestamp,
-    pub path: PathBuf,
+    pub place: Place,
+    /// Whether others than us see that it answers.
+    is_shown: AtomicBool,
     turn: AtomicU8,
     /// Taken by whoever changes it or compares it.
     open: Mutex<Open>,
@@ -52,10 +56,21 @@ struct Open {
     /// How often a batch is halved: those that take longer than a turn are made smaller.
     halved: u32,
     kept: Option<(Model, CommitFollower)>,
+    /// Which read model is opened next.
+    wanted: Wanted,
     /// It was built from the beginning since this process began.
     is_new: bool,
+    /// How often its database failed, one time after the other.
+    failed: u32,
     /// It is not opened any more.
     is_closed: bool,
+}
+
+impl Open {
+    /// What is there is of no use any more.
+    fn begin_anew(&mut self) {
+        (self.kept, self.wanted, self.is_new) = (None, Wanted::Anew, true);
+    }
 }
 
 /// What others see of it without waiting.
@@ -73,10 +88,11 @@ enum Halt {
 }
 
 impl Release {
-    pub fn new(inner: &Arc<Inner>, name: String, number: u64, source: Source, at: Timestamp, path: PathBuf) -> Self {
+    pub fn new(inner: &Arc<Inner>, name: String, number: u64, source: Source, at: Timestamp, place: Place) -> Self {
         let seen = Mutex::new(Seen { phase: Phase::Building, ..Seen::default() });
         let inner = Arc::downgrade(inner);
-        Self { inner, name, number, source, at, path, turn: AtomicU8::new(IDLE), open: Mutex::default(), seen }
+        let (turn, is_shown) = (AtomicU8::new(IDLE), AtomicBool::new(false));
+        Self { inner, name, number, source, at, place, is_shown, turn, open: Mutex::default(), seen }
     }
 
     /// There is something in the log that it has not seen, maybe.
@@ -87,8 +103,17 @@ impl Release {
             _ => None,
         });
         if woken == Ok(IDLE) {
-            inner.pool.put(Arc::clone(self) as Arc<dyn Job>);
+            self.pool(inner).put(Arc::clone(self) as Arc<dyn Job>);
         }
+    }
+
+    fn pool<'a>(&self, inner: &'a Inner) -> &'a Pool {
+        if self.place.is_elsewhere() { inner.pool_for_elsewhere() } else { &inner.pool }
+    }
+
+    /// Another release answers by now, or did.
+    pub fn show_anew(&self) {
+        self.is_shown.store(false, Ordering::Release);
     }
 
     /// Goes on after it was stopped.
@@ -129,17 +154,17 @@ impl Release {
             position: seen.position,
             rate: seen.rate,
             eta_s: seen.rate.filter(|rate| behind > 0 && *rate >= 1.0 && stopped(&seen.phase).is_none()).map(eta),
-            bytes: bytes(&self.path),
+            bytes: self.place.bytes(),
         }
     }
 
     /// Sees to it that there is a file that can be asked.
     pub fn make(&self, inner: &Arc<Inner>) -> Result<(), NotDone> {
-        if self.path.exists() && self.seen.lock().position > 0 {
+        if self.place.is_there() && self.seen.lock().position > 0 {
             return Ok(());
         }
         let mut open = self.open.lock();
-        self.opened(&mut open, inner).map(drop).map_err(|error| self.failed(&error))
+        self.opened(&mut open, inner).map(drop).map_err(|broken| self.failed(&broken))
     }
 
     /// Whether it is as far as the log, but for what has just come.
@@ -162,10 +187,11 @@ impl Release {
     pub fn digests(&self, inner: &Arc<Inner>) -> Result<(u64, Vec<TableDigest>), NotDone> {
         let (reader, position) = {
             let mut open = self.open.lock();
-            let (model, _) = self.opened(&mut open, inner).map_err(|error| self.failed(&error))?;
-            (Reader::open_now(&self.path)?, model.position)
+            let (model, _) = self.opened(&mut open, inner).map_err(|broken| self.failed(&broken))?;
+            let position = model.position();
+            (self.place.reader_of_now()?, position)
         };
-        Ok((position, reader.digests().map_err(|error| self.failed(&error))?))
+        Ok((position, digests(reader.tables()).map_err(|broken| self.failed(&broken))?))
     }
 
     /// What differs between it and the release that is to come after it, both at one place.
@@ -178,9 +204,9 @@ impl Release {
             let end = inner.tenant.head();
             self.catch_up(&mut live_open, inner, end)?;
             next.catch_up(&mut next_open, inner, end)?;
-            (Reader::open_now(&self.path)?, Reader::open_now(&next.path)?, self.position().0)
+            (self.place.reader_of_now()?, next.place.reader_of_now()?, self.position().0)
         };
-        let tables = live.compare(&other).map_err(|error| self.failed(&error))?;
+        let tables = compare(live.tables(), other.tables()).map_err(|broken| self.failed(&broken))?;
         Ok(Comparison { live: self.number, next: next.number, position, tables })
     }
 
@@ -195,11 +221,11 @@ impl Release {
         let end = inner.tenant.head();
         self.catch_up(&mut open, inner, end)?;
         let other = other(end)?;
-        Ok((Reader::open_now(&self.path)?, other))
+        Ok((self.place.reader_of_now()?, other))
     }
 
-    fn failed(&self, error: &Error) -> NotDone {
-        NotDone::failed(&self.path, error)
+    fn failed(&self, broken: &Broken) -> NotDone {
+        self.place.failed(broken)
     }
 
     fn catch_up(&self, open: &mut MutexGuard<'_, Open>, inner: &Arc<Inner>, end: Head) -> Result<(), NotDone> {
@@ -216,33 +242,40 @@ impl Release {
         }
     }
 
-    fn opened<'a>(&self, open: &'a mut Open, inner: &Arc<Inner>) -> Result<&'a mut (Model, CommitFollower), Error> {
+    fn opened<'a>(&self, open: &'a mut Open, inner: &Arc<Inner>) -> Result<&'a mut (Model, CommitFollower), Broken> {
         if open.is_closed {
-            return Err(Error::InvalidPath("it is being closed".into()));
+            return Err(Broken::saying("it is being closed"));
         }
         if open.kept.is_none() {
-            let model = inner.open_model(&self.path, &self.source)?;
-            let follower = inner.tenant.follow_commits(model.head);
-            open.is_new |= model.head == Head::START;
-            self.seen.lock().position = model.position;
+            let model = inner.open_model(&self.place, &self.source, open.wanted)?;
+            open.wanted = Wanted::There;
+            let follower = inner.tenant.follow_commits(model.head());
+            open.is_new |= model.head() == Head::START;
+            self.seen.lock().position = model.position();
             open.kept = Some((model, follower));
         }
-        open.kept.as_mut().ok_or(Error::InvalidQuery)
+        open.kept.as_mut().ok_or_else(|| Broken::saying("it is closed"))
     }
 
     /// Takes in a batch. Whether there may be more up to `end`.
     fn step(&self, open: &mut Open, inner: &Arc<Inner>, end: Head) -> Result<bool, Halt> {
-        let store = |error: Error| Halt::Store(error.to_string());
+        let stepped = self.try_step(open, inner, end);
+        match &stepped {
+            // What is open may be of no use any more: the next try looks anew where it is.
+            Err(Halt::Store(_)) => (open.kept, open.failed) = (None, open.failed + 1),
+            _ => open.failed = 0,
+        }
+        stepped
+    }
+
+    fn try_step(&self, open: &mut Open, inner: &Arc<Inner>, end: Head) -> Result<bool, Halt> {
         let (is_new, halved) = (open.is_new, open.halved);
-        let (model, follower) = match self.opened(open, inner) {
-            Ok(kept) => kept,
-            Err(error) => return Err(store(error)),
-        };
+        let (model, follower) = self.opened(open, inner).map_err(|broken| Halt::Store(broken.said))?;
         let commits = match follower.next(end, BATCH_BYTES >> halved).map_err(|fault| Halt::Store(fault.to_string()))? {
             Followed::Commits(commits) => commits,
             Followed::End => return Ok(false),
             Followed::Apart if is_new => {
-                let commit = model.head.commit;
+                let commit = model.head().commit;
                 return Err(Halt::Store(format!("the log does not go on behind commit {commit}; check the store")));
             }
             Followed::Apart => {
@@ -251,8 +284,7 @@ impl Release {
                     release = self.number,
                     "its read model is of another log and is built again"
                 );
-                (open.kept, open.is_new) = (None, true);
-                remove(&self.path);
+                open.begin_anew();
                 let mut seen = self.seen.lock();
                 (seen.phase, seen.position) = (Phase::Building, 0);
                 return Ok(true);
@@ -261,32 +293,45 @@ impl Release {
         let skipped = inner.tenant.skipped_in_projection(&self.name);
         let began = Instant::now();
         let taken = match model.take(&inner.tenant, &commits, &skipped) {
+            Ok(()) => Ok(true),
             // All before the commit that it is in can be.
             Err(NotTaken::Event { commit, event }) => {
                 let before = model.take(&inner.tenant, &commits[..commit], &skipped);
-                *follower = inner.tenant.follow_commits(model.head);
+                *follower = inner.tenant.follow_commits(model.head());
                 match before {
-                    Err(NotTaken::Store(error)) => Err(store(error)),
+                    Err(NotTaken::Store(broken)) => Err(Halt::Store(broken.said)),
                     _ => Err(Halt::Event(event)),
                 }
             }
-            Err(NotTaken::Store(error)) => {
-                if is_ruined(&error) {
-                    (open.kept, open.is_new) = (None, true);
-                    remove(&self.path);
-                    return Err(store(error));
+            Err(NotTaken::Store(broken)) => {
+                if broken.is_ruined {
+                    open.begin_anew();
                 }
-                *follower = inner.tenant.follow_commits(model.head);
-                Err(store(error))
+                return Err(Halt::Store(broken.said));
             }
-            Ok(()) => Ok(true),
         };
-        self.seen.lock().position = model.position;
+        self.seen.lock().position = model.position();
         open.halved = match began.elapsed() {
             took if took > TURN => (halved + 1).min(HALVED_MAX),
             _ => halved.saturating_sub(1),
         };
         taken
+    }
+
+    /// Shows others that it answers, if it does. Tried when it is as far as the log, or has its turn.
+    fn show(&self, open: &mut Open, inner: &Arc<Inner>) -> Result<(), Halt> {
+        let is_live = || inner.tenant.projection(&self.name).is_some_and(|info| info.live == self.number);
+        if !self.place.is_elsewhere() || self.is_shown.load(Ordering::Acquire) || !is_live() {
+            return Ok(());
+        }
+        // Before it is shown: whoever changes what is live meanwhile has it shown once more.
+        self.is_shown.store(true, Ordering::Release);
+        let shown = self.opened(open, inner).and_then(|(model, _)| model.show());
+        shown.map_err(|broken| {
+            self.is_shown.store(false, Ordering::Release);
+            open.failed += 1;
+            Halt::Store(broken.said)
+        })
     }
 
     /// Notes why it does not go on.
@@ -306,6 +351,12 @@ impl Release {
         error
     }
 
+    fn stand(&self, open: &Open, halt: Halt) -> Next {
+        let is_event = matches!(halt, Halt::Event(_));
+        self.halt(halt);
+        if is_event { Next::Idle } else { Next::Later(RETRY * (1 << open.failed.saturating_sub(1).min(DOUBLED_MAX))) }
+    }
+
     /// Does what there is to do, for as long as a turn. Whether it is to have another.
     fn work(&self, inner: &Arc<Inner>) -> Next {
         if matches!(self.seen.lock().phase, Phase::Stopped(_)) {
@@ -321,14 +372,13 @@ impl Release {
                 Ok(true) if began.elapsed() < TURN => inner.tell(),
                 Ok(true) => break Next::Again,
                 Ok(false) => {
+                    if let Err(halt) = self.show(&mut open, inner) {
+                        break self.stand(&open, halt);
+                    }
                     self.seen.lock().phase = Phase::Following;
                     break Next::Idle;
                 }
-                Err(halt) => {
-                    let is_event = matches!(halt, Halt::Event(_));
-                    self.halt(halt);
-                    break if is_event { Next::Idle } else { Next::Later };
-                }
+                Err(halt) => break self.stand(&open, halt),
             }
         };
         let mut seen = self.seen.lock();
@@ -347,7 +397,7 @@ impl Release {
 enum Next {
     Idle,
     Again,
-    Later,
+    Later(Duration),
 }
 
 impl Job for Release {
@@ -358,8 +408,8 @@ impl Job for Release {
         // Whoever came meanwhile is not forgotten.
         let was = self.turn.swap(if matches!(next, Next::Idle) { IDLE } else { QUEUED }, Ordering::AcqRel);
         match next {
-            Next::Again => inner.pool.put(self),
-            Next::Later => inner.pool.put_later(self, RETRY),
+            Next::Again => self.pool(&inner).put(Arc::clone(&self) as Arc<dyn Job>),
+            Next::Later(after) => self.pool(&inner).put_later(Arc::clone(&self) as Arc<dyn Job>, after),
             Next::Idle if was == WOKEN => self.wake(&inner),
             Next::Idle => {}
         }

@@ -1,7 +1,5 @@
 //! A read model that is built to be looked at once, in a file of its own: nobody asks it, and it is gone afterwards.
 
-use std::fs;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -10,8 +8,9 @@ use quipu_engine::{CommitFollower, Fault, Followed, FollowedCommit, Head, Tamper
 
 use super::{BATCH_BYTES, Inner};
 use crate::refusal::NotDone;
-use crate::sqlite::{Model, NotTaken, Reader, Source, remove};
 use crate::status::FailedEvent;
+use crate::step::Source;
+use crate::store::{Broken, Model, NotTaken, Place, Reader, Wanted};
 
 /// How far a verification is.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -67,47 +66,45 @@ impl<'a> Teller<'a> {
     }
 }
 
-/// A file that is removed when nobody has it any more.
-struct Passing(PathBuf);
+/// A read model that is removed when nobody has it any more.
+struct Passing(Place);
 
 impl Drop for Passing {
     fn drop(&mut self) {
-        remove(&self.0);
+        self.0.remove();
     }
 }
 
 pub(super) struct Sandbox {
-    /// Closed before its file is removed.
+    /// Closed before it is removed.
     pub model: Model,
     follower: CommitFollower,
     inner: Arc<Inner>,
     name: String,
-    file: Passing,
+    passing: Passing,
 }
 
 impl Sandbox {
     pub fn open(inner: &Arc<Inner>, name: &str, source: &Source) -> Result<Self, NotBuilt> {
         let number = inner.sandboxes.fetch_add(1, Ordering::Relaxed);
-        let file = Passing(inner.sandbox.join(format!("{number}.sqlite")));
-        fs::create_dir_all(&inner.sandbox)
-            .map_err(|error| NotDone::Failed { path: inner.sandbox.clone(), error: error.to_string() })?;
-        let model = inner.open_model(&file.0, source).map_err(|error| NotDone::failed(&file.0, &error))?;
+        let passing = Passing(inner.sandbox_place(name, number, source)?);
+        let model = inner.open_model(&passing.0, source, Wanted::Anew).map_err(|broken| passing.0.failed(&broken))?;
         let follower = inner.tenant.follow_commits(Head::START);
         let inner = Arc::clone(inner);
-        Ok(Self { model, follower, inner, name: name.to_owned(), file })
+        Ok(Self { model, follower, inner, name: name.to_owned(), passing })
     }
 
     /// Takes in everything up to a place in the log.
     pub fn advance(&mut self, end: Head, end_position: u64, teller: &mut Teller<'_>) -> Result<(), NotBuilt> {
         loop {
-            if self.inner.is_closed.load(Ordering::Relaxed) || !teller.goes_on(self.model.position, end_position) {
+            if self.inner.is_closed.load(Ordering::Relaxed) || !teller.goes_on(self.model.position(), end_position) {
                 return Err(NotBuilt::Cancelled);
             }
             let Some(commits) = self.next(end)? else { return Ok(()) };
             let skipped = self.inner.tenant.skipped_in_projection(&self.name);
             match self.model.take(&self.inner.tenant, &commits, &skipped) {
                 Ok(()) => {}
-                Err(NotTaken::Store(error)) => return Err(NotDone::failed(&self.file.0, &error).into()),
+                Err(NotTaken::Store(broken)) => return Err(self.failed(&broken).into()),
                 Err(NotTaken::Event { event, .. }) => {
                     // What cannot be taken in may be so because somebody changed it: then the chain says it further on.
                     while self.next(end)?.is_some() {}
@@ -129,11 +126,11 @@ impl Sandbox {
 
     /// What it is now.
     pub fn reader(&self) -> Result<Reader, NotDone> {
-        Reader::open_now(&self.file.0)
+        self.passing.0.reader_of_now()
     }
 
-    pub fn failed(&self, error: &rusqlite::Error) -> NotDone {
-        NotDone::failed(&self.file.0, error)
+    pub fn failed(&self, broken: &Broken) -> NotDone {
+        self.passing.0.failed(broken)
     }
 }
 

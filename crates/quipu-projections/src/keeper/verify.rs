@@ -9,8 +9,8 @@ use quipu_engine::{
 
 use super::sandbox::{NotBuilt, Sandbox, Teller, VerifyProgress, end_of};
 use super::{Projections, Release};
+use crate::compare::{TableComparison, TableDigest, compare, digests};
 use crate::refusal::NotDone;
-use crate::sqlite::{TableComparison, TableDigest, Watch};
 
 /// What is found, and what was read for it.
 struct Found {
@@ -88,7 +88,7 @@ impl Projections {
         let live = self.release(name, info.live)?;
         let at = |head| Ok::<_, NotDone>((head, live.position().0));
         let (reader, (head, position)) = live.read_beside(&self.inner, at)?;
-        let digests = reader.digests().map_err(|error| NotDone::failed(&live.path, &error))?;
+        let digests = digests(reader.tables()).map_err(|broken| live.place.failed(&broken))?;
         let baseline = Baseline {
             name: baseline.to_owned(),
             at: tenant.now(),
@@ -138,9 +138,10 @@ impl Projections {
             sandbox.advance(end, self.inner.tenant.position(), teller)?;
             Ok::<_, NotBuilt>(end)
         })?;
-        let compared = reader.compare(&sandbox.reader()?).map_err(|error| sandbox.failed(&error))?;
-        drop(reader);
-        let position = sandbox.model.position;
+        let built = sandbox.reader()?;
+        let compared = compare(reader.tables(), built.tables()).map_err(|broken| sandbox.failed(&broken))?;
+        drop((reader, built));
+        let position = sandbox.model.position();
         drop(sandbox);
         let rows = self.traced(name, live, &compared, (end, position), teller)?;
         Ok(Found { to: end, position, tables: compared.into_iter().map(verdict_of).collect(), rows })
@@ -161,10 +162,10 @@ impl Projections {
         }
         teller.trace();
         let mut sandbox = Sandbox::open(&self.inner, name, &live.source)?;
-        let watch = Watch::new(all().map(|difference| difference.row.clone()));
-        sandbox.model.watch(watch).map_err(|error| sandbox.failed(&error))?;
+        let rows = all().map(|difference| difference.row.clone()).collect();
+        sandbox.model.watch(rows).map_err(|broken| sandbox.failed(&broken))?;
         sandbox.advance(end, position, teller)?;
-        let since = sandbox.model.watched().map(Watch::end).unwrap_or_default();
+        let since = sandbox.model.watched();
         let row = |(difference, since): (&crate::Difference, Option<Since>)| RowVerdict {
             table: difference.row.table.clone(),
             key: difference.key.clone(),
@@ -184,7 +185,7 @@ impl Projections {
     ) -> Result<Found, NotBuilt> {
         let mut sandbox = Sandbox::open(&self.inner, name, &live.source)?;
         sandbox.advance(baseline.head, baseline.position, teller)?;
-        let digests = sandbox.reader()?.digests().map_err(|error| sandbox.failed(&error))?;
+        let digests = digests(sandbox.reader()?.tables()).map_err(|broken| sandbox.failed(&broken))?;
         let rebuilt: Vec<TableState> = digests.into_iter().map(state_of).collect();
         let of = |all: &[TableState], name: &str| all.iter().find(|state| state.table == name).cloned();
         let mut names: Vec<&String> = rebuilt.iter().chain(&baseline.tables).map(|state| &state.table).collect();

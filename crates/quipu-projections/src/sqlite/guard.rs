@@ -14,8 +14,8 @@ use rusqlite::limits::Limit;
 use rusqlite::types::{Value, ValueRef};
 use rusqlite::{Connection, Error, Result, params_from_iter};
 
-/// The table with the place in the log; nobody else's begin like it.
-pub(super) const OWN_TABLE: &str = "_quipu";
+use crate::table::OWN_TABLE;
+
 /// Steps of SQLite's machine between two looks at whether it is enough.
 const STEPS_A_TICK: u64 = 100;
 /// Most steps that one event may take: about half a second. Counted in steps, since a time would come out otherwise the next time.

@@ -1,6 +1,5 @@
 //! Read models in SQLite: a file each, which any tool that reads SQLite may open.
 
-mod compare;
 mod guard;
 mod read;
 mod step;
@@ -12,27 +11,21 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use quipu_domain::projection::Projection;
-use quipu_engine::{FollowedCommit, Head, Tenant};
+use quipu_engine::{FollowedCommit, Head, Since, Tenant};
 use rusqlite::{Connection, Error, ErrorCode, OptionalExtension, params};
 
-pub use self::compare::{Comparison, Difference, TableComparison, TableDigest};
-use self::guard::{Guard, Mode, OWN_TABLE, not_deterministic, said};
-pub use self::read::{Order, Rows, SqlQuery, TableQuery, Test};
-use crate::refusal::ReadModelRefusal;
-use crate::status::FailedEvent;
-
+use self::guard::{Guard, Mode, not_deterministic, said};
 pub(crate) use self::read::Reader;
-pub use self::step::Project;
-pub(crate) use self::step::Source;
 use self::step::Step;
-pub(crate) use self::watch::Watch;
+use self::watch::Watch;
+use crate::compare::RowKey;
+use crate::refusal::ReadModelRefusal;
+use crate::step::Source;
+use crate::store::{Broken, NotTaken};
+use crate::table::{OWN_TABLE, check_names};
 
-/// Tables with these names could not be asked for: their addresses stand for something else.
-const RESERVED: [&str; 7] = ["baselines", "releases", "resume", "skips", "sql", "verdicts", "verify"];
 /// Most bytes of a read model where the tenant has no quota of storage.
 const BYTES_MAX: u64 = 64 << 30;
-/// Most tables of a read model.
-const TABLES_MAX: usize = 100;
 /// Prepared statements that a connection keeps.
 const STATEMENTS_KEPT: usize = 600;
 /// How long a writer waits for somebody's tool that has the file locked, milliseconds.
@@ -52,22 +45,15 @@ pub(crate) struct Model {
     pub position: u64,
 }
 
-/// Why commits were not taken in. None of them was then.
-#[derive(Debug)]
-pub(crate) enum NotTaken {
-    /// An event cannot be; all of the commits before are whole.
-    Event {
-        /// The commit it is in, among those that were given.
-        commit: usize,
-        event: Box<FailedEvent>,
-    },
-    /// The database failed.
-    Store(Error),
+impl From<Error> for Broken {
+    fn from(error: Error) -> Self {
+        Self { said: error.to_string(), is_ruined: is_ruined(&error) }
+    }
 }
 
 impl From<Error> for NotTaken {
     fn from(error: Error) -> Self {
-        Self::Store(error)
+        Self::Store(error.into())
     }
 }
 
@@ -93,7 +79,7 @@ fn is_of_store(error: &Error) -> bool {
 }
 
 /// Whether a file is no read model any more, and can only be made anew.
-pub(crate) fn is_ruined(error: &Error) -> bool {
+fn is_ruined(error: &Error) -> bool {
     matches!(
         error,
         Error::SqliteFailure(error, _) if matches!(error.code, ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
@@ -158,14 +144,7 @@ impl Model {
             return Err(ReadModelRefusal::Tables { error });
         }
         let tables = table::names(&conn).map_err(in_tables)?;
-        if tables.is_empty() || tables.len() > TABLES_MAX {
-            let error = format!("{} tables; make 1 to {TABLES_MAX}", tables.len());
-            return Err(ReadModelRefusal::Tables { error });
-        }
-        let is_reserved = |table: &&String| RESERVED.iter().any(|name| name.eq_ignore_ascii_case(table));
-        if let Some(table) = tables.iter().find(is_reserved) {
-            return Err(ReadModelRefusal::ReservedTable { table: table.clone() });
-        }
+        check_names(&tables)?;
         Ok((conn, guard))
     }
 
@@ -209,15 +188,16 @@ impl Model {
     }
 
     /// Looks at some rows from now on.
-    pub fn watch(&mut self, mut watch: Watch) -> Result<(), Error> {
+    pub fn watch(&mut self, rows: Vec<RowKey>) -> Result<(), Error> {
+        let mut watch = Watch::new(rows.into_iter());
         watch.begin(&self.conn)?;
         self.watch = Some(watch);
         Ok(())
     }
 
-    /// What was seen of the rows that are looked at.
-    pub fn watched(&mut self) -> Option<Watch> {
-        self.watch.take()
+    /// The last event that changed each of the rows that are looked at.
+    pub fn watched(&mut self) -> Vec<Option<Since>> {
+        self.watch.take().map(Watch::end).unwrap_or_default()
     }
 
     /// Reads how far it is; the digest of what it was made of, if it was.

@@ -1,147 +1,26 @@
 //! Questions to a read model: rows of a table, and SQL. Each is answered in one transaction, so that all of an answer and the
 //! position beside it are of one moment.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use base64::Engine;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use base64::engine::general_purpose::STANDARD;
 use rusqlite::types::{ToSqlOutput, Value, ValueRef};
 use rusqlite::{Connection, Error, ErrorCode, OpenFlags, Row, ToSql};
 use serde_json::{Map, Value as Json};
 
-use super::guard::{Guard, Mode, OWN_TABLE, end_after};
-use super::table::{Table, quoted};
+use super::guard::{Guard, Mode, end_after};
+use super::table;
+use super::watch::values;
+use crate::compare::{Next, Tables};
+use crate::query::{
+    BYTES_MAX, ROW_BYTES_MAX, Rows, SQL_BYTES_MAX, SqlQuery, TIME_MAX, TableQuery, behind, foreign_cursor, invalid,
+    read_cursor, row_too_large, write_cursor,
+};
 use crate::refusal::{NotDone, ReadModelRefusal};
-
-/// Most rows of an answer.
-pub(crate) const ROWS_MAX: usize = 1_000;
-/// Most bytes of an answer, about: it ends behind the row that goes over.
-const BYTES_MAX: usize = 8 << 20;
-/// Most bytes of one row: the largest value, and some more.
-const ROW_BYTES_MAX: usize = 40 << 20;
-/// Most filters of a question.
-const FILTERS_MAX: usize = 20;
-/// Most columns that an order is made of.
-const ORDER_MAX: usize = 8;
-/// How long a question may take.
-const TIME_MAX: Duration = Duration::from_secs(5);
-/// Longest SQL of a question, bytes.
-const SQL_BYTES_MAX: usize = 64 << 10;
-
-/// Rows of a table that are asked for.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct TableQuery {
-    /// All of these hold: a column, how it is compared, and with what.
-    pub filters: Vec<(String, Test, String)>,
-    /// In which order; by the key of the table at the end.
-    pub order: Vec<Order>,
-    /// Most rows; 1 to 1,000.
-    pub limit: usize,
-    /// What an answer said about where it goes on.
-    pub cursor: Option<String>,
-}
-
-/// How a column is compared.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Test {
-    /// Equal.
-    Is,
-    /// Not equal; `null` is not equal to anything that is there.
-    IsNot,
-    /// Less.
-    Less,
-    /// Less or equal.
-    AtMost,
-    /// Greater.
-    Greater,
-    /// Greater or equal.
-    AtLeast,
-}
-
-/// A column that rows are ordered by.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Order {
-    /// Its name.
-    pub column: String,
-    /// Whether the greatest comes first.
-    pub is_descending: bool,
-}
-
-/// SQL that is asked.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct SqlQuery {
-    /// One `SELECT`, with named parameters such as `:customer`.
-    pub sql: String,
-    /// What stands for the parameters.
-    pub parameters: BTreeMap<String, Json>,
-    /// Most rows; 1 to 1,000.
-    pub limit: usize,
-}
-
-/// Rows of a read model, and the moment that they are of.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Rows {
-    /// The columns, in the order of the table or of the question.
-    pub columns: Vec<String>,
-    /// The rows, by columns.
-    pub rows: Vec<Map<String, Json>>,
-    /// Where the answer goes on, if it does.
-    pub next: Option<String>,
-    /// Whether there is more than was given, where the answer does not say how to go on.
-    pub is_cut: bool,
-    /// Every event up to this position, and none behind it, is in them.
-    pub position: u64,
-}
-
-impl Test {
-    /// How it is written, the longest first.
-    const WRITTEN: [(&'static str, Self); 6] = [
-        ("!=", Self::IsNot),
-        ("<=", Self::AtMost),
-        (">=", Self::AtLeast),
-        ("<", Self::Less),
-        (">", Self::Greater),
-        ("=", Self::Is),
-    ];
-
-    fn sql(self) -> &'static str {
-        match self {
-            Self::Is => "is",
-            Self::IsNot => "is not",
-            Self::Less => "<",
-            Self::AtMost => "<=",
-            Self::Greater => ">",
-            Self::AtLeast => ">=",
-        }
-    }
-
-    /// Reads a filter such as `status=shipped` or `total>=10`. `status=null` asks for what is not there.
-    ///
-    /// # Errors
-    /// What was expected.
-    pub fn parse(text: &str) -> Result<(String, Self, String), ReadModelRefusal> {
-        let found = Self::WRITTEN.iter().filter_map(|(sign, test)| Some((text.find(sign)?, *sign, *test)));
-        // Of two signs at one place the longer one is meant: it is named first.
-        let first = found.min_by_key(|(at, ..)| *at).filter(|(at, ..)| *at > 0);
-        let Some((at, sign, test)) = first else {
-            let found: String = text.chars().take(64).collect();
-            return Err(ReadModelRefusal::InvalidQuestion {
-                reason: format!("expected a filter such as status=shipped or total>=10, found {found:?}"),
-            });
-        };
-        Ok((text[..at].trim().to_owned(), test, text[at + sign.len()..].to_owned()))
-    }
-}
-
-impl Order {
-    /// Reads `placed_at` or `-placed_at`, the greatest first.
-    pub fn parse(text: &str) -> Self {
-        let column = text.strip_prefix('-').unwrap_or(text).to_owned();
-        Self { is_descending: text.starts_with('-'), column }
-    }
-}
+use crate::store::Broken;
+use crate::table::{OWN_TABLE, Table, quoted};
 
 /// Somebody who asks a read model.
 pub(crate) struct Reader {
@@ -154,7 +33,7 @@ impl Reader {
     /// For one question, which may take only so long.
     pub fn open(path: &Path) -> Result<Self, NotDone> {
         let mut reader = Self::open_file(path)?;
-        end_after(&mut reader.conn, TIME_MAX).map_err(|error| NotDone::failed(path, &error))?;
+        end_after(&mut reader.conn, TIME_MAX).map_err(|error| failed(path, &error))?;
         Ok(reader)
     }
 
@@ -162,12 +41,12 @@ impl Reader {
     pub fn open_now(path: &Path) -> Result<Self, NotDone> {
         let mut reader = Self::open_file(path)?;
         let begun = reader.conn.progress_handler(0, None::<fn() -> bool>).and_then(|()| reader.begin());
-        begun.map_err(|error| NotDone::failed(path, &error))?;
+        begun.map_err(|error| failed(path, &error))?;
         Ok(reader)
     }
 
     fn open_file(path: &Path) -> Result<Self, NotDone> {
-        let failed = |error: Error| NotDone::failed(path, &error);
+        let failed = |error: Error| failed(path, &error);
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let mut conn = Connection::open_with_flags(path, flags).map_err(failed)?;
         conn.busy_timeout(Duration::from_millis(super::BUSY_MS)).map_err(failed)?;
@@ -182,7 +61,7 @@ impl Reader {
                 ReadModelRefusal::TooLong { limit_ms: TIME_MAX.as_millis() as u64 }.into()
             }
             Error::UserFunctionError(reason) => invalid(reason.to_string()),
-            error => NotDone::failed(&self.path, error),
+            error => failed(&self.path, error),
         }
     }
 
@@ -195,11 +74,8 @@ impl Reader {
 
     /// Rows of a table.
     pub fn rows(&self, table: &str, query: &TableQuery) -> Result<Rows, NotDone> {
-        if query.filters.len() > FILTERS_MAX || query.order.len() > ORDER_MAX {
-            return Err(invalid(format!("expected at most {FILTERS_MAX} filters and {ORDER_MAX} columns of an order")));
-        }
         let position = self.begin().map_err(|error| self.failed(&error))?;
-        let table = Table::find(&self.conn, table).map_err(|error| self.failed(&error))??;
+        let table = table::find(&self.conn, table).map_err(|error| self.failed(&error))??;
         let mut values: Vec<Box<dyn ToSql>> = Vec::new();
         let mut conditions = Vec::new();
         for (column, test, value) in &query.filters {
@@ -207,27 +83,21 @@ impl Reader {
             conditions.push(format!("{} {} ?", quoted(column), test.sql()));
             values.push(if value == "null" { Box::new(Value::Null) } else { Box::new(value.clone()) });
         }
-        let mut order: Vec<(String, bool)> = Vec::new();
-        for Order { column, is_descending } in &query.order {
-            order.push((quoted(table.column(column)?), *is_descending));
-        }
-        let key = table.key.iter().map(|column| (quoted(column), false));
-        let key: Vec<_> = key.filter(|(column, _)| order.iter().all(|(other, _)| other != column)).collect();
-        order.extend(key);
+        let order = query.places(&table)?;
         if let Some(cursor) = &query.cursor {
-            let after = read_cursor(cursor, &order).ok_or_else(|| {
-                invalid(
-                    "expected a cursor that an answer to the same question in the same order gave, found another"
-                        .into(),
-                )
-            })?;
-            conditions.push(behind(&order, after, &mut values));
+            let after = read_cursor(cursor, &order).and_then(|place| place.iter().map(value_of).collect());
+            let after: Vec<Value> = after.ok_or_else(foreign_cursor)?;
+            let nulls: Vec<bool> = after.iter().map(|value| *value == Value::Null).collect();
+            conditions.push(behind(&order, "is", &nulls, |number| {
+                values.push(Box::new(after[number].clone()));
+                "?".to_owned()
+            }));
         }
         let columns = table.columns.iter().map(|column| quoted(column));
         let places = order.iter().map(|(column, _)| column.clone());
         let list =
             |(column, is_descending): &(String, bool)| format!("{column}{}", if *is_descending { " desc" } else { "" });
-        let limit = query.limit.clamp(1, ROWS_MAX);
+        let limit = query.rows_max();
         let sql = format!(
             "select {} from {}{} order by {} limit {}",
             columns.chain(places).collect::<Vec<_>>().join(", "),
@@ -247,7 +117,7 @@ impl Reader {
                     break;
                 }
                 rows.push(read_row(row, &table.columns, &mut bytes)?);
-                place = Some(write_cursor(row, table.columns.len(), &order)?);
+                place = Some(write_cursor(&order, place_of(row, table.columns.len(), order.len())?));
             }
             Ok(Rows { columns: table.columns.clone(), rows, next, is_cut: false, position })
         };
@@ -282,7 +152,7 @@ impl Reader {
         }
         let columns: Vec<String> = statement.column_names().map(str::to_owned).collect();
         let mut found = statement.raw_query();
-        let limit = query.limit.clamp(1, ROWS_MAX);
+        let limit = query.rows_max();
         let (mut rows, mut bytes, mut is_cut) = (Vec::new(), 0, false);
         while let Some(row) = found.next()? {
             if rows.len() == limit || bytes > BYTES_MAX {
@@ -296,8 +166,8 @@ impl Reader {
     }
 }
 
-fn invalid(reason: String) -> NotDone {
-    ReadModelRefusal::InvalidQuestion { reason }.into()
+fn failed(path: &Path, error: &Error) -> NotDone {
+    NotDone::Failed { place: path.display().to_string(), error: error.to_string() }
 }
 
 struct Bind<'a>(&'a Json);
@@ -328,9 +198,7 @@ fn read_row(row: &Row<'_>, columns: &[String], bytes: &mut usize) -> Result<Map<
         };
     }
     if weight > ROW_BYTES_MAX {
-        let reason =
-            format!("expected rows of at most {ROW_BYTES_MAX} bytes, found one of {weight}; ask for fewer columns");
-        return Err(Error::UserFunctionError(reason.into()));
+        return Err(Error::UserFunctionError(row_too_large(weight).into()));
     }
     let mut read = Map::new();
     for (number, column) in columns.iter().enumerate() {
@@ -341,7 +209,7 @@ fn read_row(row: &Row<'_>, columns: &[String], bytes: &mut usize) -> Result<Map<
     Ok(read)
 }
 
-pub(super) fn json_of(value: ValueRef<'_>) -> Json {
+fn json_of(value: ValueRef<'_>) -> Json {
     match value {
         ValueRef::Null => Json::Null,
         ValueRef::Integer(number) => number.into(),
@@ -352,65 +220,57 @@ pub(super) fn json_of(value: ValueRef<'_>) -> Json {
     }
 }
 
-/// The condition that a row comes behind a place, in an order. Nothing there comes before everything that is.
-fn behind(order: &[(String, bool)], after: Vec<Value>, values: &mut Vec<Box<dyn ToSql>>) -> String {
-    let mut ways = Vec::new();
-    for (number, (column, is_descending)) in order.iter().enumerate() {
-        let mut way: Vec<String> = Vec::new();
-        for ((column, _), value) in order[..number].iter().zip(&after) {
-            way.push(format!("{column} is ?"));
-            values.push(Box::new(value.clone()));
-        }
-        let is_null = after[number] == Value::Null;
-        match (is_descending, is_null) {
-            (false, true) => way.push(format!("{column} is not null")),
-            (false, false) => way.push(format!("{column} > ?")),
-            (true, true) => way.push("false".to_owned()),
-            (true, false) => way.push(format!("({column} < ? or {column} is null)")),
-        }
-        if !is_null {
-            values.push(Box::new(after[number].clone()));
-        }
-        ways.push(format!("({})", way.join(" and ")));
-    }
-    format!("({})", ways.join(" or "))
-}
-
-/// A place in an order: the order, and what the row has there.
-fn write_cursor(row: &Row<'_>, first: usize, order: &[(String, bool)]) -> Result<String, Error> {
-    let mut place = vec![Json::String(named(order))];
-    for number in 0..order.len() {
-        place.push(match row.get_ref(first + number)? {
+/// What a row has in the columns of an order.
+fn place_of(row: &Row<'_>, first: usize, count: usize) -> Result<Vec<Json>, Error> {
+    let of = |number: usize| {
+        Ok(match row.get_ref(first + number)? {
             // Told from text by what it stands in.
             ValueRef::Blob(bytes) => vec![Json::String(STANDARD.encode(bytes))].into(),
             // To the last bit: a decimal may be another number when it is read.
             ValueRef::Real(number) => vec![Json::Null, number.to_bits().into()].into(),
             value => json_of(value),
-        });
-    }
-    Ok(URL_SAFE_NO_PAD.encode(Json::Array(place).to_string()))
-}
-
-fn read_cursor(cursor: &str, order: &[(String, bool)]) -> Option<Vec<Value>> {
-    let bytes = URL_SAFE_NO_PAD.decode(cursor).ok()?;
-    let Json::Array(place) = serde_json::from_slice(&bytes).ok()? else { return None };
-    let (name, place) = place.split_first()?;
-    if name.as_str()? != named(order) || place.len() != order.len() {
-        return None;
-    }
-    let value = |json: &Json| {
-        Some(match json {
-            Json::Null => Value::Null,
-            Json::String(text) => Value::Text(text.clone()),
-            Json::Number(number) => Value::Integer(number.as_i64()?),
-            Json::Array(real) if real.len() == 2 => Value::Real(f64::from_bits(real[1].as_u64()?)),
-            Json::Array(bytes) => Value::Blob(STANDARD.decode(bytes.first()?.as_str()?).ok()?),
-            _ => return None,
         })
     };
-    place.iter().map(value).collect()
+    (0..count).map(of).collect()
 }
 
-fn named(order: &[(String, bool)]) -> String {
-    order.iter().map(|(column, is_descending)| format!("{}{column}", if *is_descending { "-" } else { "" })).collect()
+fn value_of(json: &Json) -> Option<Value> {
+    Some(match json {
+        Json::Null => Value::Null,
+        Json::String(text) => Value::Text(text.clone()),
+        Json::Number(number) => Value::Integer(number.as_i64()?),
+        Json::Array(real) if real.len() == 2 => Value::Real(f64::from_bits(real[1].as_u64()?)),
+        Json::Array(bytes) => Value::Blob(STANDARD.decode(bytes.first()?.as_str()?).ok()?),
+        _ => return None,
+    })
+}
+
+impl Tables for Reader {
+    fn names(&self) -> Result<Vec<String>, Broken> {
+        Ok(table::names(&self.conn)?)
+    }
+
+    fn table(&self, name: &str) -> Result<Table, Broken> {
+        Ok(table::of(&self.conn, name)?)
+    }
+
+    fn rows(
+        &self,
+        table: &Table,
+        columns: &[&String],
+        read: &mut dyn FnMut(&mut Next<'_>) -> Result<(), Broken>,
+    ) -> Result<(), Broken> {
+        // Whatever the table says of its columns.
+        let in_order = |column: &String| match column == "rowid" {
+            true => column.clone(),
+            false => format!("{} collate binary", quoted(column)),
+        };
+        let key: Vec<String> = table.key.iter().map(in_order).collect();
+        let columns: Vec<String> = columns.iter().map(|column| quoted(column)).collect();
+        let (shown, key) = (columns.join(", "), key.join(", "));
+        let mut statement =
+            self.conn.prepare(&format!("select {shown} from {} order by {key}", quoted(&table.name)))?;
+        let mut found = statement.query([])?;
+        read(&mut || Ok(found.next()?.map(|row| values(row, 0..columns.len())).transpose()?))
+    }
 }

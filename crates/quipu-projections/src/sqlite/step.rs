@@ -1,89 +1,19 @@
-//! What an event does to a read model: the SQL of a declaration, or code.
+//! What events do to a read model in SQLite.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use quipu_domain::Event;
-use quipu_domain::projection::{Bound, Chooser, Projection, Statement, Subject};
-use quipu_domain::schema::SchemaVersion;
+use quipu_domain::projection::{Bound, Statement, Subject};
 use quipu_engine::{FollowedCommit, Recorded, Tenant};
 use rusqlite::types::{ToSqlOutput, Value, ValueRef};
 use rusqlite::{CachedStatement, Connection, Error, ToSql};
 
 use super::guard::{Guard, Mode, said};
+use super::is_of_store;
 use super::watch::Watch;
-use super::{NotTaken, is_of_store};
 use crate::status::FailedEvent;
-
-/// A projection in code, in the place of SQL in a file.
-///
-/// ```
-/// use quipu_engine::Recorded;
-/// use quipu_projections::Project;
-/// use quipu_projections::rusqlite::Connection;
-///
-/// struct PerType;
-///
-/// impl Project for PerType {
-///     fn version(&self) -> u32 {
-///         1
-///     }
-///
-///     fn tables(&self) -> &str {
-///         "create table per_type (type text primary key, events integer)"
-///     }
-///
-///     fn apply(&self, tables: &Connection, event: &Recorded) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-///         let sql = "insert into per_type values (?, 1) on conflict do update set events = events + 1";
-///         tables.prepare_cached(sql)?.execute([event.event().kind()])?;
-///         Ok(())
-///     }
-/// }
-/// ```
-pub trait Project: Send + Sync + 'static {
-    /// Raised whenever the tables, or what is done, change: the read model is then built again.
-    fn version(&self) -> u32;
-
-    /// The SQL that makes its tables.
-    fn tables(&self) -> &str;
-
-    /// In which version of its schema it reads events.
-    fn schema_version(&self) -> SchemaVersion {
-        SchemaVersion::Newest
-    }
-
-    /// Changes the tables for an event, in the transaction that keeps the place in the log too: it ends that neither way, and has no
-    /// effects elsewhere, since events come again when the read model is built again.
-    ///
-    /// # Errors
-    /// The event cannot be taken in: the projection stops there.
-    fn apply(&self, tables: &Connection, event: &Recorded) -> Result<(), Box<dyn std::error::Error + Send + Sync>>;
-}
-
-/// What a read model is made of.
-#[derive(Clone)]
-pub(crate) enum Source {
-    Declared(Arc<Projection>),
-    Code(Arc<dyn Project>),
-}
-
-impl Source {
-    pub fn tables(&self) -> &str {
-        match self {
-            Self::Declared(declaration) => &declaration.tables,
-            Self::Code(code) => code.tables(),
-        }
-    }
-
-    /// Tells it from all others of its name.
-    pub fn digest(&self) -> String {
-        let bytes = match self {
-            Self::Declared(declaration) => serde_json::to_vec(declaration.as_ref()).expect("it is plain data"),
-            Self::Code(code) => format!("code {} {}", code.version(), code.tables()).into_bytes(),
-        };
-        blake3::hash(&bytes).to_hex().to_string()
-    }
-}
+use crate::step::{Project, Reacting, Source, Unreadable, read};
+use crate::store::NotTaken;
 
 /// What takes events in.
 pub(super) enum Step {
@@ -93,12 +23,9 @@ pub(super) enum Step {
 
 /// The SQL of a declaration, ready to be asked for events.
 pub(super) struct Declared {
-    version: SchemaVersion,
-    chooser: Chooser,
+    reacting: Reacting,
     /// By reaction, what the database takes, and the statement it was made of.
     statements: Vec<Vec<(String, Statement)>>,
-    reads_data: bool,
-    chosen: Vec<usize>,
 }
 
 /// Why one event was not taken in.
@@ -114,13 +41,11 @@ impl Step {
             Source::Code(code) => return Ok(Self::Code(Arc::clone(code))),
             Source::Declared(declaration) => declaration,
         };
-        let chooser = declaration.chooser().map_err(|invalid| Error::InvalidPath(invalid.to_string().into()))?;
+        let reacting = Reacting::of(declaration).map_err(|invalid| Error::InvalidPath(invalid.to_string().into()))?;
         let sql = |statement: &Statement| (statement.with_placeholders('?'), statement.clone());
         let of = |reaction: &quipu_domain::projection::Reaction| reaction.statements().iter().map(sql).collect();
-        let statements: Vec<Vec<_>> = declaration.on.0.iter().map(|(_, reaction)| of(reaction)).collect();
-        let reads_data = statements.iter().flatten().any(|(_, statement)| statement.reads_data());
-        let version = declaration.schema_version;
-        Ok(Self::Declared(Box::new(Declared { version, chooser, statements, reads_data, chosen: Vec::new() })))
+        let statements = declaration.on.0.iter().map(|(_, reaction)| of(reaction)).collect();
+        Ok(Self::Declared(Box::new(Declared { reacting, statements })))
     }
 
     /// Takes events in, in a transaction that the caller ends either way. The position of the last one.
@@ -188,26 +113,21 @@ impl Declared {
         tenant: &Tenant,
         recorded: &Recorded,
     ) -> Result<bool, Failure> {
-        let event = recorded.event();
-        if !self.chooser.may_take(event.kind()) {
-            return Ok(false);
-        }
-        let read = read(tenant, recorded, &event, self.version)?;
-        let (event, stamp) = match &read {
-            None => (event, &recorded.stamp),
-            Some(read) => (read.event(), &read.stamp),
-        };
-        self.chooser.choose(&event, stamp, &mut self.chosen);
-        if self.chosen.is_empty() {
-            return Ok(false);
-        }
-        let subject = Subject::new(&event, stamp, self.reads_data);
-        for reaction in &self.chosen {
-            for ((_, statement), sql) in self.statements[*reaction].iter().zip(&mut prepared[*reaction]) {
-                execute(sql, statement, &subject).map_err(|error| failure(error, Some(statement.text())))?;
+        let Self { reacting, statements } = self;
+        reacting.take(tenant, recorded, |chosen, subject| {
+            for reaction in chosen {
+                for ((_, statement), sql) in statements[*reaction].iter().zip(&mut prepared[*reaction]) {
+                    execute(sql, statement, subject).map_err(|error| failure(error, Some(statement.text())))?;
+                }
             }
-        }
-        Ok(true)
+            Ok(())
+        })
+    }
+}
+
+impl From<Unreadable> for Failure {
+    fn from(unreadable: Unreadable) -> Self {
+        Self::Event(None, unreadable.0)
     }
 }
 
@@ -221,16 +141,6 @@ fn take_in_code(code: &dyn Project, conn: &Connection, tenant: &Tenant, recorded
         Ok(error) => failure(*error, None),
         Err(error) => Failure::Event(None, error.to_string()),
     })
-}
-
-/// The event in the version that is asked for, with its data; nothing if that is as it was recorded.
-fn read(
-    tenant: &Tenant,
-    recorded: &Recorded,
-    event: &Event<'_>,
-    version: SchemaVersion,
-) -> Result<Option<Recorded>, Failure> {
-    tenant.read_as(recorded, event, version).map_err(|error| Failure::Event(None, error.to_string()))
 }
 
 fn failure(error: Error, statement: Option<&str>) -> Failure {
@@ -256,7 +166,7 @@ impl ToSql for Binding<'_> {
             Bound::Integer(number) => ToSqlOutput::Owned(Value::Integer(*number)),
             Bound::Real(number) => ToSqlOutput::Owned(Value::Real(*number)),
             Bound::Boolean(value) => ToSqlOutput::Owned(Value::Integer(i64::from(*value))),
-            Bound::Text(text) => ToSqlOutput::Borrowed(ValueRef::Text(text.as_bytes())),
+            Bound::Text(text) | Bound::Json(text) => ToSqlOutput::Borrowed(ValueRef::Text(text.as_bytes())),
             Bound::Bytes(bytes) => ToSqlOutput::Borrowed(ValueRef::Blob(bytes)),
         })
     }

@@ -3,22 +3,14 @@
 
 use blake3::Hash;
 use quipu_engine::Since;
-use rusqlite::types::Value;
-use rusqlite::{Connection, Error};
+use rusqlite::{Connection, Error, Row};
 
-use super::compare::put;
-use super::table::quoted;
-
-/// What tells a row from others: its table, the columns of the key, and what it has in them.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct RowKey {
-    pub table: String,
-    pub columns: Vec<String>,
-    pub values: Vec<Value>,
-}
+use crate::compare::RowKey;
+use crate::table::quoted;
+use crate::value::Value;
 
 /// Rows that are looked at.
-pub(crate) struct Watch(Vec<Watched>);
+pub(super) struct Watch(Vec<Watched>);
 
 struct Watched {
     sql: String,
@@ -71,16 +63,20 @@ impl Watched {
         let mut found = statement.query(rusqlite::params_from_iter(&self.key))?;
         while let Some(row) = found.next()? {
             // A table may take others for the same, such as those that are written in other letters.
-            let key: Vec<Value> = (0..self.key.len()).map(|number| row.get(number)).collect::<Result<_, _>>()?;
+            let key = values(row, 0..self.key.len())?;
             if key != self.key {
                 continue;
             }
             let mut bytes = Vec::new();
-            for number in self.key.len()..row.as_ref().column_count() {
-                put(&mut bytes, row.get_ref(number)?);
-            }
+            let rest = values(row, self.key.len()..row.as_ref().column_count())?;
+            rest.iter().for_each(|value| value.put(&mut bytes));
             return Ok(Some(blake3::hash(&bytes)));
         }
         Ok(None)
     }
+}
+
+/// What a row has in these columns.
+pub(super) fn values(row: &Row<'_>, columns: std::ops::Range<usize>) -> Result<Vec<Value>, Error> {
+    columns.map(|number| row.get_ref(number).map(Value::from)).collect()
 }

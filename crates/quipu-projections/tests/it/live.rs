@@ -8,7 +8,7 @@ use quipu_engine::{NewSchema, Upcaster};
 use quipu_projections::{NotDone, Phase, ReadModelRefusal};
 use serde_json::json;
 
-use crate::support::{LONG, Shop, declared, event, orders, placed, shipped};
+use crate::support::{LONG, SavedLog, Shop, declared, event, orders, placed, shipped};
 
 #[test]
 fn events_change_tables_and_a_restart_goes_on_where_it_was() {
@@ -116,21 +116,11 @@ fn a_read_model_that_is_ahead_of_its_log_is_built_again() {
     shop.projections.apply(orders()).unwrap();
     shop.publish_and_wait(&[placed(1)]);
     let folder = shop.close();
-    // What a backup has.
-    let log = folder.path().join("tenants/shop/log");
-    let saved: Vec<_> =
-        fs::read_dir(&log).unwrap().map(|file| file.unwrap().path()).filter(|path| path.is_file()).collect();
-    let saved: Vec<_> = saved.into_iter().map(|path| (fs::read(&path).unwrap(), path)).collect();
+    let saved = SavedLog::of(&folder);
     let shop = Shop::open_in(folder);
     (2..9).for_each(|number| shop.publish_and_wait(&[placed(number)]));
     let folder = shop.close();
-    for other in ["index", "snapshots", "catalog"] {
-        drop(fs::remove_dir_all(folder.path().join("tenants/shop").join(other)));
-    }
-    fs::remove_dir_all(&log).unwrap();
-    fs::create_dir(&log).unwrap();
-    saved.iter().for_each(|(bytes, path)| fs::write(path, bytes).unwrap());
-    drop(fs::remove_file(folder.path().join("tenants/shop/heads")));
+    saved.put_back(&folder);
     let shop = Shop::open_in(folder);
     assert_eq!(shop.tenant.position(), 1);
     let built = shop.until("orders", |release| release.phase == Phase::Following && release.position == 1);

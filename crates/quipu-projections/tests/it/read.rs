@@ -3,14 +3,19 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use quipu_domain::projection::Projection;
 use quipu_projections::{NotDone, Order, ReadModelRefusal, SqlQuery, TableQuery, Test};
 use serde_json::json;
 
 use crate::support::{LONG, Shop, declared, event, orders, placed};
 
 fn shop_of(orders_placed: u64) -> Shop {
+    shop_with(orders(), orders_placed)
+}
+
+pub fn shop_with(orders: Projection, orders_placed: u64) -> Shop {
     let shop = Shop::open();
-    shop.projections.apply(orders()).unwrap();
+    shop.projections.apply(orders).unwrap();
     let events: Vec<_> = (1..=orders_placed).map(placed).collect();
     shop.publish_and_wait(&events);
     shop
@@ -22,7 +27,11 @@ fn filters(texts: &[&str]) -> Vec<(String, Test, String)> {
 
 #[test]
 fn filters_and_orders() {
-    let shop = shop_of(9);
+    filters_and_orders_in(&shop_of(9));
+}
+
+/// What nine orders give, whichever database they are in.
+pub fn filters_and_orders_in(shop: &Shop) {
     let ask = |texts: &[&str], order: &[&str]| {
         let order = order.iter().map(|text| Order::parse(text)).collect();
         let query = TableQuery { filters: filters(texts), order, limit: 100, cursor: None };
@@ -36,6 +45,7 @@ fn filters_and_orders() {
     assert_eq!(ask(&["total<2"], &[]), "1");
     assert_eq!(ask(&["customer=null"], &[]), "");
     assert_eq!(ask(&["customer!=null"], &["-total"]).split(' ').count(), 9);
+    assert_eq!(ask(&["customer<null"], &[]), "");
     // What looks like SQL is a value.
     assert_eq!(ask(&["customer=c1' or 1=1 --"], &[]), "");
 }
@@ -55,15 +65,20 @@ fn pages_go_on_where_the_one_before_ended_in_any_order() {
         })
         .collect();
     shop.publish_and_wait(&events);
-    for order in [vec![], vec!["a"], vec!["-a"], vec!["a", "-b"], vec!["-b", "a"], vec!["id"], vec!["-id"]] {
-        let order: Vec<Order> = order.into_iter().map(Order::parse).collect();
+    pages_in(&shop, "t", &[&[], &["a"], &["-a"], &["a", "-b"], &["-b", "a"], &["id"], &["-id"]]);
+}
+
+/// That pages of the 60 rows of a table are all of them, in each of these orders, and that a cursor is of one order.
+pub fn pages_in(shop: &Shop, table: &str, orders: &[&[&str]]) {
+    for order in orders {
+        let order: Vec<Order> = order.iter().map(|text| Order::parse(text)).collect();
         let all = TableQuery { order: order.clone(), limit: 1_000, ..TableQuery::default() };
-        let all = shop.projections.rows("p", "t", &all).unwrap();
+        let all = shop.projections.rows("p", table, &all).unwrap();
         assert_eq!((all.rows.len(), all.next, all.position), (60, None, 60));
         let (mut paged, mut cursor) = (Vec::new(), None);
         loop {
             let query = TableQuery { order: order.clone(), limit: 7, cursor, ..TableQuery::default() };
-            let page = shop.projections.rows("p", "t", &query).unwrap();
+            let page = shop.projections.rows("p", table, &query).unwrap();
             assert!(page.rows.len() <= 7);
             paged.extend(page.rows);
             cursor = page.next;
@@ -71,12 +86,12 @@ fn pages_go_on_where_the_one_before_ended_in_any_order() {
                 break;
             }
         }
-        assert_eq!(paged, all.rows, "{order:?}");
+        assert_eq!(paged, all.rows, "{table} {order:?}");
     }
     let page = TableQuery { limit: 1, ..TableQuery::default() };
-    let cursor = shop.projections.rows("p", "t", &page).unwrap().next;
+    let cursor = shop.projections.rows("p", table, &page).unwrap().next;
     let other = TableQuery { order: vec![Order::parse("a")], limit: 1, cursor, ..TableQuery::default() };
-    let refused = shop.projections.rows("p", "t", &other);
+    let refused = shop.projections.rows("p", table, &other);
     assert!(matches!(refused, Err(NotDone::Refused(ReadModelRefusal::InvalidQuestion { .. }))), "{refused:?}");
 }
 

@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::support::{LONG, Shop, declared, event, orders, placed, shipped};
 
 /// The one of the documentation, and a mistake: who ships an order forgets what it costs.
-fn forgetful() -> quipu_domain::projection::Projection {
+pub fn forgetful() -> quipu_domain::projection::Projection {
     let mut declaration = serde_json::to_value(orders()).unwrap();
     declaration["on"]["order.shipped"] = "update orders set status = 'shipped', total = 0 where id = :subject".into();
     declared(declaration)

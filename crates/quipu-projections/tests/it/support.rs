@@ -1,5 +1,6 @@
 //! A tenant with a shop in it, and its projections.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -145,6 +146,28 @@ impl Shop {
         let projections = Projections::open(Arc::clone(&self.tenant), Some(elsewhere.path()), pool, || {}).unwrap();
         projections.wait(&name, self.tenant.position(), LONG).unwrap();
         projections.digests(&name).unwrap().1
+    }
+}
+
+/// The log of the shop as a backup has it.
+pub struct SavedLog(Vec<(Vec<u8>, PathBuf)>);
+
+impl SavedLog {
+    pub fn of(folder: &TempDir) -> Self {
+        let files = fs::read_dir(folder.path().join("tenants/shop/log")).unwrap().map(|file| file.unwrap().path());
+        Self(files.filter(|path| path.is_file()).map(|path| (fs::read(&path).unwrap(), path)).collect())
+    }
+
+    /// Puts it in the place of the log that is there.
+    pub fn put_back(&self, folder: &TempDir) {
+        let tenant = folder.path().join("tenants/shop");
+        for other in ["index", "snapshots", "catalog"] {
+            drop(fs::remove_dir_all(tenant.join(other)));
+        }
+        fs::remove_dir_all(tenant.join("log")).unwrap();
+        fs::create_dir(tenant.join("log")).unwrap();
+        self.0.iter().for_each(|(bytes, path)| fs::write(path, bytes).unwrap());
+        drop(fs::remove_file(tenant.join("heads")));
     }
 }
 

@@ -12,7 +12,7 @@ use serde_json::json;
 use crate::support::{LONG, Shop, declared, event, orders, placed, shipped};
 
 impl Shop {
-    fn verify(&self, baseline: Option<&str>) -> Verdict {
+    pub fn verify(&self, baseline: Option<&str>) -> Verdict {
         self.projections.verify("orders", "key:1", baseline, &mut |_| true).unwrap().unwrap()
     }
 
@@ -27,7 +27,7 @@ impl Shop {
     }
 }
 
-fn since(position: u64, kind: &str) -> Option<Since> {
+pub fn since(position: u64, kind: &str) -> Option<Since> {
     Some(Since { position, kind: kind.into() })
 }
 

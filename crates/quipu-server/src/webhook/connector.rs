@@ -87,18 +87,23 @@ impl Service<Uri> for Checked {
         Box::pin(async move {
             let host = uri.host().ok_or("expected a host, found none")?;
             let port = uri.port_u16().unwrap_or(if uri.scheme_str() == Some("https") { 443 } else { 80 });
-            let found = match literal(host) {
-                Some(address) => vec![address],
-                None => this.resolver.addresses(host).await?,
-            };
-            let stream = connect(this.allowed(host, found)?, port).await?;
-            stream.set_nodelay(true)?;
-            Ok(TokioIo::new(stream))
+            this.reach(host, port).await.map(TokioIo::new)
         })
     }
 }
 
 impl Checked {
+    /// Connects to a host, a name or an address.
+    pub async fn reach(&self, host: &str, port: u16) -> Result<TcpStream, BoxError> {
+        let found = match literal(host) {
+            Some(address) => vec![address],
+            None => self.resolver.addresses(host).await?,
+        };
+        let stream = connect(self.allowed(host, found)?, port).await?;
+        stream.set_nodelay(true)?;
+        Ok(stream)
+    }
+
     /// Those that may be called; the first refusal if there are none.
     fn allowed(&self, host: &str, found: Vec<IpAddr>) -> Result<Vec<IpAddr>, BoxError> {
         let mut refused = None;

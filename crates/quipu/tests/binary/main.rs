@@ -8,6 +8,8 @@ mod aggregates;
 mod audit;
 mod catalog;
 #[cfg(feature = "postgres")]
+// Another crate tests with it too.
+#[allow(dead_code)]
 mod cluster;
 mod configuration;
 mod contexts;

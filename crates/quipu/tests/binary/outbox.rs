@@ -297,6 +297,64 @@ fn the_password_of_a_database_is_in_nothing_that_is_said() {
     }
 }
 
+#[test]
+fn a_relay_speaks_tls_with_the_host_that_an_authority_vouches_for() {
+    let (user, (cluster, authority)) = (User::new(), Cluster::start_encrypted("127.0.0.1"));
+    let authority = user.write("authority.pem", &authority);
+    let server = user.serve(&[]);
+    for (mode, relays) in [("require", true), ("verify-full", true), ("require", false)] {
+        let url = format!("{}?sslmode={mode}", cluster.url_of("shop"));
+        let run = |args: &[&str]| {
+            let mut command = user.command(&[args, &["--database-url", &url]].concat());
+            if relays {
+                command.env("SSL_CERT_FILE", &authority);
+            }
+            finish(&mut command)
+        };
+        if !relays {
+            // Of an authority that this machine does not know.
+            let said = run(&["outbox", "install"]);
+            assert!(said.code != 0 && said.stderr.contains("certificate"), "{said:?}");
+            continue;
+        }
+        run(&["outbox", "install"]).ok();
+        cluster.sql(&format!("INSERT INTO quipu_outbox (event) VALUES ('{}')", event(mode)));
+        let relayed = run(&["outbox", "relay", "--once", "--url", &server.url]).ok();
+        assert_eq!(relayed.stdout, "1 relayed, 0 set aside\n");
+    }
+    // Where the server speaks none, nothing is sent.
+    let plain = Cluster::start_on_port(&[]);
+    let said = user.run(&["outbox", "install", "--database-url", &format!("{}?sslmode=require", plain.url_of("shop"))]);
+    assert!(said.code != 0 && said.stderr.contains("TLS"), "{said:?}");
+}
+
+#[test]
+fn a_relay_notices_a_database_that_is_frozen() {
+    let shop = Shop::open();
+    let url = shop.cluster.url();
+    let mut command = shop.user.command(&["outbox", "relay", "--database-url", &url, "--url", &shop.server.url]);
+    let mut relay = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    shop.insert(&[event("1")]);
+    until("it is recorded", || shop.recorded() == ["1"]);
+    // Its connection is there, and nobody answers.
+    let pids = shop.with(async |client| {
+        let rows = client.query("SELECT pid FROM pg_stat_activity WHERE application_name = 'quipu outbox'", &[]).await;
+        rows.unwrap().iter().map(|row| row.get(0)).collect::<Vec<i32>>()
+    });
+    let signal = |signal| {
+        for pid in &pids {
+            rustix::process::kill_process(rustix::process::Pid::from_raw(*pid).unwrap(), signal).unwrap();
+        }
+    };
+    signal(rustix::process::Signal::STOP);
+    shop.insert(&[event("2")]);
+    until("it is recorded over another connection", || shop.recorded() == ["1", "2"]);
+    signal(rustix::process::Signal::CONT);
+    relay.kill().unwrap();
+    let said = String::from_utf8(relay.wait_with_output().unwrap().stderr).unwrap();
+    assert!(said.contains("no answer of the database within 15 s"), "{said}");
+}
+
 fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !holds() {

@@ -1,5 +1,7 @@
 //! Projections on the command line, and their tables over kills: whatever is killed and when, they are those of a rebuild.
 
+mod postgres;
+
 use std::fs;
 use std::io::Write as _;
 use std::process::Stdio;
