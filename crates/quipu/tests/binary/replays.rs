@@ -3,12 +3,14 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::fs::symlink;
+use std::process::Stdio;
 use std::thread;
 use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use crate::process::{DEADLINE, Ran, Server, Shop, User, events};
+use crate::process::{DEADLINE, Ran, Server, Shop, User, events, finish};
 
 fn shop(count: usize) -> Shop {
     let shop = Shop::open();
@@ -160,25 +162,121 @@ fn a_file_has_the_range_in_order_and_is_gone_on_with_behind_its_last_whole_line(
     let file = shop.user.path("events.ndjson");
     let to = format!("file:{file}");
     let run = |args: &[&str]| replay(&shop, &[&["--to", &to], args].concat());
-    assert_eq!(run(&["--from", "3", "--dry-run"]).ok().stdout, "1498 events in all\n");
+    let dry = run(&["--from", "3", "--dry-run"]).ok().stdout;
+    assert!(dry.contains("order.placed  1498\n") && dry.ends_with("\n1498 events in all\n"), "{dry}");
+    let dry =
+        run(&["--until", "1400", "--pattern", r#"{"subject":["order/1"]}"#, "--dry-run", "-o", "json"]).ok().json();
+    let expected = json!({"file": file, "from": 1, "until": 1_400, "total": 10,
+        "types": [{"type": "order.placed", "events": 10}], "othertypes": 0});
+    assert_eq!(dry, expected);
     assert!(fs::metadata(&file).is_err(), "a dry run writes nothing");
-    run(&["--from", "3", "--until", "1200"]).ok();
+    let done = run(&["--from", "3", "--until", "1200", "-o", "json"]).ok().json();
     assert_eq!(positions(&file), (3..=1_200).collect::<Vec<_>>());
     let whole = fs::read(&file).unwrap();
+    let expected = json!({"file": file, "from": 3, "until": 1_200, "written": 1_198, "events": 1_198, "first": 3,
+        "last": 1_200, "blake3": blake3::hash(&whole).to_hex().to_string()});
+    assert_eq!(done, expected);
     let refused = run(&["--from", "3"]).ended(1);
     assert!(refused.stderr.contains("--resume"), "{refused:?}");
     // Broken off anywhere, it becomes what it would have been.
     for cut in [0, 1, 150, whole.len() / 2, whole.len() - 1, whole.len()] {
         fs::write(&file, &whole[..cut]).unwrap();
         let done = run(&["--from", "3", "--until", "1200", "--resume", "-o", "json"]).ok().json();
-        assert_eq!(done["position"], 1_200, "{done}");
         assert_eq!(fs::read(&file).unwrap(), whole, "cut at {cut}");
+        let there = whole[..cut].iter().filter(|byte| **byte == b'\n').count() as u64;
+        let after = if there > 0 { json!(there + 2) } else { Value::Null };
+        assert_eq!((&done["resumedafter"], &done["written"]), (&after, &json!(1_198 - there)), "cut at {cut}");
+        assert_eq!((&done["events"], &done["blake3"]), (&expected["events"], &expected["blake3"]), "cut at {cut}");
     }
-    fs::write(&file, "no event\n").unwrap();
-    assert!(run(&["--resume"]).ended(1).stderr.contains("a file that a replay has written"));
     fs::remove_file(&file).unwrap();
     run(&["--pattern", r#"{"data":{"n":[{"numeric":["<",5]}]}}"#]).ok();
     assert_eq!(positions(&file), [1, 2, 3, 4, 5]);
+}
+
+#[test]
+fn a_file_that_is_not_the_beginning_of_the_replay_is_not_gone_on_with_and_stays_as_it_is() {
+    let shop = shop(30);
+    let file = shop.user.path("events.ndjson");
+    let to = format!("file:{file}");
+    let resume = |args: &[&str]| replay(&shop, &[&["--to", &to, "--resume"], args].concat());
+    let published = events(1);
+    for foreign in ["no event\n", "secret", r#"{"key":"secret"}"#, "\n", published.trim_end(), published.as_str()] {
+        fs::write(&file, foreign).unwrap();
+        let refused = resume(&[]).ended(1).stderr;
+        assert!(refused.contains("a file that a replay has written"), "{foreign:?}: {refused}");
+        assert_eq!(fs::read_to_string(&file).unwrap(), foreign);
+    }
+    fs::remove_file(&file).unwrap();
+    symlink(shop.user.write("else", ""), &file).unwrap();
+    assert!(resume(&[]).ended(1).stderr.contains("a symbolic link"));
+    fs::remove_file(&file).unwrap();
+
+    replay(&shop, &["--to", &to, "--from", "3", "--until", "20"]).ok();
+    let whole = fs::read(&file).unwrap();
+    for (args, why) in [
+        (&["--from", "4"][..], "position 3 in line 1, where the range is 4 to 30"),
+        (&["--from", "2"], "position 3 as event 1 up to position 20, where it has position 2"),
+        (&["--from", "3", "--until", "19"], "position 20 in line 18, where the range is 3 to 19"),
+        (&["--from", "3", "--type", "other"], "which the pattern does not match"),
+    ] {
+        let refused = resume(args).ended(1).stderr;
+        assert!(refused.contains(why) && refused.contains("as when it was begun"), "{args:?}: {refused}");
+    }
+    // Another server has the same events, recorded at another time.
+    let other = self::shop(30);
+    let refused = other.run(&["replay", "--to", &to, "--resume", "--from", "3"]).ended(1).stderr;
+    assert!(refused.contains("another event than http"), "{refused}");
+    assert_eq!(fs::read(&file).unwrap(), whole);
+    assert!(resume(&["--from", "3", "--dry-run"]).ended(2).stderr.contains("--dry-run"));
+    fs::remove_file(&file).unwrap();
+    replay(&shop, &["--to", &to, "--pattern", r#"{"subject":["order/1"]}"#]).ok();
+    let refused = resume(&[]).ended(1).stderr;
+    assert!(refused.contains("position 11 as event 1 up to position 20, where it has position 1"), "{refused}");
+}
+
+#[test]
+fn a_range_of_a_file_without_an_event_is_refused_as_the_server_refuses_it() {
+    let shop = shop(3);
+    shop.publish("other", "{}").ok();
+    let file = shop.user.path("events.ndjson");
+    let to = format!("file:{file}");
+    let run = |args: &[&str]| replay(&shop, &[&["--to", &to], args].concat());
+    for (args, why) in [
+        (&["--until", "0"][..], "--until: expected a position of 1 to 5, found 0"),
+        (&["--until", "6"], "--until: expected a position of 1 to 5, found 6"),
+        (&["--from", "0"], "--from: expected a position of 1 to 5, found 0"),
+        (&["--from", "6"], "--from: expected a position of 1 to 5, found 6"),
+        (&["--from", "3", "--until", "2"], "found the first position 3 and the last one 2"),
+        (&["--from", "now"], "found the first position 5 and the last one 4"),
+        (&["--until", "2000-01-01T00:00:00Z"], "found the first position 1 and the last one 0"),
+        (&["--until", "9000-01-01T00:00:00Z"], "--until: expected a time that has come"),
+    ] {
+        let refused = run(args).ended(1).stderr;
+        assert!(refused.contains(why), "{args:?}: {refused}");
+        assert!(fs::metadata(&file).is_err(), "{args:?}");
+    }
+    run(&[]).ok();
+    let text = fs::read_to_string(&file).unwrap();
+    let last: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+    let time = last["recordedtime"].as_str().unwrap();
+    for (flag, expected) in [("--from", &[4][..]), ("--until", &[1, 2, 3])] {
+        fs::remove_file(&file).unwrap();
+        run(&[flag, time]).ok();
+        assert_eq!(positions(&file), expected, "{flag}");
+    }
+}
+
+#[test]
+fn a_preview_that_cannot_be_taken_back_is_said_to_stay() {
+    let shop = shop(1);
+    shop.run(&["subscription", "create", "billing"]).ok();
+    let grants = r#"[{"permissions":["replay"]},{"permissions":["redrive"],"subscriptions":["billing"]}]"#;
+    let grants = shop.user.write("grants", grants);
+    let key = shop.run(&["key", "create", "support", "--grants", &grants]).ok().stdout;
+    let args = ["--url", &shop.server.url, "replay", "--to", "billing", "--dry-run"];
+    let dry = finish(shop.user.command(&args).env("QUIPU_KEY", key.trim()).stdin(Stdio::null())).ok();
+    assert!(dry.stdout.ends_with("1 event in all\n"), "{dry:?}");
+    assert!(dry.stderr.contains("could not be taken back") && dry.stderr.contains("15 minutes"), "{dry:?}");
 }
 
 #[test]

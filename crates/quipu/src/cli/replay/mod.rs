@@ -3,6 +3,10 @@
 
 mod file;
 mod pace;
+mod range;
+mod standing;
+
+use std::io;
 
 use clap::Args;
 use quipu_api::replay::{ReplayPreviewAnswer, ReplayRequest, ShadowBody, TypeCountBody};
@@ -128,6 +132,9 @@ impl Replay {
                 return Err(Failure::usage(format!("{flag}: expected it with {target}, found another target")));
             }
         }
+        if self.resume && self.dry_run {
+            return Err(Failure::usage("--resume: expected it without --dry-run, which counts the whole range"));
+        }
         Ok(())
     }
 
@@ -170,8 +177,16 @@ fn deliver(replay: &Replay, client: &Client, out: &mut Out) -> Outcome {
     let id = preview.operation.id;
     let stays = replay.dry_run || !replay.confirm.is_possible();
     show(&preview, stays, out)?;
-    // The preview is forgotten by itself; this is sooner.
-    let forget = || _ = client.act(&format!("/v1/operations/{id}/cancel"));
+    // The preview is forgotten by itself; this is sooner. Whoever may preview need not be one who may cancel.
+    let until = &preview.confirm_before;
+    let forget = || {
+        if let Err(Failure::Said { message, .. }) = client.act(&format!("/v1/operations/{id}/cancel")) {
+            eprintln!(
+                "the preview, operation {id}, could not be taken back and stays for 15 minutes, until {until}: {message}; who \
+                 may redrive for all subscriptions ends it sooner: quipu operation cancel {id}"
+            );
+        }
+    };
     if replay.dry_run {
         forget();
         return Ok(Exit::Ok);
@@ -195,11 +210,7 @@ fn deliver(replay: &Replay, client: &Client, out: &mut Out) -> Outcome {
 fn show(preview: &ReplayPreviewAnswer, stays: bool, out: &mut Out) -> Result<(), Failure> {
     match out.format {
         Format::Table => {
-            let row = |of: &TypeCountBody| vec![of.kind.clone(), of.events.to_string()];
-            out.table(&TYPES, &preview.types.iter().map(row).collect::<Vec<_>>())?;
-            if preview.other_types > 0 {
-                out.line(&format!("{} of further types", counted(preview.other_types, "event")))?;
-            }
+            type_counts(&preview.types, preview.other_types, out)?;
             if preview.failing > 0 {
                 let row = |of: &ReplayFailureBody| vec![of.position.to_string(), of.kind.clone(), escape(&of.detail)];
                 out.table(&FAILURES, &preview.failures.iter().map(row).collect::<Vec<_>>())?;
@@ -213,6 +224,16 @@ fn show(preview: &ReplayPreviewAnswer, stays: bool, out: &mut Out) -> Result<(),
         Format::Json | Format::Ndjson => eprintln!("{}", progress(&preview.operation)),
     }
     out.flush()?;
+    Ok(())
+}
+
+/// The counts of types for people.
+fn type_counts(types: &[TypeCountBody], others: u64, out: &mut Out) -> io::Result<()> {
+    let row = |of: &TypeCountBody| vec![of.kind.clone(), of.events.to_string()];
+    out.table(&TYPES, &types.iter().map(row).collect::<Vec<_>>())?;
+    if others > 0 {
+        out.line(&format!("{} of further types", counted(others, "event")))?;
+    }
     Ok(())
 }
 
