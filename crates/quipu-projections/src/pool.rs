@@ -87,7 +87,8 @@ impl Drop for Pool {
 impl Shared {
     fn run(&self) {
         while let Some(job) = self.next() {
-            job.turn();
+            // The others of the thread go on; the panic has been said.
+            _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| job.turn()));
         }
     }
 

@@ -6,8 +6,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value as Json;
 
-/// What stands in a column of a row.
-#[derive(Clone, Debug, PartialEq)]
+/// What stands in a column of a row. Two are the same if they are in a digest: `NaN` is what it is, and `-0` is not `0`.
+#[derive(Clone, Debug)]
 #[cfg_attr(not(feature = "postgres"), allow(dead_code))]
 pub(crate) enum Value {
     Null,
@@ -18,6 +18,20 @@ pub(crate) enum Value {
     /// What a database keeps as JSON, and numbers that none of the others holds, as they are written.
     Json(String),
     Bytes(Vec<u8>),
+}
+
+impl PartialEq for Value {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Null, Self::Null) => true,
+            (Self::Boolean(one), Self::Boolean(other)) => one == other,
+            (Self::Integer(one), Self::Integer(other)) => one == other,
+            (Self::Real(one), Self::Real(other)) => one.to_bits() == other.to_bits(),
+            (Self::Text(one), Self::Text(other)) | (Self::Json(one), Self::Json(other)) => one == other,
+            (Self::Bytes(one), Self::Bytes(other)) => one == other,
+            _ => false,
+        }
+    }
 }
 
 /// Digits that a number of 64 bits has for certain.

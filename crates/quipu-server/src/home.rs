@@ -202,12 +202,13 @@ impl Homes {
     pub fn new(
         phases: watch::Receiver<Phase>,
         webhook_allowed: Vec<Block>,
+        #[cfg(feature = "postgres")] databases: Vec<crate::DatabaseHost>,
         drain_timeout: Duration,
     ) -> io::Result<Self> {
         let projecting = Projecting {
             pool: Arc::new(Pool::new(PROJECTING_THREADS)?),
             #[cfg(feature = "postgres")]
-            databases: Arc::new(crate::database::Databases::new(webhook_allowed.clone())),
+            databases: Arc::new(crate::database::Databases::new(databases)),
         };
         Ok(Self { all: RwLock::default(), phases, webhook_allowed, drain_timeout, projecting })
     }

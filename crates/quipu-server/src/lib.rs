@@ -86,6 +86,8 @@ pub use authorization::{basic, bearer};
 pub use binary::read as read_binary;
 /// Follows frames of a WebSocket; for the fuzz targets.
 #[doc(hidden)]
+#[cfg(feature = "postgres")]
+pub use database::{DatabaseHost, InvalidDatabaseHost};
 pub use frames::count as count_frames;
 pub use identity::{InvalidProviders, Providers, is_token};
 pub use key::key_answer;
@@ -158,6 +160,10 @@ pub struct Server {
     /// Blocks of addresses that webhooks may call beside the public ones. None by default: a URL comes from whoever makes a
     /// subscription, and the server may reach what that person must not.
     pub webhook_allowed: Vec<webhook::Block>,
+    /// Hosts of PostgreSQL databases that projections may be kept in. None by default: whoever declares one sends SQL of his own there,
+    /// and what is there answers.
+    #[cfg(feature = "postgres")]
+    pub database_hosts: Vec<DatabaseHost>,
     /// Names by which proxies before the server are called: requests that carry them in `Host` or `Origin` are no
     /// stranger's.
     pub public_hosts: Vec<PublicHost>,
@@ -209,6 +215,8 @@ impl Default for Server {
             heartbeat: Duration::from_secs(15),
             drain_timeout: Duration::from_secs(10),
             webhook_allowed: Vec::new(),
+            #[cfg(feature = "postgres")]
+            database_hosts: Vec::new(),
             public_hosts: Vec::new(),
             tls: None,
             anybody: Anybody::OfThisMachine,
@@ -235,7 +243,13 @@ impl Server {
         shutdown: impl Future<Output = ()>,
     ) -> io::Result<()> {
         let (phase, phases) = watch::channel(Phase::Serving);
-        let homes = Homes::new(phases.clone(), self.webhook_allowed.clone(), self.drain_timeout)?;
+        let homes = Homes::new(
+            phases.clone(),
+            self.webhook_allowed.clone(),
+            #[cfg(feature = "postgres")]
+            self.database_hosts.clone(),
+            self.drain_timeout,
+        )?;
         engine.tenant(anybodys).map_err(io::Error::other)?;
         engine.adopt_tenants().map_err(io::Error::other)?;
         let stand_in = engine.tenant(TENANT_SYSTEM).map_err(io::Error::other)?;

@@ -20,7 +20,7 @@ pub(super) const PREVIEW: Operation = Operation {
     parameters: &[],
     bodies: &[content(MEDIA_JSON, Some(|g| g.subschema_for::<ReplayRequest>()), "Which events, to whom, how fast.")],
     answers: &[content(MEDIA_JSON, Some(|g| g.subschema_for::<ReplayPreviewAnswer>()), "What it would do.")],
-    needs: Needs::Permission(Permission::Replay),
+    needs: Needs::Permission(Permission::Redrive),
     refusals: &[
         &[
             Code::MalformedJson,

@@ -63,7 +63,10 @@ impl<'a> Tokens<'a> {
                     (end, Token::Parameter(&self.text[at + 1..end]))
                 }
                 (b'?', _) => return Err(InvalidStatement::Placeholder { found: '?' }),
-                (b'@' | b'$', Some(next)) if next.is_ascii_alphanumeric() || next == b'$' || next == b'_' => {
+                // Also before what is not ASCII: PostgreSQL takes that for the name of a quote.
+                (b'@' | b'$', Some(next))
+                    if next.is_ascii_alphanumeric() || next == b'$' || next == b'_' || !next.is_ascii() =>
+                {
                     return Err(InvalidStatement::Placeholder { found: char::from(*byte) });
                 }
                 // With a backslash before a quote, the quote is a character of the text.
@@ -72,7 +75,12 @@ impl<'a> Tokens<'a> {
                 (byte, _) if byte.is_ascii_alphanumeric() || *byte == b'_' || !byte.is_ascii() => {
                     let is_word = |byte: &u8| byte.is_ascii_alphanumeric() || b"_$".contains(byte) || !byte.is_ascii();
                     let end = at + bytes[at..].iter().take_while(|byte| is_word(byte)).count();
-                    (end, Token::Word(&self.text[at..end]))
+                    let word = &self.text[at..end];
+                    // A number ends before it, and a placeholder or a quote begins.
+                    if byte.is_ascii_digit() && word.contains('$') {
+                        return Err(InvalidStatement::Placeholder { found: '$' });
+                    }
+                    (end, Token::Word(word))
                 }
                 (byte, _) => (at + 1, Token::Sign(*byte)),
             };

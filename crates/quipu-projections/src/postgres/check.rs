@@ -3,9 +3,13 @@
 //! is read from their text and looked up. What comes out otherwise whenever it is done again and hides from that is found by a
 //! verification.
 
-use quipu_domain::projection::{Projection, Statement, Token, Tokens};
+use std::ops::Range;
+use std::time::Duration;
 
-use super::link::{Link, Trouble};
+use quipu_domain::projection::{Projection, Statement, Token, Tokens};
+use tokio_postgres::error::SqlState;
+
+use super::link::{ANSWER_MAX, Link, Trouble};
 use super::parameter::{CURRENT_TIME, is_current};
 use super::{NAME_BYTES_MAX, Owner, Projected, read};
 use crate::refusal::ReadModelRefusal;
@@ -139,23 +143,119 @@ fn check_owner(link: &Link, projected: &Projected) -> Result<(), ReadModelRefusa
     }
 }
 
+/// Runs the script that makes tables, altogether within this time. Each statement is sent by itself, as one that has parameters: the server
+/// takes no more than one then, wherever we think that it ends, and so none that was not looked at, such as a COMMIT.
+pub(super) fn run_script(link: &Link, time: Duration, script: &str) -> Result<(), Trouble> {
+    let no_sql = |text| Trouble::Said { code: SqlState::SYNTAX_ERROR, text };
+    let statements = statements(script).map_err(no_sql)?;
+    link.wait(time, async {
+        for statement in statements {
+            link.client.execute(statement, &[]).await?;
+        }
+        Ok::<_, tokio_postgres::Error>(())
+    })
+}
+
+/// Looks whether a question, which is asked in a transaction that changes nothing, does nothing else either: it waits for nobody, stops
+/// nobody, and reads no files and nothing of the server's own.
+///
+/// # Errors
+/// What is wrong, with the code of what we refuse ourselves, `SUCCESSFUL_COMPLETION`; the database does not answer.
+pub(super) fn check_question(link: &Link, sql: &str) -> Result<(), Trouble> {
+    let refused = |text| Trouble::Said { code: SqlState::SUCCESSFUL_COMPLETION, text };
+    let tokens = tokens(sql).map_err(refused)?;
+    check_names_of_server(&tokens).map_err(refused)?;
+    match volatile(link, &tokens)? {
+        None => Ok(()),
+        Some(name) => Err(refused(format!(
+            "it uses {name}(), which may do more than give a value, or gives another each time, as random() does (it is volatile); ask \
+             without it"
+        ))),
+    }
+}
+
+/// The statements of a script, without those that are none.
+fn statements(script: &str) -> Result<Vec<&str>, String> {
+    let (mut begin, mut has_some, mut statements) = (0, false, Vec::new());
+    for (at, token) in places(script)? {
+        if token == Token::Sign(b';') {
+            statements.extend(has_some.then(|| &script[begin..at.start]));
+            (begin, has_some) = (at.end, false);
+        } else {
+            has_some = true;
+        }
+    }
+    statements.extend(has_some.then(|| &script[begin..]));
+    Ok(statements)
+}
+
 /// The script, statement by statement, as far as its text tells.
 fn check_script(script: &str) -> Result<(), ReadModelRefusal> {
     let tables = |error: String| ReadModelRefusal::Tables { error };
-    let mut begin = 0;
-    let mut statements = Vec::new();
-    for token in Tokens::of(script) {
-        if let (at, Token::Sign(b';')) = token.map_err(|invalid| tables(invalid.to_string()))? {
-            statements.push(&script[begin..at.start]);
-            begin = at.end;
-        }
-    }
-    statements.push(&script[begin..]);
-    let is_empty = |statement: &&&str| Tokens::of(statement).next().is_none();
-    for statement in statements.iter().filter(|statement| !is_empty(statement)) {
+    for statement in statements(script).map_err(tables)? {
         check_text(statement, &MAKING).map_err(tables)?;
+        let tokens = tokens(statement).map_err(tables)?;
+        check_made_name(&tokens).map_err(tables)?;
+        // What views are of, too: whoever asks a view asks that.
+        check_names_of_server(&tokens).map_err(tables)?;
     }
     Ok(())
+}
+
+/// What is made has a name without a schema, which would be another one. Tables and views are told by their locks as well; types have none.
+fn check_made_name(tokens: &[Token<'_>]) -> Result<(), String> {
+    let is = |token: &Token<'_>, words: &[&str]| matches!(token, Token::Word(word) if is_of(words, word));
+    let is_kind = |token: &Token<'_>| is(token, &["table", "index", "view", "type", "domain"]);
+    let (Some(first), Some(kind)) = (tokens.first(), tokens.iter().position(is_kind)) else { return Ok(()) };
+    if !is(first, &["create"]) {
+        return Ok(());
+    }
+    let between = ["concurrently", "if", "not", "exists"];
+    let name = tokens[kind + 1..].iter().skip_while(|token| is(token, &between));
+    let has_schema = match is(&tokens[kind], &["type"]) {
+        // There are no expressions in it, but other names: that of a multirange is made, too.
+        true => tokens.contains(&Token::Sign(b'.')),
+        false => name.skip(1).take(1).any(|token| *token == Token::Sign(b'.')),
+    };
+    match has_schema {
+        true => {
+            Err("a name with a schema; write the name alone: everything is made in the read model's own schema"
+                .to_owned())
+        }
+        false => Ok(()),
+    }
+}
+
+/// Nothing of the server's own is named: its catalog, its views, its functions, or functions that read what stands in a text.
+fn check_names_of_server(tokens: &[Token<'_>]) -> Result<(), String> {
+    let is_of_server = |name: &str| {
+        name.get(..3).is_some_and(|begin| begin.eq_ignore_ascii_case("pg_"))
+            || name.eq_ignore_ascii_case("information_schema")
+    };
+    let mut names = tokens.iter().filter_map(|token| match token {
+        Token::Word(name) | Token::Name(name) => Some(*name),
+        _ => None,
+    });
+    if let Some(name) = names.find(|name| is_of_server(name)) {
+        return Err(format!(
+            "the name {name}, which is the server's own; use the tables of the read model only, and functions without pg_catalog before \
+             them, and rename what is yours"
+        ));
+    }
+    let reads_anything = |name: &&String| name.contains("_to_xml") && !name.starts_with("xml");
+    match called(tokens).iter().find(reads_anything) {
+        Some(name) => Err(format!("it uses {name}(), which reads what a text names; name the tables in SQL")),
+        None => Ok(()),
+    }
+}
+
+/// The first function of those that a text calls that may be another each time it is called, or does more than give a value.
+fn volatile(link: &Link, tokens: &[Token<'_>]) -> Result<Option<String>, Trouble> {
+    let called = called(tokens);
+    let sql =
+        "select proname::text from pg_catalog.pg_proc where proname = any($1) and provolatile = 'v' order by 1 limit 1";
+    let found = link.ask(link.client.query_opt(sql, &[&called]))?;
+    Ok(found.map(|row| row.get(0)))
 }
 
 /// What the text of one statement tells: how it begins, and whether something in it is another each time.
@@ -195,10 +295,69 @@ fn check_text(text: &str, beginnings: &[&[&str]]) -> Result<(), String> {
 }
 
 fn tokens(text: &str) -> Result<Vec<Token<'_>>, String> {
-    Tokens::of(text)
-        .map(|token| token.map(|(_, token)| token))
-        .collect::<Result<_, _>>()
-        .map_err(|invalid| invalid.to_string())
+    Ok(places(text)?.into_iter().map(|(_, token)| token).collect())
+}
+
+/// The pieces of a text and where they stand. What PostgreSQL reads otherwise than we do is refused: something could hide in it.
+fn places(text: &str) -> Result<Vec<(Range<usize>, Token<'_>)>, String> {
+    let refused = |found: &str| Err(found.to_owned());
+    // It ends a comment for the server.
+    if text.bytes().zip(text.bytes().skip(1).chain([b'\n'])).any(|(byte, next)| byte == b'\r' && next != b'\n') {
+        return refused("a carriage return without a line feed behind it; end lines with \\n or \\r\\n");
+    }
+    let tokens: Vec<(Range<usize>, Token<'_>)> =
+        Tokens::of(text).collect::<Result<_, _>>().map_err(|invalid| invalid.to_string())?;
+    // Whether the square brackets that are open are behind a value.
+    let mut subscripts = Vec::new();
+    for (number, (at, token)) in tokens.iter().enumerate() {
+        let before = number.checked_sub(1).map(|number| &tokens[number]);
+        let is_adjacent = before.is_some_and(|(before, _)| before.end == at.start);
+        let before = before.map(|(_, token)| token);
+        let is_behind_value = match before {
+            Some(Token::Word(word)) => !word.eq_ignore_ascii_case("array"),
+            Some(Token::Sign(sign)) => b")]".contains(sign),
+            before => before.is_some(),
+        };
+        match token {
+            Token::Name(_) if text.as_bytes()[at.start] == b'`' => {
+                return refused("a backtick, which is an operator in PostgreSQL; write names in double quotes");
+            }
+            // On another line it goes on with the first, and with its backslashes.
+            Token::Text(_) if matches!(before, Some(Token::Text(_))) => {
+                return refused("a text directly behind another; write both as one, or || between them");
+            }
+            Token::Text(_) | Token::Name(_) if is_adjacent => {
+                let name = |number: usize| match tokens.get(number) {
+                    Some((_, Token::Word(word))) => *word,
+                    _ => "",
+                };
+                let is_number = |name: &str| name.bytes().all(|byte| byte.is_ascii_digit());
+                // A number ends where older servers see a letter: 1e'…' is 1 and a text with backslashes.
+                if name(number - 1).starts_with(|first: char| first.is_ascii_digit()) {
+                    return refused("a quote directly behind a number; write a space between them");
+                }
+                let behind = number.checked_sub(2).filter(|word| tokens[*word].0.end == tokens[number - 1].0.start);
+                let word = behind.map_or("", name);
+                if before == Some(&Token::Sign(b'&')) && word.strip_suffix(['u', 'U']).is_some_and(is_number) {
+                    return refused(
+                        "U& before a quote, which hides what stands in it; write the characters themselves",
+                    );
+                }
+            }
+            Token::Sign(b'[') => subscripts.push(is_behind_value),
+            Token::Sign(b']') => drop(subscripts.pop()),
+            Token::Parameter(name)
+                if subscripts.last() == Some(&true) && (is_behind_value || before == Some(&Token::Sign(b'['))) =>
+            {
+                return Err(format!(
+                    ":{name} in square brackets, which may be a parameter or the end of a slice; write (:{name}) for the parameter, and a \
+                     space behind the colon for a slice"
+                ));
+            }
+            _ => {}
+        }
+    }
+    Ok(tokens)
 }
 
 /// The names before an opening bracket: functions, and some that are none.
@@ -226,7 +385,7 @@ impl Checking<'_> {
         let refused = |error: String| ReadModelRefusal::Tables { error };
         let of = |trouble: Trouble| refused(trouble.text());
         self.aside(|| self.functions(script).map_err(Trouble::Lost)).map_err(of)?;
-        self.link.ask(self.link.client.batch_execute(script)).map_err(of)?;
+        run_script(self.link, ANSWER_MAX, script).map_err(of)?;
         let (foreign, wrong, tables) = self
             .aside(|| {
                 let foreign = self.foreign(&self.touched()?, true)?;
@@ -274,6 +433,7 @@ impl Checking<'_> {
     fn statement(&self, statement: &Statement) -> Result<(), String> {
         let of = |trouble: Trouble| trouble.text();
         self.aside(|| self.functions(statement.text()).map_err(Trouble::Lost)).map_err(of)?;
+        check_names_of_server(&tokens(statement.text())?)?;
         let (sql, _) = statement.place_by_place();
         let checked = self.aside(|| {
             let before = self.touched()?;
@@ -291,10 +451,7 @@ impl Checking<'_> {
 
     /// Whether a function of those that a text calls may be another each time it is called.
     fn functions(&self, text: &str) -> Result<(), String> {
-        let called = called(&tokens(text)?);
-        let sql = "select proname::text from pg_proc where proname = any($1) and provolatile = 'v' order by 1 limit 1";
-        let found = self.link.ask(self.link.client.query_opt(sql, &[&called])).map_err(|trouble| trouble.text())?;
-        match found.map(|row| row.get::<_, String>(0)) {
+        match volatile(self.link, &tokens(text)?).map_err(|trouble| trouble.text())? {
             None => Ok(()),
             Some(name) => Err(format!(
                 "it uses {name}(), whose value differs whenever the read model is built again, or which does more than give one (it is volatile)"
@@ -320,5 +477,100 @@ impl Checking<'_> {
             [&touched, &self.schema, &may_use_catalog, &&OF_TYPES[..]];
         let found = self.link.ask(self.link.client.query_opt(sql, &params))?;
         Ok(found.map(|row| row.get(0)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_server_reads_otherwise_is_refused() {
+        for (sql, named) in [
+            ("select 1 -- a\r, random()", "carriage return"),
+            ("select 1 -- a\r\r\n", "carriage return"),
+            ("select e'a'\n'\\', random() --'", "directly behind another"),
+            ("select 'n' -- a\n'ow'", "directly behind another"),
+            ("select `; commit; --`", "backtick"),
+            ("select 1e'\\', random() --'", "behind a number"),
+            ("select U&\"r\\0061ndom\"()", "U&"),
+            ("select u&'\\0061'", "U&"),
+            ("select 1u&'\\0061'", "U&"),
+            ("select a[1:n]", ":n in square brackets"),
+            ("select a[:n]", ":n in square brackets"),
+            ("select (a)[b:n]", ":n in square brackets"),
+            ("select a[b[1]:n]", ":n in square brackets"),
+            ("select $é$ ' $é$, random(), $é$ ' $é$", "named parameters"),
+            ("select 'a", "an end of a quote"),
+        ] {
+            let refused = tokens(sql).unwrap_err();
+            assert!(refused.contains(named), "{sql}: {refused}");
+        }
+        for taken in [
+            "select 1 -- a\r\n, 2 /* b\r\n */\r\n",
+            "select 1 -- a\r",
+            "select e'a\\'b', 'c' || 'd', \"e\"",
+            "select a & 'b', u & 'c', menu&'d', 1 'e'",
+            "select a[1 : n], a[(:n)], a[1 : (:n)], a[1 + :n], a[f(b, :n)]",
+            "select array[:a, :b], array[[:a], [:b]], ARRAY [ :a ]",
+        ] {
+            assert!(tokens(taken).is_ok(), "{taken}: {:?}", tokens(taken));
+        }
+    }
+
+    #[test]
+    fn a_script_is_taken_apart() {
+        let script = "-- a;\ncreate table t (a text default 'b;c'); /* ; */ ;; create index on t (\";\") ; -- end;";
+        assert_eq!(
+            statements(script).unwrap(),
+            ["-- a;\ncreate table t (a text default 'b;c')", " create index on t (\";\") "]
+        );
+        assert!(statements(" ; -- none").unwrap().is_empty());
+        assert!(statements("create table t (a text) -- \r; commit").is_err());
+    }
+
+    #[test]
+    fn what_is_made_is_made_in_its_own_schema() {
+        for refused in [
+            "create domain public.d as text",
+            "create type public.e as enum ('a')",
+            "create type public . e",
+            "create type \"public\".\"e\" as enum ('a')",
+            "create type r as range (subtype = integer, multirange_type_name = public.m)",
+            "create table if not exists public.t (a text)",
+            "create unique index concurrently if not exists public.i on t (a)",
+            "create or replace view public.v as select 1",
+        ] {
+            assert!(check_made_name(&tokens(refused).unwrap()).is_err(), "{refused}");
+        }
+        for taken in [
+            "create domain d as numeric check (value > 0.5)",
+            "create type e as enum ('a.b')",
+            "create table t (a numeric default 0.5)",
+            "create view v as select t.a from t",
+            "create index on t (a)",
+            "comment on column t.a is 'b'",
+        ] {
+            assert_eq!(check_made_name(&tokens(taken).unwrap()), Ok(()), "{taken}");
+        }
+    }
+
+    #[test]
+    fn nothing_of_the_server_is_named() {
+        for refused in [
+            "select * from pg_stat_activity",
+            "select * from PG_CATALOG.x",
+            "select * from \"pg_authid\"",
+            "select * from Information_Schema.tables",
+            "select pg_cancel_backend(1), pg_sleep(60)",
+            "select table_to_xml('a', true, true, '')",
+            "select query_to_xml_and_xmlschema('select 1', true, true, '')",
+        ] {
+            assert!(check_names_of_server(&tokens(refused).unwrap()).is_err(), "{refused}");
+        }
+        for taken in ["select 'pg_class', pgs, a_pg_b, :pg_a, é", "select now(), count(*), xmlelement(name a) from t"]
+        {
+            assert_eq!(check_names_of_server(&tokens(taken).unwrap()), Ok(()), "{taken}");
+        }
     }
 }

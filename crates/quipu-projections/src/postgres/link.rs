@@ -31,6 +31,8 @@ const STATEMENT_MAX_MS: u64 = 10_000;
 pub(super) const ANSWER_MAX: Duration = Duration::from_secs(15);
 /// How long what looks at all rows may take until the first of them is there: they are put in order before.
 pub(super) const SCAN_MAX: Duration = Duration::from_secs(600);
+/// Longest text that is taken of what a database says is wrong, characters.
+const TEXT_CHARS_MAX: usize = 1_024;
 /// Most bytes of an answer: a row, and what is read ahead of it.
 const ANSWER_BYTES_MAX: usize = 64 << 20;
 
@@ -132,7 +134,9 @@ impl From<Error> for Trouble {
             return Self::Lost(format!("{error}{cause}"));
         };
         let detail = said.detail().map(|detail| format!(" ({detail})")).unwrap_or_default();
-        Self::Said { code: said.code().clone(), text: format!("{}{detail}", said.message()) }
+        // As long as the database likes, and kept, shown and logged.
+        let text = format!("{}{detail}", said.message()).chars().take(TEXT_CHARS_MAX).collect();
+        Self::Said { code: said.code().clone(), text }
     }
 }
 

@@ -2,8 +2,8 @@
 //! projection, whose views show the release that is live.
 //!
 //! ```text
-//! quipu_orders_1   _quipu (place in the log), orders, …   written by one connection, which has the lock of the schema
-//! quipu_orders_2   the release that is built beside it
+//! quipu$orders$1   _quipu (place in the log), orders, …   written by one connection, which has the lock of the schema
+//! quipu$orders$2   the release that is built beside it
 //! orders           views of the tables of the live one; replaced in one transaction
 //! ```
 //!
@@ -96,7 +96,7 @@ impl Projected {
 
     /// Where a read model is built that is looked at once.
     pub fn sandbox(&self, number: u64) -> Schema {
-        self.schema(format!("{}verify_{number}", self.prefix()))
+        self.schema(format!("{}verify${number}", self.prefix()))
     }
 
     fn schema(&self, name: String) -> Schema {
@@ -104,7 +104,8 @@ impl Projected {
     }
 
     fn prefix(&self) -> String {
-        format!("quipu_{}_", self.name)
+        // No name of a projection has a $: no release of one is the views or the sandbox of another.
+        format!("quipu${}$", self.name)
     }
 
     fn connect(&self, schema: &str) -> Result<Link, Trouble> {
@@ -162,7 +163,7 @@ impl Projected {
 
     /// Drops a schema of ours that nobody has open.
     fn drop_schema(&self, link: &Link, name: &str) -> Result<(), Trouble> {
-        let is_of_us = self.number(name).is_some() || name.starts_with(&format!("{}verify_", self.prefix()));
+        let is_of_us = self.number(name).is_some() || name.starts_with(&format!("{}verify$", self.prefix()));
         if !is_of_us || !matches!(self.owner(link, name)?, Owner::Us) || !lock(link, name)? {
             return Ok(());
         }
@@ -378,8 +379,9 @@ fn make(link: &Link, schema: &Schema, tables: &str, digest: &str) -> Result<(), 
          insert into {name}.{OWN_TABLE} values ('{digest}', '{}', 0); commit",
         Head::START
     );
-    let made = [begin.as_str(), tables, &end]
-        .into_iter()
-        .try_for_each(|sql| link.wait(SCAN_MAX, link.client.batch_execute(sql)));
+    let made = link
+        .wait(SCAN_MAX, link.client.batch_execute(&begin))
+        .and_then(|()| check::run_script(link, SCAN_MAX, tables))
+        .and_then(|()| link.wait(SCAN_MAX, link.client.batch_execute(&end)));
     made.inspect_err(|_| drop(link.ask(link.client.batch_execute("rollback"))))
 }

@@ -219,6 +219,8 @@ impl Reader {
         if let Some(name) = query.parameters.keys().find(|name| !parameters.contains(&name.as_str())) {
             return Err(refused(format!("a parameter :{name} that the statement does not have")));
         }
+        let checked = super::check::check_question(self.link(), &query.sql);
+        self.answered(checked, refused)?;
         let limit = query.rows_max();
         let answered = self.wait(QUESTION_MAX, async {
             let client = &self.link().client;

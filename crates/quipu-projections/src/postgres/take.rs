@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::future::{poll_fn, ready};
 use std::pin::Pin;
 use std::task::Poll;
+use std::time::Duration;
 
 use quipu_domain::projection::{Parameter, Projection, Subject};
 use quipu_engine::{FollowedCommit, Recorded, Tenant};
@@ -19,6 +20,8 @@ use crate::step::{Reacting, Unreadable};
 use crate::store::NotTaken;
 use crate::table::{OWN_TABLE, quoted};
 
+/// How long a batch may take.
+const TAKE_MAX: Duration = Duration::from_secs(60);
 /// Statements that are on their way at once: enough that neither side waits for the other.
 const WINDOW: usize = 256;
 
@@ -105,13 +108,13 @@ impl Model {
         let (head, position) = (last.head, events.map_or(self.position, |event| event.stamp.position));
         let places = [Some(head.to_string()), Some(position.to_string()), Some(self.head.to_string())].map(Param);
         let Self { link, statements, watch, .. } = self;
-        let taken = link.run(take_in(
-            &link.client,
-            link,
-            statements,
-            watch.as_mut(),
-            Taking { tenant, commits, skipped, places },
-        ));
+        let taking = Taking { tenant, commits, skipped, places };
+        let taken = link.run(async {
+            let taking = take_in(&link.client, link, statements, watch.as_mut(), taking);
+            let late = || Trouble::Lost(format!("a batch is not taken in within {} s", TAKE_MAX.as_secs()));
+            // Each answer may come in time, and all of them never.
+            tokio::time::timeout(TAKE_MAX, taking).await.unwrap_or_else(|_| Err(late().into()))
+        });
         match taken {
             Ok(()) => link.ask(link.client.batch_execute("commit")).map_err(|trouble| self.schema.broken(trouble))?,
             Err(Stop::Store(trouble)) => return Err(self.schema.broken(trouble).into()),
@@ -143,6 +146,8 @@ async fn take_in(
 ) -> Result<(), Stop> {
     let mut line = Line { link, waiting: VecDeque::with_capacity(WINDOW) };
     line.put(async { client.batch_execute("begin").await.map(|()| 1) }, For::Us).await?;
+    // Waited for: behind one that failed, each statement would be a transaction of its own.
+    line.settle_all().await?;
     // First of all: it has the row until the end, so that of two servers one waits, and finds out.
     line.put(client.execute_raw(&*advance, places), For::Place).await?;
     for (commit, followed) in commits.iter().enumerate() {

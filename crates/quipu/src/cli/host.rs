@@ -151,6 +151,7 @@ impl Host {
             body_timeout: config.body_idle_timeout,
             drain_timeout: config.drain_timeout,
             webhook_allowed: config.webhook_allowed_networks.clone(),
+            database_hosts: config.database_allowed_hosts.clone(),
             public_hosts: config.public_hosts.clone(),
             tls: watch.as_ref().map(|watch| watch.tls.clone()),
             anybody,

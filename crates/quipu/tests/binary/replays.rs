@@ -4,13 +4,12 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::process::Stdio;
 use std::thread;
 use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use crate::process::{DEADLINE, Ran, Server, Shop, User, events, finish};
+use crate::process::{DEADLINE, Ran, Server, Shop, User, events};
 
 fn shop(count: usize) -> Shop {
     let shop = Shop::open();
@@ -264,19 +263,6 @@ fn a_range_of_a_file_without_an_event_is_refused_as_the_server_refuses_it() {
         run(&[flag, time]).ok();
         assert_eq!(positions(&file), expected, "{flag}");
     }
-}
-
-#[test]
-fn a_preview_that_cannot_be_taken_back_is_said_to_stay() {
-    let shop = shop(1);
-    shop.run(&["subscription", "create", "billing"]).ok();
-    let grants = r#"[{"permissions":["replay"]},{"permissions":["redrive"],"subscriptions":["billing"]}]"#;
-    let grants = shop.user.write("grants", grants);
-    let key = shop.run(&["key", "create", "support", "--grants", &grants]).ok().stdout;
-    let args = ["--url", &shop.server.url, "replay", "--to", "billing", "--dry-run"];
-    let dry = finish(shop.user.command(&args).env("QUIPU_KEY", key.trim()).stdin(Stdio::null())).ok();
-    assert!(dry.stdout.ends_with("1 event in all\n"), "{dry:?}");
-    assert!(dry.stderr.contains("could not be taken back") && dry.stderr.contains("15 minutes"), "{dry:?}");
 }
 
 #[test]

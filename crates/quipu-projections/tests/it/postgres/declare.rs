@@ -1,7 +1,7 @@
 //! What a stranger may write into a declaration: it changes nothing but its own tables, ends, and comes out alike each time.
 
 use quipu_domain::projection::Projection;
-use quipu_projections::{NotDone, Phase, ReadModelRefusal};
+use quipu_projections::{NotDone, Phase, ReadModelRefusal, SqlQuery};
 use serde_json::json;
 
 use super::in_postgres;
@@ -52,6 +52,18 @@ fn tables_are_tables_and_nothing_else() {
         "create schema other",
         "create table t (a integer); comment on schema public is 'x'",
         "create type s as enum ('a')",
+        "create table t (a text); create domain public.d as text",
+        "create table t (a text); create type public.e as enum ('a')",
+        "create type r as range (subtype = integer, multirange_type_name = public.m); create table t (a text)",
+        "create table t (a text); -- \r commit; drop table public.theirs",
+        "create table t (a text default E'a'\n'\\'); commit; drop table public.theirs; --')",
+        "create table t (a text default 1 ` '); commit; drop table public.theirs; --' `)",
+        "create table t (a text default $é$ ' $é$); commit; drop table public.theirs; --')",
+        "create table t (a text default U&\"r\\0061ndom\"()::text)",
+        "create table t (a text); create view v as select * from pg_stat_activity",
+        "create table t (a text); create view v as select * from \"pg_catalog\".\"pg_user\"",
+        "create table t (a text); create view v as select * from information_schema.tables",
+        "create table t (a text); create view v as select table_to_xml('public.theirs', true, true, '') as x",
         "select 1",
         "create table",
         "",
@@ -76,6 +88,15 @@ fn tables_are_tables_and_nothing_else() {
     assert!(matches!(answer, Err(NotDone::Refused(ReadModelRefusal::Store { .. }))), "{answer:?}");
     assert!(shop.projections.list().is_empty());
     assert_eq!((cluster.schemas(), cluster.ask("select * from public.theirs")), (vec![], vec![]));
+    assert!(cluster.ask("select typname from pg_type where typname in ('d', 'e', 'm')").is_empty());
+    for taken in [
+        "-- a table;\r\ncreate table t (a text default 'x;y'); /* ; */ ; create index on t (a); -- the end;",
+        "create type e as enum ('a.b'); create domain d as numeric check (value > 0.5); create table t (a integer, b e, c d);
+         create view v as select t.a from t; comment on column t.a is 'of theirs; or ours'; insert into t values (1, 'a.b', 0.75)",
+    ] {
+        let declaration = with_tables(taken, &cluster);
+        shop.projections.check(&declaration).unwrap_or_else(|refused| panic!("{taken}: {refused}"));
+    }
 }
 
 #[test]
@@ -109,6 +130,17 @@ fn statements_change_tables_and_nothing_else() {
         "set timezone = 'CET'",
         "call p()",
         "do 'begin end'",
+        "insert into t values ('a') -- \r, (random()::text)",
+        "insert into t values (E'a'\n'\\'), (random()::text) --')",
+        "insert into t select `random()` from v",
+        "insert into t values (U&\"r\\0061ndom\"()::text)",
+        "insert into t values (u&'\\0061')",
+        "insert into t (at) values ('n'\n'ow')",
+        "update t set b = (array[1, 2])[1:n]",
+        "update t set b = (array[1, 2])[:n]",
+        "insert into t select typname from pg_type",
+        "insert into t select query from pg_stat_get_activity(null)",
+        "insert into t values (table_to_xml('public.theirs', true, true, '')::text)",
     ] {
         let answer = shop.projections.apply(with_statement(refused, &cluster));
         assert!(matches!(answer, Err(NotDone::Refused(ReadModelRefusal::Statement { .. }))), "{refused}: {answer:?}");
@@ -119,6 +151,7 @@ fn statements_change_tables_and_nothing_else() {
         "delete from t where a = any(array['x', :subject]) and b @> :data.n is null",
         "merge into t using (select :subject::text as a) s on t.a = s.a when matched then update set b = b + 1",
         "update t set a = 'now or never', b = (date '2026-01-31' - date '2026-01-01')",
+        "update t set b = (array[1, 2])[(:data.n)::integer]",
     ] {
         let mut declaration = with_statement(taken, &cluster);
         if taken.contains("@>") {
@@ -165,6 +198,43 @@ fn what_comes_out_otherwise_each_time_is_found_and_named() {
         assert!(matches!(refused, NotDone::Refused(ReadModelRefusal::Statement { .. })), "{sql}: {refused:?}");
         let said = refused.to_string();
         assert!(said.contains(&format!(" {named}")) && said.contains(sql), "{sql}: {said}");
+    }
+}
+
+#[test]
+fn a_question_does_nothing_but_ask() {
+    let cluster = Cluster::start_on_port(&[]);
+    let shop = Shop::open();
+    shop.projections.apply(with_statement("insert into t values (:subject)", &cluster)).unwrap();
+    shop.publish_and_wait(&[event("x", 1, 1, json!({}))]);
+    let ask = |sql: &str| {
+        let sql = sql.to_owned();
+        shop.projections.sql("p", &SqlQuery { sql, parameters: Default::default(), limit: 9 })
+    };
+    for (refused, named) in [
+        ("select pg_cancel_backend(1)", "pg_cancel_backend"),
+        ("select PG_Terminate_Backend (1)", "PG_Terminate_Backend"),
+        ("select pg_advisory_lock(7)::text", "pg_advisory_lock"),
+        ("select pg_sleep(1)::text", "pg_sleep"),
+        ("select pg_read_file('/etc/passwd')", "pg_read_file"),
+        ("select * from \"pg_stat_activity\"", "pg_stat_activity"),
+        ("select table_name from information_schema.tables", "information_schema"),
+        ("select set_config('search_path', 'public', false)", "set_config()"),
+        ("select \"set_config\"('search_path', 'public', false)", "set_config()"),
+        ("select lo_get(1)", "lo_get()"),
+        ("select ts_stat('select 1')", "ts_stat()"),
+        ("select query_to_xml('select 1', true, true, '')", "query_to_xml()"),
+        ("select random()", "random()"),
+        ("select U&\"r\\0061ndom\"()", "U&"),
+        ("select 1 as a -- \r, random()", "carriage return"),
+        ("select (array[1, 2])[1:n]", ":n"),
+    ] {
+        let answer = ask(refused);
+        let Err(NotDone::Refused(ReadModelRefusal::Sql { error })) = answer else { panic!("{refused}: {answer:?}") };
+        assert!(error.contains(named), "{refused}: {error}");
+    }
+    for taken in ["select a, now() as at, 'pg_class' as named from t", "select (array[a, 'x'])[1 : 1] as list from v"] {
+        assert_eq!(ask(taken).unwrap().rows.len(), 1, "{taken}");
     }
 }
 

@@ -165,7 +165,7 @@ fn a_read_model_that_somebody_dropped_is_built_again() {
     let shop = Shop::open();
     shop.projections.apply(declaration).unwrap();
     shop.publish_and_wait(&[placed(1), placed(2)]);
-    cluster.sql("drop schema quipu_orders_1 cascade");
+    cluster.sql("drop schema quipu$orders$1 cascade");
     let position = shop.publish(&[placed(3)]);
     shop.projections.wait("orders", position, LONG).unwrap();
     shop.until("orders", |release| release.phase == Phase::Following && release.position == position);
@@ -204,19 +204,19 @@ fn a_schema_of_somebody_else_is_never_touched() {
     cluster.until_schemas(&[]);
     cluster.sql("create schema orders; create table orders.orders (mine text); insert into orders.orders values ('x')");
     refused(&one, "schema orders ");
-    cluster.sql("drop schema orders cascade; create schema quipu_orders_7");
-    refused(&one, "schema quipu_orders_7 ");
+    cluster.sql("drop schema orders cascade; create schema quipu$orders$7");
+    refused(&one, "schema quipu$orders$7 ");
     // And one that somebody else made meanwhile is waited for, and left as it is.
-    cluster.sql("drop schema quipu_orders_7");
+    cluster.sql("drop schema quipu$orders$7");
     one.projections.apply(declaration.clone()).unwrap();
     one.projections.wait("orders", 2, LONG).unwrap();
     let folder = one.close();
-    cluster.sql("comment on schema quipu_orders_2 is 'quipu read model of the log 0123'");
+    cluster.sql("comment on schema quipu$orders$2 is 'quipu read model of the log 0123'");
     let one = Shop::open_in(folder);
     let failing = one.until("orders", |release| matches!(release.phase, Phase::Failing { .. }));
     let Phase::Failing { error } = failing.phase else { unreachable!() };
-    assert!(error.contains("quipu_orders_2") && error.contains("did not"), "{error}");
-    assert_eq!(cluster.ask("select count(*) from quipu_orders_2.orders"), [json!({"count": 2})]);
+    assert!(error.contains("quipu$orders$2") && error.contains("did not"), "{error}");
+    assert_eq!(cluster.ask("select count(*) from quipu$orders$2.orders"), [json!({"count": 2})]);
 }
 
 #[test]

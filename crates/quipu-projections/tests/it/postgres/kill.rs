@@ -60,7 +60,7 @@ fn each_event_counts_once_whatever_is_killed() {
     let verdict = shop.verify(None);
     assert_eq!(verdict.outcome, VerdictOutcome::Equal, "{verdict:?}");
     assert_eq!(verdict.position, number);
-    cluster.until_schemas(&["orders", "quipu_orders_1"]);
+    cluster.until_schemas(&["orders", "quipu$orders$1"]);
 }
 
 proptest! {

@@ -36,7 +36,7 @@ fn a_mistake_is_seen_before_the_switch() {
 
     // Given up, it is gone. From one kind of database to the other nothing differs.
     shop.projections.drop_release("orders").unwrap();
-    cluster.until_schemas(&["orders", "quipu_orders_1"]);
+    cluster.until_schemas(&["orders", "quipu$orders$1"]);
     assert_eq!(shop.projections.apply(orders()).unwrap().release, 3);
     shop.until_next("orders", is_at(3));
     assert!(shop.projections.compare("orders").unwrap().is_equal());
@@ -89,7 +89,7 @@ fn a_switch_is_at_once_and_there_is_a_way_back() {
     assert_eq!(shop.projections.switch("orders", WantedRelease::Next).unwrap(), 3);
     seen(json!({"total": 7, "status": "new", "at": 3}));
     assert_eq!(cluster.ask("select count(*) from orders.more"), [json!({"count": 0})]);
-    cluster.until_schemas(&["orders", "quipu_orders_1", "quipu_orders_3"]);
+    cluster.until_schemas(&["orders", "quipu$orders$1", "quipu$orders$3"]);
     assert_eq!(shop.projections.switch("orders", WantedRelease::Previous).unwrap(), 1);
     seen(json!({"total": 1.5, "status": "shipped", "at": 3}));
     assert_eq!(cluster.ask("select count(*) from pg_views where schemaname = 'orders'"), [json!({"count": 2})]);
@@ -121,15 +121,15 @@ fn what_a_crash_left_is_removed_when_it_is_opened_again() {
     shop.publish_and_wait(&[placed(1)]);
     shop.until("orders", is_at(1));
     let folder = shop.close();
-    let mark = "(select obj_description(oid, 'pg_namespace') from pg_namespace where nspname = 'quipu_orders_1')";
+    let mark = "(select obj_description(oid, 'pg_namespace') from pg_namespace where nspname = 'quipu$orders$1')";
     cluster.sql(&format!(
-        "create schema quipu_orders_9; create table quipu_orders_9.t (a text); create schema quipu_orders_verify_0; create schema quipu_orders_other;
-         do $$ begin execute format('comment on schema quipu_orders_9 is %L', {mark}); execute format('comment on schema quipu_orders_verify_0 is %L', {mark});
-         execute format('comment on schema quipu_orders_other is %L', {mark}); end $$; create schema quipu_orders_8"
+        "create schema quipu$orders$9; create table quipu$orders$9.t (a text); create schema quipu$orders$verify$0; create schema quipu$orders$other;
+         do $$ begin execute format('comment on schema quipu$orders$9 is %L', {mark}); execute format('comment on schema quipu$orders$verify$0 is %L', {mark});
+         execute format('comment on schema quipu$orders$other is %L', {mark}); end $$; create schema quipu$orders$8"
     ));
     let _shop = Shop::open_in(folder);
     // What has our mark and no name of ours is somebody's, and so is what has our name and no mark.
-    cluster.until_schemas(&["orders", "quipu_orders_1", "quipu_orders_8", "quipu_orders_other"]);
+    cluster.until_schemas(&["orders", "quipu$orders$1", "quipu$orders$8", "quipu$orders$other"]);
 }
 
 #[test]
@@ -163,7 +163,7 @@ fn rows_that_somebody_changed_by_hand_are_named_with_the_event_behind_them() {
     assert_eq!((baseline.position, baseline.tables.len()), (6, 3));
 
     cluster.sql(
-        "set search_path = quipu_orders_1; update orders set total = 0 where id = 'order/2'; delete from orders where id = 'order/3';
+        "set search_path = quipu$orders$1; update orders set total = 0 where id = 'order/2'; delete from orders where id = 'order/3';
          insert into orders (id) values ('order/9'); update pairs set n = 7 where a = 'order/4'; insert into plain values ('order/1', 0)",
     );
     let verdict = shop.verify(None);
@@ -185,11 +185,11 @@ fn rows_that_somebody_changed_by_hand_are_named_with_the_event_behind_them() {
     );
     assert_eq!((json!(verdict.rows[3].kept), json!(verdict.rows[3].rebuilt)), (json!({"n": 7}), json!({"n": 1.5})));
     assert_eq!(shop.verify(Some("first")).outcome, VerdictOutcome::Equal);
-    cluster.until_schemas(&["orders", "quipu_orders_1"]);
+    cluster.until_schemas(&["orders", "quipu$orders$1"]);
     // Cancelled, it leaves nothing either; and what cannot be taken in is named.
     let cancelled = shop.projections.verify("orders", "key:1", None, &mut |progress| progress.position < 1);
     assert!(matches!(cancelled, Ok(None)), "{cancelled:?}");
-    cluster.until_schemas(&["orders", "quipu_orders_1"]);
+    cluster.until_schemas(&["orders", "quipu$orders$1"]);
     shop.publish(&[event("order.placed", 9, 1, json!({}))]);
     shop.until("orders", |release| matches!(release.phase, Phase::Stopped(_)));
     let verdict = shop.verify(None);

@@ -18,8 +18,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use quipu_domain::Quotas;
-use quipu_server::PublicHost;
 use quipu_server::webhook::Block;
+use quipu_server::{DatabaseHost, PublicHost};
 use serde_json::{Value, json};
 
 use super::exit::Failure;
@@ -53,6 +53,7 @@ pub struct Config {
     pub body_idle_timeout: Duration,
     pub drain_timeout: Duration,
     pub webhook_allowed_networks: Vec<Block>,
+    pub database_allowed_hosts: Vec<DatabaseHost>,
     pub public_hosts: Vec<PublicHost>,
     /// A file of them.
     pub identity_providers: Option<PathBuf>,
@@ -97,6 +98,8 @@ impl Config {
             drain_timeout: duration("drain_timeout_ms")?,
             webhook_allowed_networks: raw
                 .list("webhook_allowed_networks", "blocks of addresses such as 10.1.0.0/16,fd00::/8")?,
+            database_allowed_hosts: raw
+                .list("database_allowed_hosts", "hosts of databases such as db.example,127.0.0.1:5432")?,
             identity_providers: match raw.text("identity_providers")? {
                 "none" => None,
                 path => Some(PathBuf::from(path)),

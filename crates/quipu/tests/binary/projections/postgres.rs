@@ -9,7 +9,7 @@ use super::{ORDERS, dice, load_and_kill, run, run_with};
 use crate::cluster::Cluster;
 use crate::process::{Server, User};
 
-const ALLOWED: [&str; 2] = ["--set", "webhook_allowed_networks=127.0.0.1"];
+const ALLOWED: [&str; 2] = ["--set", "database_allowed_hosts=127.0.0.1,localhost"];
 
 /// As the other one, as PostgreSQL wants it.
 fn orders(url: &str) -> String {
@@ -35,10 +35,10 @@ fn a_projection_is_declared_with_its_password_and_asked() {
     let apply = ["projection", "apply", &file];
     let with_password = [&apply[..], &["--password-file", &password]].concat();
 
-    // The address is as private as that of a webhook.
+    // Which databases a server connects to, its operator says.
     let cautious = user.serve(&["--temporary"]);
     let refused = run(&user, &cautious, &with_password).ended(1).stderr;
-    assert!(refused.contains("/store") && refused.contains("127.0.0.1 (loopback)"), "{refused}");
+    assert!(refused.contains("/store") && refused.contains("database_allowed_hosts, found 127.0.0.1"), "{refused}");
     assert!(!refused.contains("hunter2"), "{refused}");
     cautious.stop();
 
