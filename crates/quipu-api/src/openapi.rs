@@ -63,7 +63,7 @@ fn describe(operation: &Operation, generator: &mut SchemaGenerator) -> Value {
         "event.connect" => ("101", "The WebSocket is open."),
         "subscription.create" => ("201", "It was made; 200 if it was there before and is the same."),
         "key.create" => ("201", "It was made."),
-        "operation.preview" => ("201", "It was previewed; nothing is done yet."),
+        "operation.preview" | "replay.preview" => ("201", "It was previewed; nothing is done yet."),
         _ => ("200", "Done."),
     };
     let answers = contents(operation.answers, Some(operation.example.answer), generator);

@@ -251,6 +251,10 @@ impl Release {
             open.wanted = Wanted::There;
             let follower = inner.tenant.follow_commits(model.head());
             open.is_new |= model.head() == Head::START;
+            if model.head() == Head::START {
+                // What was shown of it went with it.
+                self.show_anew();
+            }
             self.seen.lock().position = model.position();
             open.kept = Some((model, follower));
         }

@@ -21,7 +21,8 @@ struct Sweep {
 impl Inner {
     /// Removes what is there of a projection in a database and is kept no more.
     pub(super) fn sweep(self: &Arc<Self>, projected: Projected) {
-        let sweep = Arc::new(Sweep { inner: Arc::downgrade(self), projected });
+        // With the password of now, which may be forgotten by then.
+        let sweep = Arc::new(Sweep { inner: Arc::downgrade(self), projected: projected.with_password() });
         self.pool_for_elsewhere().put(sweep);
     }
 
@@ -39,10 +40,15 @@ impl Inner {
 impl Job for Sweep {
     fn turn(self: Arc<Self>) {
         let Some(inner) = self.inner.upgrade() else { return };
-        // What is kept is asked now: it may be declared again meanwhile.
-        let info = inner.tenant.projection(self.projected.name());
-        let is_kept = |number: u64| info.as_ref().is_some_and(|info| info.releases.contains_key(&number));
-        if let Err(broken) = self.projected.sweep(is_kept, info.is_none()) {
+        // Asked each time, right before something is removed: it may be declared again meanwhile. In another database it is another.
+        let is_here = |store: &ReadModelStore| self.projected.is_in(store);
+        let info = || inner.tenant.projection(self.projected.name());
+        let is_kept = |number: u64| {
+            let release = info().and_then(|mut info| info.releases.remove(&number));
+            release.is_some_and(|release| is_here(&release.declaration.store))
+        };
+        let is_gone = || !info().is_some_and(|info| info.releases.values().any(|of| is_here(&of.declaration.store)));
+        if let Err(broken) = self.projected.sweep(is_kept, is_gone) {
             tracing::warn!(projection = self.projected.name(), error = broken.said, "what it left is not removed yet");
             inner.pool_for_elsewhere().put_later(self, RETRY);
         }

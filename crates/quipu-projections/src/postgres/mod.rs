@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use quipu_domain::projection::PostgresUrl;
+use quipu_domain::projection::{Password, PostgresUrl, ReadModelStore};
 use quipu_engine::{Head, Since};
 use tokio_postgres::error::SqlState;
 
@@ -89,6 +89,19 @@ impl Projected {
         &self.name
     }
 
+    /// The same, with the password that is kept for it now.
+    pub fn with_password(mut self) -> Self {
+        let mut url = self.url.as_ref().clone();
+        url.password = self.reach.password(&url).and_then(|password| Password::new(&password).ok());
+        self.url = Arc::new(url);
+        self
+    }
+
+    /// Whether this is the database of a store.
+    pub fn is_in(&self, store: &ReadModelStore) -> bool {
+        matches!(store, ReadModelStore::Postgres(url) if url.as_str() == self.url.as_str())
+    }
+
     /// Where a release is.
     pub fn release(&self, number: u64) -> Schema {
         self.schema(format!("{}{number}", self.prefix()))
@@ -139,7 +152,7 @@ impl Projected {
     ///
     /// # Errors
     /// The database does not answer.
-    pub fn sweep(&self, is_kept: impl Fn(u64) -> bool, is_gone: bool) -> Result<(), Broken> {
+    pub fn sweep(&self, is_kept: impl Fn(u64) -> bool, is_gone: impl Fn() -> bool) -> Result<(), Broken> {
         let swept = || {
             let (link, prefix) = (self.connect("pg_catalog")?, self.prefix());
             let sql = "select nspname::text from pg_namespace where starts_with(nspname, $1)";
@@ -148,7 +161,7 @@ impl Projected {
             for name in names.filter(|name| self.number(name).is_none_or(|number| !is_kept(number))) {
                 self.drop_schema(&link, &name)?;
             }
-            if is_gone && matches!(self.owner(&link, &self.name)?, Owner::Us) {
+            if matches!(self.owner(&link, &self.name)?, Owner::Us) && is_gone() {
                 self.drop_views(&link)?;
             }
             Ok(())

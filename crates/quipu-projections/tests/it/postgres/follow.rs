@@ -170,6 +170,14 @@ fn a_read_model_that_somebody_dropped_is_built_again() {
     shop.projections.wait("orders", position, LONG).unwrap();
     shop.until("orders", |release| release.phase == Phase::Following && release.position == position);
     assert_eq!(shop.rows("orders", "orders").len(), 3);
+    // And shown again to whoever looks from elsewhere.
+    let begun = std::time::Instant::now();
+    let views = "select count(*) from pg_views where schemaname = 'orders' and viewname = 'orders'";
+    while cluster.ask(views) != [json!({"count": 1})] {
+        assert!(begun.elapsed() < LONG, "expected the view, found none");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    assert_eq!(cluster.ask("select count(*) from orders.orders"), [json!({"count": 3})]);
 }
 
 #[test]
