@@ -56,7 +56,7 @@ pub use operations::{
     Item, ItemOutcome, NewReplay, OPERATION_ITEMS_MAX, OPERATIONS_ITEMS_MAX, OPERATIONS_MAX, OperationInfo,
     OperationRefusal, OperationState, PREVIEW_MS, REFUSED_REASONS_MAX, REPLAY_FAILURES_MAX, REPLAY_TYPES_MAX,
     REPLAY_WINDOW, REPLAYS_MAX, Replay, ReplayFailure, ReplayInfo, ReplayOutcome, ReplayRefusal, ReplayReport,
-    ReplayVerdict, SPEED_MAX, SPEED_MIN, Selection, Shadow, Work,
+    ReplayVerdict, SPEED_MAX, SPEED_MIN, Selection, Shadow, TypeCounts, Work,
 };
 pub use options::{Clock, Options, Random, World};
 pub use projections::{

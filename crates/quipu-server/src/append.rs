@@ -91,8 +91,7 @@ impl Answered {
         let AcknowledgeBody { subscription, position, dead_letter, replay, token } = body;
         app.demand_for(Permission::Consume, subscription)?;
         let token = consume::token(token).ok_or_else(|| refused(&consume::late(*position)))?;
-        let (dead_letter, replay) = (dead_letter.unwrap_or(0), replay.unwrap_or(0));
-        let id = DeliveryId { position: *position, dead_letter, replay };
+        let id = consume::delivery_id(*position, *dead_letter, *replay);
         Ok(Self { subscription: subscription.clone(), id, token })
     }
 

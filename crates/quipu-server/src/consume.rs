@@ -234,8 +234,7 @@ pub(crate) async fn take_answers(app: &App, name: String, answers: Vec<AnswerBod
         let token = token(&body.token);
         unreadable.push(token.is_none().then(|| late(body.position)));
         if let Some(token) = token {
-            let (dead_letter, replay) = (body.dead_letter.unwrap_or(0), body.replay.unwrap_or(0));
-            let id = DeliveryId { position: body.position, dead_letter, replay };
+            let id = delivery_id(body.position, body.dead_letter, body.replay);
             readable.push((id, token, answer_of(body)));
         }
     }
@@ -259,6 +258,11 @@ pub(crate) async fn take_answers(app: &App, name: String, answers: Vec<AnswerBod
         }
     }
     Ok(all)
+}
+
+/// The delivery that a body names.
+pub(crate) fn delivery_id(position: u64, dead_letter: Option<u64>, replay: Option<u64>) -> DeliveryId {
+    DeliveryId { position, dead_letter: dead_letter.unwrap_or(0), replay: replay.unwrap_or(0) }
 }
 
 /// A token that is none of ours is that of no attempt.

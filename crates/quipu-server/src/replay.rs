@@ -27,10 +27,8 @@ pub(crate) async fn preview(Extension(app): Extension<Arc<App>>, request: Reques
 
 async fn run_preview(app: Arc<App>, request: Request) -> Result<Response, Problem> {
     let asked = read_body(&app, request, ReplayRequest::from_json).await?;
-    // Counting by a pattern tells of events what they have, and whether there is such a subscription.
-    match &asked.shadow {
-        Some(shadow) => demand_shadow(&app, &asked.to, shadow)?,
-        None => app.demand_for(Permission::Redrive, &asked.to)?,
+    if let Some(shadow) = &asked.shadow {
+        demand_shadow(&app, &asked.to, shadow)?;
     }
     let rate = asked.rate_per_second.map(operation::rate);
     let asked = NewReplay {
@@ -77,8 +75,8 @@ fn previewed(operation: OperationAnswer, confirm_before: String, report: ReplayR
     ReplayPreviewAnswer {
         operation,
         confirm_before,
-        types: report.types.into_iter().map(|(kind, events)| TypeCountBody { kind, events }).collect(),
-        other_types: report.others,
+        types: report.types.of.into_iter().map(|(kind, events)| TypeCountBody { kind, events }).collect(),
+        other_types: report.types.others,
         failing: report.failing,
         failures: report.failures.into_iter().map(failure).collect(),
         calls_endpoint: report.calls_endpoint,

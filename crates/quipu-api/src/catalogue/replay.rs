@@ -20,6 +20,7 @@ pub(super) const PREVIEW: Operation = Operation {
     parameters: &[],
     bodies: &[content(MEDIA_JSON, Some(|g| g.subschema_for::<ReplayRequest>()), "Which events, to whom, how fast.")],
     answers: &[content(MEDIA_JSON, Some(|g| g.subschema_for::<ReplayPreviewAnswer>()), "What it would do.")],
+    // Counting by a pattern tells of events what they have, and whether there is such a subscription.
     needs: Needs::Permission(Permission::Redrive),
     refusals: &[
         &[

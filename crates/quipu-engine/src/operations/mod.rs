@@ -22,7 +22,7 @@ pub use records::{OperationState, Work};
 pub(crate) use replay::check_target;
 pub use replay::{
     NewReplay, REPLAY_FAILURES_MAX, REPLAY_TYPES_MAX, REPLAY_WINDOW, REPLAYS_MAX, Replay, ReplayFailure, ReplayInfo,
-    ReplayOutcome, ReplayRefusal, ReplayReport, ReplayVerdict, SPEED_MAX, SPEED_MIN, Shadow,
+    ReplayOutcome, ReplayRefusal, ReplayReport, ReplayVerdict, SPEED_MAX, SPEED_MIN, Shadow, TypeCounts,
 };
 
 /// Most items of one operation: 8 bytes each.

@@ -71,8 +71,6 @@ impl Tenant {
         if wanted.is_stored() {
             return Ok(recorded);
         }
-        // What upcasters turn is the data; a reader who asks for a version is given it.
-        let recorded = self.resolve(recorded)?;
         let read = self.read_as(&recorded, &recorded.event(), wanted)?;
         Ok(read.unwrap_or(recorded))
     }
@@ -88,7 +86,10 @@ impl Tenant {
         wanted: SchemaVersion,
     ) -> Result<Option<Recorded>, NotDone> {
         if event.payload().is_some() {
-            return self.upcast(self.resolve(recorded.clone())?, wanted).map(Some);
+            // What upcasters turn is the data.
+            let resolved = self.resolve(recorded.clone())?;
+            let read = self.read_as(&resolved, &resolved.event(), wanted)?;
+            return Ok(Some(read.unwrap_or(resolved)));
         }
         if wanted.is_stored() {
             return Ok(None);

@@ -136,9 +136,9 @@ fn a_preview_counts_each_type_of_the_range_that_both_patterns_want_and_does_noth
     };
     let (info, report) = world.preview(&asked).unwrap();
     let wanted = |parity: u64| (7..=27u64).filter(|n| n % 3 > 0 && n % 2 == parity).count() as u64;
-    assert_eq!(report.types, [("t.even".to_owned(), wanted(0)), ("t.odd".to_owned(), wanted(1))]);
+    assert_eq!(report.types.of, BTreeMap::from([("t.even".to_owned(), wanted(0)), ("t.odd".to_owned(), wanted(1))]));
     assert_eq!((info.total, report.events, info.state), (14, 14, OperationState::Previewed));
-    assert_eq!((report.failing, report.others, report.calls_endpoint), (0, 0, false));
+    assert_eq!((report.failing, report.types.others, report.calls_endpoint), (0, 0, false));
     world.tick(100);
     assert!(world.pull("s").is_empty());
 }

@@ -215,7 +215,7 @@ impl<A: Aggregate> Aggregates<A> {
                 }
                 let (position, stream_version) = (recorded.stamp.position, recorded.stamp.stream_version);
                 places.push(Place { position, stream_version });
-                events.push(self.as_event(recorded)?);
+                events.push(self.as_event(&recorded)?);
             }
             next = page.next;
         }

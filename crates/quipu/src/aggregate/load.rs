@@ -79,7 +79,7 @@ impl<A: Aggregate> Aggregates<A> {
             let page = self.quipu.read(&filter, Direction::Forward, Some(from), PAGE_EVENTS)?;
             for recorded in page.events {
                 let version = recorded.stamp.stream_version.unwrap_or_default();
-                known.state.evolve(self.as_event(recorded)?);
+                known.state.evolve(self.as_event(&recorded)?);
                 known.version = version;
             }
             next = page.next;
@@ -89,11 +89,11 @@ impl<A: Aggregate> Aggregates<A> {
     }
 
     /// A recorded event as one of the aggregate's.
-    pub(super) fn as_event(&self, recorded: Recorded) -> Result<A::Event, NotHandled<A::Refusal>> {
+    pub(super) fn as_event(&self, recorded: &Recorded) -> Result<A::Event, NotHandled<A::Refusal>> {
         let (position, variants) = (recorded.stamp.position, variants::<A::Event>());
         let event = recorded.event();
         let wanted = version_wanted(event.kind(), variants);
-        let turned = self.quipu.tenant.read_as(&recorded, &event, wanted).map_err(crate::Error::from)?;
+        let turned = self.quipu.tenant.read_as(recorded, &event, wanted).map_err(crate::Error::from)?;
         let event = turned.as_ref().map_or(event, Recorded::event);
         read(&event, variants).map_err(|reason| NotHandled::Unreadable { position, reason })
     }

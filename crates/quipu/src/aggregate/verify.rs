@@ -308,7 +308,7 @@ impl<A: Aggregate> Aggregates<A> {
         tell: Tell<'_>,
     ) -> Result<(States<A>, Option<String>), NotRebuilt> {
         let (mut states, mut next, mut bytes) = (States::new(), None::<String>, 0);
-        let prefix = self.stream("");
+        let (prefix, fingerprint) = (self.stream(""), self.fingerprint());
         let mut follower = self.quipu.tenant.follow_commits(Head::START);
         *position = 0;
         loop {
@@ -331,7 +331,7 @@ impl<A: Aggregate> Aggregates<A> {
                 }
                 if !states.contains_key(&stream) {
                     let kept = match wanted.snapshots {
-                        Snapshots::Compared => self.kept(&stream)?,
+                        Snapshots::Compared => self.kept(&stream, &fingerprint)?,
                         Snapshots::Ignored => None,
                     };
                     states.insert(stream.clone(), Rebuilt::new(kept, &recorded));
@@ -360,8 +360,8 @@ impl<A: Aggregate> Aggregates<A> {
     }
 
     /// The snapshot that a load begins with.
-    fn kept(&self, stream: &str) -> Result<Option<Kept<A>>, Error> {
-        let kept = self.snapshot(stream, &self.fingerprint())?;
+    fn kept(&self, stream: &str, fingerprint: &str) -> Result<Option<Kept<A>>, Error> {
+        let kept = self.snapshot(stream, fingerprint)?;
         Ok(kept.map(|(state, kept)| Kept { state, version: kept.version, since: None }))
     }
 
@@ -384,7 +384,7 @@ impl<A: Aggregate> Aggregates<A> {
 
     /// An event, to be evolved.
     fn evolved(&self, recorded: &Recorded) -> Result<A::Event, NotRebuilt> {
-        self.as_event(recorded.clone()).map_err(|unread| match unread {
+        self.as_event(recorded).map_err(|unread| match unread {
             NotHandled::Unreadable { position, reason } => {
                 NotRebuilt::Stopped(format!("the event at position {position} cannot be read: {reason}"))
             }

@@ -20,7 +20,7 @@ use crate::audit::Head;
 use crate::subscriptions::ReplayCounts;
 
 pub(crate) use preview::check_target;
-pub use preview::{ReplayFailure, ReplayReport};
+pub use preview::{ReplayFailure, ReplayReport, TypeCounts};
 pub(crate) use range::Wanted;
 pub(crate) use run::ReplayRun;
 pub use verdict::{ReplayOutcome, ReplayVerdict};

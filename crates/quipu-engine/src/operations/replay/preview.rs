@@ -27,16 +27,35 @@ const DETAIL_CHARS_MAX: usize = 300;
 pub struct ReplayReport {
     /// Events that it would deliver.
     pub events: u64,
-    /// Those of each type, by its name: at most [`REPLAY_TYPES_MAX`] types.
-    pub types: Vec<(String, u64)>,
-    /// Events of further types.
-    pub others: u64,
+    /// Those of each type.
+    pub types: TypeCounts,
     /// Events that are not as their schema wants them now.
     pub failing: u64,
     /// The first of those.
     pub failures: Vec<ReplayFailure>,
     /// Whether an endpoint would be called.
     pub calls_endpoint: bool,
+}
+
+/// Events counted by their types.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TypeCounts {
+    /// Those of each type, by its name: at most [`REPLAY_TYPES_MAX`] types.
+    pub of: BTreeMap<String, u64>,
+    /// Events of further types.
+    pub others: u64,
+}
+
+impl TypeCounts {
+    /// One more event.
+    pub fn add(&mut self, kind: &str) {
+        let has_room = self.of.len() < REPLAY_TYPES_MAX;
+        match self.of.get_mut(kind) {
+            Some(count) => *count += 1,
+            None if has_room => _ = self.of.insert(kind.to_owned(), 1),
+            None => self.others += 1,
+        }
+    }
 }
 
 /// An event that is not as its schema wants it now.
@@ -139,7 +158,6 @@ impl Tenant {
         let registry = self.schemas.current();
         let mut report =
             ReplayReport { calls_endpoint: wanted.compiled.definition.push.is_some(), ..ReplayReport::default() };
-        let mut types: BTreeMap<String, u64> = BTreeMap::new();
         let mut from = Some(replay.from);
         while let Some(at) = from {
             if !is_wanted() {
@@ -151,18 +169,11 @@ impl Tenant {
                     continue;
                 }
                 report.events += 1;
-                let event = recorded.event();
-                let has_room = types.len() < REPLAY_TYPES_MAX;
-                match types.get_mut(event.kind()) {
-                    Some(count) => *count += 1,
-                    None if has_room => _ = types.insert(event.kind().to_owned(), 1),
-                    None => report.others += 1,
-                }
+                report.types.add(recorded.event().kind());
                 self.hold_to_schema(&registry, recorded, &mut report)?;
             }
             from = page.next;
         }
-        report.types = types.into_iter().collect();
         Ok(report)
     }
 

@@ -1,7 +1,6 @@
 //! A replay to a file: one event a line, as the server has recorded it, with its position. What is on disk is a beginning of the
 //! range at any time: a line is either whole, or the last one, and is cut off by whoever goes on.
 
-use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Seek, SeekFrom, Write};
 use std::path::Path;
@@ -9,6 +8,7 @@ use std::thread;
 
 use quipu_api::replay::TypeCountBody;
 use quipu_domain::StartAt;
+use quipu_engine::TypeCounts;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -16,6 +16,7 @@ use super::super::client::Client;
 use super::super::count::counted;
 use super::super::exit::{Exit, Failure, Outcome};
 use super::super::output::{Format, Out};
+use super::super::store::sync_folder_of;
 use super::pace::{Pace, Paced};
 use super::range::Range;
 use super::standing::{Content, Standing, check_kind};
@@ -27,8 +28,6 @@ pub const BLOCK: usize = 64 << 10;
 const PAGE_EVENTS: u64 = 1_000;
 /// The same where each waits for its time: they are in memory meanwhile.
 const PACED_PAGE_EVENTS: u64 = 100;
-/// Most types that are counted one by one, as in the preview of a server.
-const TYPES_MAX: usize = 1_000;
 
 /// What is to be written, and where.
 pub struct Asked<'a> {
@@ -88,19 +87,14 @@ pub fn run(asked: &Asked<'_>, is_dry: bool, client: &Client, out: &mut Out) -> O
 }
 
 fn preview(range: &Range, asked: &Asked<'_>, client: &Client, out: &mut Out) -> Outcome {
-    let mut counts = BTreeMap::<String, u64>::new();
-    let (mut total, mut other_types) = (0, 0);
+    let (mut counts, mut total) = (TypeCounts::default(), 0);
     range.each(range.from, PAGE_EVENTS, client, |event, _, _| {
         total += 1;
-        let has_room = counts.len() < TYPES_MAX;
-        match counts.get_mut(event.kind()) {
-            Some(count) => *count += 1,
-            None if has_room => _ = counts.insert(event.kind().to_owned(), 1),
-            None => other_types += 1,
-        }
+        counts.add(event.kind());
         Ok(())
     })?;
-    let types: Vec<_> = counts.into_iter().map(|(kind, events)| TypeCountBody { kind, events }).collect();
+    let TypeCounts { of, others: other_types } = counts;
+    let types: Vec<_> = of.into_iter().map(|(kind, events)| TypeCountBody { kind, events }).collect();
     match out.format {
         Format::Table => {
             type_counts(&types, other_types, out)?;
@@ -134,7 +128,7 @@ fn write(range: &Range, asked: &Asked<'_>, client: &Client, out: &mut Out) -> Ou
     })?;
     let file = file.into_inner().map_err(|error| fault(error.error()))?;
     file.sync_all().map_err(|error| fault(&error))?;
-    sync_folder(asked.path)?;
+    sync_folder_of(Path::new(asked.path))?;
     let written = Written {
         file: asked.path,
         from: range.from,
@@ -184,12 +178,6 @@ fn open(range: &Range, asked: &Asked<'_>, client: &Client) -> Result<(File, Cont
     file.set_len(standing.bytes).map_err(|error| fault(&error))?;
     file.seek(SeekFrom::Start(standing.bytes)).map_err(|error| fault(&error))?;
     Ok((file, standing.content))
-}
-
-/// So that the name of a new file is on disk, too.
-fn sync_folder(path: &str) -> Result<(), Failure> {
-    let folder = Path::new(path).parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(|error| failed(path, &error))
 }
 
 pub fn failed(path: &str, error: &io::Error) -> Failure {

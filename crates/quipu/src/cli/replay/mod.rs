@@ -177,7 +177,7 @@ fn deliver(replay: &Replay, client: &Client, out: &mut Out) -> Outcome {
     let id = preview.operation.id;
     let stays = replay.dry_run || !replay.confirm.is_possible();
     show(&preview, stays, out)?;
-    // The preview is forgotten by itself; this is sooner. Whoever may preview need not be one who may cancel.
+    // The preview is forgotten by itself; this is sooner.
     let until = &preview.confirm_before;
     let forget = || {
         if let Err(Failure::Said { message, .. }) = client.act(&format!("/v1/operations/{id}/cancel")) {

@@ -11,7 +11,7 @@ mod stats;
 use clap::Subcommand;
 
 pub use check::chosen;
-pub use partial::Partial;
+pub use partial::{Partial, sync_folder_of};
 
 use super::Global;
 use super::exit::Outcome;

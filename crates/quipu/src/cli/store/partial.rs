@@ -78,10 +78,15 @@ impl Partial {
             _ => Failure::file("write", self.path.display(), &error),
         })?;
         self.is_finished = true;
-        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let synced = File::open(folder).and_then(|folder| folder.sync_all());
-        synced.map_err(|error| Failure::file("sync", folder.display(), &error))
+        sync_folder_of(&self.path)
     }
+}
+
+/// So that the name of a new file is on disk, too.
+pub fn sync_folder_of(path: &Path) -> Result<(), Failure> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let synced = File::open(folder).and_then(|folder| folder.sync_all());
+    synced.map_err(|error| Failure::file("sync", folder.display(), &error))
 }
 
 fn exists(path: &Path) -> Failure {
