@@ -211,6 +211,9 @@ fn check_segment(
     let is_lost = durable > tail.number;
     match problem {
         Some(problem) => report.problems.push(problem),
+        None if recovery::is_newer(segment, end)? => {
+            report.problems.push(format!("{}: at byte {end}: {}", segment.name, recovery::NEWER));
+        }
         None if (waste > 0 || is_lost) && is_last => match recovery::acknowledged_after(segment, waste)? {
             Some(last) => report.problems.push(format!(
                 "{}: at byte {end}: commits {} to {last}, from position {} on, were acknowledged and cannot be read",

@@ -203,6 +203,15 @@ pub fn decode(bytes: &Bytes, context: FrameContext) -> Option<(Frame, usize)> {
     Some((decoded, len))
 }
 
+/// Whether a whole frame starts here that this version cannot read: its checksum fits, so that it was written like this, by a
+/// version that knows more.
+pub(crate) fn is_of_another_version(bytes: &Bytes, context: FrameContext) -> bool {
+    let whole = frame_bytes(bytes).and_then(|len| bytes.get(HEAD_BYTES..len).map(|payload| (len, payload)));
+    whole.is_some_and(|(len, payload)| {
+        checksum(context, payload).to_le_bytes() == bytes[4..8] && decode(&bytes.slice(..len), context).is_none()
+    })
+}
+
 /// What a commit's frame says of the whole commit.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct CommitHead {

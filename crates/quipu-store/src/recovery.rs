@@ -203,6 +203,9 @@ pub(crate) fn find_end(segment: &Segment) -> Result<End, Fault> {
     if let Some(detail) = stray {
         return Err(segment.damaged(end.offset, detail));
     }
+    if is_newer(segment, end.offset)? {
+        return Err(segment.damaged(end.offset, NEWER));
+    }
     end.doubt = match starts.front() {
         // Not even the header is known to be.
         Some((_, HEADER_BYTES)) => 0,
@@ -242,6 +245,19 @@ pub(crate) fn walk(segment: &Segment, mut next: impl FnMut(Frame, u64) -> bool) 
         }
     }
     Ok(offset)
+}
+
+/// What is said of a frame that [`is_newer`].
+pub(crate) const NEWER: &str = "there is a whole commit that this version of Quipu cannot read, written by a newer one; \
+                                nothing was changed: open it with that version or a newer one";
+
+/// Whether what follows the last frame that can be read is a whole frame of a newer version. Cutting it as a torn tail would
+/// throw away what somebody was told is durable.
+pub(crate) fn is_newer(segment: &Segment, offset: u64) -> Result<bool, Fault> {
+    let left = segment.end().saturating_sub(offset);
+    let head = segment.read(offset, left.min(frame::HEAD_BYTES as u64) as usize)?;
+    let Some(len) = frame::frame_bytes(&head).filter(|len| *len as u64 <= left) else { return Ok(false) };
+    Ok(frame::is_of_another_version(&Bytes::from(segment.read(offset, len)?), segment.header.context()))
 }
 
 /// Cuts what follows the last whole frame, unless it was acknowledged.

@@ -96,8 +96,8 @@ fn frames(segment: &[u8]) -> Vec<Vec<u8>> {
     frames
 }
 
-/// Changes the frames of a log of one segment. Checking, opening and copying must all name it, and change nothing.
-fn is_damage(change: impl FnOnce(&mut Vec<Vec<u8>>), named: &str) {
+/// Changes the frames of a log of one segment, knowing its nonce. Checking, opening and copying must all name it, and change nothing.
+fn is_damage(change: impl FnOnce(&mut Vec<Vec<u8>>, &[u8]), named: &str) {
     let (folder, copy) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let tenant = open(folder.path(), small()).unwrap();
     (0..5).for_each(|i| _ = publish(&tenant, &event(&i.to_string(), "s")));
@@ -107,7 +107,7 @@ fn is_damage(change: impl FnOnce(&mut Vec<Vec<u8>>), named: &str) {
     let path = segment(folder.path(), 1);
     let bytes = fs::read(&path).unwrap();
     let mut frames = frames(&bytes);
-    change(&mut frames);
+    change(&mut frames, &bytes[12..20]);
     let changed = [bytes[..88].to_vec(), frames.concat()].concat();
     fs::write(&path, &changed).unwrap();
     let problems = check_folder(folder.path()).problems;
@@ -126,16 +126,35 @@ fn is_damage(change: impl FnOnce(&mut Vec<Vec<u8>>), named: &str) {
 /// It was written whole: whatever wrote it there, nobody knows that it was never acknowledged.
 #[test]
 fn a_whole_frame_that_does_not_continue_the_log_is_damage_and_no_torn_tail() {
-    let repeat = |frames: &mut Vec<Vec<u8>>| {
+    let repeat = |frames: &mut Vec<Vec<u8>>, _: &[u8]| {
         let last = frames.iter().rfind(|frame| frame[8] == COMMIT).unwrap().clone();
         frames.push(last);
     };
     is_damage(repeat, "expected commit 7, found 6");
 }
 
+/// Nothing behind it vouches for it, as after a crash of that version.
+#[test]
+fn a_whole_commit_with_a_record_of_a_newer_version_is_not_cut() {
+    let newer = |frames: &mut Vec<Vec<u8>>, nonce: &[u8]| {
+        let mut frame = frames.iter().rfind(|frame| frame[8] == COMMIT).unwrap().clone();
+        let after_varint = |at: usize| at + frame[at..].iter().position(|byte| byte & 0x80 == 0).unwrap() + 1;
+        // After number, lag, epoch, time and first position the hash, then how many records; of the first the checksum and
+        // how far it is from the frame's start.
+        let records = after_varint((0..5).fold(9, |at, _| after_varint(at)) + 32);
+        let kind = after_varint(records + 4);
+        assert_eq!(frame[kind], 1, "an event");
+        frame[kind] = 200;
+        let checksum = crc32c::crc32c_append(crc32c::crc32c(nonce), &frame[8..]);
+        frame[4..8].copy_from_slice(&checksum.to_le_bytes());
+        frames.push(frame);
+    };
+    is_damage(newer, "a whole commit that this version of Quipu cannot read");
+}
+
 #[test]
 fn a_last_commit_that_is_gone_before_the_mark_that_vouches_for_it_is_missed() {
-    let forget = |frames: &mut Vec<Vec<u8>>| {
+    let forget = |frames: &mut Vec<Vec<u8>>, _: &[u8]| {
         let last = frames.iter().rposition(|frame| frame[8] == COMMIT).unwrap();
         frames.remove(last);
     };
