@@ -93,6 +93,8 @@ codes! {
     PartlyRepeated "partly-repeated" 409 false "Only a part of the append is recorded";
     CheckpointBehind "checkpoint-behind" 409 false "The checkpoint does not advance";
     TooManyCheckpoints "too-many-checkpoints" 409 false "There are checkpoints of too many sources";
+    TimerExists "timer-exists" 409 false "A timer has this key";
+    TooManyTimers "too-many-timers" 409 false "There are too many timers";
     SubscriptionExists "subscription-exists" 409 false "The name belongs to another subscription";
     TooManySubscriptions "too-many-subscriptions" 409 false "There are too many subscriptions";
     DeliveryNotInFlight "delivery-not-in-flight" 409 false "The delivery is not in flight under this token";

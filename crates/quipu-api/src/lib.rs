@@ -48,7 +48,7 @@ pub use page::{CheckpointAnswer, EventsPage, StreamEventsPage, StreamLine, Strea
 pub use parameter::{filter_from_json, filter_to_pairs, filter_to_query};
 pub use pattern::{PatternFailure, PatternReason, PatternTestAnswer, PatternTestRequest};
 pub use problem::{ConditionFailed, Expected, Problem};
-pub use publish::{LineResult, Place, PublishAnswer, PublishResult, PublishSummary};
+pub use publish::{LineResult, Place, PublishAnswer, PublishResult, PublishSummary, Scheduled};
 pub use reference::reference;
 pub use replay::{ReplayPreviewAnswer, ReplayRequest};
 pub use request::{

@@ -244,6 +244,14 @@ impl From<&Refusal> for Problem {
             Refusal::IdConflict { index, position } => {
                 Self::new(Code::IdConflict, detail).with("index", *index).with("position", *position)
             }
+            Refusal::WaitsAlready { index, timer } => {
+                Self::new(Code::IdConflict, detail).with("index", *index).with("timer", *timer)
+            }
+            Refusal::Delayed { index } => Self::new(Code::InvalidEvent, detail).with("index", *index),
+            Refusal::TimerExists { key, timer } => {
+                Self::new(Code::TimerExists, detail).with("key", key.as_str()).with("timer", *timer)
+            }
+            Refusal::TooManyTimers { limit } => Self::new(Code::TooManyTimers, detail).with("limit", *limit),
             Refusal::PartlyRepeated { index, position } => {
                 Self::new(Code::PartlyRepeated, detail).with("index", *index).with("position", *position)
             }

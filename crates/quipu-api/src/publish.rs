@@ -12,6 +12,9 @@ pub struct PublishAnswer {
     pub recorded: u64,
     /// Events that had been recorded before, with the same content.
     pub duplicates: u64,
+    /// Events that are recorded later, when their time comes.
+    #[serde(default)]
+    pub scheduled: u64,
     /// Events that were not recorded.
     pub refused: u64,
     /// One for each event.
@@ -26,11 +29,24 @@ pub enum PublishResult {
     Recorded(Place),
     /// It had been recorded before, here.
     Duplicate(Place),
+    /// It is on disk, and will be recorded when its time comes.
+    Scheduled(Scheduled),
     /// It was not recorded.
     Refused {
         /// Why.
         error: Problem,
     },
+}
+
+/// What an event waits for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Scheduled {
+    /// The number of its timer.
+    pub timer: u64,
+    /// When it is recorded (RFC 3339).
+    pub due: String,
+    /// Whether it waited before: the same event was sent twice.
+    pub duplicate: bool,
 }
 
 /// Where an event is in the log.
@@ -60,6 +76,9 @@ pub struct PublishSummary {
     pub recorded: u64,
     /// Events that had been recorded before, with the same content.
     pub duplicates: u64,
+    /// Events that are recorded later, when their time comes.
+    #[serde(default)]
+    pub scheduled: u64,
     /// Events that were not recorded.
     pub refused: u64,
     /// With `Prefer: return=minimal`: the first 100 lines that were refused.

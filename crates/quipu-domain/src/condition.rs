@@ -124,6 +124,30 @@ pub enum Refusal {
         /// The position of the recorded one.
         position: u64,
     },
+    /// An event with this `source` and `id` waits for its time and says something else.
+    WaitsAlready {
+        /// Which event of the append, from 0; those of timers come after the others.
+        index: usize,
+        /// The timer that it waits for.
+        timer: u64,
+    },
+    /// An append has an event with a `deliverat` that is still to come.
+    Delayed {
+        /// Which event of the append, from 0.
+        index: usize,
+    },
+    /// A timer with this key waits.
+    TimerExists {
+        /// The key.
+        key: String,
+        /// The timer.
+        timer: u64,
+    },
+    /// It would be one timer too many.
+    TooManyTimers {
+        /// How many may wait.
+        limit: usize,
+    },
     /// Some of an append's events are recorded already and some are not, or they are not one commit.
     PartlyRepeated {
         /// Which event of the append is recorded, from 0.
@@ -236,6 +260,26 @@ impl fmt::Display for Refusal {
             }
             Self::IdConflict { index, position } => {
                 write!(f, "event {index}: its source and id are recorded at position {position} with other content")
+            }
+            Self::WaitsAlready { index, timer } => {
+                write!(
+                    f,
+                    "event {index}: its source and id are those of an event with other content that waits for timer {timer}"
+                )
+            }
+            Self::Delayed { index } => write!(
+                f,
+                "event {index}: expected a deliverat that is past, since an append is recorded at once; set a timer with it \
+                 (timers), or publish the event"
+            ),
+            Self::TimerExists { key, timer } => {
+                write!(f, "expected a key that no timer has, found {key} of timer {timer}: cancel it, or replace it")
+            }
+            Self::TooManyTimers { limit } => {
+                write!(
+                    f,
+                    "expected at most {limit} timers that wait, found another: cancel some, or wait until some have fired"
+                )
             }
             Self::PartlyRepeated { index, position } => write!(
                 f,

@@ -40,6 +40,14 @@ pub const BATCH_EVENTS_MAX: usize = 10_000;
 pub const APPEND_BYTES_MAX: usize = 64 << 20;
 /// Most conditions on one append.
 pub const CONDITIONS_MAX: usize = 64;
+/// Most timers of a tenant that wait: each takes some 200 bytes of memory, 400 MB in all.
+pub const TIMERS_MAX: usize = 2_000_000;
+/// Longest key of a timer, bytes: as a subject.
+pub const TIMER_KEY_BYTES_MAX: usize = 512;
+/// How far ahead a timer may be, milliseconds: ten years.
+pub const TIMER_AHEAD_MS_MAX: i64 = 10 * 366 * 24 * 60 * 60 * 1_000;
+/// Most timers that one append sets, and most that it cancels.
+pub const APPEND_TIMERS_MAX: usize = 1_000;
 /// Most outside sources with a checkpoint, of names up to 1 KiB: they are held in memory and stand in each snapshot.
 /// Ten times the partitions of a large topic.
 pub const CHECKPOINT_SOURCES_MAX: usize = 10_000;

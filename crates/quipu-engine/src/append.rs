@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::options::Options;
 use crate::payloads::Moved;
+use crate::timers::{Scheduled, TimerName, Waits};
 use quipu_domain::{Checkpoint, Condition, Event, InvalidEvent, Refusal, limits};
 use quipu_store::{Fault, Record, RecordKind, TermHasher, body};
 
@@ -24,6 +25,8 @@ pub struct Prepared {
     pub(crate) is_marked: bool,
     /// Its data, if that is kept beside the log.
     pub(crate) moved: Option<Moved>,
+    /// What it waits for, if it is not to be recorded at once.
+    pub(crate) waits: Option<Box<Waits>>,
 }
 
 impl Prepared {
@@ -70,6 +73,7 @@ impl Prepared {
             refused: None,
             is_marked: false,
             moved: None,
+            waits: None,
         }
     }
 
@@ -85,7 +89,8 @@ impl Prepared {
 
     /// Bytes that it takes in memory until it is decided.
     pub(crate) fn bytes_held(&self) -> usize {
-        self.bytes() + self.moved.as_ref().map_or(0, |moved| moved.bytes.len())
+        let copy = self.waits.as_ref().map_or(0, |waits| waits.record.body.len());
+        self.bytes() + copy + self.moved.as_ref().map_or(0, |moved| moved.bytes.len())
     }
 
     /// Whether its data is kept beside the log, which is written before it is decided.
@@ -120,14 +125,23 @@ pub struct Append {
     pub conditions: Vec<Condition>,
     /// How far an outside source is copied with these events.
     pub checkpoint: Option<Checkpoint>,
+    /// Timers that will not fire any more.
+    pub cancels: Vec<TimerName>,
+    /// Events that are published later.
+    pub timers: Vec<Prepared>,
 }
 
 impl Append {
     /// Whether this fits into one commit.
     pub(crate) fn check_size(&self) -> Result<(), Refusal> {
-        let bytes = self.events.iter().map(Prepared::bytes).sum();
+        let bytes = self.events.iter().chain(&self.timers).map(Prepared::bytes).sum();
+        if let Some(index) = self.events.iter().position(|event| event.waits.is_some()) {
+            return Err(Refusal::Delayed { index });
+        }
         for (what, limit, actual) in [
             ("events", limits::APPEND_EVENTS_MAX, self.events.len()),
+            ("timers", limits::APPEND_TIMERS_MAX, self.timers.len()),
+            ("timers to cancel", limits::APPEND_TIMERS_MAX, self.cancels.len()),
             ("bytes", limits::APPEND_BYTES_MAX, bytes),
             ("conditions", limits::CONDITIONS_MAX, self.conditions.len()),
         ] {
@@ -155,17 +169,24 @@ pub enum Published {
     Recorded(Place),
     /// The same event was recorded before, here.
     Duplicate(Place),
+    /// It is on disk, and will be recorded when its time comes.
+    Scheduled(Scheduled),
     /// It was not recorded.
     Refused(Refusal),
 }
 
 /// What became of an append.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Appended {
     /// The number of the commit.
     pub commit: u64,
     /// Where each event is.
     pub events: Vec<Place>,
+    /// What became of each timer: it waits, or its event is recorded already. Nothing for one that a repeated append set and that has
+    /// been cancelled since.
+    pub timers: Vec<Option<Published>>,
+    /// The number of each timer that was to be cancelled, if it waited.
+    pub cancelled: Vec<Option<u64>>,
     /// Whether this repeats an earlier append, whose answer this is.
     pub is_duplicate: bool,
 }

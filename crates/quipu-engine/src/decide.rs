@@ -2,10 +2,10 @@
 //! input is decided against the state that all inputs before it have left, durable or not; the answer waits until
 //! everything it rests on is durable.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::Ordering;
 
-use quipu_domain::limits::CHECKPOINT_SOURCES_MAX;
+use quipu_domain::limits::{CHECKPOINT_SOURCES_MAX, TIMERS_MAX};
 use quipu_domain::{Condition, ConditionFailure, Event, Refusal, Timestamp};
 use quipu_store::{Commit, Fault, Index, Log, Payloads, Record, RecordKind, TermHasher, body};
 
@@ -15,6 +15,7 @@ use crate::options::Options;
 use crate::payloads::Moved;
 use crate::query::{expr_of_query, first_match};
 use crate::schemas::{Registry, SCHEMA_MARK, has_mark};
+use crate::timers::{Scheduled, TimerName, TimerRecord, Timers, Waits};
 
 /// A commit is closed when it would grow beyond this, so that one publish of many events stays readable in pieces.
 /// Only for publishing: an append is always one commit.
@@ -31,6 +32,9 @@ pub(crate) struct Turn<'a> {
     pub now: Timestamp,
     pub window: Window,
     pub schemas: &'a Registry,
+    pub timers: &'a Timers,
+    /// The newest timer before this turn.
+    pub timers_before: u64,
     /// The first position that this turn gives away.
     pub first_position: u64,
     pub commits: Vec<Commit>,
@@ -81,8 +85,8 @@ impl Turn<'_> {
                 self.commit(std::mem::take(&mut open));
                 bytes = 0;
             }
-            let found = match self.find(&event, &open).and_then(|found| self.compare(&event, found)) {
-                Ok(found) => found,
+            let known = match self.known(&event, 0, &open) {
+                Ok(known) => known,
                 Err(fault) => {
                     // What was recorded so far has its places already: it is committed, and the answer for all is
                     // that the outcome is unknown.
@@ -90,18 +94,13 @@ impl Turn<'_> {
                     return Err(fault);
                 }
             };
-            answers.push(match found {
-                Some((found, is_repeat)) => match is_repeat {
-                    true => Published::Duplicate(found.place()),
-                    false => Published::Refused(Refusal::IdConflict { index: 0, position: found.position }),
-                },
-                None => match self.breaks_schema(&event, 0).or_else(|| self.wrong_version(&event, 0)) {
-                    Some(refusal) => Published::Refused(refusal),
-                    None => {
-                        bytes += event.bytes();
-                        Published::Recorded(self.record(event, &mut open))
-                    }
-                },
+            let refused = || self.breaks_schema(&event, 0).or_else(|| self.wrong_version(&event, 0));
+            answers.push(match known.or_else(|| refused().map(Published::Refused)) {
+                Some(answer) => answer,
+                None => {
+                    bytes += event.bytes();
+                    self.take(event, &mut open)
+                }
             });
         }
         self.commit(open);
@@ -111,10 +110,14 @@ impl Turn<'_> {
     /// Decides an append. `checked` has an entry for each condition.
     pub fn append(&mut self, append: Append, checked: &[Checked]) -> Result<Appended, NotAppended> {
         let append = Append { events: append.events.into_iter().map(|event| self.held(event)).collect(), ..append };
+        let timers: Vec<Prepared> = append.timers.into_iter().map(|event| self.held(event)).collect();
+        let known = self.known_timers(&append.events, &timers)?;
         if let Some(answer) = self.repeated(&append.events)? {
-            return Ok(answer);
+            return Ok(Appended { timers: known, cancelled: vec![None; append.cancels.len()], ..answer });
         }
-        let mut events = append.events.iter().enumerate();
+        let new_timers = timers.iter().enumerate().filter(|(at, _)| known[*at].is_none());
+        let new_timers = new_timers.map(|(at, event)| (append.events.len() + at, event));
+        let mut events = append.events.iter().enumerate().chain(new_timers);
         if let Some(refusal) = events.find_map(|(index, event)| self.breaks_schema(event, index)) {
             return Err(refusal.into());
         }
@@ -143,14 +146,179 @@ impl Turn<'_> {
                 return Err(refusal.into());
             }
         }
+        let cancels: Vec<Option<u64>> = append.cancels.iter().map(|name| self.waiting(name)).collect();
+        let known = match self.refused_timers(&timers, known, &cancels) {
+            Ok(known) => known,
+            Err(refusal) => return Err(refusal.into()),
+        };
+        let is_duplicate = append.events.is_empty()
+            && cancels.iter().all(Option::is_none)
+            && append.checkpoint.is_none()
+            && !known.is_empty()
+            && known.iter().all(Option::is_some);
         let mut open = Vec::with_capacity(append.events.len() + 1);
+        self.cancel(cancels.iter().flatten().copied().collect(), &mut open);
         let events = append.events.into_iter().map(|event| self.record(event, &mut open)).collect();
         if let Some(checkpoint) = append.checkpoint {
             open.push(Record::checkpoint(&checkpoint.source, checkpoint.number));
             self.fold.checkpoints.insert(checkpoint.source, checkpoint.number);
         }
+        let set = timers.into_iter().zip(known);
+        let timers = set.map(|(event, known)| Some(known.unwrap_or_else(|| self.take(event, &mut open)))).collect();
         self.commit(open);
-        Ok(Appended { commit: self.fold.tail.number, events, is_duplicate: false })
+        Ok(Appended { commit: self.fold.tail.number, events, timers, cancelled: cancels, is_duplicate })
+    }
+
+    /// Records the events of timers whose time has come, with the end of their timers. Those that were cancelled meanwhile are passed over.
+    pub fn fire(&mut self, fires: Vec<(u64, Prepared)>) {
+        let (mut open, mut timers) = (Vec::with_capacity(fires.len() + 1), Vec::with_capacity(fires.len()));
+        for (timer, event) in fires {
+            if self.fold.timers.get(timer).is_some() {
+                // Behind this the index knows of a payload.
+                self.record(event, &mut open);
+                self.end_timer(timer);
+                timers.push(timer);
+            }
+        }
+        if !timers.is_empty() {
+            open.push(TimerRecord::Fired { timers }.record());
+        }
+        self.commit(open);
+    }
+
+    /// Records an event, or sets its timer.
+    fn take(&mut self, mut event: Prepared, open: &mut Vec<Record>) -> Published {
+        let Some(waits) = event.waits.take() else { return Published::Recorded(self.record(event, open)) };
+        let refused = self.refused_timer(&waits, self.fold.timers.len());
+        let before = waits.key.as_deref().and_then(|key| self.fold.timers.of_key(key));
+        if let Some(refusal) = refused {
+            return Published::Refused(refusal);
+        }
+        self.cancel(before.into_iter().collect(), open);
+        let Waits { due, since, key, record, .. } = *waits;
+        let payload = event.event().payload().map(|payload| payload.hash);
+        let timer = self.fold.timers.set(due, since, key.as_deref(), event.pair, payload);
+        self.timers.set(&mut self.fold.timers, timer, due);
+        payload.into_iter().for_each(|hash| self.timers.refer(hash));
+        event.moved.into_iter().for_each(Moved::keep);
+        open.push(record);
+        Published::Scheduled(Scheduled { timer, due, is_duplicate: false })
+    }
+
+    /// Why a timer cannot be set beside so many.
+    fn refused_timer(&self, waits: &Waits, waiting: usize) -> Option<Refusal> {
+        let before = waits.key.as_deref().and_then(|key| Some((key, self.fold.timers.of_key(key)?)));
+        match before {
+            Some((key, timer)) if !waits.replaces => Some(Refusal::TimerExists { key: key.to_owned(), timer }),
+            None if waiting >= TIMERS_MAX => Some(Refusal::TooManyTimers { limit: TIMERS_MAX }),
+            _ => None,
+        }
+    }
+
+    /// What is known already of the timers of an append; refused, if it has a pair or a key twice.
+    fn known_timers(&self, events: &[Prepared], timers: &[Prepared]) -> Result<Vec<Option<Published>>, NotAppended> {
+        let (mut pairs, mut keys) = (HashSet::new(), HashSet::new());
+        if !timers.is_empty() {
+            pairs.extend(events.iter().map(|event| event.pair));
+        }
+        let mut known = Vec::with_capacity(timers.len());
+        for (at, event) in timers.iter().enumerate() {
+            let index = events.len() + at;
+            let key = event.waits.as_ref().and_then(|waits| waits.key.as_deref());
+            if !pairs.insert(event.pair) || key.is_some_and(|key| !keys.insert(key)) {
+                return Err(Refusal::RepeatedWithin { index }.into());
+            }
+            match self.known(event, index, &[])? {
+                Some(Published::Refused(refusal)) => return Err(refusal.into()),
+                answer => known.push(answer),
+            }
+        }
+        Ok(known)
+    }
+
+    /// Refuses timers that cannot be set once others are cancelled.
+    fn refused_timers(
+        &self,
+        timers: &[Prepared],
+        known: Vec<Option<Published>>,
+        cancels: &[Option<u64>],
+    ) -> Result<Vec<Option<Published>>, Refusal> {
+        let cancelled: HashSet<u64> = cancels.iter().flatten().copied().collect();
+        let mut waiting = self.fold.timers.len() - cancelled.len();
+        for (event, _) in timers.iter().zip(&known).filter(|(_, known)| known.is_none()) {
+            let Some(waits) = event.waits.as_deref() else { continue };
+            match self.refused_timer(waits, waiting) {
+                Some(Refusal::TimerExists { timer, .. }) if cancelled.contains(&timer) => {}
+                Some(refusal) => return Err(refusal),
+                None => {}
+            }
+            // One that takes the place of another is counted too: who is that near the limit is told a little early.
+            waiting += 1;
+        }
+        // What is cancelled with this append does not answer for it.
+        let is_gone = |known: &Published| matches!(known, Published::Scheduled(one) if cancelled.contains(&one.timer));
+        Ok(known.into_iter().map(|known| known.filter(|known| !is_gone(known))).collect())
+    }
+
+    /// The timer with this name, if it waits.
+    fn waiting(&self, name: &TimerName) -> Option<u64> {
+        match name {
+            TimerName::Number(timer) => self.fold.timers.get(*timer).map(|_| *timer),
+            TimerName::Key(key) => self.fold.timers.of_key(key),
+        }
+    }
+
+    fn cancel(&mut self, timers: Vec<u64>, open: &mut Vec<Record>) {
+        let timers: Vec<u64> = timers.into_iter().filter(|timer| self.end_timer(*timer)).collect();
+        if !timers.is_empty() {
+            open.push(TimerRecord::Cancelled { timers }.record());
+        }
+    }
+
+    /// A timer does not wait any more. Whether it did.
+    fn end_timer(&mut self, timer: u64) -> bool {
+        let Some((pending, payload)) = self.fold.timers.remove(timer) else { return false };
+        self.timers.unset(timer, &pending);
+        if let Some(hash) = payload.filter(|hash| self.timers.let_go(*hash)) {
+            self.payloads.let_go(hash);
+        }
+        true
+    }
+
+    /// What is known of an event already: it is recorded or waits, or something else with its source and id does.
+    fn known(&self, event: &Prepared, index: usize, open: &[Record]) -> Result<Option<Published>, Fault> {
+        if let Some((found, is_repeat)) = self.find(event, open).and_then(|found| self.compare(event, found))? {
+            return Ok(Some(match is_repeat {
+                true => Published::Duplicate(found.place()),
+                false => Published::Refused(Refusal::IdConflict { index, position: found.position }),
+            }));
+        }
+        let Some(timer) = self.fold.timers.of_pair(event.pair) else { return Ok(None) };
+        let Some(pending) = self.fold.timers.get(timer) else { return Ok(None) };
+        let body = match pending.locator {
+            0 => self.set_in_turn(timer, open),
+            locator => Some(self.log.fetch(locator, RecordKind::Timer)?.body),
+        };
+        let waiting = body.as_deref().and_then(TimerRecord::read);
+        let Some(TimerRecord::Set { event: waiting, .. }) = waiting else { return Ok(None) };
+        let Some(waiting) = body::decode(waiting).filter(|waiting| same_identity(waiting, &event.event())) else {
+            return Ok(None);
+        };
+        // One that waits for so long would wait until a later time each time it is sent.
+        let is_meant = |waits: &Waits| waits.since.is_some() || waits.due == pending.due;
+        let is_repeat = event.waits.as_deref().is_some_and(is_meant) && self.is_repeat(event, &waiting, 0)?;
+        Ok(Some(match is_repeat {
+            true => Published::Scheduled(Scheduled { timer, due: pending.due, is_duplicate: true }),
+            false => Published::Refused(Refusal::WaitsAlready { index, timer }),
+        }))
+    }
+
+    /// The record of a timer that was set in this turn.
+    fn set_in_turn(&self, timer: u64, open: &[Record]) -> Option<bytes::Bytes> {
+        let records = self.commits.iter().flat_map(|commit| &commit.records).chain(open);
+        let mut set = records.filter(|record| record.kind == RecordKind::Timer && TimerRecord::is_set(&record.body));
+        let at = usize::try_from(timer.checked_sub(self.timers_before + 1)?).ok()?;
+        set.nth(at).map(|record| bytes::Bytes::copy_from_slice(&record.body))
     }
 
     /// Takes system records as they are, and events among them that tell of them: whoever made them has decided.
@@ -182,7 +350,11 @@ impl Turn<'_> {
         let logged = logged.with_attribute(SCHEMA_MARK, mark);
         let (is_marked, mut bytes) = (has_mark(&logged), Vec::with_capacity(event.record.body.len()));
         body::encode(&mut bytes, &logged);
-        Prepared { refused, is_marked, record: Record::new(RecordKind::Event, bytes), ..event }
+        let mut event = Prepared { refused, is_marked, record: Record::new(RecordKind::Event, bytes), ..event };
+        if let Some(Waits { due, since, key, replaces, .. }) = event.waits.take().map(|waits| *waits) {
+            event.waits = Some(Box::new(Waits::of(&event, due, since, key, replaces)));
+        }
+        event
     }
 
     /// What the schema of its type says against an event.
@@ -225,7 +397,7 @@ impl Turn<'_> {
             return Err(partly.into());
         }
         let events = found.iter().flatten().map(Found::place).collect();
-        Ok(Some(Appended { commit, events, is_duplicate: true }))
+        Ok(Some(Appended { commit, events, is_duplicate: true, ..Appended::default() }))
     }
 
     fn failures(&self, conditions: &[Condition], checked: &[Checked]) -> Result<Vec<ConditionFailure>, Fault> {
@@ -297,16 +469,19 @@ impl Turn<'_> {
     /// was written anew says the same. That reads a payload in the loop; its sender had to send as much again.
     fn compare(&self, event: &Prepared, found: Option<Found>) -> Result<Option<(Found, bool)>, Fault> {
         let Some(found) = found else { return Ok(None) };
-        let recorded = found.event();
-        let is_repeat = match recorded.payload() {
-            Some(payload) if event.event().payload() != Some(payload) => {
-                let data = payload.data(self.payloads.read(&payload, found.position)?);
-                data.is_some_and(|data| event.sent().same_content(&recorded.with_data(data)))
-            }
-            Some(_) => event.event().same_content(&recorded),
-            None => event.sent().same_content(&recorded),
-        };
+        let is_repeat = self.is_repeat(event, &found.event(), found.position)?;
         Ok(Some((found, is_repeat)))
+    }
+
+    fn is_repeat(&self, event: &Prepared, recorded: &Event<'_>, position: u64) -> Result<bool, Fault> {
+        Ok(match recorded.payload() {
+            Some(payload) if event.event().payload() != Some(payload) => {
+                let data = payload.data(self.payloads.read(&payload, position)?);
+                data.is_some_and(|data| event.sent().same_content(&recorded.clone().with_data(data)))
+            }
+            Some(_) => event.event().same_content(recorded),
+            None => event.sent().same_content(recorded),
+        })
     }
 
     fn at(&self, position: u64, open: &[Record]) -> Result<Option<Found>, Fault> {

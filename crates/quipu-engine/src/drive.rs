@@ -44,7 +44,7 @@ impl Tenant {
             self.decide();
             self.deciding.store(false, Ordering::SeqCst);
             // Whoever enqueued before the line above saw `deciding` and left; whoever does after it comes himself.
-            let is_more = !self.mailbox.lock().inputs.is_empty() && !self.deciding.swap(true, Ordering::AcqRel);
+            let is_more = !self.mailbox.lock().is_empty() && !self.deciding.swap(true, Ordering::AcqRel);
             if !self.flushing.swap(true, Ordering::AcqRel) {
                 match is_more {
                     true => threads.push(Job::Flush(Arc::clone(self))),
@@ -100,7 +100,16 @@ impl Tenant {
             && due < now.plus_ms(CHECKPOINT_MS as i64)
             && let Some(threads) = self.threads()
         {
-            threads.due_at(due);
+            threads.deliveries.due_at(due);
+        }
+    }
+
+    /// Has the thread for timers look again, if one is due before it would.
+    pub(crate) fn wake_timers(&self) {
+        if let Some(next) = self.timers.next()
+            && let Some(threads) = self.threads()
+        {
+            threads.timers.due_at(next);
         }
     }
 

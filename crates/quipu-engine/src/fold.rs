@@ -2,9 +2,10 @@
 //! outside sources. A snapshot is this, written down; it may be deleted.
 //!
 //! ```text
-//! snapshot body = format:u8 (9) number position recorded_time epoch chain:[32]
+//! snapshot body = format:u8 (10) number position recorded_time epoch chain:[32]
 //!                 checkpoints:count (source number)* subscriptions:(length, postcard) operations:(length, postcard) keys:(length, JSON)
 //!                 tenants:(length, JSON) schemas:(length, JSON) catalog:(length, JSON) projections:(length, JSON)
+//!                 timers:(length, last:varint count (timer due since locator key:[16] pair:[8] payload:(length, [32])?)*)
 //!                 streams:count (hash:[16] version position)*
 //! ```
 //! All numbers but the chain and the hashes are varints.
@@ -23,8 +24,9 @@ use crate::schemas::FoldedSchemas;
 use crate::streams::Streams;
 use crate::subscriptions::FoldedSubscriptions;
 use crate::tenants::FoldedTenants;
+use crate::timers::FoldedTimers;
 
-const FORMAT: u8 = 9;
+const FORMAT: u8 = 10;
 
 /// The state after a commit.
 #[derive(Clone)]
@@ -39,6 +41,7 @@ pub(crate) struct Fold {
     pub schemas: FoldedSchemas,
     pub catalog: FoldedCatalog,
     pub projections: FoldedProjections,
+    pub timers: FoldedTimers,
 }
 
 impl Fold {
@@ -56,6 +59,7 @@ impl Fold {
             schemas: FoldedSchemas::default(),
             catalog: FoldedCatalog::default(),
             projections: FoldedProjections::default(),
+            timers: FoldedTimers::default(),
         }
     }
 
@@ -68,6 +72,7 @@ impl Fold {
             RecordKind::Schema => self.schemas.apply(body),
             RecordKind::Declaration => self.catalog.apply(body),
             RecordKind::Projection => self.projections.apply(body),
+            RecordKind::Timer => self.timers.apply(body, locator),
             kind => self.subscriptions.apply(kind, body, locator),
         }
     }
@@ -101,6 +106,7 @@ impl Fold {
         put_bytes(&mut out, &self.schemas.encode());
         put_bytes(&mut out, &self.catalog.encode());
         put_bytes(&mut out, &self.projections.encode());
+        put_bytes(&mut out, &self.timers.encode());
         put(&mut out, self.streams.len() as u64);
         for (stream, state) in self.streams.iter() {
             out.extend_from_slice(&stream.to_le_bytes());
@@ -132,6 +138,7 @@ impl Fold {
         fold.schemas = FoldedSchemas::decode(reader.bytes()?)?;
         fold.catalog = FoldedCatalog::decode(reader.bytes()?)?;
         fold.projections = FoldedProjections::decode(reader.bytes()?)?;
+        fold.timers = FoldedTimers::decode(reader.bytes()?)?;
         let streams = reader.varint()?;
         fold.streams.reserve(usize::try_from(streams).ok()?.min(bytes.len() / 18));
         for _ in 0..streams {

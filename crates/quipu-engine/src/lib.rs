@@ -24,6 +24,7 @@ mod projections;
 mod query;
 mod read;
 mod schemas;
+mod sharded;
 mod stages;
 mod states;
 #[cfg(test)]
@@ -33,6 +34,7 @@ mod subscriptions;
 mod tenant;
 mod tenants;
 mod threads;
+mod timers;
 mod trace;
 pub mod transform;
 mod walk;
@@ -78,4 +80,5 @@ pub use subscriptions::{
 };
 pub use tenant::{CommitGuard, Tenant};
 pub use tenants::{TENANT_SYSTEM, TenantInfo, TenantRefusal, TenantState, TenantUsage};
+pub use timers::{DELIVER_AT, FireAt, InvalidTimer, Scheduled, TimerInfo, TimerName, TimerPage};
 pub use walk::{CommitFollower, Followed, FollowedCommit, Tampered};

@@ -15,6 +15,8 @@ pub(crate) type Reply<T> = Box<dyn FnOnce(T) + Send>;
 #[derive(Default)]
 pub(crate) struct Mailbox {
     pub inputs: VecDeque<(usize, Input)>,
+    /// Those that go first: what is due may not wait behind 64 MiB of appends. Each tenant has one at most.
+    pub urgent: VecDeque<(usize, Input)>,
     pub bytes: usize,
     pub is_closed: bool,
 }
@@ -24,12 +26,28 @@ pub(crate) enum Input {
     Append(Append, Vec<Checked>, Reply<Result<Appended, NotAppended>>),
     /// System records, one commit.
     Records(Vec<Record>, Reply<Result<(), Fault>>),
+    /// The events of timers whose time has come.
+    Fire(Vec<(u64, Prepared)>, Reply<Result<(), Fault>>),
+}
+
+impl Mailbox {
+    pub fn is_empty(&self) -> bool {
+        self.inputs.is_empty() && self.urgent.is_empty()
+    }
+
+    /// The next input, and its bytes.
+    pub fn pop(&mut self) -> Option<(usize, Input)> {
+        let next = self.urgent.pop_front().or_else(|| self.inputs.pop_front())?;
+        self.bytes -= next.0;
+        Some(next)
+    }
 }
 
 impl Input {
     /// Whether somebody wants events to be recorded, and not the engine a record of its own.
     pub fn has_events(&self) -> bool {
-        !matches!(self, Self::Records(..))
+        // Those of timers were taken when they were set.
+        !matches!(self, Self::Records(..) | Self::Fire(..))
     }
 
     /// Answers that it was not taken.
@@ -37,7 +55,7 @@ impl Input {
         match self {
             Self::Publish(_, reply) => reply(Err(fault)),
             Self::Append(_, _, reply) => reply(Err(fault.into())),
-            Self::Records(_, reply) => reply(Err(fault)),
+            Self::Records(_, reply) | Self::Fire(_, reply) => reply(Err(fault)),
         }
     }
 }

@@ -127,6 +127,10 @@ impl Tenant {
 
     /// Whether an event, written or about to be, refers to a payload.
     fn refers_to(&self, hash: &[u8; 32]) -> Result<bool, Fault> {
+        // Timers first: when one fires the index knows of its event before the timer is gone.
+        if self.timers.refers_to(hash) {
+            return Ok(true);
+        }
         let expr = self.term(Term::Payload(hash));
         // A candidate is enough: what is not removed costs room, and is no loss.
         Ok(first_match(&self.index, &expr, 1..=u64::MAX, |_| Ok(true))?.is_some())

@@ -12,6 +12,7 @@ use crate::fold::Fold;
 use crate::mailbox::Input;
 use crate::opening::is_in_window;
 use crate::tenant::Tenant;
+use crate::timers::TimerRecord;
 
 /// What one turn of the loop takes at most: longer turns would make the first of them wait for the last.
 const TURN_BYTES: usize = 8 << 20;
@@ -44,6 +45,8 @@ impl Tenant {
         let now = self.world.clock.now().max(fold.tail.recorded_time);
         let window = Window::of(&self.options);
         let schemas = self.schemas.current();
+        let timers_before = fold.timers.last;
+        let due_before = self.timers.next();
         let mut turn = Turn {
             fold: &mut fold,
             index: &self.index,
@@ -53,6 +56,8 @@ impl Tenant {
             now,
             window,
             schemas: &schemas,
+            timers: &self.timers,
+            timers_before,
             first_position,
             commits: Vec::with_capacity(count),
         };
@@ -66,6 +71,10 @@ impl Tenant {
                 }
                 Input::Records(records, reply) => {
                     turn.take_records(records);
+                    replies.push(Box::new(move |fault| reply(fault.map_or(Ok(()), |fault| Err(fault.clone())))));
+                }
+                Input::Fire(fires, reply) => {
+                    turn.fire(fires);
                     replies.push(Box::new(move |fault| reply(fault.map_or(Ok(()), |fault| Err(fault.clone())))));
                 }
                 Input::Append(append, checked, reply) => {
@@ -89,6 +98,9 @@ impl Tenant {
         let checkpoints = checkpoints_of(&commits);
         self.written.lock().push_back(Written { head, position, checkpoints, replies });
         drop(fold);
+        if self.timers.next() != due_before {
+            self.wake_timers();
+        }
         self.write_runs_that_wait();
         self.sweep_payloads();
         count
@@ -122,15 +134,14 @@ impl Tenant {
 
     fn take_inputs(&self) -> Vec<Input> {
         let mut mailbox = self.mailbox.lock();
-        let mut inputs = Vec::with_capacity(mailbox.inputs.len());
+        let mut inputs = Vec::with_capacity(mailbox.inputs.len() + mailbox.urgent.len());
         let mut taken = 0;
         while taken < TURN_BYTES
-            && let Some((bytes, input)) = mailbox.inputs.pop_front()
+            && let Some((bytes, input)) = mailbox.pop()
         {
             taken += bytes;
             inputs.push(input);
         }
-        mailbox.bytes -= taken;
         inputs
     }
 
@@ -143,6 +154,10 @@ impl Tenant {
         let records = || commits.iter().flat_map(|commit| &commit.records).zip(locators.iter().copied());
         for (record, locator) in records().filter(|(record, _)| record.kind == RecordKind::DeadLetter) {
             fold.subscriptions.place(&record.body, locator);
+        }
+        let is_set = |record: &Record| record.kind == RecordKind::Timer && TimerRecord::is_set(&record.body);
+        for (_, locator) in records().filter(|(record, _)| is_set(record)) {
+            fold.timers.place(locator);
         }
         let events = records().filter(|(record, _)| record.kind == RecordKind::Event).map(|(_, locator)| locator);
         self.index.place(first_position, events);

@@ -1,89 +1,45 @@
-//! The newest version of every stream. Kept in shards that are shared until they change, so that copying a million
-//! streams for a snapshot takes no time: the loop goes on and copies the shards that it writes to, one at a time.
+//! The newest version of every stream.
 
-use std::hash::{BuildHasherDefault, Hasher};
-use std::sync::Arc;
-
-use hashbrown::HashMap;
 use quipu_domain::StreamState;
 
-/// With 1 million streams a shard is 4,000 of them: 0.1 ms to copy.
-const SHARDS: usize = 256;
+use crate::sharded::Sharded;
 
 /// Stream → version and position of its newest event.
-#[derive(Clone)]
-pub(crate) struct Streams {
-    shards: Vec<Arc<Shard>>,
-    len: usize,
-}
-
-type Shard = HashMap<u128, StreamState, BuildHasherDefault<Folded>>;
-
-/// The keys are hashes already, made with a secret key: taking half of one is hash enough.
-#[derive(Default)]
-pub(crate) struct Folded(u64);
-
-impl Hasher for Folded {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, _: &[u8]) {
-        unreachable!("only u128 keys are hashed");
-    }
-
-    fn write_u128(&mut self, key: u128) {
-        self.0 = key as u64;
-    }
-}
-
-impl Default for Streams {
-    fn default() -> Self {
-        Self { shards: vec![Arc::default(); SHARDS], len: 0 }
-    }
-}
-
-/// By bits that the maps do not use.
-fn shard_of(stream: u128) -> usize {
-    (stream >> 120) as usize % SHARDS
-}
+#[derive(Clone, Default)]
+pub(crate) struct Streams(Sharded<u128, StreamState>);
 
 impl Streams {
     /// Makes room for this many more.
     pub fn reserve(&mut self, count: usize) {
-        // Hashes do not spread quite evenly.
-        let each = count / SHARDS + count / SHARDS / 8;
-        self.shards.iter_mut().for_each(|shard| Arc::make_mut(shard).reserve(each));
+        self.0.reserve(count);
     }
 
     /// How many streams there are.
     pub fn len(&self) -> usize {
-        self.len
+        self.0.len()
     }
 
     /// A stream that has events.
     pub fn get(&self, stream: u128) -> Option<StreamState> {
-        self.shards[shard_of(stream)].get(&stream).copied()
+        self.0.get(stream).copied()
     }
 
-    /// Says what the newest event of a stream is; gives what it was.
+    /// Says what the newest event of a stream is.
     pub fn insert(&mut self, stream: u128, state: StreamState) {
-        let old = Arc::make_mut(&mut self.shards[shard_of(stream)]).insert(stream, state);
-        self.len += usize::from(old.is_none());
+        self.0.insert(stream, state);
     }
 
     /// Counts an event; its version.
     pub fn record(&mut self, stream: u128, position: u64) -> u64 {
-        let state = Arc::make_mut(&mut self.shards[shard_of(stream)]).entry(stream).or_default();
+        let state = self.0.entry(stream);
         state.version += 1;
         state.position = position;
-        self.len += usize::from(state.version == 1);
         state.version
     }
 
     /// Every stream, in no order.
     pub fn iter(&self) -> impl Iterator<Item = (u128, StreamState)> {
-        self.shards.iter().flat_map(|shard| shard.iter().map(|(stream, state)| (*stream, *state)))
+        self.0.iter().map(|(stream, state)| (stream, *state))
     }
 }
 

@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
 use parking_lot::{Mutex, RwLock};
-use quipu_domain::{Condition, Event, InvalidEvent, Quotas};
+use quipu_domain::limits::TIMER_AHEAD_MS_MAX;
+use quipu_domain::{Condition, Event, InvalidEvent, Quotas, Timestamp};
 use quipu_store::{
     Expr, Fault, FileLog, FileLogOptions, Index, Log, Payloads, Record, Term, TermHasher, TornTail, snapshot,
 };
@@ -30,6 +31,7 @@ use crate::stages::Written;
 use crate::subscriptions::Subscriptions;
 use crate::tenants::{Register, TENANT_SYSTEM};
 use crate::threads::Threads;
+use crate::timers::{DELIVER_AT, InvalidTimer, Timers, Waits};
 
 type Watcher = Arc<dyn Fn(u64) + Send + Sync>;
 
@@ -78,6 +80,7 @@ pub struct Tenant {
     pub(crate) schemas: Schemas,
     pub(crate) catalog: Catalog,
     pub(crate) projections: Projections,
+    pub(crate) timers: Timers,
     pub(crate) audit: Audit,
     /// The tenants of the folder, if this is `system`.
     pub(crate) register: Register,
@@ -150,7 +153,7 @@ impl Tenant {
         )?;
         let payloads = Payloads::open(Arc::clone(&world.storage), folder)?;
         let snapshots = format!("{folder}/snapshots");
-        let fold = opening::replay(world.storage.as_ref(), &snapshots, log.as_ref(), &index, &hasher)?;
+        let mut fold = opening::replay(world.storage.as_ref(), &snapshots, log.as_ref(), &index, &hasher)?;
         // The window ends with the newest event, not with the clock, which may have jumped ahead.
         let window = Window::of(&options);
         index.load_pairs(|position| opening::is_in_window(&index, log.as_ref(), window, &fold.tail, position))?;
@@ -163,6 +166,7 @@ impl Tenant {
         let catalog = Catalog::new(&fold.catalog);
         let projections = Projections::new(&fold.projections);
         let register = Register::new(&fold.tenants);
+        let timers = Timers::new(&mut fold.timers, world.clock.now());
         Ok(Self {
             folder: folder.to_owned(),
             world: world.clone(),
@@ -200,6 +204,7 @@ impl Tenant {
             schemas,
             catalog,
             projections,
+            timers,
             audit: Audit::default(),
             register,
             quotas: RwLock::default(),
@@ -221,6 +226,34 @@ impl Tenant {
     /// # Errors
     /// [`InvalidEvent::TooLarge`].
     pub fn prepare(&self, event: &Event<'_>, stream_version: Option<u64>) -> Result<Prepared, InvalidEvent> {
+        let prepared = self.prepare_now(event, stream_version)?;
+        let Some(due) = event.attribute(DELIVER_AT).and_then(Timestamp::parse) else { return Ok(prepared) };
+        let now = self.world.clock.now();
+        if due <= now {
+            return Ok(prepared);
+        }
+        let found = |expected: String| InvalidEvent::InvalidAttribute {
+            name: DELIVER_AT.into(),
+            expected,
+            found: due.to_string(),
+        };
+        if due > now.plus_ms(TIMER_AHEAD_MS_MAX) {
+            return Err(found(InvalidTimer::TooFar { due }.to_string()));
+        }
+        if let Some(version) = stream_version {
+            return Err(found(format!(
+                "a time that is past beside streamversion {version}: nobody knows the version of a later time"
+            )));
+        }
+        if event.attribute("expirytime").and_then(Timestamp::parse).is_some_and(|expires| expires <= due) {
+            return Err(found("before its expirytime".into()));
+        }
+        let waits = Waits::of(&prepared, due, None, None, false);
+        Ok(Prepared { waits: Some(Box::new(waits)), ..prepared })
+    }
+
+    /// As [`Tenant::prepare`], for what is not delayed by itself.
+    pub(crate) fn prepare_now(&self, event: &Event<'_>, stream_version: Option<u64>) -> Result<Prepared, InvalidEvent> {
         let schemas = self.schemas.current();
         let (mark, refused) = schemas.hold(event);
         let is_other = mark.is_some() || has_mark(event);
@@ -329,9 +362,11 @@ impl Tenant {
     fn pre_check(&self, append: &mut Append) -> Result<Vec<Checked>, NotAppended> {
         append.check_size()?;
         self.look_up(&mut append.events)?;
+        self.look_up(&mut append.timers)?;
         let conditions = append.conditions.iter().map(|condition| self.check_condition(condition));
         let checked = conditions.collect::<Result<_, _>>()?;
         self.take_payloads(&mut append.events)?;
+        self.take_payloads(&mut append.timers)?;
         Ok(checked)
     }
 
@@ -362,7 +397,7 @@ impl Tenant {
     }
 
     /// Puts an input into the mailbox, or refuses it at once. Returns whether it was put there.
-    fn enqueue(&self, bytes: usize, input: Input) -> bool {
+    pub(crate) fn enqueue(&self, bytes: usize, input: Input) -> bool {
         let mut mailbox = self.mailbox.lock();
         let limit = self.options.mailbox_bytes_max;
         let refused = if input.has_events() { self.refuses_events() } else { self.refuses_appends() };
@@ -370,14 +405,17 @@ impl Tenant {
             Some(self.refuses_appends().unwrap_or(Fault::Closed))
         } else if refused.is_some() {
             refused
-        } else if mailbox.bytes > 0 && mailbox.bytes + bytes > limit {
+        } else if mailbox.bytes > 0 && mailbox.bytes + bytes > limit && !matches!(input, Input::Fire(..)) {
             Some(Fault::Overloaded { waiting: mailbox.bytes, limit })
         } else {
             None
         };
         let Some(fault) = refusal else {
             mailbox.bytes += bytes;
-            mailbox.inputs.push_back((bytes, input));
+            match input {
+                Input::Fire(..) => mailbox.urgent.push_back((bytes, input)),
+                input => mailbox.inputs.push_back((bytes, input)),
+            }
             return true;
         };
         drop(mailbox);

@@ -38,8 +38,8 @@ pub(crate) struct Threads {
     queue: Mutex<Queue>,
     is_work: Condvar,
     is_stopped: Condvar,
-    /// The queue's `looks_at` is earlier now.
-    is_due: Condvar,
+    pub deliveries: Alarm,
+    pub timers: Alarm,
     handles: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -51,17 +51,70 @@ struct Queue {
     maintaining: usize,
     waiting: usize,
     is_stopped: bool,
-    /// When deliveries are looked at next: what is due later is found then. While their thread is looking it is the
-    /// earliest that was said to be due since it began, if something was.
+}
+
+/// What wakes a thread that waits until something is due.
+#[derive(Default)]
+pub(crate) struct Alarm {
+    state: Mutex<Alarmed>,
+    /// `looks_at` is earlier now.
+    is_due: Condvar,
+}
+
+#[derive(Default)]
+struct Alarmed {
+    is_stopped: bool,
+    /// When the thread looks next: what is due later is found then. While it is looking it is the earliest that was said to be due
+    /// since it began, if something was.
     looks_at: Option<Timestamp>,
 }
 
-/// How a wait for deliveries ended.
+/// How a wait ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Waited {
     /// After so long at least.
     For(Duration),
     Stopped,
+}
+
+impl Alarm {
+    /// Says that something is due at that time.
+    pub fn due_at(&self, due: Timestamp) {
+        let mut state = self.state.lock();
+        if state.looks_at.is_none_or(|at| due < at) {
+            state.looks_at = Some(due);
+            self.is_due.notify_one();
+        }
+    }
+
+    /// Waits until something is due, or was said to be since the last wait; at most so long. A clock that stands still or
+    /// is set back makes nobody wait longer than it said at first.
+    fn wait_until_due(&self, wait: Duration, clock: &dyn Clock) -> Waited {
+        let micros = |wait: Duration| i64::try_from(wait.as_micros()).unwrap_or(i64::MAX);
+        let mut state = self.state.lock();
+        let end = Timestamp(clock.now().0.saturating_add(micros(wait)));
+        let mut waited = Duration::ZERO;
+        while !state.is_stopped {
+            let next = state.looks_at.map_or(end, |at| at.min(end));
+            state.looks_at = Some(next);
+            let left_us = next.0.saturating_sub(clock.now().0).clamp(0, micros(wait));
+            let left = Duration::from_micros(left_us.unsigned_abs());
+            if left.is_zero() {
+                break;
+            }
+            if self.is_due.wait_for(&mut state, left).timed_out() {
+                waited = left;
+                break;
+            }
+        }
+        state.looks_at = None;
+        if state.is_stopped { Waited::Stopped } else { Waited::For(waited) }
+    }
+
+    fn stop(&self) {
+        self.state.lock().is_stopped = true;
+        self.is_due.notify_all();
+    }
 }
 
 impl Threads {
@@ -70,26 +123,29 @@ impl Threads {
             queue: Mutex::default(),
             is_work: Condvar::new(),
             is_stopped: Condvar::new(),
-            is_due: Condvar::new(),
+            deliveries: Alarm::default(),
+            timers: Alarm::default(),
             handles: Mutex::default(),
         }
     }
 
-    /// Starts `count` threads, one that does the housekeeping for the tenants that `tenants` lists, and one that lets
-    /// their deliveries become due.
+    /// Starts `count` threads, one that does the housekeeping for the tenants that `tenants` lists, one that lets their deliveries
+    /// become due, and one that does their timers.
     pub fn start(
         count: usize,
         clock: Arc<dyn Clock>,
         tenants: impl Fn() -> Vec<Arc<Tenant>> + Clone + Send + 'static,
     ) -> Arc<Self> {
         let threads = Arc::new(Self::none());
-        let mut handles = Vec::with_capacity(count + 2);
+        let mut handles = Vec::with_capacity(count + 3);
         for i in 0..count.max(2) {
             let threads = Arc::clone(&threads);
             handles.push(spawn(format!("quipu-engine-{i}"), move || threads.work()));
         }
         let (weak, listed) = (Arc::downgrade(&threads), tenants.clone());
         handles.push(spawn("quipu-housekeeper".into(), move || keep_house(&weak, &listed)));
+        let (weak, wall, listed) = (Arc::downgrade(&threads), Arc::clone(&clock), tenants.clone());
+        handles.push(spawn("quipu-timers".into(), move || keep_timers(&weak, wall.as_ref(), &listed)));
         let weak = Arc::downgrade(&threads);
         handles.push(spawn("quipu-deliveries".into(), move || keep_deliveries(&weak, clock.as_ref(), &tenants)));
         *threads.handles.lock() = handles;
@@ -106,39 +162,6 @@ impl Threads {
         if queue.waiting > 0 {
             self.is_work.notify_one();
         }
-    }
-
-    /// Says that something about a delivery is due at that time.
-    pub fn due_at(&self, due: Timestamp) {
-        let mut queue = self.queue.lock();
-        if queue.looks_at.is_none_or(|at| due < at) {
-            queue.looks_at = Some(due);
-            self.is_due.notify_one();
-        }
-    }
-
-    /// Waits until something is due, or was said to be since the last wait; at most so long. A clock that stands still or
-    /// is set back makes nobody wait longer than it said at first.
-    fn wait_until_due(&self, wait: Duration, clock: &dyn Clock) -> Waited {
-        let micros = |wait: Duration| i64::try_from(wait.as_micros()).unwrap_or(i64::MAX);
-        let mut queue = self.queue.lock();
-        let end = Timestamp(clock.now().0.saturating_add(micros(wait)));
-        let mut waited = Duration::ZERO;
-        while !queue.is_stopped {
-            let next = queue.looks_at.map_or(end, |at| at.min(end));
-            queue.looks_at = Some(next);
-            let left_us = next.0.saturating_sub(clock.now().0).clamp(0, micros(wait));
-            let left = Duration::from_micros(left_us.unsigned_abs());
-            if left.is_zero() {
-                break;
-            }
-            if self.is_due.wait_for(&mut queue, left).timed_out() {
-                waited = left;
-                break;
-            }
-        }
-        queue.looks_at = None;
-        if queue.is_stopped { Waited::Stopped } else { Waited::For(waited) }
     }
 
     fn work(self: &Arc<Self>) {
@@ -185,7 +208,8 @@ impl Threads {
         self.queue.lock().is_stopped = true;
         self.is_work.notify_all();
         self.is_stopped.notify_all();
-        self.is_due.notify_all();
+        self.deliveries.stop();
+        self.timers.stop();
         for handle in std::mem::take(&mut *self.handles.lock()) {
             if handle.thread().id() != std::thread::current().id() && handle.join().is_err() {
                 // The thread has printed its panic; the others still have to be waited for.
@@ -256,9 +280,22 @@ fn keep_deliveries(threads: &Weak<Threads>, clock: &dyn Clock, tenants: &dyn Fn(
         let wait = tenants().iter().map(|tenant| tenant.keep_deliveries(is_time)).min().unwrap_or(longest);
         let wait = wait.clamp(SHORTEST_WAIT, longest);
         let Some(threads) = threads.upgrade() else { return };
-        match threads.wait_until_due(wait, clock) {
+        match threads.deliveries.wait_until_due(wait, clock) {
             Waited::Stopped => return,
             Waited::For(wait) => waited += wait,
+        }
+    }
+}
+
+/// Lets timers fire. It looks every so often in any case, since a clock may jump.
+fn keep_timers(threads: &Weak<Threads>, clock: &dyn Clock, tenants: &dyn Fn() -> Vec<Arc<Tenant>>) {
+    let longest = Duration::from_millis(CHECKPOINT_MS);
+    loop {
+        let next = tenants().iter().filter_map(|tenant| tenant.fire_timers()).min();
+        let Some(threads) = threads.upgrade() else { return };
+        next.into_iter().for_each(|next| threads.timers.due_at(next));
+        if threads.timers.wait_until_due(longest, clock) == Waited::Stopped {
+            return;
         }
     }
 }
@@ -281,32 +318,32 @@ mod tests {
 
     #[test]
     fn what_becomes_due_while_nobody_waits_is_not_missed() {
-        let threads = Threads::none();
-        threads.due_at(Timestamp(0));
-        assert_eq!(threads.wait_until_due(MINUTE, &Still), Waited::For(Duration::ZERO));
-        assert_eq!(threads.wait_until_due(MS, &Still), Waited::For(MS), "it is said once");
+        let alarm = Alarm::default();
+        alarm.due_at(Timestamp(0));
+        assert_eq!(alarm.wait_until_due(MINUTE, &Still), Waited::For(Duration::ZERO));
+        assert_eq!(alarm.wait_until_due(MS, &Still), Waited::For(MS), "it is said once");
     }
 
     #[test]
     fn what_is_due_later_is_waited_for_however_often_it_is_said() {
-        let threads = Threads::none();
-        threads.due_at(Timestamp(99_000));
-        threads.due_at(Timestamp(1_000));
-        threads.due_at(Timestamp(99_000));
-        assert_eq!(threads.wait_until_due(MINUTE, &Still), Waited::For(MS), "not at once, and not later");
-        threads.due_at(Timestamp(99_000));
-        assert_eq!(threads.wait_until_due(MS, &Still), Waited::For(MS), "it is looked at before");
+        let alarm = Alarm::default();
+        alarm.due_at(Timestamp(99_000));
+        alarm.due_at(Timestamp(1_000));
+        alarm.due_at(Timestamp(99_000));
+        assert_eq!(alarm.wait_until_due(MINUTE, &Still), Waited::For(MS), "not at once, and not later");
+        alarm.due_at(Timestamp(99_000));
+        assert_eq!(alarm.wait_until_due(MS, &Still), Waited::For(MS), "it is looked at before");
     }
 
     #[test]
     fn whoever_waits_is_told_at_once() {
-        let threads = Threads::none();
+        let alarm = Alarm::default();
         std::thread::scope(|scope| {
-            let waits = scope.spawn(|| threads.wait_until_due(MINUTE, &Still));
-            threads.due_at(Timestamp(1_000));
+            let waits = scope.spawn(|| alarm.wait_until_due(MINUTE, &Still));
+            alarm.due_at(Timestamp(1_000));
             assert_eq!(waits.join().unwrap(), Waited::For(MS));
-            threads.queue.lock().is_stopped = true;
-            assert_eq!(threads.wait_until_due(MINUTE, &Still), Waited::Stopped);
+            alarm.state.lock().is_stopped = true;
+            assert_eq!(alarm.wait_until_due(MINUTE, &Still), Waited::Stopped);
         });
     }
 }

@@ -7,13 +7,14 @@ use axum::http::{HeaderValue, header};
 use axum::response::Response;
 use quipu_api::{Code, MEDIA_JSON, Problem};
 use quipu_domain::Refusal;
-use quipu_engine::{Place, Published};
+use quipu_engine::{Place, Published, Scheduled};
 
 /// What became of one event.
 #[derive(Debug)]
 pub(crate) enum Outcome {
     Recorded(Place),
     Duplicate(Place),
+    Scheduled(Scheduled),
     Refused(Box<Problem>),
 }
 
@@ -22,6 +23,7 @@ impl From<Published> for Outcome {
         match published {
             Published::Recorded(place) => Self::Recorded(place),
             Published::Duplicate(place) => Self::Duplicate(place),
+            Published::Scheduled(scheduled) => Self::Scheduled(scheduled),
             // Each event stands for itself here: which one of the engine's message it was says nothing to the client.
             Published::Refused(Refusal::IdConflict { position, .. }) => {
                 let detail =
@@ -44,6 +46,7 @@ impl From<Problem> for Outcome {
 pub(crate) struct Sums {
     pub recorded: u64,
     pub duplicates: u64,
+    pub scheduled: u64,
     pub refused: u64,
 }
 
@@ -52,6 +55,7 @@ impl Sums {
         match outcome {
             Outcome::Recorded(_) => self.recorded += 1,
             Outcome::Duplicate(_) => self.duplicates += 1,
+            Outcome::Scheduled(_) => self.scheduled += 1,
             Outcome::Refused(_) => self.refused += 1,
         }
     }
@@ -62,6 +66,8 @@ impl Sums {
         number(out, self.recorded);
         out.extend_from_slice(b",\"duplicates\":");
         number(out, self.duplicates);
+        out.extend_from_slice(b",\"scheduled\":");
+        number(out, self.scheduled);
         out.extend_from_slice(b",\"refused\":");
         number(out, self.refused);
     }
@@ -97,6 +103,16 @@ pub(crate) fn result(out: &mut Vec<u8>, outcome: &Outcome) {
         Outcome::Duplicate(at) => {
             out.extend_from_slice(b"\"status\":\"duplicate\",");
             place(out, at);
+        }
+        Outcome::Scheduled(scheduled) => {
+            out.extend_from_slice(b"\"status\":\"scheduled\",\"timer\":");
+            number(out, scheduled.timer);
+            out.extend_from_slice(b",\"due\":");
+            text(out, &scheduled.due.to_string());
+            out.extend_from_slice(match scheduled.is_duplicate {
+                true => b",\"duplicate\":true",
+                false => b",\"duplicate\":false",
+            });
         }
         Outcome::Refused(problem) => {
             out.extend_from_slice(b"\"status\":\"refused\",\"error\":");

@@ -165,7 +165,7 @@ fn read(app: &App, bytes: &[u8]) -> Result<(Append, Option<Answered>), Problem> 
     if let Some(answered) = &answered {
         answered.check(app, &events)?;
     }
-    Ok((Append { events, conditions, checkpoint }, answered))
+    Ok((Append { events, conditions, checkpoint, ..Append::default() }, answered))
 }
 
 fn write(appended: &Appended, acknowledged: Option<bool>) -> Vec<u8> {
@@ -214,8 +214,8 @@ mod tests {
         let place = |position, stream_version| Place { position, stream_version };
         let events = vec![place(1, Some(1)), place(2, None)];
         for (appended, acknowledged) in [
-            (Appended { commit: 7, events, is_duplicate: false }, None),
-            (Appended { commit: 8, events: vec![], is_duplicate: true }, Some(false)),
+            (Appended { commit: 7, events, ..Appended::default() }, None),
+            (Appended { commit: 8, is_duplicate: true, ..Appended::default() }, Some(false)),
         ] {
             let written = write(&appended, acknowledged);
             let answer: quipu_api::AppendAnswer = serde_json::from_slice(&written).unwrap();

@@ -68,6 +68,8 @@ pub enum RecordKind {
     Declaration = 13,
     /// A projection was declared, switched or removed, or passes over an event: JSON.
     Projection = 14,
+    /// A timer was set, fired or cancelled: postcard.
+    Timer = 15,
 }
 
 impl RecordKind {
@@ -87,6 +89,7 @@ impl RecordKind {
             Self::Schema,
             Self::Declaration,
             Self::Projection,
+            Self::Timer,
         ];
         kinds.into_iter().find(|kind| *kind as u8 == byte)
     }

@@ -209,6 +209,11 @@ impl Payloads {
         }
     }
 
+    /// Nothing that held a payload refers to it any more: it is removed with the next sweep, unless something else does.
+    pub fn let_go(&self, hash: Digest) {
+        self.state.lock().loose.push(hash);
+    }
+
     /// Removes what was let go of and is not needed, as `is_needed` says: it must know of what refers to a payload before that
     /// lets go of its [`Kept`]. Nobody begins to hold one while it is looked at.
     ///

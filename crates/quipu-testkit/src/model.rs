@@ -101,7 +101,7 @@ impl Model {
         if let Some(checkpoint) = &proposal.checkpoint {
             self.checkpoints.insert(checkpoint.source.clone(), checkpoint.number);
         }
-        Ok(Appended { commit, events, is_duplicate: false })
+        Ok(Appended { commit, events, ..Appended::default() })
     }
 
     /// The first answer, if these events are one earlier append; nothing if none of them is recorded.
@@ -123,7 +123,12 @@ impl Model {
         let commit: Vec<Place> = self.events.iter().filter(|e| e.commit == first.commit).map(|e| e.place).collect();
         let places: Vec<Place> = known.iter().flatten().map(|known| known.place).collect();
         if places.len() == drafts.len() && places == commit {
-            return Ok(Some(Appended { commit: first.commit, events: places, is_duplicate: true }));
+            return Ok(Some(Appended {
+                commit: first.commit,
+                events: places,
+                is_duplicate: true,
+                ..Appended::default()
+            }));
         }
         Err(Refusal::PartlyRepeated { index, position: first.place.position })
     }

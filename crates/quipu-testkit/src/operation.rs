@@ -63,7 +63,7 @@ impl Answer {
                 .iter()
                 .map(|outcome| match outcome {
                     Published::Recorded(place) | Published::Duplicate(place) => Some(place.position),
-                    Published::Refused(_) => None,
+                    Published::Scheduled(_) | Published::Refused(_) => None,
                 })
                 .collect(),
             Self::Appended(appended) => appended.events.iter().map(|place| Some(place.position)).collect(),

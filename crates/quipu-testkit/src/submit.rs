@@ -32,7 +32,7 @@ pub(crate) fn submit(
         }),
         Operation::Append(proposal) => {
             let (conditions, checkpoint) = (proposal.conditions.clone(), proposal.checkpoint.clone());
-            let append = Append { events: prepared, conditions, checkpoint };
+            let append = Append { events: prepared, conditions, checkpoint, ..Append::default() };
             tenant.append(append, move |outcome| {
                 reply(match outcome {
                     Ok(appended) => Answer::Appended(appended),

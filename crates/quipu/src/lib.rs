@@ -99,7 +99,7 @@ pub use quipu_engine::{
     Answer, DeadLetter, DeadLetterFilter, DeadLetterGroup, DeadLetterLine, DeadLetterState, Explained, Lag,
     SeekPreview, Standstill, SubscriptionInfo, SubscriptionRefusal,
 };
-pub use quipu_engine::{Appended, Options, Page, Place, Published, Recorded, Stats, StreamInfo, TornTail};
+pub use quipu_engine::{Appended, Options, Page, Place, Published, Recorded, Scheduled, Stats, StreamInfo, TornTail};
 pub use quipu_engine::{Baseline, RowVerdict, Since, TableState, TableVerdict, Verdict, VerdictOutcome};
 pub use quipu_engine::{
     CheckedSchema, CheckedUpcaster, NewSchema, NotUpcast, Registered, SchemaInfo, SchemaRefusal, SchemaSummary,

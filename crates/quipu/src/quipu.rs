@@ -516,7 +516,8 @@ impl Quipu {
 
     pub(crate) fn prepare_append(&self, append: Append) -> Result<quipu_engine::Append, Error> {
         let events = self.prepare_each(&append.events)?;
-        Ok(quipu_engine::Append { events, conditions: append.conditions, checkpoint: append.checkpoint })
+        let (conditions, checkpoint) = (append.conditions, append.checkpoint);
+        Ok(quipu_engine::Append { events, conditions, checkpoint, ..quipu_engine::Append::default() })
     }
 }
 

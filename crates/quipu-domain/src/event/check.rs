@@ -53,14 +53,15 @@ fn check_attributes(event: &Event<'_>) -> Result<(), InvalidEvent> {
             ("priority", other) => {
                 return Err(invalid("priority", "low, medium, high or urgent", &other.to_string()));
             }
-            ("expirytime", Value::Text(text)) => check_time("expirytime", Some(text))?,
+            ("expirytime" | "deliverat", Value::Text(text)) => check_time(name, Some(text))?,
             (DATAREF, Value::Text(uri)) if is_reserved(uri) => {
                 let expected =
                     "a URI of another scheme than quipu:, which names what the server keeps; send the data itself";
                 return Err(InvalidEvent::ReservedAttribute { name: DATAREF.into(), expected });
             }
             (
-                "tags" | "expirytime" | "correlationid" | "causationid" | "userid" | "organizationid" | "tenantid",
+                "tags" | "expirytime" | "deliverat" | "correlationid" | "causationid" | "userid" | "organizationid"
+                | "tenantid",
                 Value::Integer(_) | Value::Boolean(_),
             ) => return Err(invalid(name, "a string", &value.to_string())),
             _ => {}

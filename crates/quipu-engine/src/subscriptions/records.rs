@@ -276,7 +276,8 @@ impl FoldedSubscriptions {
             | RecordKind::Tenant
             | RecordKind::Schema
             | RecordKind::Declaration
-            | RecordKind::Projection => {}
+            | RecordKind::Projection
+            | RecordKind::Timer => {}
         }
         Some(())
     }

@@ -29,5 +29,6 @@ mod support;
 mod taken_back;
 mod tenants;
 mod threads;
+mod timers;
 mod upcasters;
 mod walk;

@@ -121,7 +121,7 @@ impl Command {
         let expected = stream.map(|(stream, version)| (stream, StreamExpectation::Version(version)));
         let conditions =
             expected.map(|(stream, expected)| Condition::Stream { stream, expected }).into_iter().collect();
-        let append = Append { events: prepared.map_err(invalid)?, conditions, checkpoint: None };
+        let append = Append { events: prepared.map_err(invalid)?, conditions, ..Append::default() };
         match tenant.append_wait(append) {
             Ok(_) => Ok(()),
             Err(NotAppended::Refused(refusal @ Refusal::ConditionsFailed(_))) => {

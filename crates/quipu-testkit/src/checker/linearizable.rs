@@ -66,7 +66,7 @@ fn told(answer: &Answer) -> Vec<Told> {
             .filter_map(|outcome| match outcome {
                 Published::Recorded(place) => Some(Told { position: place.position, is_new: true }),
                 Published::Duplicate(place) => Some(Told { position: place.position, is_new: false }),
-                Published::Refused(_) => None,
+                Published::Scheduled(_) | Published::Refused(_) => None,
             })
             .collect(),
         Answer::Appended(appended) => {

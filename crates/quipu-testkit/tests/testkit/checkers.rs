@@ -38,7 +38,7 @@ fn place(position: u64) -> Place {
 
 fn appended(commit: u64, positions: &[u64]) -> Answer {
     let events = positions.iter().map(|position| place(*position)).collect();
-    Answer::Appended(Appended { commit, events, is_duplicate: false })
+    Answer::Appended(Appended { commit, events, ..Appended::default() })
 }
 
 /// A publish of `a` and an append of `b` and `c`, both answered, and their log.

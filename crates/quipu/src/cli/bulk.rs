@@ -29,6 +29,7 @@ pub enum Target<'t> {
 struct Tally {
     recorded: u64,
     duplicates: u64,
+    scheduled: u64,
     refusals: Vec<LineResult>,
     /// Refusals beyond those that are kept.
     refused: u64,
@@ -60,6 +61,7 @@ pub fn load(mut input: Input, target: &Target<'_>, edit: Edit, out: &mut Out) ->
         Format::Json | Format::Ndjson => out.document(&json!({
             "recorded": tally.recorded,
             "duplicates": tally.duplicates,
+            "scheduled": tally.scheduled,
             "refused": tally.refused,
             "skipped": tally.skipped,
             "refusals": tally.refusals,
@@ -104,7 +106,8 @@ fn portions(
             Target::Server(client) => to_server(client, &portion, &mut take)?,
             Target::Folder(quipu) => to_folder(quipu, &portion, &mut take)?,
         }
-        progress.at(input.bytes_read, tally.recorded + tally.duplicates + tally.refused + tally.skipped);
+        progress
+            .at(input.bytes_read, tally.recorded + tally.duplicates + tally.scheduled + tally.refused + tally.skipped);
     }
 }
 
@@ -166,6 +169,13 @@ fn to_folder(quipu: &Quipu, portion: &[Item], take: &mut dyn FnMut(usize, Publis
             match published {
                 Published::Recorded(at) => PublishResult::Recorded(place(at)),
                 Published::Duplicate(at) => PublishResult::Duplicate(place(at)),
+                Published::Scheduled(quipu::Scheduled { timer, due, is_duplicate }) => {
+                    PublishResult::Scheduled(quipu_api::Scheduled {
+                        timer,
+                        due: due.to_string(),
+                        duplicate: is_duplicate,
+                    })
+                }
                 Published::Refused(refusal) => refused(&refusal),
             },
         );
@@ -186,6 +196,7 @@ impl Tally {
         match line.result {
             PublishResult::Recorded(_) => self.recorded += 1,
             PublishResult::Duplicate(_) => self.duplicates += 1,
+            PublishResult::Scheduled(_) => self.scheduled += 1,
             PublishResult::Refused { .. } => {
                 self.refused += 1;
                 if self.refusals.len() < REFUSALS_KEPT {
@@ -196,6 +207,10 @@ impl Tally {
     }
 
     fn sentence(&self) -> String {
-        format!("{} recorded, {} duplicates, {} refused", self.recorded, self.duplicates, self.refused)
+        let scheduled = match self.scheduled {
+            0 => String::new(),
+            scheduled => format!("{scheduled} scheduled, "),
+        };
+        format!("{} recorded, {} duplicates, {scheduled}{} refused", self.recorded, self.duplicates, self.refused)
     }
 }

@@ -26,6 +26,7 @@ pub fn load(quipu: &Quipu) -> Result<Counts, Failure> {
         match published {
             Published::Recorded(_) => counts.recorded += 1,
             Published::Duplicate(_) => counts.duplicates += 1,
+            Published::Scheduled(waits) => unreachable!("no event of the demo has a time to come: {waits:?}"),
             Published::Refused(refusal) => return Err(Failure::failed(format!("a demo event: {refusal}"))),
         }
     }

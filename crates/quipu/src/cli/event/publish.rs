@@ -2,7 +2,7 @@
 
 use clap::Args;
 use quipu::{Event, SystemRandom, Value};
-use quipu_api::{MEDIA_EVENT, PublishAnswer, PublishResult};
+use quipu_api::{MEDIA_EVENT, PublishAnswer, PublishResult, Scheduled};
 
 use super::super::bulk::{self, Target};
 use super::super::client::Client;
@@ -68,6 +68,11 @@ fn one(single: Single, client: &Client, out: &mut Out) -> Outcome {
     let (what, place) = match answer.results.first() {
         Some(PublishResult::Recorded(place)) => ("recorded", place),
         Some(PublishResult::Duplicate(place)) => ("recorded before", place),
+        Some(PublishResult::Scheduled(Scheduled { timer, due, duplicate })) => {
+            let again = if *duplicate { ", as before" } else { "" };
+            out.line(&format!("timer {timer} publishes it at {due}{again}"))?;
+            return Ok(Exit::Ok);
+        }
         other => return Err(Failure::failed(format!("{}: expected one result, found {other:?}", client.url))),
     };
     let stream = match (event.subject(), place.stream_version) {

@@ -1,0 +1,319 @@
+//! Events that are published later: once, not before their time, and through any stop.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use quipu_domain::{Condition, Direction, Event, Filter, Refusal, StreamExpectation, Timestamp, Value};
+use quipu_engine::{
+    Append, Appended, DELIVER_AT, FireAt, InvalidTimer, NotAppended, Options, Prepared, Published, Scheduled, Tenant,
+    TimerName,
+};
+
+use crate::support::*;
+
+const SECOND_US: i64 = 1_000_000;
+
+fn timer(tenant: &Tenant, event: &Event<'_>, fires: FireAt, key: Option<&str>) -> Prepared {
+    tenant.prepare_timer(event, fires, key.map(str::to_owned), false).unwrap()
+}
+
+fn set(tenant: &Arc<Tenant>, timer: Prepared) -> Published {
+    tenant.append_wait(Append { timers: vec![timer], ..Append::default() }).unwrap().timers.remove(0).unwrap()
+}
+
+fn set_refused(tenant: &Arc<Tenant>, timer: Prepared) -> Refusal {
+    match tenant.append_wait(Append { timers: vec![timer], ..Append::default() }) {
+        Err(NotAppended::Refused(refusal)) => refusal,
+        other => panic!("expected a refusal, found {other:?}"),
+    }
+}
+
+fn at(seconds: i64) -> FireAt {
+    FireAt::Time(Timestamp(seconds * SECOND_US))
+}
+
+fn scheduled(timer: u64, seconds: i64) -> Published {
+    Published::Scheduled(Scheduled { timer, due: Timestamp(seconds * SECOND_US), is_duplicate: false })
+}
+
+/// Lets everything fire that is due.
+fn fire(tenant: &Arc<Tenant>) {
+    while tenant.fire_timers().is_none() && tenant.decide() > 0 {
+        tenant.flush();
+    }
+}
+
+fn ids(tenant: &Tenant) -> Vec<String> {
+    let page = tenant.read(&Filter::default(), Direction::Forward, None, 10_000).unwrap();
+    page.events.iter().map(|recorded| recorded.event().id().to_owned()).collect()
+}
+
+fn delayed(id: &str, seconds: i64) -> Event<'static> {
+    let at = Timestamp(seconds * SECOND_US).to_string();
+    let event = Event::builder(id, "/test", "order.placed").subject("s").json("{\"n\":1}");
+    event.attribute(DELIVER_AT, Value::Text(at.into())).build().unwrap().into_owned()
+}
+
+#[test]
+fn an_event_with_a_time_to_come_is_recorded_then_and_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = Arc::new(Hands::default());
+    let tenant = open_at(folder.path(), small(), Arc::clone(&clock)).unwrap();
+    assert_eq!(publish(&tenant, &delayed("later", 10)), scheduled(1, 10));
+    assert!(matches!(publish(&tenant, &event("now", "s")), Published::Recorded(place) if place.position == 1));
+    let again = Scheduled { timer: 1, due: Timestamp(10 * SECOND_US), is_duplicate: true };
+    assert_eq!(publish(&tenant, &delayed("later", 10)), Published::Scheduled(again));
+    let other = Refusal::WaitsAlready { index: 0, timer: 1 };
+    assert_eq!(publish(&tenant, &delayed("later", 11)), Published::Refused(other.clone()));
+    assert_eq!(publish(&tenant, &event("later", "s")), Published::Refused(other));
+
+    clock.0.store(10 * SECOND_US - 1, Ordering::Relaxed);
+    fire(&tenant);
+    assert_eq!(ids(&tenant), ["now"]);
+    clock.0.store(10 * SECOND_US, Ordering::Relaxed);
+    fire(&tenant);
+    fire(&tenant);
+    assert_eq!(ids(&tenant), ["now", "later"]);
+    let recorded = tenant.event_at(2).unwrap().unwrap();
+    assert_eq!((recorded.stamp.stream_version, recorded.stamp.recorded_time), (Some(2), Timestamp(10 * SECOND_US)));
+    assert_eq!(recorded.event().attribute(DELIVER_AT), Some("1970-01-01T00:00:10.000Z"));
+    // It is known by its source and id as any other event is.
+    assert!(matches!(publish(&tenant, &delayed("later", 10)), Published::Duplicate(place) if place.position == 2));
+    assert!(matches!(publish(&tenant, &delayed("past", 9)), Published::Recorded(place) if place.position == 3));
+}
+
+#[test]
+fn timers_wait_through_a_stop_and_through_a_snapshot() {
+    for with_snapshot in [false, true] {
+        let folder = tempfile::tempdir().unwrap();
+        let clock = Arc::new(Hands::default());
+        let tenant = open_at(folder.path(), small(), Arc::clone(&clock)).unwrap();
+        for i in 0..5 {
+            set(&tenant, timer(&tenant, &event(&format!("t{i}"), "s"), at(10 - i), Some(&format!("key/{i}"))));
+        }
+        assert_eq!(tenant.cancel_timer(TimerName::Key("key/3".into())).unwrap(), Some(4));
+        clock.0.store(6 * SECOND_US, Ordering::Relaxed);
+        fire(&tenant);
+        for i in 0..if with_snapshot { 45 } else { 0 } {
+            publish(&tenant, &event(&i.to_string(), "s"));
+            while tenant.maintain().unwrap() {}
+        }
+        let before = ids(&tenant);
+        assert_eq!(before[0], "t4");
+        tenant.close().unwrap();
+        drop(tenant);
+        let tenant = open_at(folder.path(), small(), Arc::clone(&clock)).unwrap();
+        assert_eq!(tenant.timers(None, 10).unwrap().total, 3);
+        assert_eq!(tenant.cancel_timer(TimerName::Number(2)).unwrap(), Some(2));
+        clock.0.store(100 * SECOND_US, Ordering::Relaxed);
+        fire(&tenant);
+        assert_eq!(ids(&tenant)[before.len()..], ["t2", "t0"], "those first that were due first");
+        assert_eq!(set(&tenant, timer(&tenant, &event("new", "s"), at(200), None)), scheduled(6, 200));
+    }
+}
+
+#[test]
+fn a_timer_that_was_cancelled_never_fires_even_if_it_is_due() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = Arc::new(Hands::default());
+    let tenant = open_at(folder.path(), small(), Arc::clone(&clock)).unwrap();
+    for i in 0..3 {
+        set(&tenant, timer(&tenant, &event(&i.to_string(), "s"), at(1), Some(&i.to_string())));
+    }
+    clock.0.store(SECOND_US, Ordering::Relaxed);
+    // It is read and on its way to the loop, and the cancellation is there before it.
+    tenant.append(Append { cancels: vec![TimerName::Key("1".into())], ..Append::default() }, |result| {
+        assert_eq!(result.unwrap().cancelled, [Some(2)]);
+    });
+    tenant.decide();
+    tenant.fire_timers();
+    tenant.decide();
+    tenant.flush();
+    assert_eq!(ids(&tenant), ["0", "2"]);
+    assert_eq!(tenant.cancel_timer(TimerName::Key("1".into())).unwrap(), None);
+    assert_eq!(tenant.cancel_timer(TimerName::Number(1)).unwrap(), None, "it has fired");
+}
+
+#[test]
+fn a_key_names_one_timer_and_another_takes_its_place_if_it_is_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let tenant = open(folder.path(), small()).unwrap();
+    set(&tenant, timer(&tenant, &event("a", "s"), at(1), Some("k")));
+    let taken = Refusal::TimerExists { key: "k".into(), timer: 1 };
+    assert_eq!(set_refused(&tenant, timer(&tenant, &event("b", "s"), at(2), Some("k"))), taken);
+    let replacing = tenant.prepare_timer(&event("b", "s"), at(2), Some("k".into()), true).unwrap();
+    assert_eq!(set(&tenant, replacing), scheduled(2, 2));
+    let page = tenant.timers(None, 10).unwrap();
+    assert_eq!((page.total, page.timers[0].timer, page.timers[0].key()), (1, 2, Some("k")));
+    // Cancelled and set again in one append.
+    let moved = timer(&tenant, &event("c", "s"), at(3), Some("k"));
+    let append = Append { cancels: vec![TimerName::Key("k".into())], timers: vec![moved], ..Append::default() };
+    let appended = tenant.append_wait(append).unwrap();
+    assert_eq!((appended.cancelled, appended.timers), (vec![Some(2)], vec![Some(scheduled(3, 3))]));
+    for (key, bytes) in [("", 0), (&*"k".repeat(513), 513)] {
+        let invalid = tenant.prepare_timer(&event("d", "s"), at(3), Some(key.into()), false).map(drop).unwrap_err();
+        assert_eq!(invalid, InvalidTimer::Key { bytes });
+    }
+    let far = tenant.prepare_timer(&event("d", "s"), FireAt::AfterMs(u64::MAX), None, false).map(drop).unwrap_err();
+    assert!(matches!(far, InvalidTimer::TooFar { .. }));
+}
+
+#[test]
+fn events_and_timers_are_appended_together_or_not_at_all() {
+    let folder = tempfile::tempdir().unwrap();
+    let tenant = open(folder.path(), small()).unwrap();
+    let append = |id: &str, expected| Append {
+        events: vec![prepare(&tenant, &event(id, "s"))],
+        timers: vec![timer(&tenant, &event(&format!("{id}-late"), "s"), at(5), Some(id))],
+        conditions: vec![Condition::Stream { stream: "s".into(), expected: StreamExpectation::Version(expected) }],
+        ..Append::default()
+    };
+    let first = tenant.append_wait(append("a", 0)).unwrap();
+    assert_eq!(first.timers, [Some(scheduled(1, 5))]);
+    assert!(matches!(tenant.append_wait(append("b", 0)), Err(NotAppended::Refused(Refusal::ConditionsFailed(_)))));
+    assert_eq!((ids(&tenant), tenant.timers(None, 10).unwrap().total), (vec!["a".to_owned()], 1));
+    let again = tenant.append_wait(append("a", 0)).unwrap();
+    let waits = Scheduled { timer: 1, due: Timestamp(5 * SECOND_US), is_duplicate: true };
+    let expected = Appended { timers: vec![Some(Published::Scheduled(waits))], is_duplicate: true, ..first };
+    assert_eq!(again, expected);
+    // A delayed event has no place in an append, and one source and id stands in it once.
+    let events = vec![prepare(&tenant, &delayed("c", 3))];
+    let refused = tenant.append_wait(Append { events, ..Append::default() });
+    assert!(matches!(refused, Err(NotAppended::Refused(Refusal::Delayed { index: 0 }))), "{refused:?}");
+    let same = |key| timer(&tenant, &event("d", "s"), at(3), key);
+    for timers in
+        [vec![same(None), same(None)], vec![same(Some("k")), timer(&tenant, &event("e", "s"), at(3), Some("k"))]]
+    {
+        let refused = tenant.append_wait(Append { timers, ..Append::default() });
+        assert!(matches!(refused, Err(NotAppended::Refused(Refusal::RepeatedWithin { index: 1 }))), "{refused:?}");
+    }
+}
+
+#[test]
+fn two_timers_of_one_turn_know_each_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let tenant = open(folder.path(), small()).unwrap();
+    let events = vec![delayed("a", 5), delayed("b", 5), delayed("a", 5), delayed("b", 6)];
+    let prepared = events.iter().map(|event| prepare(&tenant, event)).collect();
+    let answers = tenant.publish_wait(prepared).unwrap();
+    let again = Scheduled { timer: 1, due: Timestamp(5 * SECOND_US), is_duplicate: true };
+    let other = Published::Refused(Refusal::WaitsAlready { index: 0, timer: 2 });
+    assert_eq!(answers, [scheduled(1, 5), scheduled(2, 5), Published::Scheduled(again), other]);
+}
+
+#[test]
+fn what_waits_for_so_long_waits_no_longer_by_a_clock_that_is_set_back() {
+    for with_restart in [false, true] {
+        let folder = tempfile::tempdir().unwrap();
+        let clock = Arc::new(Hands::default());
+        clock.0.store(3_600 * SECOND_US, Ordering::Relaxed);
+        let mut tenant = open_at(folder.path(), small(), Arc::clone(&clock)).unwrap();
+        set(&tenant, timer(&tenant, &event("after", "s"), FireAt::AfterMs(10_000), None));
+        set(&tenant, timer(&tenant, &event("at", "s"), at(3_605), None));
+        clock.0.store(0, Ordering::Relaxed);
+        fire(&tenant);
+        if with_restart {
+            tenant.close().unwrap();
+            drop(tenant);
+            tenant = open_at(folder.path(), small(), Arc::clone(&clock)).unwrap();
+        }
+        for (seconds, expected) in
+            [(9, vec![]), (10, vec!["after"]), (3_604, vec!["after"]), (3_605, vec!["after", "at"])]
+        {
+            clock.0.store(seconds * SECOND_US, Ordering::Relaxed);
+            fire(&tenant);
+            assert_eq!(ids(&tenant), expected, "after {seconds} s");
+        }
+    }
+}
+
+#[test]
+fn the_data_of_an_event_that_waits_is_kept_until_the_timer_is_cancelled() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = Arc::new(Hands::default());
+    let options = || Options { claim_check_bytes: 500, ..small() };
+    let tenant = open_at(folder.path(), options(), Arc::clone(&clock)).unwrap();
+    let large = |id: &str| {
+        let data = format!("{{\"text\":\"{}\"}}", id.repeat(2_000));
+        Event::builder(id, "/test", "t").json(data).build().unwrap().into_owned()
+    };
+    for id in ["a", "b", "c"] {
+        set(&tenant, timer(&tenant, &large(id), at(5), Some(id)));
+    }
+    // Refused after its data was written: the data of the timer that has the key must stay.
+    set_refused(&tenant, timer(&tenant, &large("d"), at(6), Some("b")));
+    let files = || {
+        let mut found = 0;
+        let mut folders = vec![folder.path().join("t/payloads")];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {
+                if entry.path().is_dir() { folders.push(entry.path()) } else { found += 1 }
+            }
+        }
+        found
+    };
+    assert_eq!(files(), 3);
+    tenant.close().unwrap();
+    drop(tenant);
+    let tenant = open_at(folder.path(), options(), Arc::clone(&clock)).unwrap();
+    while tenant.search_payloads(1_000).unwrap() < 1_000 {}
+    assert_eq!(files(), 3, "what waits is no waste");
+    tenant.cancel_timer(TimerName::Key("c".into())).unwrap();
+    assert_eq!(files(), 2);
+    clock.0.store(5 * SECOND_US, Ordering::Relaxed);
+    fire(&tenant);
+    publish(&tenant, &event("sweep", "s"));
+    assert_eq!(files(), 2);
+    let recorded = tenant.event_at(1).unwrap().unwrap();
+    let data = tenant.payload_of(&recorded).unwrap().expect("it is beside the log");
+    assert_eq!(data.bytes().unwrap().0.len(), 2_011);
+}
+
+#[test]
+fn pages_of_timers_begin_with_those_that_fire_first() {
+    let folder = tempfile::tempdir().unwrap();
+    let tenant = open(folder.path(), small()).unwrap();
+    for i in 0..25i64 {
+        set(&tenant, timer(&tenant, &event(&i.to_string(), "s"), at(100 - i / 2), None));
+    }
+    let (mut seen, mut after) = (Vec::new(), None);
+    loop {
+        let page = tenant.timers(after, 10).unwrap();
+        assert_eq!(page.total, 25);
+        seen.extend(page.timers.iter().map(|timer| (timer.due, timer.timer)));
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(seen.len(), 25);
+    assert!(seen.is_sorted());
+    let one = tenant.timer(&TimerName::Number(25)).unwrap().unwrap();
+    assert_eq!((one.event().id(), one.key(), one.due), ("24", None, Timestamp(88 * SECOND_US)));
+    assert!(tenant.timer(&TimerName::Key("none".into())).unwrap().is_none());
+}
+
+#[test]
+fn a_thread_lets_timers_fire_soon_after_their_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = engine_with_time(folder.path(), small());
+    let tenant = engine.tenant("default").unwrap();
+    for i in 0..3_000u64 {
+        let timer =
+            tenant.prepare_timer(&event(&i.to_string(), "s"), FireAt::AfterMs(50 + i % 7), None, false).unwrap();
+        let append = Append { timers: vec![timer], ..Append::default() };
+        tenant.append(append, |result| assert!(result.is_ok()));
+    }
+    let mut waited = 0;
+    while tenant.position() < 3_000 {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+        waited += 10;
+        assert!(waited < 60_000, "{} have fired", tenant.position());
+    }
+    let mut fired = ids(&tenant);
+    fired.sort_by_key(|id| id.parse::<u64>().unwrap());
+    fired.dedup();
+    assert_eq!(fired.len(), 3_000);
+    assert_eq!(tenant.timers(None, 1).unwrap().total, 0);
+    engine.close().unwrap();
+}
