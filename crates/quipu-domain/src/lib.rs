@@ -20,6 +20,7 @@ mod quotas;
 mod recorded;
 pub mod schema;
 mod subscription;
+pub mod timer;
 mod timestamp;
 mod trace;
 
