@@ -77,7 +77,6 @@ pub(crate) struct Timers {
 }
 
 /// The wheel, and the latest time by which it was turned.
-#[derive(Default)]
 pub(crate) struct Winding {
     pub wheel: Wheel,
     latest: Timestamp,
@@ -86,7 +85,7 @@ pub(crate) struct Winding {
 impl Timers {
     /// Winds up those of a log that was opened.
     pub fn new(folded: &mut FoldedTimers, now: Timestamp) -> Self {
-        let mut winding = Winding { wheel: Wheel::default(), latest: now };
+        let mut winding = Winding { wheel: Wheel::new(now), latest: now };
         folded.wind_all(&mut winding.wheel, now);
         let next = AtomicI64::new(winding.wheel.next().map_or(i64::MAX, |next| next.0));
         let timers =

@@ -162,7 +162,7 @@ impl FoldedTimers {
 
     /// Puts all timers into a wheel, as the clock of now says.
     pub fn wind_all(&mut self, wheel: &mut Wheel, now: Timestamp) {
-        wheel.clear();
+        wheel.clear(now);
         let all: Vec<(u64, Timestamp)> = self.pending.iter().map(|(timer, one)| (timer, one.due_at(now))).collect();
         for (timer, at) in all {
             let pending = self.pending.get_mut(timer).expect("it was there");

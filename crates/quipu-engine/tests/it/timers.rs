@@ -38,7 +38,10 @@ fn scheduled(timer: u64, seconds: i64) -> Published {
 
 /// Lets everything fire that is due.
 fn fire(tenant: &Arc<Tenant>) {
-    while tenant.fire_timers().is_none() && tenant.decide() > 0 {
+    // The wheel may have to be asked some times before it comes to what is due.
+    for _ in 0..20 {
+        tenant.fire_timers();
+        tenant.decide();
         tenant.flush();
     }
 }
