@@ -41,7 +41,7 @@ fn append(tenant: &Tenant, ids: &[String], after: u64) -> Append {
     Append {
         events: ids.iter().map(|id| tenant.prepare(&event(id, &format!("student/{id}")), None).unwrap()).collect(),
         conditions: vec![Condition::NoneAfter { position: after, query: Query { items: vec![item] } }],
-        checkpoint: None,
+        ..Append::default()
     }
 }
 
