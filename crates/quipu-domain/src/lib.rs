@@ -18,6 +18,7 @@ pub mod projection;
 mod query;
 mod quotas;
 mod recorded;
+pub mod saga;
 pub mod schema;
 mod subscription;
 pub mod timer;
