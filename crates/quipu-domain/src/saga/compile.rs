@@ -86,7 +86,7 @@ impl Compiler {
     }
 
     /// The value, or what is wrong at this place.
-    fn take<T>(&mut self, path: impl Into<String>, result: Result<T, String>) -> Option<T> {
+    pub fn take<T>(&mut self, path: impl Into<String>, result: Result<T, String>) -> Option<T> {
         result.map_err(|sentence| self.refuse(path, sentence)).ok()
     }
 
@@ -118,23 +118,13 @@ impl Compiler {
         }
         let completes = self.announce("/completes_with", saga.completes_with.as_ref());
         let fails = self.announce("/fails_with", saga.fails_with.as_ref());
-        self.plan(Kind::Saga, &saga.saga, start?, key?, |plan| {
-            plan.again = saga.again;
-            plan.on_failure = saga.on_failure;
-            plan.completes = completes;
-            plan.fails = fails;
-        })
+        let mut plan = self.plan(Kind::Saga, &saga.saga, start?, key?);
+        (plan.again, plan.on_failure, plan.completes, plan.fails) = (saga.again, saga.on_failure, completes, fails);
+        Some(plan)
     }
 
     /// What was compiled so far, as a plan.
-    pub fn plan(
-        &mut self,
-        kind: Kind,
-        name: &str,
-        start: Pattern,
-        key: Key,
-        more: impl FnOnce(&mut Plan),
-    ) -> Option<Plan> {
+    pub fn plan(&mut self, kind: Kind, name: &str, start: Pattern, key: Key) -> Plan {
         let mut plan = Plan {
             kind,
             name: name.into(),
@@ -147,9 +137,8 @@ impl Compiler {
             fails: None,
             listens: Vec::new(),
         };
-        more(&mut plan);
         plan.listens = listens(&plan);
-        Some(plan)
+        plan
     }
 
     pub fn check_name(&mut self, path: &str, name: &str) {

@@ -19,16 +19,21 @@
 
 mod act;
 mod attempt;
+mod check;
 mod compensate;
 mod compile;
 mod declaration;
 mod effect;
+mod expectation;
+mod explain;
 mod finding;
 mod forward;
 mod input;
 mod key;
+mod mermaid;
 mod plan;
 mod retry;
+mod rule;
 mod settle;
 mod span;
 mod state;
@@ -39,11 +44,14 @@ mod which;
 
 pub use act::{NotPossible, may};
 pub use attempt::{Attempt, NotAnAttempt, Purpose};
+pub use check::{Catalog, Checked, check};
 pub use declaration::{
     Again, Announce, Compensate, Ending, Http, HttpCall, Matching, Method, Named, Need, NeedName, OnFailure, Publish,
     Repeat, Saga, StepBody, Steps, Undo, When,
 };
 pub use effect::{Effect, NOTE_BYTES_MAX, Note, Step, What};
+pub use expectation::{Expectation, MISSED};
+pub use explain::{Waiting, explain};
 pub use finding::{Finding, Level};
 pub use input::{Act, ActKind, Answer, Input, Told};
 pub use key::Key;
@@ -52,6 +60,7 @@ pub use plan::{
     Role, TIMEOUT_MS_DEFAULT, WAIT_MS_MAX,
 };
 pub use retry::{Backoff, BackoffName, Cause, Growing, Retry};
+pub use rule::{HOPS_MAX, Rule, circle};
 pub use span::Span;
 pub use state::{Due, EARLY_MAX, Failure, Outcome, Parent, Paused, State, Status, VARIABLES_BYTES_MAX, Why};
 pub use step::step;

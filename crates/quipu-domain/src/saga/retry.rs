@@ -16,7 +16,7 @@ pub struct Retry {
     #[serde(default)]
     pub backoff: Backoff,
     /// After what; timeouts only unless said otherwise.
-    #[serde(default = "timeouts")]
+    #[serde(default = "timeouts", skip_serializing_if = "is_timeouts")]
     pub on: Vec<Cause>,
 }
 
@@ -78,6 +78,10 @@ pub struct Growing {
 
 fn timeouts() -> Vec<Cause> {
     vec![Cause::Timeout]
+}
+
+fn is_timeouts(on: &[Cause]) -> bool {
+    on == [Cause::Timeout]
 }
 
 fn factor() -> f64 {

@@ -165,12 +165,8 @@ impl Machine<'_> {
             At::Stuck(_) => {}
             _ if !task.tries.on_failure => self.fail(at, why),
             At::BackingOff => {}
-            _ if is_newest => {
-                if !self.back_off(at, task) {
-                    self.fail(at, why);
-                }
-            }
-            _ => {}
+            _ if !is_newest || self.back_off(at, task) => {}
+            _ => self.fail(at, why),
         }
     }
 

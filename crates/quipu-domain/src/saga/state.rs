@@ -210,10 +210,6 @@ impl Heard {
         before != self.0
     }
 
-    pub fn has(self, attempt: u16) -> bool {
-        matches!(attempt, 1..=16) && self.0 & (1 << (attempt - 1)) != 0
-    }
-
     /// Whether all of the first so many are in it.
     pub fn has_all(self, attempts: u16) -> bool {
         attempts <= 16 && self.0.trailing_ones() >= u32::from(attempts)

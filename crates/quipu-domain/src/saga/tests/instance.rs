@@ -6,8 +6,7 @@ use serde_json::{Value as Json, json};
 
 use crate::Timestamp;
 use crate::saga::{
-    Act, ActKind, Attempt, Effect, Finding, Input, Note, Plan, Purpose, Question, Role, Saga, State, Status, Told,
-    What, step,
+    Act, ActKind, Attempt, Effect, Finding, Input, Note, Plan, Question, Role, Saga, State, Status, Told, What, step,
 };
 
 /// A declaration from text as in YAML's flow style, so that tables are short: bare words are texts, and `reply` is the member
@@ -204,11 +203,5 @@ impl Instance {
     pub fn noted(&mut self, what: What) -> &mut Self {
         assert_eq!(self.notes.last().map(|note| note.what), Some(what));
         self
-    }
-
-    /// The types that were sent with this purpose so far.
-    pub fn purposes(&self, purpose: Purpose) -> usize {
-        let is_of = |name: &str| name.parse::<Attempt>().is_ok_and(|attempt| attempt.purpose == purpose);
-        self.sent.iter().filter(|(_, name)| is_of(name)).count()
     }
 }

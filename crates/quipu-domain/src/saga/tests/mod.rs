@@ -1,4 +1,11 @@
 //! What comes and what becomes of it, row by row.
 
-mod instance;
+mod acts;
+mod checks;
+mod choreography;
+mod declarations;
+pub mod instance;
+mod kinds;
+mod outcomes;
 mod sequence;
+mod undoing;
