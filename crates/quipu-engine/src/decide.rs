@@ -14,6 +14,7 @@ use crate::fold::Fold;
 use crate::options::Options;
 use crate::payloads::Moved;
 use crate::query::{expr_of_query, first_match};
+use crate::sagas::StepCommit;
 use crate::schemas::{Registry, SCHEMA_MARK, has_mark};
 use crate::timers::{Scheduled, TimerName, TimerRecord, Timers, Waits};
 
@@ -182,6 +183,23 @@ impl Turn<'_> {
         }
         if !timers.is_empty() {
             open.push(TimerRecord::Fired { timers }.record());
+        }
+        self.commit(open);
+    }
+
+    /// Records what a round of sagas came to, as one commit: events that it publishes, and the states that published them.
+    pub fn step(&mut self, step: StepCommit) {
+        let mut open = Vec::with_capacity(step.commands.len() + step.records.len() + 1);
+        for command in step.commands {
+            self.record(command, &mut open);
+        }
+        for (record, declared) in step.records {
+            self.fold.sagas.take(declared);
+            open.push(record);
+        }
+        if let Some((record, stepped)) = step.step {
+            self.fold.sagas.take_step(&stepped);
+            open.push(record);
         }
         self.commit(open);
     }

@@ -15,6 +15,10 @@ impl Tenant {
         self.threads.as_ref().and_then(Weak::upgrade)
     }
 
+    pub(crate) fn has_threads(&self) -> bool {
+        self.threads.is_some()
+    }
+
     /// Has a thread of the engine decide, unless one is at it.
     pub(crate) fn drive_elsewhere(self: &Arc<Self>) {
         let Some(threads) = self.threads() else { return };
@@ -76,6 +80,9 @@ impl Tenant {
         if self.has_unrouted() && !self.routing.swap(true, Ordering::AcqRel) {
             threads.push(Job::Route(Arc::clone(self)));
         }
+        if self.has_unstepped() {
+            self.drive_sagas();
+        }
         if self.index.sealing() > 0 && !self.maintaining.swap(true, Ordering::AcqRel) {
             threads.push(Job::Maintain(Arc::clone(self)));
         }
@@ -104,11 +111,25 @@ impl Tenant {
         }
     }
 
+    /// Has a thread of the engine do a round of sagas, unless one is on its way.
+    pub(crate) fn drive_sagas(self: &Arc<Self>) {
+        if let Some(threads) = self.threads()
+            && !self.has_round()
+        {
+            threads.push(Job::Step(Arc::clone(self)));
+        }
+    }
+
+    /// Does rounds of sagas until the loop is given something.
+    pub(crate) fn step_while_new(self: &Arc<Self>) {
+        let _bug = AbortOnPanic;
+        self.step_sagas();
+    }
+
     /// Has the thread for timers look again, if one is due before it would.
     pub(crate) fn wake_timers(&self) {
-        if let Some(next) = self.timers.next()
-            && let Some(threads) = self.threads()
-        {
+        let next = self.timers.next().into_iter().chain(self.next_of_sagas()).min();
+        if let (Some(next), Some(threads)) = (next, self.threads()) {
             threads.timers.due_at(next);
         }
     }

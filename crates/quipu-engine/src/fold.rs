@@ -6,6 +6,7 @@
 //!                 checkpoints:count (source number)* subscriptions:(length, postcard) operations:(length, postcard) keys:(length, JSON)
 //!                 tenants:(length, JSON) schemas:(length, JSON) catalog:(length, JSON) projections:(length, JSON)
 //!                 timers:(length, last:varint count (timer due since locator key:[16] pair:[8] payload:(length, [32])?)*)
+//!                 sagas:(length, plan:varint instance to plans:(length, JSON) count (number (length, postcard))* count number*)
 //!                 streams:count (hash:[16] version position)*
 //! ```
 //! All numbers but the chain and the hashes are varints.
@@ -20,6 +21,7 @@ use crate::catalog::FoldedCatalog;
 use crate::keys::FoldedKeys;
 use crate::operations::FoldedOperations;
 use crate::projections::FoldedProjections;
+use crate::sagas::FoldedSagas;
 use crate::schemas::FoldedSchemas;
 use crate::streams::Streams;
 use crate::subscriptions::FoldedSubscriptions;
@@ -42,6 +44,7 @@ pub(crate) struct Fold {
     pub catalog: FoldedCatalog,
     pub projections: FoldedProjections,
     pub timers: FoldedTimers,
+    pub sagas: FoldedSagas,
 }
 
 impl Fold {
@@ -60,6 +63,7 @@ impl Fold {
             catalog: FoldedCatalog::default(),
             projections: FoldedProjections::default(),
             timers: FoldedTimers::default(),
+            sagas: FoldedSagas::default(),
         }
     }
 
@@ -73,6 +77,8 @@ impl Fold {
             RecordKind::Declaration => self.catalog.apply(body),
             RecordKind::Projection => self.projections.apply(body),
             RecordKind::Timer => self.timers.apply(body, locator),
+            RecordKind::Saga => self.sagas.apply(body),
+            RecordKind::SagaStep => self.sagas.apply_step(body),
             kind => self.subscriptions.apply(kind, body, locator),
         }
     }
@@ -107,6 +113,7 @@ impl Fold {
         put_bytes(&mut out, &self.catalog.encode());
         put_bytes(&mut out, &self.projections.encode());
         put_bytes(&mut out, &self.timers.encode());
+        put_bytes(&mut out, &self.sagas.encode());
         put(&mut out, self.streams.len() as u64);
         for (stream, state) in self.streams.iter() {
             out.extend_from_slice(&stream.to_le_bytes());
@@ -139,6 +146,7 @@ impl Fold {
         fold.catalog = FoldedCatalog::decode(reader.bytes()?)?;
         fold.projections = FoldedProjections::decode(reader.bytes()?)?;
         fold.timers = FoldedTimers::decode(reader.bytes()?)?;
+        fold.sagas = FoldedSagas::decode(reader.bytes()?)?;
         let streams = reader.varint()?;
         fold.streams.reserve(usize::try_from(streams).ok()?.min(bytes.len() / 18));
         for _ in 0..streams {

@@ -23,6 +23,7 @@ mod private;
 mod projections;
 mod query;
 mod read;
+mod sagas;
 mod schemas;
 mod sharded;
 mod stages;
@@ -67,6 +68,10 @@ pub use projections::{
 };
 pub use quipu_store::{Fault, TornTail};
 pub use read::{Page, Recorded, Stats, StreamInfo};
+pub use sagas::{
+    Applied, Declaration as SagaDeclaration, DeclarationKind, InstanceFilter, InstanceInfo, InstancePage,
+    InstanceState, PlanInfo, PlanName, SAGA_ENDED_MAX, SAGA_ENDED_MS, SAGA_INSTANCES_MAX, SagaRefusal, TimelineEntry,
+};
 pub use schemas::{
     CheckedSchema, CheckedUpcaster, Incompatible, NewSchema, NotUpcast, REASON_BYTES_MAX, Registered, SCHEMA_MARK,
     SchemaEntry, SchemaInfo, SchemaReference, SchemaRefusal, SchemaSummary, SchemasInfo, Stored, TypeInfo,

@@ -8,6 +8,7 @@ use quipu_store::{Fault, Record};
 
 use crate::append::{Append, Appended, NotAppended, Prepared, Published};
 use crate::decide::Checked;
+use crate::sagas::StepCommit;
 
 pub(crate) type Reply<T> = Box<dyn FnOnce(T) + Send>;
 
@@ -15,7 +16,7 @@ pub(crate) type Reply<T> = Box<dyn FnOnce(T) + Send>;
 #[derive(Default)]
 pub(crate) struct Mailbox {
     pub inputs: VecDeque<(usize, Input)>,
-    /// Those that go first: what is due may not wait behind 64 MiB of appends. Each tenant has one at most.
+    /// Those that go first: what is due may not wait behind 64 MiB of appends. See [`Input::is_urgent`].
     pub urgent: VecDeque<(usize, Input)>,
     pub bytes: usize,
     pub is_closed: bool,
@@ -28,6 +29,8 @@ pub(crate) enum Input {
     Records(Vec<Record>, Reply<Result<(), Fault>>),
     /// The events of timers whose time has come.
     Fire(Vec<(u64, Prepared)>, Reply<Result<(), Fault>>),
+    /// What a round of sagas came to.
+    Step(Box<StepCommit>, Reply<Result<(), Fault>>),
 }
 
 impl Mailbox {
@@ -44,10 +47,15 @@ impl Mailbox {
 }
 
 impl Input {
+    /// Whether it goes before what others want: each tenant has one of a kind at most.
+    pub fn is_urgent(&self) -> bool {
+        matches!(self, Self::Fire(..) | Self::Step(..))
+    }
+
     /// Whether somebody wants events to be recorded, and not the engine a record of its own.
     pub fn has_events(&self) -> bool {
         // Those of timers were taken when they were set.
-        !matches!(self, Self::Records(..) | Self::Fire(..))
+        !matches!(self, Self::Records(..) | Self::Fire(..) | Self::Step(..))
     }
 
     /// Answers that it was not taken.
@@ -55,7 +63,7 @@ impl Input {
         match self {
             Self::Publish(_, reply) => reply(Err(fault)),
             Self::Append(_, _, reply) => reply(Err(fault.into())),
-            Self::Records(_, reply) | Self::Fire(_, reply) => reply(Err(fault)),
+            Self::Records(_, reply) | Self::Fire(_, reply) | Self::Step(_, reply) => reply(Err(fault)),
         }
     }
 }

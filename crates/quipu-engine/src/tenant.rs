@@ -26,6 +26,7 @@ use crate::operations::Operations;
 use crate::options::{Options, World};
 use crate::projections::Projections;
 use crate::query::{expr_of_query, first_match};
+use crate::sagas::Sagas;
 use crate::schemas::{SCHEMA_MARK, Schemas, has_mark};
 use crate::stages::Written;
 use crate::subscriptions::Subscriptions;
@@ -81,6 +82,7 @@ pub struct Tenant {
     pub(crate) catalog: Catalog,
     pub(crate) projections: Projections,
     pub(crate) timers: Timers,
+    pub(crate) sagas: Sagas,
     pub(crate) audit: Audit,
     /// The tenants of the folder, if this is `system`.
     pub(crate) register: Register,
@@ -166,6 +168,7 @@ impl Tenant {
         let catalog = Catalog::new(&fold.catalog);
         let projections = Projections::new(&fold.projections);
         let register = Register::new(&fold.tenants);
+        let sagas = Sagas::new(&fold.sagas, world.clock.now(), position);
         let timers = Timers::new(&mut fold.timers, world.clock.now());
         Ok(Self {
             folder: folder.to_owned(),
@@ -205,6 +208,7 @@ impl Tenant {
             catalog,
             projections,
             timers,
+            sagas,
             audit: Audit::default(),
             register,
             quotas: RwLock::default(),
@@ -405,16 +409,16 @@ impl Tenant {
             Some(self.refuses_appends().unwrap_or(Fault::Closed))
         } else if refused.is_some() {
             refused
-        } else if mailbox.bytes > 0 && mailbox.bytes + bytes > limit && !matches!(input, Input::Fire(..)) {
+        } else if mailbox.bytes > 0 && mailbox.bytes + bytes > limit && !input.is_urgent() {
             Some(Fault::Overloaded { waiting: mailbox.bytes, limit })
         } else {
             None
         };
         let Some(fault) = refusal else {
             mailbox.bytes += bytes;
-            match input {
-                Input::Fire(..) => mailbox.urgent.push_back((bytes, input)),
-                input => mailbox.inputs.push_back((bytes, input)),
+            match input.is_urgent() {
+                true => mailbox.urgent.push_back((bytes, input)),
+                false => mailbox.inputs.push_back((bytes, input)),
             }
             return true;
         };

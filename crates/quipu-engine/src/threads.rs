@@ -30,6 +30,7 @@ pub(crate) enum Job {
     Decide(Arc<Tenant>),
     Flush(Arc<Tenant>),
     Route(Arc<Tenant>),
+    Step(Arc<Tenant>),
     Maintain(Arc<Tenant>),
 }
 
@@ -189,6 +190,7 @@ impl Threads {
                 Job::Decide(tenant) => tenant.decide_while_waiting(self),
                 Job::Flush(tenant) => tenant.flush_while_written(self, usize::MAX),
                 Job::Route(tenant) => tenant.route_while_new(),
+                Job::Step(tenant) => tenant.step_while_new(),
                 Job::Maintain(tenant) => {
                     self.maintain(&tenant);
                     self.queue.lock().maintaining = 0;
@@ -291,7 +293,8 @@ fn keep_deliveries(threads: &Weak<Threads>, clock: &dyn Clock, tenants: &dyn Fn(
 fn keep_timers(threads: &Weak<Threads>, clock: &dyn Clock, tenants: &dyn Fn() -> Vec<Arc<Tenant>>) {
     let longest = Duration::from_millis(CHECKPOINT_MS);
     loop {
-        let next = tenants().iter().filter_map(|tenant| tenant.fire_timers()).min();
+        let next = |tenant: &Arc<Tenant>| [tenant.fire_timers(), tenant.sagas_due()].into_iter().flatten().min();
+        let next = tenants().iter().filter_map(next).min();
         let Some(threads) = threads.upgrade() else { return };
         next.into_iter().for_each(|next| threads.timers.due_at(next));
         if threads.timers.wait_until_due(longest, clock) == Waited::Stopped {

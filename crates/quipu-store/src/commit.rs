@@ -70,6 +70,10 @@ pub enum RecordKind {
     Projection = 14,
     /// A timer was set, fired or cancelled: postcard.
     Timer = 15,
+    /// A saga, a rule or an expectation was declared or removed: JSON.
+    Saga = 17,
+    /// What instances of sagas came to, and how far the log was followed: postcard.
+    SagaStep = 18,
 }
 
 impl RecordKind {
@@ -90,6 +94,8 @@ impl RecordKind {
             Self::Declaration,
             Self::Projection,
             Self::Timer,
+            Self::Saga,
+            Self::SagaStep,
         ];
         kinds.into_iter().find(|kind| *kind as u8 == byte)
     }

@@ -7,6 +7,8 @@ use std::sync::Arc;
 use quipu_domain::{Pattern, Takes, Timestamp, base_type, type_version};
 use serde_json::Value;
 
+use quipu_store::Fault;
+
 use crate::schemas::{Kind, Upcaster, VERSION_UNSAID};
 use crate::subscriptions::NotDone;
 use crate::tenant::Tenant;
@@ -259,6 +261,22 @@ impl Tenant {
             }
         }
         Ok(CatalogInfo { types, has_more, position, others })
+    }
+
+    /// Every type that was declared, has a schema or was seen: somebody publishes it.
+    ///
+    /// # Errors
+    /// The log cannot be read.
+    pub(crate) fn published_types(&self) -> Result<BTreeSet<String>, Fault> {
+        let mut types: BTreeSet<String> = self.schemas.current().types.keys().map(|kind| kind.to_string()).collect();
+        types.extend(self.catalog.declared.lock().types.keys().cloned());
+        types.extend(self.with_observed(|observed: &Observed| observed.types.keys().cloned().collect::<Vec<_>>())?);
+        Ok(types)
+    }
+
+    /// The patterns of those who follow events; none for one who takes all.
+    pub(crate) fn followed(&self) -> Vec<Option<Pattern>> {
+        self.readers().into_iter().map(|reader| reader.pattern).collect()
     }
 
     /// By their names.

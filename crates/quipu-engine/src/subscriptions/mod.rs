@@ -46,6 +46,7 @@ pub use refusal::{NotDone, SubscriptionRefusal};
 pub use replaying::ReplayCounts;
 pub(crate) use replaying::Standing;
 pub use running::Counts;
+pub(crate) use scalar::scalar_at;
 pub use seek::SeekPreview;
 pub use standstill::Standstill;
 pub use watch::DefinitionGuard;

@@ -277,7 +277,9 @@ impl FoldedSubscriptions {
             | RecordKind::Schema
             | RecordKind::Declaration
             | RecordKind::Projection
-            | RecordKind::Timer => {}
+            | RecordKind::Timer
+            | RecordKind::Saga
+            | RecordKind::SagaStep => {}
         }
         Some(())
     }

@@ -1,5 +1,6 @@
 //! Why something that is asked of a subscription or a dead letter is not done.
 
+use crate::sagas::SagaRefusal;
 use std::fmt;
 
 use quipu_domain::delivery::NotInFlight;
@@ -77,6 +78,8 @@ pub enum NotDone {
     RefusedSchema(SchemaRefusal),
     /// Something was asked of the catalog and understood, and is not allowed.
     RefusedCatalog(CatalogRefusal),
+    /// Something was asked of sagas and understood, and is not allowed.
+    RefusedSaga(SagaRefusal),
     /// Something was asked of a projection and understood, and is not allowed.
     RefusedProjection(ProjectionRefusal),
     /// The world failed.
@@ -116,6 +119,12 @@ impl From<CatalogRefusal> for NotDone {
 impl From<ProjectionRefusal> for NotDone {
     fn from(refusal: ProjectionRefusal) -> Self {
         Self::RefusedProjection(refusal)
+    }
+}
+
+impl From<SagaRefusal> for NotDone {
+    fn from(refusal: SagaRefusal) -> Self {
+        Self::RefusedSaga(refusal)
     }
 }
 
@@ -176,6 +185,7 @@ impl fmt::Display for NotDone {
             Self::Refused(refusal) => refusal.fmt(f),
             Self::RefusedOperation(refusal) => refusal.fmt(f),
             Self::RefusedKey(refusal) => refusal.fmt(f),
+            Self::RefusedSaga(refusal) => refusal.fmt(f),
             Self::RefusedTenant(refusal) => refusal.fmt(f),
             Self::RefusedSchema(refusal) => refusal.fmt(f),
             Self::RefusedProjection(refusal) => refusal.fmt(f),

@@ -9,8 +9,8 @@ use crate::member::member;
 
 /// The scalar that a path of member names leads to: a string by what it stands for, a number or a boolean by its text.
 /// None if there is nothing, null, an array or an object. Of members that have one name the last counts.
-pub(super) fn scalar_at(json: &str, path: &[String]) -> Option<String> {
-    let found = path.iter().try_fold(json, |json, name| member(json, name))?;
+pub(crate) fn scalar_at(json: &str, path: &[impl AsRef<str>]) -> Option<String> {
+    let found = path.iter().try_fold(json, |json, name| member(json, name.as_ref()))?;
     match found.as_bytes().first()? {
         b'"' => serde_json::Deserializer::from_str(found).deserialize_bytes(Text).ok(),
         b't' | b'f' => Some(found.to_owned()),

@@ -21,6 +21,7 @@ mod payloads;
 mod places;
 mod read;
 mod replays;
+mod sagas;
 mod schemas;
 mod seek;
 mod states;

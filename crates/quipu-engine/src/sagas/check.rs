@@ -1,0 +1,118 @@
+//! What is looked at when a declaration is applied, beyond what it says itself.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use quipu_domain::saga::{Action, Catalog, Finding, Key, circle};
+use quipu_domain::{Pattern, Takes};
+use quipu_store::Fault;
+
+use super::ready::{Plans, Ready};
+use super::records::{Declaration, PlanName};
+use crate::tenant::Tenant;
+use crate::transform::Jq;
+
+/// What is known of the surroundings of a saga.
+struct Around<'a> {
+    plans: &'a Plans,
+    own: PlanName,
+    /// Whether a version of it has instances that are open.
+    open: Option<Key>,
+    published: BTreeSet<String>,
+    followed: Vec<Option<Pattern>>,
+}
+
+impl Around<'_> {
+    fn others(&self) -> impl Iterator<Item = &Arc<Ready>> {
+        self.plans.newest.iter().filter(|(name, _)| **name != self.own).filter_map(|(_, plan)| self.plans.all.get(plan))
+    }
+}
+
+/// The types of the events that a plan publishes.
+fn sends(ready: &Ready) -> impl Iterator<Item = &str> {
+    let nodes = 0..ready.plan.len() as u16;
+    let actions = nodes.flat_map(|node| [ready.plan.action(node), ready.plan.compensation(node)]).flatten();
+    let sent = actions.filter_map(|action| if let Action::Send(message) = action { Some(message) } else { None });
+    sent.chain(ready.plan.completes_with()).chain(ready.plan.fails_with()).map(|message| &*message.kind)
+}
+
+impl Catalog for Around<'_> {
+    fn jq(&self, text: &str) -> Result<(), String> {
+        Jq::compile(text).map(drop).map_err(|(at, reason)| format!("at byte {at}: {reason}"))
+    }
+
+    fn url(&self, _: &str) -> Result<(), String> {
+        // Whether it may be called is known to whoever calls.
+        Ok(())
+    }
+
+    fn is_published(&self, pattern: &Pattern) -> bool {
+        let takes = |kind: &str| pattern.takes(kind) != Takes::None;
+        self.published.iter().any(|kind| takes(kind)) || self.others().any(|ready| sends(ready).any(takes))
+    }
+
+    fn is_followed(&self, kind: &str) -> bool {
+        let takes = |pattern: &Pattern| pattern.takes(kind) != Takes::None;
+        let listens = |ready: &Arc<Ready>| ready.plan.listens().iter().any(|listen| takes(&listen.pattern));
+        self.followed.iter().any(|pattern| pattern.as_ref().is_none_or(takes)) || self.others().any(listens)
+    }
+
+    fn objection(&self, _: &str, _: Option<&str>) -> Option<String> {
+        // What a mapping makes depends on the event: it is held to its schema when it is published.
+        None
+    }
+
+    fn begun_by(&self, saga: &str) -> Option<Vec<String>> {
+        let ready = self.plans.newest_of(&PlanName::saga(saga))?;
+        let actions = (0..ready.plan.len() as u16).filter_map(|node| ready.plan.action(node));
+        let begun = actions.filter_map(|action| if let Action::Begin(child) = action { Some(child) } else { None });
+        Some(begun.map(|child| child.saga.to_string()).collect())
+    }
+
+    fn key_in_use(&self, _: &str) -> Option<Key> {
+        self.open.clone()
+    }
+}
+
+impl Tenant {
+    /// Looks at a declaration: all that is found, refusals and warnings.
+    pub(super) fn check_declaration(&self, declaration: &Declaration, plans: &Plans) -> Result<Vec<Finding>, Fault> {
+        let own = declaration.name();
+        match declaration {
+            Declaration::Saga(saga) => {
+                let open = {
+                    let fold = self.decider.lock();
+                    let is_open = |(_, plan): &(&u32, &super::records::FoldedPlan)| plan.name == own && plan.open > 0;
+                    fold.sagas.plans.iter().find(is_open).map(|(number, _)| *number)
+                };
+                let open = open.and_then(|number| plans.all.get(&number)).map(|ready| ready.plan.key().clone());
+                let (published, followed) = (self.published_types()?, self.followed());
+                let around = Around { plans, own, open, published, followed };
+                Ok(quipu_domain::saga::check(saga, &around).findings)
+            }
+            Declaration::Rule(_) | Declaration::Expectation(_) => Ok(match declaration.plan() {
+                Err(findings) => findings,
+                Ok(plan) => {
+                    let ready = Ready::new(0, 0, plan);
+                    let refused = |path: &str, sentence: String| {
+                        vec![Finding { level: quipu_domain::saga::Level::Refused, path: path.into(), sentence }]
+                    };
+                    let others = plans.newest.iter().filter(|(name, _)| **name != own);
+                    let others: Vec<_> =
+                        others.filter_map(|(_, number)| Some(plans.all.get(number)?.plan.clone())).collect();
+                    match (ready.broken_jq(), circle(&ready.plan, &others)) {
+                        (Some((_, reason)), _) => refused("/publish", reason.to_owned()),
+                        (None, Some(circle)) => {
+                            let names = circle.join(", ");
+                            refused(
+                                "/on",
+                                format!("expected rules that do not set each other off for ever, found {names}"),
+                            )
+                        }
+                        (None, None) => Vec::new(),
+                    }
+                }
+            }),
+        }
+    }
+}

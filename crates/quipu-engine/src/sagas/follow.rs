@@ -1,0 +1,91 @@
+//! Which instances an event concerns, and what it is to them.
+
+use std::sync::Arc;
+
+use quipu_domain::saga::{Attempt, Key, Role};
+use quipu_domain::{Data, Event};
+use quipu_store::Fault;
+
+use super::ready::{Plans, Ready};
+use super::records::key_hash;
+use super::stage::Stage;
+use crate::read::Recorded;
+use crate::subscriptions::scalar_at;
+use crate::tenant::Tenant;
+
+/// What an event is to a plan, for one key.
+pub(super) struct Hit {
+    /// Which of the events that were looked at.
+    pub event: usize,
+    pub ready: Arc<Ready>,
+    pub key: String,
+    pub hash: u128,
+    pub roles: Vec<Role>,
+}
+
+/// Longest key of an instance, bytes: as a subject.
+const KEY_BYTES_MAX: usize = 512;
+
+impl Tenant {
+    /// What events are to the plans.
+    pub(super) fn hits(&self, plans: &Plans, stage: &mut Stage, events: &[Recorded]) -> Result<Vec<Hit>, Fault> {
+        let mut hits = Vec::new();
+        for (at, recorded) in events.iter().enumerate() {
+            let event = self.seen(recorded, plans.looks_at_data)?;
+            let Stage { patterns, scratch, .. } = stage;
+            let mut entries: Vec<_> = patterns.matches_event(&event, Some(&recorded.stamp), scratch).copied().collect();
+            entries.sort_unstable();
+            let begin = hits.len();
+            for (plan, listen) in entries {
+                let Some(ready) = plans.all.get(&plan) else { continue };
+                if recorded.stamp.position <= ready.from {
+                    continue;
+                }
+                let listen = &ready.plan.listens()[usize::from(listen)];
+                let Some(key) = key_of(&event, &listen.key, listen.role) else { continue };
+                // All that it is to one instance is told at once.
+                let of_it = |hit: &&mut Hit| hit.ready.number == plan && hit.key == key;
+                match hits[begin..].iter_mut().find(of_it) {
+                    Some(hit) => hit.roles.push(listen.role),
+                    None => {
+                        let hash = key_hash(&ready.name, &key);
+                        hits.push(Hit { event: at, ready: Arc::clone(ready), key, hash, roles: vec![listen.role] });
+                    }
+                }
+            }
+        }
+        Ok(hits)
+    }
+
+    /// What the ids of an instance's events begin with.
+    pub(super) fn instance_id(&self, number: u64) -> String {
+        format!("{:016x}/{number}/", self.log_name)
+    }
+
+    /// The attempt of an instance whose event caused this one.
+    pub(super) fn cause_of(&self, event: &Event<'_>, number: u64) -> Option<Attempt> {
+        event.causation_id()?.strip_prefix(&self.instance_id(number))?.parse().ok()
+    }
+}
+
+/// The key of an instance in an event. What has none concerns nobody.
+fn key_of(event: &Event<'_>, key: &Key, role: Role) -> Option<String> {
+    let found = match key {
+        Key::Correlation => {
+            let id = || (role == Role::Start).then(|| event.id());
+            event.correlation_id().or_else(id).map(str::to_owned)
+        }
+        Key::Attribute(name) => match &**name {
+            "id" => Some(event.id().to_owned()),
+            "source" => Some(event.source().to_owned()),
+            "type" => Some(event.kind().to_owned()),
+            "subject" => event.subject().map(str::to_owned),
+            name => event.attributes().iter().find(|(other, _)| other == name).map(|(_, value)| value.to_string()),
+        },
+        Key::Data(path) => match event.data() {
+            Data::Json(text) => scalar_at(text, path),
+            _ => None,
+        },
+    };
+    found.filter(|key| !key.is_empty() && key.len() <= KEY_BYTES_MAX)
+}

@@ -1,0 +1,314 @@
+//! What is shown of sagas: declarations, instances, what made them what they are, and what they wait for. Nothing is shown that is
+//! not durable.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::sync::Arc;
+
+use quipu_domain::saga::{ActKind, Note, Plan, State, Waiting, explain};
+use quipu_domain::{REASON_BYTES_MAX, Timestamp};
+use quipu_store::Fault;
+
+use super::SagaRefusal;
+use super::ready::Ready;
+use super::records::{Declaration, FoldedPlan, Instance, InstanceState, PlanName, key_hash};
+use super::stage::Asked;
+use crate::mailbox::Slot;
+use crate::subscriptions::NotDone;
+use crate::tenant::Tenant;
+
+/// A saga, a rule or an expectation.
+#[derive(Clone, Debug)]
+pub struct PlanInfo {
+    /// Its name.
+    pub name: PlanName,
+    /// How often it was declared anew, plus one.
+    pub version: u32,
+    /// What was declared last.
+    pub declaration: Arc<Declaration>,
+    /// When.
+    pub at: Timestamp,
+    /// Instances that are open, those of earlier versions too.
+    pub open: u64,
+    /// Instances that are remembered, those that have ended too.
+    pub instances: u64,
+    /// Events that it has still to look at.
+    pub behind: u64,
+}
+
+/// Which instances are meant; all that is given has to hold.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct InstanceFilter {
+    /// Of this saga, rule or expectation.
+    pub name: Option<PlanName>,
+    /// That stand so.
+    pub states: Vec<InstanceState>,
+    /// With this key.
+    pub key: Option<String>,
+    /// Opened before this time.
+    pub opened_before: Option<Timestamp>,
+    /// That nothing has changed since this time.
+    pub unchanged_since: Option<Timestamp>,
+}
+
+/// An instance.
+#[derive(Clone, Debug, PartialEq)]
+pub struct InstanceInfo {
+    /// Its number.
+    pub number: u64,
+    /// What it is an instance of.
+    pub name: PlanName,
+    /// Which version.
+    pub version: u32,
+    /// Its key.
+    pub key: String,
+    /// How it stands.
+    pub state: InstanceState,
+    /// When it began.
+    pub opened: Timestamp,
+    /// When something changed last.
+    pub updated: Timestamp,
+    /// When something happens by itself.
+    pub due: Option<Timestamp>,
+    /// The position of the event that started it.
+    pub start: u64,
+    /// The instance that began it.
+    pub parent: Option<u64>,
+    /// What it failed by: the step, and why.
+    pub failure: Option<(String, &'static str)>,
+    /// What it waits for, in sentences, with the time of each where there is one.
+    pub waiting: Vec<(String, Option<Timestamp>)>,
+    /// Its variables, as JSON.
+    pub variables: Option<String>,
+}
+
+/// Some instances, the newest first.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct InstancePage {
+    /// The instances.
+    pub instances: Vec<InstanceInfo>,
+    /// How many there are in all.
+    pub total: u64,
+    /// The last that was looked at, if there may be more behind it.
+    pub next: Option<u64>,
+}
+
+/// Something that happened to an instance.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TimelineEntry {
+    /// When.
+    pub at: Timestamp,
+    /// What.
+    pub note: Note,
+    /// The name of the step; the saga's for what concerns all of it.
+    pub step: String,
+}
+
+impl InstanceFilter {
+    fn takes(&self, instance: &Instance, plan: &FoldedPlan) -> bool {
+        self.name.as_ref().is_none_or(|name| plan.name == *name)
+            && (self.states.is_empty() || self.states.contains(&instance.status))
+            && self.key.as_ref().is_none_or(|key| *instance.key == **key)
+            && self.opened_before.is_none_or(|time| instance.opened < time)
+            && self.unchanged_since.is_none_or(|time| instance.updated < time)
+    }
+}
+
+impl Tenant {
+    /// Every saga, rule and expectation, by its name.
+    ///
+    /// # Errors
+    /// What has happened cannot be made durable.
+    pub fn sagas(self: &Arc<Self>) -> Result<Vec<PlanInfo>, Fault> {
+        let infos = {
+            let fold = self.decider.lock();
+            let sagas = &fold.sagas;
+            let behind = self.position().saturating_sub(self.sagas.seen.load(std::sync::atomic::Ordering::Acquire));
+            let info = |(name, number): (&PlanName, &u32)| {
+                let plan = sagas.plans.get(number)?;
+                let of_name = || sagas.plans.values().filter(|plan| plan.name == *name);
+                Some(PlanInfo {
+                    name: name.clone(),
+                    version: plan.version,
+                    declaration: Arc::clone(&plan.declaration),
+                    at: plan.at,
+                    open: of_name().map(|plan| plan.open).sum(),
+                    instances: of_name().map(|plan| plan.instances).sum(),
+                    behind,
+                })
+            };
+            sagas.newest.iter().filter_map(info).collect()
+        };
+        self.until_durable()?;
+        Ok(infos)
+    }
+
+    /// One of them.
+    ///
+    /// # Errors
+    /// [`SagaRefusal::NotFound`].
+    pub fn saga(self: &Arc<Self>, name: &PlanName) -> Result<PlanInfo, NotDone> {
+        let found = self.sagas()?.into_iter().find(|info| info.name == *name);
+        found.ok_or_else(|| SagaRefusal::NotFound { name: name.clone() }.into())
+    }
+
+    /// The plan of a saga, a rule or an expectation as it is declared now.
+    ///
+    /// # Errors
+    /// [`SagaRefusal::NotFound`].
+    pub fn plan_of(&self, name: &PlanName) -> Result<Plan, NotDone> {
+        let found = self.sagas.plans.read().newest_of(name).map(|ready| ready.plan.clone());
+        found.ok_or_else(|| SagaRefusal::NotFound { name: name.clone() }.into())
+    }
+
+    /// Instances with smaller numbers than one, at most so many.
+    ///
+    /// # Errors
+    /// What has happened cannot be made durable.
+    pub fn instances(
+        self: &Arc<Self>,
+        filter: &InstanceFilter,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<InstancePage, Fault> {
+        // A copy that shares everything: what changes meanwhile does not wait for the search.
+        let sagas = self.decider.lock().sagas.clone();
+        let of_key = filter.name.as_ref().zip(filter.key.as_ref());
+        let mut first: BinaryHeap<Reverse<u64>> = BinaryHeap::with_capacity(limit + 2);
+        let mut take = |number: u64, instance: &Instance| {
+            let is_meant = sagas.plans.get(&instance.plan).is_some_and(|plan| filter.takes(instance, plan));
+            if is_meant && before.is_none_or(|before| number < before) {
+                first.push(Reverse(number));
+                if first.len() > limit + 1 {
+                    first.pop();
+                }
+            }
+        };
+        let by_key = of_key.and_then(|(name, key)| sagas.of_key(key_hash(name, key)));
+        match (of_key, by_key) {
+            // There may be older ones of the key: then all are looked at.
+            (Some(_), None) => {}
+            _ => sagas.instances.iter().for_each(|(number, instance)| take(number, instance)),
+        }
+        self.until_durable()?;
+        let mut numbers: Vec<u64> = first.into_iter().map(|Reverse(number)| number).collect();
+        numbers.sort_unstable_by_key(|number| Reverse(*number));
+        let is_more = numbers.len() > limit;
+        numbers.truncate(limit);
+        let next = numbers.last().copied().filter(|_| is_more);
+        let plans = Arc::clone(&self.sagas.plans.read());
+        let info = |number: &u64| {
+            let instance = sagas.instances.get(*number)?;
+            Some(info(*number, instance, sagas.plans.get(&instance.plan)?, plans.all.get(&instance.plan)))
+        };
+        let instances = numbers.iter().filter_map(info).collect();
+        Ok(InstancePage { instances, total: sagas.instances.len() as u64, next })
+    }
+
+    /// One instance.
+    ///
+    /// # Errors
+    /// [`SagaRefusal::NoInstance`].
+    pub fn instance(self: &Arc<Self>, number: u64) -> Result<InstanceInfo, NotDone> {
+        let (instance, plan, ready) = self.instance_and_plan(number)?;
+        Ok(info(number, &instance, &plan, ready.as_ref()))
+    }
+
+    /// What made an instance what it is, the first first, and how many entries between the first and the last were not kept.
+    ///
+    /// # Errors
+    /// [`SagaRefusal::NoInstance`].
+    pub fn timeline(self: &Arc<Self>, number: u64) -> Result<(Vec<TimelineEntry>, u64), NotDone> {
+        let (instance, _, ready) = self.instance_and_plan(number)?;
+        let step = |note: &Note| ready.as_ref().map_or("", |ready| ready.plan.step_name(note.node)).to_owned();
+        let entries = instance.notes().into_iter().map(|(at, note)| TimelineEntry { at, step: step(&note), note });
+        Ok((entries.collect(), u64::from(instance.skipped)))
+    }
+
+    fn instance_and_plan(
+        self: &Arc<Self>,
+        number: u64,
+    ) -> Result<(Arc<Instance>, FoldedPlan, Option<Arc<Ready>>), NotDone> {
+        let found = {
+            let fold = self.decider.lock();
+            let instance = fold.sagas.instances.get(number).cloned();
+            instance.and_then(|instance| Some((fold.sagas.plans.get(&instance.plan)?.clone(), instance)))
+        };
+        self.until_durable()?;
+        let (plan, instance) = found.ok_or(SagaRefusal::NoInstance { number })?;
+        let ready = self.sagas.plans.read().all.get(&instance.plan).cloned();
+        Ok((instance, plan, ready))
+    }
+
+    /// Intervenes: cancels, pauses, resumes, retries, skips or resolves. `operation` is that which does it for many, 0 without one.
+    /// How the instance stands then.
+    ///
+    /// # Errors
+    /// [`SagaRefusal::NoInstance`], [`SagaRefusal::NotPossible`] and [`SagaRefusal::InvalidReason`].
+    pub fn act_on_instance(
+        self: &Arc<Self>,
+        number: u64,
+        act: ActKind,
+        reason: &str,
+        operation: u64,
+    ) -> Result<InstanceState, NotDone> {
+        let needs_reason = matches!(act, ActKind::Skip | ActKind::Resolve);
+        if reason.len() > REASON_BYTES_MAX || (needs_reason && reason.trim().is_empty()) {
+            return Err(SagaRefusal::InvalidReason { limit: REASON_BYTES_MAX }.into());
+        }
+        let (slot, answer) = Slot::pair();
+        let reply = Box::new(move |result| slot.put(result));
+        self.ask_sagas(Asked::Act { number, act, reason: reason.to_owned(), operation, reply });
+        self.drive_round();
+        answer.take()
+    }
+
+    /// The step of an instance's plan that has a name.
+    ///
+    /// # Errors
+    /// [`SagaRefusal::NoInstance`] and [`SagaRefusal::NoStep`].
+    pub fn step_of_instance(self: &Arc<Self>, number: u64, step: &str) -> Result<u16, NotDone> {
+        let (_, _, ready) = self.instance_and_plan(number)?;
+        let found = ready.and_then(|ready| ready.plan.step_named(step));
+        found.ok_or_else(|| SagaRefusal::NoStep { step: step.to_owned() }.into())
+    }
+}
+
+fn info(number: u64, instance: &Instance, plan: &FoldedPlan, ready: Option<&Arc<Ready>>) -> InstanceInfo {
+    let state: State = postcard::from_bytes(&instance.state).unwrap_or_default();
+    let waiting = match ready {
+        Some(ready) => {
+            explain(&ready.plan, &state).iter().map(|one| (one.sentence(&ready.plan), time_of(one))).collect()
+        }
+        None => vec![("its declaration cannot be read by this version".to_owned(), None)],
+    };
+    let failure = state.failure().map(|failure| {
+        let step = ready.map_or("", |ready| ready.plan.step_name(failure.node));
+        (step.to_owned(), failure.why.sentence())
+    });
+    InstanceInfo {
+        number,
+        name: plan.name.clone(),
+        version: plan.version,
+        key: instance.key.to_string(),
+        state: instance.status,
+        opened: instance.opened,
+        updated: instance.updated,
+        due: instance.due.map(|due| due.at),
+        start: state.start(),
+        parent: state.parent().map(|parent| parent.number),
+        failure,
+        waiting,
+        variables: state.variables().map(str::to_owned),
+    }
+}
+
+fn time_of(waiting: &Waiting) -> Option<Timestamp> {
+    match waiting {
+        Waiting::Resume { since } => Some(*since),
+        Waiting::Answer { until, .. } | Waiting::Child { until, .. } | Waiting::Event { until, .. } => *until,
+        Waiting::Time { until, .. } => Some(*until),
+        Waiting::NextAttempt { at, .. } => Some(*at),
+        Waiting::Endpoint { .. } | Waiting::Person { .. } | Waiting::Evaluation { .. } => None,
+    }
+}

@@ -1,0 +1,119 @@
+//! What jq of a saga sees, and what it makes of it.
+
+use std::collections::HashMap;
+
+use quipu_domain::saga::{Attempt, NodeId, State};
+use quipu_domain::{Data, write_event};
+use quipu_store::Fault;
+
+use super::ready::Ready;
+use crate::read::Recorded;
+use crate::tenant::Tenant;
+
+/// Events that a round has read.
+#[derive(Default)]
+pub(super) struct Cache(HashMap<u64, Recorded>);
+
+impl Cache {
+    /// An event, with its data in it.
+    pub fn get(&mut self, tenant: &Tenant, position: u64) -> Result<Option<&Recorded>, Fault> {
+        if !self.0.contains_key(&position) {
+            let Some(recorded) = tenant.event_at(position)? else { return Ok(None) };
+            self.put(tenant, recorded)?;
+        }
+        Ok(self.0.get(&position))
+    }
+
+    /// Keeps an event that was read.
+    pub fn put(&mut self, tenant: &Tenant, recorded: Recorded) -> Result<(), Fault> {
+        let position = recorded.stamp.position;
+        if !self.0.contains_key(&position) {
+            let resolved = tenant.resolve(recorded)?;
+            self.0.insert(position, resolved);
+        }
+        Ok(())
+    }
+}
+
+/// Whose jq it is.
+pub(super) struct Asker<'a> {
+    pub ready: &'a Ready,
+    pub key: &'a str,
+    pub state: &'a State,
+    pub attempt: Option<Attempt>,
+}
+
+/// What jq makes, or why it fails; or the world does.
+pub(super) type Mapped<T> = Result<Result<T, String>, Fault>;
+
+impl Asker<'_> {
+    /// The first output, as JSON.
+    pub fn apply(&self, tenant: &Tenant, cache: &mut Cache, text: &str) -> Mapped<String> {
+        let jq = match self.ready.jq(text) {
+            Ok(jq) => jq,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        let input = match self.input(tenant, cache, text)? {
+            Ok(input) => input,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        let outcome = jq.apply(&input).and_then(|bytes| String::from_utf8(bytes).map_err(|error| error.to_string()));
+        Ok(outcome)
+    }
+
+    /// `{start, event, steps, vars, instance}`. Of the steps those whose names stand in the text.
+    fn input(&self, tenant: &Tenant, cache: &mut Cache, text: &str) -> Mapped<String> {
+        let mut out = Vec::with_capacity(1_024);
+        out.extend_from_slice(b"{\"start\":");
+        let plan = &self.ready.plan;
+        let named = (1..plan.len() as NodeId).filter(|node| text.contains(plan.step_name(*node)));
+        let steps: Vec<(NodeId, u64)> =
+            named.filter_map(|node| self.state.event_of(node).map(|position| (node, position))).collect();
+        match write(tenant, cache, self.state.start(), &mut out)? {
+            Ok(()) => {}
+            Err(reason) => return Ok(Err(reason)),
+        }
+        if text.contains("event") {
+            out.extend_from_slice(b",\"event\":");
+            if let Err(reason) = write(tenant, cache, self.state.last(), &mut out)? {
+                return Ok(Err(reason));
+            }
+        }
+        out.extend_from_slice(b",\"steps\":{");
+        for (at, (node, position)) in steps.into_iter().enumerate() {
+            if at > 0 {
+                out.push(b',');
+            }
+            serde_json::to_writer(&mut out, plan.step_name(node)).expect("a text is JSON");
+            out.push(b':');
+            if let Err(reason) = write(tenant, cache, position, &mut out)? {
+                return Ok(Err(reason));
+            }
+        }
+        out.extend_from_slice(b"},\"vars\":");
+        out.extend_from_slice(self.state.variables().unwrap_or("null").as_bytes());
+        let instance = serde_json::json!({
+            "key": self.key,
+            "number": self.state.number(),
+            "attempt": self.attempt.map_or(0, |attempt| attempt.number),
+        });
+        out.extend_from_slice(b",\"instance\":");
+        out.extend_from_slice(instance.to_string().as_bytes());
+        out.push(b'}');
+        Ok(String::from_utf8(out).map_err(|error| error.to_string()))
+    }
+}
+
+fn write(tenant: &Tenant, cache: &mut Cache, position: u64, out: &mut Vec<u8>) -> Mapped<()> {
+    let Some(recorded) = cache.get(tenant, position)? else {
+        return Ok(Err(format!("the event at position {position} is not there any more")));
+    };
+    write_event(out, &recorded.event(), Some(&recorded.stamp));
+    Ok(Ok(()))
+}
+
+/// The data of an event, as it is.
+pub(super) fn data_of(tenant: &Tenant, cache: &mut Cache, position: u64) -> Result<Data<'static>, Fault> {
+    let recorded = cache.get(tenant, position)?;
+    Ok(recorded.map_or(Data::None, |recorded| recorded.event().into_owned().data().clone()))
+}

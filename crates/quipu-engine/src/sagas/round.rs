@@ -1,0 +1,715 @@
+//! One round of the stage: what was asked, what is due and what is new, each fed to its instances one after the other. What the fold
+//! knows is copied once; what changes is kept beside it until the loop has written it.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+
+use quipu_domain::saga::{
+    Act, ActKind, Again, Answer, Attempt, Effect, Input as Fed, Kind, Note, Parent, Purpose, Question, Role, State,
+    Status, Told, may, step,
+};
+use quipu_domain::saga::{HOPS_MAX, Message, Outcome as Ending, VARIABLES_BYTES_MAX};
+use quipu_domain::{Data, Direction, Event, Filter, Timestamp, Value};
+use quipu_store::Fault;
+
+use super::follow::Hit;
+use super::mapping::{Asker, Cache, Mapped, data_of};
+use super::ready::{Plans, Ready};
+use super::records::{Begun, Changed, Instance, InstanceState, StepRecord, key_hash};
+use super::stage::{Asked, Outcome};
+use super::{PlanName, SAGA_ENDED_MAX, SAGA_ENDED_MS, SAGA_INSTANCES_MAX, SagaRefusal};
+use crate::append::Prepared;
+use crate::mailbox::Reply;
+use crate::read::Recorded;
+use crate::subscriptions::NotDone;
+use crate::tenant::Tenant;
+
+/// Events that are read at once.
+const CHUNK: usize = 500;
+/// A round ends when it has so many bytes of events to publish and of states.
+const ROUND_BYTES: usize = 2 << 20;
+/// A place that nothing was written of is written when it is so many events old: an opening reads no more again.
+const PLACE_EVENTS: u64 = 50_000;
+/// Most ended instances that one commit forgets.
+const FORGOTTEN_MAX: usize = 1_000;
+
+/// The attributes that a command has from the event that started.
+const INHERITED: [&str; 3] = ["userid", "organizationid", "tenantid"];
+
+type ActReply = Reply<Result<InstanceState, NotDone>>;
+
+/// What one instance is told, and by whom.
+enum Told1 {
+    Start { position: u64, parent: Option<Parent>, variables: Option<String> },
+    Event { position: u64, roles: Vec<Role>, cause: Option<Attempt> },
+    Due(Timestamp),
+    Answered(Attempt, Answer),
+    Child(Attempt, Ending),
+    Act(ActKind, String, u64),
+    Sent(Attempt),
+    NotSent(Attempt, String),
+    Told(u16, u16, Answered),
+}
+
+enum Answered {
+    Holds(bool),
+    Variables(String),
+    Failed(String),
+}
+
+impl Told1 {
+    fn as_input(&self, number: u64) -> Fed<'_> {
+        match self {
+            Self::Start { position, parent, variables } => {
+                Fed::Start { number, position: *position, parent: *parent, variables: variables.as_deref() }
+            }
+            Self::Event { position, roles, cause } => Fed::Event { position: *position, roles, cause: *cause },
+            Self::Due(until) => Fed::Due { until: *until },
+            Self::Answered(attempt, answer) => Fed::Answered { attempt: *attempt, answer: *answer, position: 0 },
+            Self::Child(attempt, outcome) => Fed::Child { attempt: *attempt, outcome: *outcome },
+            Self::Act(what, reason, operation) => Fed::Act(Act { what: *what, operation: *operation, reason }),
+            Self::Sent(attempt) => Fed::Sent { attempt: *attempt },
+            Self::NotSent(attempt, reason) => Fed::NotSent { attempt: *attempt, reason },
+            Self::Told(node, iteration, told) => Fed::Told {
+                node: *node,
+                iteration: *iteration,
+                told: match told {
+                    Answered::Holds(holds) => Told::Holds(*holds),
+                    Answered::Variables(text) => Told::Variables(text),
+                    Answered::Failed(reason) => Told::Failed(reason),
+                },
+            },
+        }
+    }
+}
+
+/// An instance in this round.
+struct Open {
+    ready: Arc<Ready>,
+    key: Box<str>,
+    begun: bool,
+    state: State,
+    notes: Vec<Note>,
+    is_changed: bool,
+}
+
+struct Round<'a> {
+    tenant: &'a Tenant,
+    plans: Arc<Plans>,
+    now: Timestamp,
+    open: HashMap<u64, Open>,
+    /// In the order in which they were first changed.
+    order: Vec<u64>,
+    /// The newest instance of a key, where this round knows of it.
+    keys: HashMap<u128, Option<u64>>,
+    /// Copies of what the fold has.
+    known: HashMap<u64, Arc<Instance>>,
+    last: u64,
+    /// Open instances, those that this round begins counted.
+    count: u64,
+    queue: VecDeque<(u64, Told1)>,
+    cache: Cache,
+    commands: Vec<Prepared>,
+    bytes: usize,
+    calls: Vec<(u64, Attempt)>,
+}
+
+impl Tenant {
+    /// Does a round as far as it goes without the loop.
+    pub(super) fn round(&self) -> Result<Outcome, Fault> {
+        let now = self.world.clock.now();
+        let mut outcome = Outcome::default();
+        let asked = std::mem::take(&mut *self.sagas.asked.lock());
+        let seen = self.sagas.seen.load(std::sync::atomic::Ordering::Acquire);
+        let (defined, asked): (Vec<_>, Vec<_>) = asked.into_iter().partition(|one| matches!(one, Asked::Define(..)));
+        if !defined.is_empty() {
+            // In a round of its own: what is new is looked at by the patterns that it leaves.
+            self.sagas.asked.lock().splice(0..0, asked);
+            return Ok(self.define_round(defined, seen, outcome));
+        }
+        let plans = Arc::clone(&self.sagas.plans.read());
+        let (last, count, to) = {
+            let fold = self.decider.lock();
+            (fold.sagas.last, fold.sagas.open, fold.sagas.to)
+        };
+        let mut round = Round {
+            tenant: self,
+            plans: Arc::clone(&plans),
+            now,
+            open: HashMap::new(),
+            order: Vec::new(),
+            keys: HashMap::new(),
+            known: HashMap::new(),
+            last,
+            count,
+            queue: VecDeque::new(),
+            cache: Cache::default(),
+            commands: Vec::new(),
+            bytes: 0,
+            calls: Vec::new(),
+        };
+        // What is asked is fed before what is new, and after a fault it is answered with that.
+        let mut answers: Vec<(ActReply, Result<InstanceState, NotDone>)> = Vec::new();
+        let mut fault = None;
+        for one in asked {
+            match one {
+                Asked::Act { reply, .. } if fault.is_some() => {
+                    answers.push((reply, Err(Fault::clone(fault.as_ref().expect("there is one")).into())));
+                }
+                Asked::Act { number, act, reason, operation, reply } => {
+                    match round.act(number, act, reason, operation, seen) {
+                        Ok(answer) => answers.push((reply, answer)),
+                        Err(failed) => {
+                            answers.push((reply, Err(failed.clone().into())));
+                            fault = Some(failed);
+                        }
+                    }
+                }
+                Asked::Answered { number, attempt, .. } if fault.is_some() => outcome.answered.push((number, attempt)),
+                Asked::Answered { number, attempt, answer } => {
+                    outcome.answered.push((number, attempt));
+                    if let Err(failed) = round.feed(number, Told1::Answered(attempt, answer)) {
+                        fault = Some(failed);
+                    }
+                }
+                Asked::Define(..) => unreachable!("they were taken out"),
+            }
+        }
+        if let Some(fault) = fault {
+            for (reply, _) in answers {
+                reply(Err(fault.clone().into()));
+            }
+            self.sagas.calls.lock().extend(outcome.answered);
+            return Err(fault);
+        }
+        let come = self.take_due(now);
+        outcome.come = come.iter().map(|due| due.owner.0).collect();
+        let fed = round.due(&outcome.come).and_then(|()| round.follow(seen, self.position()));
+        let (seen, is_more) = match fed {
+            Ok(fed) => fed,
+            Err(fault) => {
+                answers.into_iter().for_each(|(reply, _)| reply(Err(fault.clone().into())));
+                self.rewind(&outcome.come);
+                self.sagas.calls.lock().extend(outcome.answered);
+                return Err(fault);
+            }
+        };
+        outcome.seen = seen;
+        outcome.is_more = is_more || !come.is_empty();
+        outcome.answers = answers;
+        round.finish(&mut outcome, to);
+        Ok(outcome)
+    }
+
+    fn define_round(&self, defined: Vec<Asked>, seen: u64, mut outcome: Outcome) -> Outcome {
+        outcome.seen = seen;
+        for one in defined {
+            let Asked::Define(make, reply) = one else { unreachable!("only declarations were given") };
+            let (record, ready) = make(seen);
+            outcome.commit.records.push((record.record(), record.clone()));
+            outcome.defined.push((record, ready, reply));
+        }
+        outcome
+    }
+
+    /// Sets again what was due and is not done.
+    fn rewind(&self, come: &[u64]) {
+        let dues: Vec<_> = {
+            let fold = self.decider.lock();
+            come.iter().map(|number| (*number, fold.sagas.instances.get(*number).and_then(|one| one.due))).collect()
+        };
+        self.set_dues(dues);
+    }
+}
+
+impl Round<'_> {
+    /// Copies instances of these keys from the fold, all at once: the loop waits meanwhile.
+    fn fetch(&mut self, hashes: impl Iterator<Item = u128>) {
+        let wanted: HashSet<u128> = hashes.filter(|hash| !self.keys.contains_key(hash)).collect();
+        if wanted.is_empty() {
+            return;
+        }
+        let fold = self.tenant.decider.lock();
+        for hash in wanted {
+            let number = fold.sagas.of_key(hash);
+            self.keys.insert(hash, number);
+            if let Some((number, instance)) = number.and_then(|n| Some((n, fold.sagas.instances.get(n)?))) {
+                self.known.insert(number, Arc::clone(instance));
+            }
+        }
+    }
+
+    fn fetch_numbers(&mut self, numbers: &[u64]) {
+        let fold = self.tenant.decider.lock();
+        for number in numbers {
+            if let Some(instance) = fold.sagas.instances.get(*number) {
+                self.known.entry(*number).or_insert_with(|| Arc::clone(instance));
+            }
+        }
+    }
+
+    /// An instance as this round has it.
+    fn load(&mut self, number: u64) -> Option<&mut Open> {
+        if !self.open.contains_key(&number) {
+            if !self.known.contains_key(&number) {
+                self.fetch_numbers(&[number]);
+            }
+            let instance = self.known.get(&number)?;
+            let ready = Arc::clone(self.plans.all.get(&instance.plan)?);
+            let state = postcard::from_bytes(&instance.state).ok()?;
+            let key = instance.key.clone();
+            let (begun, notes, is_changed) = (false, Vec::new(), false);
+            self.open.insert(number, Open { ready, key, begun, state, notes, is_changed });
+        }
+        self.open.get_mut(&number)
+    }
+
+    fn act(
+        &mut self,
+        number: u64,
+        act: ActKind,
+        reason: String,
+        operation: u64,
+        seen: u64,
+    ) -> Result<Result<InstanceState, NotDone>, Fault> {
+        let refused = |refusal| Ok(Err(NotDone::RefusedSaga(refusal)));
+        let Some(open) = self.load(number) else { return refused(SagaRefusal::NoInstance { number }) };
+        let act = if let ActKind::Pause { .. } = act { ActKind::Pause { place: seen } } else { act };
+        let asked = Act { what: act, operation, reason: &reason };
+        if let Err(why) = may(&open.ready.plan, &open.state, asked.what) {
+            return refused(SagaRefusal::NotPossible(why));
+        }
+        let paused = open.state.paused();
+        self.feed(number, Told1::Act(act, reason, operation))?;
+        if act == ActKind::Resume
+            && let Some(paused) = paused
+        {
+            self.catch_up(number, paused.place, seen)?;
+        }
+        let status = self.open.get(&number).and_then(|open| open.state.status());
+        Ok(Ok(status.map_or(InstanceState::Running, InstanceState::of)))
+    }
+
+    /// Feeds what came while an instance was paused.
+    fn catch_up(&mut self, number: u64, from: u64, to: u64) -> Result<(), Fault> {
+        let Some(open) = self.load(number) else { return Ok(()) };
+        let (ready, key) = (Arc::clone(&open.ready), open.key.clone());
+        let correlation_ids = if ready.is_by_correlation { vec![key.to_string()] } else { Vec::new() };
+        let filter = Filter { correlation_ids, ..Filter::default() };
+        let mut next = Some(from + 1).filter(|next| *next <= to);
+        while let Some(at) = next {
+            let page = self.tenant.read_to(&filter, Direction::Forward, Some(at), CHUNK, to)?;
+            let hits = {
+                let mut stage = self.tenant.sagas.stage.lock();
+                self.tenant.hits(&self.plans, &mut stage, &page.events)?
+            };
+            for hit in hits.into_iter().filter(|hit| hit.ready.number == ready.number && *hit.key == *key) {
+                let recorded = &page.events[hit.event];
+                let cause = self.tenant.cause_of(&recorded.event(), number);
+                let roles = hit.roles.into_iter().filter(|role| *role != Role::Start).collect();
+                let position = recorded.stamp.position;
+                self.feed(number, Told1::Event { position, roles, cause })?;
+            }
+            next = page.next.filter(|next| *next <= to);
+        }
+        // Calls and sagas within it are asked about again.
+        let Some(open) = self.open.get(&number) else { return Ok(()) };
+        let children = open.state.children(&ready.plan);
+        self.calls.extend(open.state.calls().map(|attempt| (number, attempt)));
+        for attempt in children {
+            if let Some(child) = self.child_of(number, &ready, attempt)
+                && let Some(Status::Ended(outcome)) = self.load(child).and_then(|open| open.state.status())
+            {
+                self.feed(number, Told1::Child(attempt, outcome))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn due(&mut self, come: &[u64]) -> Result<(), Fault> {
+        self.fetch_numbers(come);
+        for number in come {
+            if let Some(due) = self.load(*number).and_then(|open| open.state.due()) {
+                self.feed(*number, Told1::Due(due.at))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Feeds what is new. How far it came, and whether there is more.
+    fn follow(&mut self, seen: u64, durable: u64) -> Result<(u64, bool), Fault> {
+        if self.plans.all.is_empty() {
+            return Ok((durable, false));
+        }
+        if seen >= durable {
+            return Ok((seen, false));
+        }
+        let page = self.tenant.read_to(&Filter::default(), Direction::Forward, Some(seen + 1), CHUNK, durable)?;
+        let to = page.next.map_or(durable, |next| next - 1);
+        let hits = {
+            let mut stage = self.tenant.sagas.stage.lock();
+            self.tenant.hits(&self.plans, &mut stage, &page.events)?
+        };
+        self.fetch(hits.iter().map(|hit| hit.hash));
+        for hit in hits {
+            let recorded = &page.events[hit.event];
+            let is_full = self.count >= SAGA_INSTANCES_MAX && hit.roles.contains(&Role::Start);
+            if is_full || self.bytes >= ROUND_BYTES {
+                // It is the first of the next round, which waits if there is no room.
+                return Ok((recorded.stamp.position - 1, !is_full));
+            }
+            self.hit(hit, recorded)?;
+        }
+        Ok((to, to < durable))
+    }
+
+    fn hit(&mut self, hit: Hit, recorded: &Recorded) -> Result<(), Fault> {
+        let Hit { ready, key, hash, mut roles, .. } = hit;
+        let position = recorded.stamp.position;
+        if ready.plan.kind() == Kind::Rule {
+            self.cache.put(self.tenant, recorded.clone())?;
+            return self.rule(ready, key, position);
+        }
+        let existing = self.keys.get(&hash).copied().flatten();
+        let starts = roles.contains(&Role::Start);
+        roles.retain(|role| *role != Role::Start);
+        let has_ended = |round: &mut Self, number| {
+            round.load(number).is_none_or(|open| matches!(open.state.status(), Some(Status::Ended(_)) | None))
+        };
+        match existing {
+            Some(number) if !starts || ready.plan.again() != Again::Begin || !has_ended(self, number) => {
+                // Versions share their keys: what another one waits for concerns only its own instances.
+                let Some(open) = self.load(number) else { return Ok(()) };
+                let is_own = open.ready.number == ready.number;
+                if starts {
+                    self.feed(number, Told1::Start { position, parent: None, variables: None })?;
+                }
+                if is_own && !roles.is_empty() {
+                    let cause = self.tenant.cause_of(&recorded.event(), number);
+                    self.feed(number, Told1::Event { position, roles, cause })?;
+                }
+                Ok(())
+            }
+            _ if starts => {
+                self.cache.put(self.tenant, recorded.clone())?;
+                let number = self.begin(ready, key, hash);
+                self.feed(number, Told1::Start { position, parent: None, variables: None })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// A new instance, not yet told that it begins.
+    fn begin(&mut self, ready: Arc<Ready>, key: String, hash: u128) -> u64 {
+        self.last += 1;
+        self.count += 1;
+        self.keys.insert(hash, Some(self.last));
+        let (state, notes) = (State::default(), Vec::new());
+        self.open.insert(self.last, Open { ready, key: key.into(), begun: true, state, notes, is_changed: false });
+        self.last
+    }
+
+    /// A rule publishes at once, and nothing is kept of it unless it could not.
+    fn rule(&mut self, ready: Arc<Ready>, key: String, position: u64) -> Result<(), Fault> {
+        let hash = key_hash(&ready.name, &format!("{key}/{position}"));
+        let number = self.begin(ready, format!("{key}/{position}"), hash);
+        self.feed(number, Told1::Start { position, parent: None, variables: None })?;
+        let is_done =
+            self.open.get(&number).is_some_and(|open| open.state.status() == Some(Status::Ended(Ending::Completed)));
+        if is_done {
+            self.open.remove(&number);
+            self.order.retain(|other| *other != number);
+            self.keys.remove(&hash);
+            self.last -= 1;
+        }
+        self.count -= 1;
+        Ok(())
+    }
+
+    /// Tells an instance something, and all that follows from it.
+    fn feed(&mut self, number: u64, told: Told1) -> Result<(), Fault> {
+        self.queue.push_back((number, told));
+        while let Some((number, told)) = self.queue.pop_front() {
+            let mut answers = VecDeque::from([told]);
+            while let Some(told) = answers.pop_front() {
+                let now = self.now;
+                let Some(open) = self.load(number) else { break };
+                let state = std::mem::take(&mut open.state);
+                let before = state.clone();
+                let stepped = step(&open.ready.plan, state, told.as_input(number), now);
+                let has_changed = stepped.state != before || !stepped.notes.is_empty();
+                open.state = stepped.state;
+                open.notes.extend(stepped.notes);
+                if has_changed && !open.is_changed {
+                    open.is_changed = true;
+                    self.order.push(number);
+                }
+                for effect in stepped.effects {
+                    if let Some(answer) = self.carry_out(number, effect)? {
+                        answers.push_back(answer);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Does what a step asks for; what is to be told at once.
+    fn carry_out(&mut self, number: u64, effect: Effect) -> Result<Option<Told1>, Fault> {
+        Ok(match effect {
+            Effect::Send(attempt) => Some(match self.send(number, attempt)? {
+                Ok(()) => Told1::Sent(attempt),
+                Err(reason) => Told1::NotSent(attempt, reason),
+            }),
+            Effect::Call(attempt) => {
+                self.calls.push((number, attempt));
+                None
+            }
+            Effect::Begin(attempt) => match self.begin_child(number, attempt)? {
+                Ok(()) => None,
+                Err(reason) => Some(Told1::NotSent(attempt, reason)),
+            },
+            Effect::UndoChild(attempt) => {
+                let ready = Arc::clone(&self.open[&number].ready);
+                match self.child_of(number, &ready, attempt) {
+                    Some(child) => {
+                        let reason = "the saga that began it is undone".to_owned();
+                        self.queue.push_back((child, Told1::Act(ActKind::Undo, reason, 0)));
+                        None
+                    }
+                    // It is not remembered any more, or never began.
+                    None => Some(Told1::Child(attempt, Ending::Compensated)),
+                }
+            }
+            Effect::Ask { node, iteration } => Some(Told1::Told(node, iteration, self.answer(number, node)?)),
+            Effect::Tell { parent, outcome } => {
+                self.queue.push_back((parent.number, Told1::Child(parent.attempt, outcome)));
+                None
+            }
+        })
+    }
+
+    fn asker(&self, number: u64, attempt: Option<Attempt>) -> (Arc<Ready>, Box<str>, State, Option<Attempt>) {
+        let open = &self.open[&number];
+        (Arc::clone(&open.ready), open.key.clone(), open.state.clone(), attempt)
+    }
+
+    fn jq(&mut self, number: u64, attempt: Option<Attempt>, text: &str) -> Mapped<String> {
+        let (ready, key, state, attempt) = self.asker(number, attempt);
+        let asker = Asker { ready: &ready, key: &key, state: &state, attempt };
+        asker.apply(self.tenant, &mut self.cache, text)
+    }
+
+    fn answer(&mut self, number: u64, node: u16) -> Result<Answered, Fault> {
+        let ready = Arc::clone(&self.open[&number].ready);
+        Ok(match ready.plan.question(node) {
+            None => Answered::Failed("nothing is asked there".into()),
+            Some(Question::Jq(text)) => match self.jq(number, None, &text)? {
+                Ok(holds) if holds == "true" => Answered::Holds(true),
+                Ok(holds) if holds == "false" => Answered::Holds(false),
+                Ok(other) => {
+                    let shown: String = other.chars().take(64).collect();
+                    Answered::Failed(format!("expected true or false, found {shown}"))
+                }
+                Err(reason) => Answered::Failed(reason),
+            },
+            Some(Question::Variables(text)) => match self.jq(number, None, &text)? {
+                Ok(variables) if variables.len() <= VARIABLES_BYTES_MAX => Answered::Variables(variables),
+                Ok(variables) => {
+                    let found = variables.len();
+                    Answered::Failed(format!(
+                        "expected variables of at most {VARIABLES_BYTES_MAX} bytes, found {found}"
+                    ))
+                }
+                Err(reason) => Answered::Failed(reason),
+            },
+            Some(Question::Pattern { pattern, of }) => {
+                let state = &self.open[&number].state;
+                let position = of.map_or(Some(state.start()), |node| state.event_of(node));
+                match position.map(|position| self.cache.get(self.tenant, position)).transpose()?.flatten() {
+                    Some(recorded) => Answered::Holds(pattern.matches_event(&recorded.event(), Some(&recorded.stamp))),
+                    None => Answered::Failed("expected an event of that step, found none".into()),
+                }
+            }
+        })
+    }
+
+    fn begin_child(&mut self, number: u64, attempt: Attempt) -> Mapped<()> {
+        let ready = Arc::clone(&self.open[&number].ready);
+        let Some(child) = ready.plan.child(attempt) else { return Ok(Err("there is no such step".into())) };
+        if self.child_of(number, &ready, attempt).is_some() {
+            return Ok(Ok(()));
+        }
+        let name = PlanName::saga(&*child.saga);
+        let Some(begun) = self.plans.newest_of(&name).cloned() else {
+            return Ok(Err(format!("expected a declared saga, found no {}", child.saga)));
+        };
+        let variables = match child.data.as_deref().map(|text| self.jq(number, Some(attempt), text)).transpose()? {
+            Some(Ok(variables)) if variables.len() > VARIABLES_BYTES_MAX => {
+                return Ok(Err(format!(
+                    "expected variables of at most {VARIABLES_BYTES_MAX} bytes, found {}",
+                    variables.len()
+                )));
+            }
+            Some(Ok(variables)) => Some(variables),
+            Some(Err(reason)) => return Ok(Err(reason)),
+            None => None,
+        };
+        let position = self.open[&number].state.start();
+        let key = child_key(&ready, number, attempt);
+        let hash = key_hash(&name, &key);
+        let begun = self.begin(begun, key, hash);
+        let parent = Some(Parent { number, attempt });
+        self.queue.push_back((begun, Told1::Start { position, parent, variables }));
+        Ok(Ok(()))
+    }
+
+    /// The instance that an attempt began.
+    fn child_of(&mut self, number: u64, ready: &Ready, attempt: Attempt) -> Option<u64> {
+        let command = Attempt { purpose: Purpose::Command, ..attempt };
+        let child = ready.plan.child(command)?;
+        let hash = key_hash(&PlanName::saga(&*child.saga), &child_key(ready, number, attempt));
+        self.fetch([hash].into_iter());
+        self.keys.get(&hash).copied().flatten()
+    }
+
+    /// Publishes the event of an attempt.
+    fn send(&mut self, number: u64, attempt: Attempt) -> Mapped<()> {
+        let (ready, key, state, _) = self.asker(number, Some(attempt));
+        let Some(Message { kind, subject, data }) = ready.plan.message(attempt, &state).cloned() else {
+            return Ok(Err("there is no such step".into()));
+        };
+        let mapped = |round: &mut Self, text: Option<Box<str>>| match text {
+            Some(text) => round.jq(number, Some(attempt), &text).map(|outcome| outcome.map(Some)),
+            None => Ok(Ok(None)),
+        };
+        let subject = match mapped(self, subject)? {
+            Ok(Some(json)) => match serde_json::from_str::<String>(&json) {
+                Ok(subject) => Some(Some(subject)),
+                Err(_) if json == "null" => Some(None),
+                Err(_) => {
+                    return Ok(Err(format!(
+                        "expected a text as the subject, found {}",
+                        json.chars().take(64).collect::<String>()
+                    )));
+                }
+            },
+            Ok(None) => None,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        let data = match mapped(self, data)? {
+            Ok(Some(json)) => Data::Json(json.into()),
+            Ok(None) => data_of(self.tenant, &mut self.cache, state.start())?,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        let causation = self.cache.get(self.tenant, state.last())?.map(|recorded| recorded.event().id().to_owned());
+        let Some(start) = self.cache.get(self.tenant, state.start())? else {
+            return Ok(Err(format!("the event at position {} is not there any more", state.start())));
+        };
+        let start = start.event();
+        let is_rule = ready.plan.kind() == Kind::Rule;
+        let log = self.tenant.log_name;
+        let id = match is_rule {
+            true => format!("{log:016x}/{}", state.start()),
+            false => format!("{}{attempt}", self.tenant.instance_id(number)),
+        };
+        let mut event = Event::builder(id, ready.source.as_str(), &*kind).data(data).time(self.now.to_string());
+        if let Some(subject) = subject.unwrap_or_else(|| start.subject().map(str::to_owned)) {
+            event = event.subject(subject);
+        }
+        let correlation = start.correlation_id().unwrap_or(if is_rule { start.id() } else { &key });
+        event = event.correlation_id(correlation.to_owned());
+        if let Some(causation) = causation {
+            event = event.causation_id(causation);
+        }
+        for name in INHERITED {
+            if let Some(value) = start.attribute(name) {
+                event = event.attribute(name, Value::Text(value.to_owned().into()));
+            }
+        }
+        if is_rule {
+            let hops = start.attributes().iter().find(|(name, _)| name == "hops").map(|(_, value)| value);
+            let hops = if let Some(Value::Integer(hops)) = hops { i64::from(*hops).max(0) } else { 0 };
+            if hops >= i64::from(HOPS_MAX) {
+                return Ok(Err(format!(
+                    "expected an event that at most {HOPS_MAX} rules led to, found one of {hops}: rules go round"
+                )));
+            }
+            event = event.attribute("hops", Value::Integer(hops as i32 + 1));
+        } else {
+            event = event.attribute("sagaid", Value::Text(format!("{}/{number}", ready.name.name).into()));
+            let idempotency = format!("{}{}", self.tenant.instance_id(number), attempt.key());
+            event = event.attribute("idempotencykey", Value::Text(idempotency.into()));
+        }
+        let event = match event.build() {
+            Ok(event) => event.into_owned(),
+            Err(invalid) => return Ok(Err(invalid.to_string())),
+        };
+        let prepared = match self.tenant.prepare_now(&event, None) {
+            Ok(prepared) => prepared,
+            Err(invalid) => return Ok(Err(invalid.to_string())),
+        };
+        if let Some(refusal) = prepared.refused() {
+            return Ok(Err(refusal.to_string()));
+        }
+        let mut prepared = [prepared];
+        self.tenant.keep_payloads(&mut prepared)?;
+        let [prepared] = prepared;
+        self.bytes += prepared.bytes();
+        self.commands.push(prepared);
+        Ok(Ok(()))
+    }
+
+    /// What the loop is to write, and what follows then.
+    fn finish(mut self, outcome: &mut Outcome, to: u64) {
+        let mut changed = Vec::with_capacity(self.order.len());
+        for number in std::mem::take(&mut self.order) {
+            let Some(open) = self.open.remove(&number) else { continue };
+            let Some(status) = open.state.status() else { continue };
+            let due = open.state.due();
+            outcome.dues.push((number, due));
+            let begun = open.begun.then(|| Begun { plan: open.ready.number, key: open.key.into() });
+            let state = postcard::to_stdvec(&open.state).expect("it has no map with keys unknown");
+            changed.push(Changed { number, begun, state, status: InstanceState::of(status), due, notes: open.notes });
+        }
+        // What came and changed nothing waits as before.
+        let settled: HashSet<u64> = outcome.dues.iter().map(|(number, _)| *number).collect();
+        for number in outcome.come.iter().filter(|number| !settled.contains(number)) {
+            let due = self.known.get(number).and_then(|instance| instance.due);
+            outcome.dues.push((*number, due));
+        }
+        outcome.calls = self.calls;
+        let is_old = outcome.seen >= to + PLACE_EVENTS;
+        if changed.is_empty() && self.commands.is_empty() && !is_old {
+            return;
+        }
+        let forgotten = self.tenant.forgotten(self.now);
+        let step = StepRecord { to: outcome.seen, at: self.now, changed, forgotten };
+        outcome.commit.step = Some((step.record(), Arc::new(step)));
+        outcome.commit.commands = self.commands;
+    }
+}
+
+impl Tenant {
+    /// Ended instances that are too many or too old.
+    fn forgotten(&self, now: Timestamp) -> Vec<u64> {
+        let fold = self.decider.lock();
+        let ended = &fold.sagas.ended;
+        let surplus = ended.len().saturating_sub(SAGA_ENDED_MAX);
+        let is_old = |number: &u64| {
+            let instance = fold.sagas.instances.get(*number);
+            instance.is_some_and(|one| one.status.is_ended() && one.updated.plus_ms(SAGA_ENDED_MS) < now)
+        };
+        let has_ended = |number: &u64| fold.sagas.instances.get(*number).is_some_and(|one| one.status.is_ended());
+        let first = ended.iter().take(FORGOTTEN_MAX).enumerate();
+        first
+            .take_while(|(at, number)| *at < surplus || is_old(number))
+            .map(|(_, number)| *number)
+            .filter(has_ended)
+            .collect()
+    }
+}
+
+fn child_key(ready: &Ready, number: u64, attempt: Attempt) -> String {
+    format!("{}/{number}/{}.{}", ready.name.name, attempt.node, attempt.iteration)
+}

@@ -1,0 +1,370 @@
+//! The stage: when it works, what it is asked, and what follows once a round is durable.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+
+use parking_lot::{Mutex, RwLock};
+use quipu_domain::saga::{ActKind, Answer, Attempt, Due};
+use quipu_domain::timer::{Due as Come, Handle, Owner, Wheel};
+use quipu_domain::{Scratch, Snapshot, Timestamp};
+use quipu_store::{Fault, Record};
+
+use super::ready::{Entry, Plans, Ready};
+use super::records::{FoldedSagas, InstanceState, SagaRecord, StepRecord};
+use crate::append::Prepared;
+use crate::mailbox::{Input, Reply};
+use crate::subscriptions::NotDone;
+use crate::tenant::Tenant;
+
+/// Most of what is due that one round takes.
+const DUE_MAX: usize = 500;
+/// How soon a round that failed is tried again, milliseconds.
+const AGAIN_MS: i64 = 1_000;
+/// How far the clock must be set back before what waits is set anew.
+const SET_BACK_US: i64 = 20_000;
+
+/// The stage, and what is asked of it.
+pub(crate) struct Sagas {
+    pub(super) stage: Mutex<Stage>,
+    /// A round is on its way.
+    is_stepping: AtomicBool,
+    pub(super) asked: Mutex<Vec<Asked>>,
+    /// Serializes declarations.
+    pub(super) defining: Mutex<()>,
+    pub(super) plans: RwLock<Arc<Plans>>,
+    /// Every plan has seen the events up to here.
+    pub(super) seen: AtomicU64,
+    /// There are plans.
+    is_on: AtomicBool,
+    /// When something is due, microseconds.
+    next: AtomicI64,
+    /// A round failed: nothing is read before this time.
+    not_before: AtomicI64,
+    pub(super) calls: Mutex<VecDeque<(u64, Attempt)>>,
+}
+
+/// What one round after the other needs.
+pub(crate) struct Stage {
+    pub patterns: Snapshot<Entry>,
+    pub scratch: Scratch,
+    wheel: Wheel,
+    handles: HashMap<u64, Handle>,
+    latest: Timestamp,
+}
+
+/// What is asked of the stage.
+pub(crate) enum Asked {
+    /// An intervention.
+    Act { number: u64, act: ActKind, reason: String, operation: u64, reply: Reply<Result<InstanceState, NotDone>> },
+    /// An endpoint answered.
+    Answered { number: u64, attempt: Attempt, answer: Answer },
+    /// A declaration; it is made with the place that the stage has come to.
+    Define(Box<dyn FnOnce(u64) -> (SagaRecord, Option<Ready>) + Send>, Reply<Result<(), Fault>>),
+}
+
+/// What a round came to, as the loop writes it.
+#[derive(Default)]
+pub(crate) struct StepCommit {
+    pub commands: Vec<Prepared>,
+    /// The record of what changed, with what it says.
+    pub step: Option<(Record, Arc<StepRecord>)>,
+    /// Of declarations.
+    pub records: Vec<(Record, SagaRecord)>,
+}
+
+impl StepCommit {
+    pub fn is_empty(&self) -> bool {
+        self.commands.is_empty() && self.step.is_none() && self.records.is_empty()
+    }
+
+    pub fn bytes(&self) -> usize {
+        let records = self.records.iter().map(|(record, _)| record.body.len());
+        let step = self.step.iter().map(|(record, _)| record.body.len());
+        self.commands.iter().map(Prepared::bytes).sum::<usize>() + records.chain(step).sum::<usize>()
+    }
+}
+
+/// What follows once a round is durable.
+#[derive(Default)]
+pub(crate) struct Outcome {
+    pub commit: StepCommit,
+    /// Every plan has seen the events up to here.
+    pub seen: u64,
+    /// Of instances that changed: when they are due.
+    pub dues: Vec<(u64, Option<Due>)>,
+    pub calls: Vec<(u64, Attempt)>,
+    /// Instances that were due.
+    pub come: Vec<u64>,
+    /// Calls whose answers were taken in.
+    pub answered: Vec<(u64, Attempt)>,
+    pub answers: Vec<(Reply<Result<InstanceState, NotDone>>, Result<InstanceState, NotDone>)>,
+    pub defined: Vec<(SagaRecord, Option<Ready>, Reply<Result<(), Fault>>)>,
+    /// There is more to do at once.
+    pub is_more: bool,
+}
+
+impl Sagas {
+    /// Those of a log that was opened.
+    pub fn new(folded: &FoldedSagas, now: Timestamp, position: u64) -> Self {
+        let plans = Plans::new(folded);
+        let mut stage = Stage {
+            patterns: plans.patterns(),
+            scratch: Scratch::default(),
+            wheel: Wheel::new(now),
+            handles: HashMap::new(),
+            latest: now,
+        };
+        let mut calls = VecDeque::new();
+        for (number, instance) in folded.instances.iter().filter(|(_, instance)| !instance.status.is_ended()) {
+            stage.set(number, instance.due, now);
+            if plans.all.get(&instance.plan).is_some_and(|ready| ready.has_calls)
+                && let Ok(state) = postcard::from_bytes::<quipu_domain::saga::State>(&instance.state)
+            {
+                calls.extend(state.calls().map(|attempt| (number, attempt)));
+            }
+        }
+        let sagas = Self {
+            is_stepping: AtomicBool::new(false),
+            asked: Mutex::default(),
+            defining: Mutex::default(),
+            is_on: AtomicBool::new(!folded.plans.is_empty()),
+            seen: AtomicU64::new(if folded.plans.is_empty() { position } else { folded.to }),
+            next: AtomicI64::new(i64::MAX),
+            not_before: AtomicI64::new(i64::MIN),
+            plans: RwLock::new(Arc::new(plans)),
+            calls: Mutex::new(calls),
+            stage: Mutex::new(stage),
+        };
+        sagas.turned(&sagas.stage.lock());
+        sagas
+    }
+
+    fn turned(&self, stage: &Stage) {
+        self.next.store(stage.wheel.next().map_or(i64::MAX, |next| next.0), Ordering::Release);
+    }
+
+    fn next(&self) -> Option<Timestamp> {
+        let next = self.next.load(Ordering::Acquire);
+        (next < i64::MAX).then_some(Timestamp(next))
+    }
+}
+
+impl Stage {
+    /// Sets when an instance is due, in place of what was set.
+    fn set(&mut self, number: u64, due: Option<Due>, now: Timestamp) {
+        if let Some(handle) = self.handles.remove(&number) {
+            self.wheel.remove(handle, Owner(number));
+        }
+        if let Some(due) = due {
+            self.handles.insert(number, self.wheel.insert(due_at(due, now), Owner(number)));
+        }
+    }
+}
+
+/// What waits for so long waits no longer than that from now on.
+fn due_at(due: Due, now: Timestamp) -> Timestamp {
+    if due.since > now {
+        return Timestamp(now.0.saturating_add(due.at.0.saturating_sub(due.since.0).max(0))).min(due.at);
+    }
+    due.at
+}
+
+impl Tenant {
+    /// Whether sagas have something to do that is not a matter of time.
+    pub(crate) fn has_unstepped(&self) -> bool {
+        let sagas = &self.sagas;
+        let is_behind = sagas.is_on.load(Ordering::Acquire) && sagas.seen.load(Ordering::Acquire) < self.position();
+        if !is_behind && sagas.asked.lock().is_empty() {
+            return false;
+        }
+        let not_before = sagas.not_before.load(Ordering::Acquire);
+        not_before == i64::MIN || self.world.clock.now().0 >= not_before
+    }
+
+    /// Lets what is due come, and says when the next is.
+    pub(crate) fn sagas_due(self: &Arc<Self>) -> Option<Timestamp> {
+        let next = self.next_of_sagas();
+        if self.has_unstepped() || next.is_some_and(|next| next <= self.world.clock.now()) {
+            self.drive_sagas();
+            return None;
+        }
+        next
+    }
+
+    /// When the stage has something to do that is a matter of time.
+    pub(crate) fn next_of_sagas(&self) -> Option<Timestamp> {
+        let not_before = self.sagas.not_before.load(Ordering::Acquire);
+        let again = (not_before > i64::MIN).then_some(Timestamp(not_before));
+        self.sagas.next().into_iter().chain(again).min()
+    }
+
+    /// Whether a round is on its way.
+    pub(crate) fn has_round(&self) -> bool {
+        self.sagas.is_stepping.load(Ordering::Acquire)
+    }
+
+    /// Without threads nobody else drives: whoever waits for an answer does the rounds.
+    pub(super) fn drive_round(self: &Arc<Self>) {
+        while !self.has_threads() && (self.step_sagas() || self.has_round()) {
+            self.decide();
+            self.flush();
+        }
+    }
+
+    pub(super) fn ask_sagas(self: &Arc<Self>, asked: Asked) {
+        self.sagas.asked.lock().push(asked);
+        self.drive_sagas();
+    }
+
+    /// Does one round: what was asked, what is due, what is new. Whether the loop was given something; the next round begins when
+    /// that is durable. Whoever drives a tenant without threads calls it, decides and flushes until it gives false.
+    pub fn step_sagas(self: &Arc<Self>) -> bool {
+        if self.sagas.is_stepping.swap(true, Ordering::AcqRel) {
+            return false;
+        }
+        loop {
+            let outcome = match self.round() {
+                Ok(outcome) => outcome,
+                Err(_) => {
+                    self.later();
+                    self.sagas.is_stepping.store(false, Ordering::Release);
+                    return false;
+                }
+            };
+            self.sagas.not_before.store(i64::MIN, Ordering::Release);
+            if !outcome.commit.is_empty() {
+                self.write_round(outcome);
+                return true;
+            }
+            let is_more = outcome.is_more;
+            self.settle(outcome, Ok(()));
+            // Nothing came of it: nobody waits for it to be durable.
+            if !is_more {
+                self.sagas.is_stepping.store(false, Ordering::SeqCst);
+                // Whoever asked before the line above saw that somebody was at it and left.
+                if !self.has_unstepped() || self.sagas.is_stepping.swap(true, Ordering::AcqRel) {
+                    return false;
+                }
+            }
+        }
+    }
+
+    fn later(&self) {
+        let at = self.world.clock.now().plus_ms(AGAIN_MS);
+        self.sagas.not_before.store(at.0, Ordering::Release);
+        self.wake_timers();
+    }
+
+    fn write_round(self: &Arc<Self>, mut outcome: Outcome) {
+        let commit = std::mem::take(&mut outcome.commit);
+        let bytes = commit.bytes();
+        let tenant = Arc::clone(self);
+        let reply = move |result: Result<(), Fault>| {
+            let is_done = result.is_ok();
+            tenant.settle(outcome, result);
+            if !is_done {
+                tenant.later();
+            }
+            tenant.sagas.is_stepping.store(false, Ordering::SeqCst);
+            if tenant.has_unstepped() {
+                tenant.drive_sagas();
+            }
+            tenant.wake_timers();
+        };
+        if self.enqueue(bytes, Input::Step(Box::new(commit), Box::new(reply))) {
+            self.drive_elsewhere();
+        }
+    }
+
+    /// What follows once a round is durable, or failed.
+    fn settle(&self, outcome: Outcome, result: Result<(), Fault>) {
+        let sagas = &self.sagas;
+        let now = self.world.clock.now();
+        match &result {
+            Ok(()) => {
+                let mut stage = sagas.stage.lock();
+                sagas.seen.fetch_max(outcome.seen, Ordering::AcqRel);
+                sagas.calls.lock().extend(outcome.calls);
+                outcome.dues.into_iter().for_each(|(number, due)| stage.set(number, due, now));
+                sagas.turned(&stage);
+            }
+            Err(_) => {
+                // As the fold has them, where nothing has changed.
+                let instances = {
+                    let fold = self.decider.lock();
+                    let due = |number: &u64| fold.sagas.instances.get(*number).and_then(|one| one.due);
+                    outcome.come.iter().map(|number| (*number, due(number))).collect::<Vec<_>>()
+                };
+                let mut stage = sagas.stage.lock();
+                instances.into_iter().for_each(|(number, due)| stage.set(number, due, now));
+                sagas.turned(&stage);
+                sagas.calls.lock().extend(outcome.answered);
+            }
+        }
+        if result.is_ok() && !outcome.defined.is_empty() {
+            let mut plans = Plans::clone(&sagas.plans.read());
+            for (record, ready, reply) in outcome.defined {
+                plans.define(record, ready);
+                let mut stage = sagas.stage.lock();
+                stage.patterns = plans.patterns();
+                sagas.is_on.store(!plans.all.is_empty(), Ordering::Release);
+                *sagas.plans.write() = Arc::new(plans.clone());
+                drop(stage);
+                reply(Ok(()));
+            }
+        } else {
+            outcome.defined.into_iter().for_each(|(_, _, reply)| reply(result.clone()));
+        }
+        for (reply, answer) in outcome.answers {
+            match &result {
+                Ok(()) => reply(answer),
+                Err(fault) => reply(Err(fault.clone().into())),
+            }
+        }
+    }
+
+    /// What is due now, at most so much of it.
+    pub(super) fn take_due(&self, now: Timestamp) -> Vec<Come> {
+        let mut stage = self.sagas.stage.lock();
+        if stage.latest.0 > now.0.saturating_add(SET_BACK_US) {
+            self.wind_sagas(&mut stage, now);
+        }
+        stage.latest = now;
+        let mut come = Vec::new();
+        stage.wheel.advance(now, DUE_MAX, &mut come);
+        for one in &come {
+            stage.handles.remove(&one.owner.0);
+        }
+        self.sagas.turned(&stage);
+        come
+    }
+
+    pub(super) fn set_dues(&self, dues: Vec<(u64, Option<Due>)>) {
+        let now = self.world.clock.now();
+        let mut stage = self.sagas.stage.lock();
+        dues.into_iter().for_each(|(number, due)| stage.set(number, due, now));
+        self.sagas.turned(&stage);
+    }
+
+    fn wind_sagas(&self, stage: &mut Stage, now: Timestamp) {
+        stage.wheel.clear(now);
+        stage.handles.clear();
+        let instances = self.decider.lock().sagas.instances.clone();
+        for (number, instance) in instances.iter().filter(|(_, instance)| instance.due.is_some()) {
+            stage.set(number, instance.due, now);
+        }
+    }
+
+    /// Endpoints to call: each once until its answer is told with [`Tenant::answer_call`].
+    pub fn take_calls(&self, limit: usize) -> Vec<(u64, Attempt)> {
+        let mut calls = self.sagas.calls.lock();
+        let count = limit.min(calls.len());
+        calls.drain(..count).collect()
+    }
+
+    /// What an endpoint answered.
+    pub fn answer_call(self: &Arc<Self>, number: u64, attempt: Attempt, answer: Answer) {
+        self.ask_sagas(Asked::Answered { number, attempt, answer });
+    }
+}
