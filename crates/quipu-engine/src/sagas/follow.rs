@@ -18,6 +18,9 @@ pub(super) struct Hit {
     /// Which of the events that were looked at.
     pub event: usize,
     pub ready: Arc<Ready>,
+    /// The instance whose event caused it, if one did: it may be one of another plan.
+    pub caused_by: Option<u64>,
+    /// Empty if it has none.
     pub key: String,
     pub hash: u128,
     pub roles: Vec<Role>,
@@ -36,20 +39,25 @@ impl Tenant {
             let mut entries: Vec<_> = patterns.matches_event(&event, Some(&recorded.stamp), scratch).copied().collect();
             entries.sort_unstable();
             let begin = hits.len();
+            let caused_by = self.instance_of(&event);
             for (plan, listen) in entries {
                 let Some(ready) = plans.all.get(&plan) else { continue };
                 if recorded.stamp.position <= ready.from {
                     continue;
                 }
                 let listen = &ready.plan.listens()[usize::from(listen)];
-                let Some(key) = key_of(&event, &listen.key, listen.role) else { continue };
+                let key = key_of(&event, &listen.key, listen.role).unwrap_or_default();
+                if key.is_empty() && (caused_by.is_none() || listen.role == Role::Start) {
+                    continue;
+                }
                 // All that it is to one instance is told at once.
                 let of_it = |hit: &&mut Hit| hit.ready.number == plan && hit.key == key;
                 match hits[begin..].iter_mut().find(of_it) {
                     Some(hit) => hit.roles.push(listen.role),
                     None => {
                         let hash = key_hash(&ready.name, &key);
-                        hits.push(Hit { event: at, ready: Arc::clone(ready), key, hash, roles: vec![listen.role] });
+                        let (ready, roles) = (Arc::clone(ready), vec![listen.role]);
+                        hits.push(Hit { event: at, ready, caused_by, key, hash, roles });
                     }
                 }
             }
@@ -60,6 +68,12 @@ impl Tenant {
     /// What the ids of an instance's events begin with.
     pub(super) fn instance_id(&self, number: u64) -> String {
         format!("{:016x}/{number}/", self.log_name)
+    }
+
+    /// The instance whose event caused this one.
+    fn instance_of(&self, event: &Event<'_>) -> Option<u64> {
+        let log = format!("{:016x}/", self.log_name);
+        event.causation_id()?.strip_prefix(&log)?.split_once('/')?.0.parse().ok()
     }
 
     /// The attempt of an instance whose event caused this one.

@@ -23,8 +23,6 @@ pub(crate) struct Ready {
     pub source: String,
     /// Whether a pattern or a key of it looks at data.
     pub looks_at_data: bool,
-    /// Whether every key of it is the correlation id.
-    pub is_by_correlation: bool,
     pub has_calls: bool,
 }
 
@@ -74,7 +72,6 @@ impl Ready {
         let source = format!("/quipu/{}s/{}", kind.as_str(), plan.name());
         let looks = |listen: &Listen| listen.pattern.looks_at_data() || matches!(listen.key, Key::Data(_));
         let looks_at_data = plan.listens().iter().any(looks);
-        let is_by_correlation = plan.listens().iter().all(|listen| listen.key == Key::Correlation);
         let nodes = 1..plan.len() as u16;
         let has_calls = nodes.clone().any(|node| {
             [plan.action(node), plan.compensation(node)].iter().any(|action| matches!(action, Some(Action::Call(_))))
@@ -91,7 +88,7 @@ impl Ready {
             let compiled = Jq::compile(text).map_err(|(at, reason)| format!("at byte {at}: {reason}"));
             jq.insert(text.into(), compiled);
         }
-        Self { number, name, plan, from, jq, source, looks_at_data, is_by_correlation, has_calls }
+        Self { number, name, plan, from, jq, source, looks_at_data, has_calls }
     }
 
     pub fn jq(&self, text: &str) -> Result<&Jq, String> {

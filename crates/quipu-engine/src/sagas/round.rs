@@ -5,8 +5,8 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use quipu_domain::saga::{
-    Act, ActKind, Again, Answer, Attempt, Effect, Input as Fed, Kind, Note, Parent, Purpose, Question, Role, State,
-    Status, Told, may, step,
+    Act, ActKind, Again, Answer, Attempt, Effect, Input as Fed, Key, Kind, Note, Parent, Purpose, Question, Role,
+    State, Status, Told, may, step,
 };
 use quipu_domain::saga::{HOPS_MAX, Message, Outcome as Ending, VARIABLES_BYTES_MAX};
 use quipu_domain::{Data, Direction, Event, Filter, Timestamp, Value};
@@ -294,8 +294,8 @@ impl Round<'_> {
     fn catch_up(&mut self, number: u64, from: u64, to: u64) -> Result<(), Fault> {
         let Some(open) = self.load(number) else { return Ok(()) };
         let (ready, key) = (Arc::clone(&open.ready), open.key.clone());
-        let correlation_ids = if ready.is_by_correlation { vec![key.to_string()] } else { Vec::new() };
-        let filter = Filter { correlation_ids, ..Filter::default() };
+        // All of them: an answer may name its command and have any correlation id.
+        let filter = Filter::default();
         let mut next = Some(from + 1).filter(|next| *next <= to);
         while let Some(at) = next {
             let page = self.tenant.read_to(&filter, Direction::Forward, Some(at), CHUNK, to)?;
@@ -303,7 +303,10 @@ impl Round<'_> {
                 let mut stage = self.tenant.sagas.stage.lock();
                 self.tenant.hits(&self.plans, &mut stage, &page.events)?
             };
-            for hit in hits.into_iter().filter(|hit| hit.ready.number == ready.number && *hit.key == *key) {
+            for hit in hits
+                .into_iter()
+                .filter(|hit| hit.ready.number == ready.number && (*hit.key == *key || hit.caused_by == Some(number)))
+            {
                 let recorded = &page.events[hit.event];
                 let cause = self.tenant.cause_of(&recorded.event(), number);
                 let roles = hit.roles.into_iter().filter(|role| *role != Role::Start).collect();
@@ -351,6 +354,7 @@ impl Round<'_> {
             self.tenant.hits(&self.plans, &mut stage, &page.events)?
         };
         self.fetch(hits.iter().map(|hit| hit.hash));
+        self.fetch_numbers(&hits.iter().filter_map(|hit| hit.caused_by).collect::<Vec<_>>());
         for hit in hits {
             let recorded = &page.events[hit.event];
             let is_full = self.count >= SAGA_INSTANCES_MAX && hit.roles.contains(&Role::Start);
@@ -364,13 +368,16 @@ impl Round<'_> {
     }
 
     fn hit(&mut self, hit: Hit, recorded: &Recorded) -> Result<(), Fault> {
-        let Hit { ready, key, hash, mut roles, .. } = hit;
+        let Hit { ready, caused_by, key, hash, mut roles, .. } = hit;
         let position = recorded.stamp.position;
         if ready.plan.kind() == Kind::Rule {
             self.cache.put(self.tenant, recorded.clone())?;
             return self.rule(ready, key, position);
         }
-        let existing = self.keys.get(&hash).copied().flatten();
+        // Whoever names the command that it answers is heard whatever its key is.
+        let is_own = |number: &u64| self.load(*number).is_some_and(|open| open.ready.number == ready.number);
+        let answered = caused_by.filter(is_own);
+        let existing = answered.or_else(|| self.keys.get(&hash).copied().flatten());
         let starts = roles.contains(&Role::Start);
         roles.retain(|role| *role != Role::Start);
         let has_ended = |round: &mut Self, number| {
@@ -390,7 +397,7 @@ impl Round<'_> {
                 }
                 Ok(())
             }
-            _ if starts => {
+            _ if starts && !key.is_empty() => {
                 self.cache.put(self.tenant, recorded.clone())?;
                 let number = self.begin(ready, key, hash);
                 self.feed(number, Told1::Start { position, parent: None, variables: None })
@@ -617,7 +624,11 @@ impl Round<'_> {
         if let Some(subject) = subject.unwrap_or_else(|| start.subject().map(str::to_owned)) {
             event = event.subject(subject);
         }
-        let correlation = start.correlation_id().unwrap_or(if is_rule { start.id() } else { &key });
+        // Whoever answers with the same correlation id is heard: that of a saga within a saga is its own.
+        let correlation = match ready.plan.key() {
+            Key::Correlation if !is_rule => &key,
+            _ => start.correlation_id().unwrap_or(if is_rule { start.id() } else { &key }),
+        };
         event = event.correlation_id(correlation.to_owned());
         if let Some(causation) = causation {
             event = event.causation_id(causation);

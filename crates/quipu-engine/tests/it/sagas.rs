@@ -348,7 +348,6 @@ fn steps_are_nested_and_mapped() {
         Event::builder("g", "/office", "visa.granted").correlation_id(correlation).causation_id(visa.id().to_owned());
     publish(&shop.tenant, &granted.json("{}").build().unwrap());
     shop.run();
-    println!("{:?}", shop.tenant.instances(&InstanceFilter::default(), None, 10));
     assert_eq!(shop.sent()[3..], ["mail.send", "mail.send", "trip.booked"]);
     assert_eq!(shop.event("mail.send").data().bytes().unwrap().0, br#"{"room":12,"trip":"t1"}"#);
 }
