@@ -148,10 +148,7 @@ impl Turn<'_> {
             }
         }
         let cancels: Vec<Option<u64>> = append.cancels.iter().map(|name| self.waiting(name)).collect();
-        let known = match self.refused_timers(&timers, known, &cancels) {
-            Ok(known) => known,
-            Err(refusal) => return Err(refusal.into()),
-        };
+        let known = self.refused_timers(&timers, known, &cancels)?;
         let is_duplicate = append.events.is_empty()
             && cancels.iter().all(Option::is_none)
             && append.checkpoint.is_none()

@@ -7,6 +7,8 @@
 mod audit;
 mod catalog;
 mod keys;
+mod sagas;
+mod timers;
 mod upcast;
 
 use std::fs::{self, OpenOptions};
@@ -490,6 +492,12 @@ fn main() {
     }
     if wants("audit") {
         audit::run(&folder, &mut report);
+    }
+    if wants("timers") {
+        timers::run(&folder, &mut report);
+    }
+    if wants("sagas") {
+        sagas::run(&folder, &mut report);
     }
     if wants("large") {
         large(&folder, events, &mut report);

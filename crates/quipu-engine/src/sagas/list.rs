@@ -104,6 +104,9 @@ pub struct TimelineEntry {
     pub step: String,
 }
 
+/// An instance, what it is of, and how that is stepped, if this version can.
+type Shown = (Arc<Instance>, FoldedPlan, Option<Arc<Ready>>);
+
 impl InstanceFilter {
     fn takes(&self, instance: &Instance, plan: &FoldedPlan) -> bool {
         self.name.as_ref().is_none_or(|name| plan.name == *name)
@@ -225,10 +228,7 @@ impl Tenant {
         Ok((entries.collect(), u64::from(instance.skipped)))
     }
 
-    fn instance_and_plan(
-        self: &Arc<Self>,
-        number: u64,
-    ) -> Result<(Arc<Instance>, FoldedPlan, Option<Arc<Ready>>), NotDone> {
+    fn instance_and_plan(self: &Arc<Self>, number: u64) -> Result<Shown, NotDone> {
         let found = {
             let fold = self.decider.lock();
             let instance = fold.sagas.instances.get(number).cloned();

@@ -1,6 +1,7 @@
 //! What jq of a saga sees, and what it makes of it.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use quipu_domain::saga::{Attempt, NodeId, State};
 use quipu_domain::{Data, write_event};
@@ -27,9 +28,8 @@ impl Cache {
     /// Keeps an event that was read.
     pub fn put(&mut self, tenant: &Tenant, recorded: Recorded) -> Result<(), Fault> {
         let position = recorded.stamp.position;
-        if !self.0.contains_key(&position) {
-            let resolved = tenant.resolve(recorded)?;
-            self.0.insert(position, resolved);
+        if let Entry::Vacant(place) = self.0.entry(position) {
+            place.insert(tenant.resolve(recorded)?);
         }
         Ok(())
     }

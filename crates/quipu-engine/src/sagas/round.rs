@@ -16,7 +16,7 @@ use super::follow::Hit;
 use super::mapping::{Asker, Cache, Mapped, data_of};
 use super::ready::{Plans, Ready};
 use super::records::{Begun, Changed, Instance, InstanceState, StepRecord, key_hash};
-use super::stage::{Asked, Outcome};
+use super::stage::{Acted, Asked, Outcome};
 use super::{PlanName, SAGA_ENDED_MAX, SAGA_ENDED_MS, SAGA_INSTANCES_MAX, SagaRefusal};
 use crate::append::Prepared;
 use crate::mailbox::Reply;
@@ -35,8 +35,6 @@ const FORGOTTEN_MAX: usize = 1_000;
 
 /// The attributes that a command has from the event that started.
 const INHERITED: [&str; 3] = ["userid", "organizationid", "tenantid"];
-
-type ActReply = Reply<Result<InstanceState, NotDone>>;
 
 /// What one instance is told, and by whom.
 enum Told1 {
@@ -149,7 +147,7 @@ impl Tenant {
             calls: Vec::new(),
         };
         // What is asked is fed before what is new, and after a fault it is answered with that.
-        let mut answers: Vec<(ActReply, Result<InstanceState, NotDone>)> = Vec::new();
+        let mut answers: Vec<(Reply<Acted>, Acted)> = Vec::new();
         let mut fault = None;
         for one in asked {
             match one {
@@ -264,14 +262,7 @@ impl Round<'_> {
         self.open.get_mut(&number)
     }
 
-    fn act(
-        &mut self,
-        number: u64,
-        act: ActKind,
-        reason: String,
-        operation: u64,
-        seen: u64,
-    ) -> Result<Result<InstanceState, NotDone>, Fault> {
+    fn act(&mut self, number: u64, act: ActKind, reason: String, operation: u64, seen: u64) -> Result<Acted, Fault> {
         let refused = |refusal| Ok(Err(NotDone::RefusedSaga(refusal)));
         let Some(open) = self.load(number) else { return refused(SagaRefusal::NoInstance { number }) };
         let act = if let ActKind::Pause { .. } = act { ActKind::Pause { place: seen } } else { act };

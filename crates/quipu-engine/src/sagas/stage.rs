@@ -56,7 +56,7 @@ pub(crate) struct Stage {
 /// What is asked of the stage.
 pub(crate) enum Asked {
     /// An intervention.
-    Act { number: u64, act: ActKind, reason: String, operation: u64, reply: Reply<Result<InstanceState, NotDone>> },
+    Act { number: u64, act: ActKind, reason: String, operation: u64, reply: Reply<Acted> },
     /// An endpoint answered.
     Answered { number: u64, attempt: Attempt, answer: Answer },
     /// A declaration; it is made with the place that the stage has come to.
@@ -85,6 +85,11 @@ impl StepCommit {
     }
 }
 
+/// What became of an intervention.
+pub(super) type Acted = Result<InstanceState, NotDone>;
+/// A declaration, what can be stepped of it, and who waits for it to be durable.
+type Defined = (SagaRecord, Option<Ready>, Reply<Result<(), Fault>>);
+
 /// What follows once a round is durable.
 #[derive(Default)]
 pub(crate) struct Outcome {
@@ -98,8 +103,8 @@ pub(crate) struct Outcome {
     pub come: Vec<u64>,
     /// Calls whose answers were taken in.
     pub answered: Vec<(u64, Attempt)>,
-    pub answers: Vec<(Reply<Result<InstanceState, NotDone>>, Result<InstanceState, NotDone>)>,
-    pub defined: Vec<(SagaRecord, Option<Ready>, Reply<Result<(), Fault>>)>,
+    pub answers: Vec<(Reply<Acted>, Acted)>,
+    pub defined: Vec<Defined>,
     /// There is more to do at once.
     pub is_more: bool,
 }

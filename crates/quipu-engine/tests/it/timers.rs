@@ -196,7 +196,7 @@ fn events_and_timers_are_appended_together_or_not_at_all() {
 fn two_timers_of_one_turn_know_each_other() {
     let folder = tempfile::tempdir().unwrap();
     let tenant = open(folder.path(), small()).unwrap();
-    let events = vec![delayed("a", 5), delayed("b", 5), delayed("a", 5), delayed("b", 6)];
+    let events = [delayed("a", 5), delayed("b", 5), delayed("a", 5), delayed("b", 6)];
     let prepared = events.iter().map(|event| prepare(&tenant, event)).collect();
     let answers = tenant.publish_wait(prepared).unwrap();
     let again = Scheduled { timer: 1, due: Timestamp(5 * SECOND_US), is_duplicate: true };
