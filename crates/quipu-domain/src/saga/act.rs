@@ -7,7 +7,7 @@ use super::effect::{Effect, What};
 use super::input::{Act, ActKind};
 use super::plan::{Action, Doing, NodeId, Plan};
 use super::state::{At, Cell, Done, Failure, How, Outcome, Paused, Phase, State, Undo, Why};
-use super::step::{Machine, Run, Todo};
+use super::step::{Machine, Todo};
 
 /// Why an intervention does not fit.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,6 +64,8 @@ pub fn may(plan: &Plan, state: &State, act: ActKind) -> Result<(), NotPossible> 
         ActKind::Undo => Ok(()),
         _ if is_over => Err(NotPossible::Ended),
         ActKind::Cancel if state.phase == Phase::Compensating => Err(NotPossible::Compensating),
+        // It is said to be completed, and only undoes what lost.
+        ActKind::Cancel if state.outcome.is_some() => Err(NotPossible::Ended),
         ActKind::Cancel => Ok(()),
         ActKind::Resume if state.paused.is_none() => Err(NotPossible::NotPaused),
         ActKind::Resume => Ok(()),
@@ -134,11 +136,12 @@ impl Machine<'_> {
 
     /// As if it failed where it stands.
     fn undo_all(&mut self) {
-        self.state.paused = None;
         self.state.cells.retain(|cell| cell.purpose != Purpose::End);
         self.state.failure = Some(Failure { node: 0, iteration: 0, why: Why::Cancelled });
         self.state.phase = Phase::Compensating;
         self.abandon((0, 0));
+        // What is being undone already goes on.
+        self.resume();
     }
 
     fn undo_for_parent(&mut self, operation: u64, reason: &str) {
@@ -199,25 +202,26 @@ impl Machine<'_> {
             (_, Purpose::Compensation | Purpose::Late) => self.undone(at, Undo::ByHand, 0),
             (_, Purpose::Command) if is_question => {
                 self.state.cells.remove(at);
-                self.answer_by_hand(run, cell.before, what == What::Resolved);
+                match cell.at {
+                    // A loop at its bound is left.
+                    At::Stuck(Why::Bound) => self.todo.push_back(Todo::Finished(run)),
+                    // What could not be evaluated: resolved it holds, skipped it does not.
+                    _ => self.decide(run, cell.before, what == What::Resolved),
+                }
             }
             (_, Purpose::Command) => {
                 self.state.cells.remove(at);
                 if what == What::Resolved {
-                    self.state.done.push(Done::of(&cell, How::Finished, 0));
+                    self.state.done.push(Done::of(&cell, How::ByHand, 0));
+                    // What somebody did, the saga that was begun for it is not to do too.
+                    if let Some(Action::Begin(_)) = self.plan.action(run.0) {
+                        self.effects.push(Effect::UndoChild(cell.attempt()));
+                    }
                 } else {
                     self.give_up(&cell);
                 }
                 self.todo.push_back(Todo::Finished(run));
             }
-        }
-    }
-
-    /// What could not be evaluated: resolved it holds, skipped it does not. A loop at its bound is left.
-    fn answer_by_hand(&mut self, run: Run, round: u16, holds: bool) {
-        match &self.plan.node(run.0).doing {
-            Doing::Loop { max, .. } if round + 1 >= *max => self.todo.push_back(Todo::Finished(run)),
-            _ => self.decide(run, round, holds),
         }
     }
 
@@ -239,7 +243,7 @@ impl Machine<'_> {
         let cell = &mut self.state.cells[at];
         (cell.at, cell.attempts) = (At::Sending, times.saturating_add(1));
         let attempt = cell.attempt();
-        self.effects.push(Effect::Send(attempt));
+        self.effect(Effect::Send(attempt));
     }
 
     /// Opens a step again. What is open keeps its attempts; what is finished is done again under the same keys.

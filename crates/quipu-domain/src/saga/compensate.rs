@@ -30,7 +30,7 @@ impl Machine<'_> {
     /// Begins to undo the newest run that has to be, unless another is being undone. True if it did.
     pub(super) fn undo_next(&mut self) -> bool {
         let is_undo = |cell: &Cell| matches!(cell.purpose, Purpose::Compensation | Purpose::Late);
-        if self.state.cells.iter().any(is_undo) {
+        if self.state.sending > 0 || self.state.cells.iter().any(is_undo) {
             return false;
         }
         let owed = self.state.done.iter_mut().rfind(|done| matches!(done.undo, Undo::Owed | Undo::OwedLate));

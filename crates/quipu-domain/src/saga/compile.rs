@@ -537,7 +537,15 @@ impl Compiler {
                 let message = self.message(&undo_path, kind, None, None)?;
                 Some(Box::new(Task { action: Action::Send(message), ..once() }))
             }
-            Some(Compensate::Full(undo)) => self.undo(undo, &undo_path).map(Box::new),
+            Some(Compensate::Full(undo)) => {
+                if matches!(task.action, Action::Send(_)) && task.reply.is_none() && undo.http.is_some() {
+                    let sentence = format!(
+                        "expected {AWAITS} beside a compensation by http, found none: the call may overtake the event that it undoes"
+                    );
+                    self.warn(&undo_path, sentence);
+                }
+                self.undo(undo, &undo_path).map(Box::new)
+            }
         }
     }
 

@@ -12,7 +12,8 @@ pub enum Effect {
     /// Publish an event, and answer at once with [`super::Input::Sent`] or [`super::Input::NotSent`]:
     /// [`super::Plan::message`] says which.
     Send(Attempt),
-    /// Call an endpoint once the commit is durable: [`super::Plan::call`] says which.
+    /// Call an endpoint once the commit is durable, and after the calls before it of the same run: [`super::Plan::call`] says
+    /// which.
     Call(Attempt),
     /// Begin an instance of another saga, unless this very attempt began one before: [`super::Plan::child`] says which.
     Begin(Attempt),
@@ -136,4 +137,6 @@ pub enum What {
     Ended,
     /// It was over, and has to undo something after all.
     Reopened,
+    /// Nobody knows what became of a call that was given up, and undone meanwhile.
+    LateDoubt,
 }

@@ -144,6 +144,7 @@ impl Why {
             Self::Declared => "the declaration ends it",
             Self::Cancelled => "somebody cancelled it",
             Self::ChildFailed => "the saga that it began failed",
+            Self::DoneByHand => "somebody did it by hand, so that the saga that it began cannot undo it",
         }
     }
 }

@@ -32,6 +32,8 @@ mod input;
 mod key;
 mod mermaid;
 mod plan;
+#[cfg(test)]
+mod property;
 mod retry;
 mod rule;
 mod settle;

@@ -48,6 +48,10 @@ impl Machine<'_> {
         if let Some((meaning, cause)) = named {
             return self.meant(meaning, (cause.node, cause.iteration), Some(cause), position);
         }
+        if cause.is_some() {
+            // It answers another command of this instance: only what sends none may take it.
+            meanings.retain(|meaning| self.plan.action(meaning.node) == Some(&Action::Wait));
+        }
         self.unnamed(&meanings, position);
     }
 
@@ -63,7 +67,7 @@ impl Machine<'_> {
         let over = |meaning: &Meaning| {
             let is_unsettled = |how: How, undo: Undo| match meaning.is_undo {
                 true => matches!(undo, Undo::Done | Undo::Skipped | Undo::ByHand),
-                false => how != How::Finished,
+                false => !how.is_finished(),
             };
             let done = self.state.done.iter().rfind(|done| done.node == meaning.node)?;
             let is_wait = self.plan.action(meaning.node) == Some(&Action::Wait);
@@ -126,9 +130,9 @@ impl Machine<'_> {
         let done = &mut self.state.done[at];
         let is_news = match attempt {
             Some(attempt) => done.succeeded.insert(attempt),
-            None => done.how != How::Finished,
+            None => !done.how.is_finished(),
         };
-        let was_finished = done.how == How::Finished;
+        let was_finished = done.how.is_finished();
         let was_undone = matches!(done.undo, Undo::Open | Undo::Done | Undo::Skipped | Undo::ByHand);
         if was_finished && !(is_news && was_undone) {
             return self.note(What::Repeated, run, number, position);
@@ -175,7 +179,7 @@ impl Machine<'_> {
         let number = attempt.unwrap_or(0);
         let Some(at) = self.find_done(run) else { return self.note(What::NotAsked, run, number, position) };
         let done = &mut self.state.done[at];
-        if done.how == How::Finished {
+        if done.how.is_finished() {
             return self.note(What::Repeated, run, number, position);
         }
         let is_news = attempt.or((done.attempts == 1).then_some(1)).is_some_and(|attempt| done.refused.insert(attempt));
@@ -186,6 +190,21 @@ impl Machine<'_> {
             }
         }
         self.note(if is_news { What::LateRefusal } else { What::Repeated }, run, number, position);
+    }
+
+    /// Nobody knows what became of a call that nobody waits for any more. If it was undone meanwhile, the call may have come
+    /// after that.
+    pub(super) fn in_doubt_late(&mut self, attempt: Attempt, position: u64) {
+        let run = (attempt.node, attempt.iteration);
+        let found = self.find_done(run).filter(|_| attempt.purpose == Purpose::Command);
+        let Some(at) = found else { return self.note(What::NotAsked, run, attempt.number, position) };
+        let done = &mut self.state.done[at];
+        let was_undone = matches!(done.undo, Undo::Open | Undo::Done | Undo::Skipped | Undo::ByHand);
+        if done.how != How::InDoubt || !was_undone || !done.succeeded.insert(attempt.number) {
+            return self.note(What::Repeated, run, attempt.number, position);
+        }
+        self.note(What::LateDoubt, run, attempt.number, position);
+        self.undo_late(at);
     }
 
     /// Nobody answered in time, or time has passed.
@@ -224,6 +243,10 @@ impl Machine<'_> {
         let is_undo = |at: &usize| self.plan.compensation(self.state.cells[*at].node) == Some(&Action::Undo);
         let undo = [Purpose::Compensation, Purpose::Late].into_iter().find_map(|purpose| self.find_cell(run, purpose));
         match undo.filter(is_undo) {
+            // What somebody did instead of it, it cannot have undone.
+            Some(at) if self.state.cells[at].at == At::Stuck(Why::DoneByHand) => {
+                self.note(What::Repeated, run, attempt.number, 0);
+            }
             // That it was completed before it heard that it is to be undone is no news.
             Some(at) if !is_completed => self.undone(at, Undo::Done, 0),
             Some(_) => {}

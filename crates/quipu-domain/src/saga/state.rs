@@ -31,6 +31,8 @@ pub struct State {
     pub(super) outcome: Option<Outcome>,
     pub(super) paused: Option<Paused>,
     pub(super) parent: Option<Parent>,
+    /// Events that are being published: 0 once the commit is complete. Nothing is undone before it is known what was sent.
+    pub(super) sending: u16,
     /// How often its end was announced, and whether it was that of its completion the last time.
     pub(super) announced: (u16, bool),
 }
@@ -141,6 +143,8 @@ pub enum Why {
     Cancelled,
     /// The saga that it began failed.
     ChildFailed,
+    /// Somebody did by hand what a saga was begun for: that saga cannot undo it.
+    DoneByHand,
 }
 
 /// What an instance failed by.
@@ -173,6 +177,8 @@ pub(super) struct Done {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum How {
     Finished,
+    /// By somebody, instead of by the step.
+    ByHand,
     /// It was given up, and may have been done.
     InDoubt,
     /// Every attempt was refused.
@@ -336,6 +342,12 @@ impl Cell {
     /// Whether it may have been done, though nobody said so.
     pub fn is_in_doubt(&self) -> bool {
         !self.refused.has_all(self.attempts)
+    }
+}
+
+impl How {
+    pub fn is_finished(self) -> bool {
+        matches!(self, Self::Finished | Self::ByHand)
     }
 }
 

@@ -124,6 +124,9 @@ impl Machine<'_> {
             _ => self.plan.undo(run.0),
         };
         let Some(task) = task else { return };
+        if task.action == super::Action::Undo && self.is_by_hand(run) {
+            return self.ask_person(index, Why::DoneByHand);
+        }
         let cell = &mut self.state.cells[index];
         cell.attempts = cell.attempts.saturating_add(1);
         let attempt = cell.attempt();
@@ -141,7 +144,18 @@ impl Machine<'_> {
         (cell.at, cell.due) = (at, due);
         let what = if purpose == Purpose::Command { What::Tried } else { What::UndoTried };
         self.note(what, run, attempt.number, 0);
+        self.effect(effect);
+    }
+
+    pub fn effect(&mut self, effect: Effect) {
+        if matches!(effect, Effect::Send(_)) {
+            self.state.sending = self.state.sending.saturating_add(1);
+        }
         self.effects.push(effect);
+    }
+
+    fn is_by_hand(&self, run: Run) -> bool {
+        self.find_done(run).is_some_and(|done| self.state.done[done].how == How::ByHand)
     }
 
     /// The attempt that began the saga of a run that is over.
@@ -192,6 +206,7 @@ impl Machine<'_> {
     }
 
     fn sent(&mut self, attempt: Attempt) {
+        self.state.sending = self.state.sending.saturating_sub(1);
         let run = (attempt.node, attempt.iteration);
         let cell = self.find_cell(run, attempt.purpose);
         let Some(at) = cell.filter(|at| self.state.cells[*at].at == At::Sending) else {
@@ -214,6 +229,10 @@ impl Machine<'_> {
 
     fn not_sent(&mut self, attempt: Attempt, reason: &str) {
         let run = (attempt.node, attempt.iteration);
+        // Whether a saga was begun is only said if it was not.
+        if self.plan.child(attempt).is_none() {
+            self.state.sending = self.state.sending.saturating_sub(1);
+        }
         self.note_text(What::NotSent, run, attempt.number, 0, reason);
         match (attempt.purpose, self.find_cell(run, attempt.purpose)) {
             (Purpose::Command, Some(at)) => {
@@ -244,7 +263,7 @@ impl Machine<'_> {
                 };
                 match self.find_cell(run, attempt.purpose).filter(is_it) {
                     Some(at) => self.timed_out(at),
-                    None => self.note(What::NotAsked, run, attempt.number, position),
+                    None => self.in_doubt_late(attempt, position),
                 }
             }
         }
@@ -253,7 +272,7 @@ impl Machine<'_> {
     /// Ends the instance if nothing is left to do.
     fn close(&mut self) {
         let is_over = matches!(self.state.phase, Phase::Completing | Phase::Compensating);
-        if !is_over || !self.state.cells.is_empty() {
+        if !is_over || !self.state.cells.is_empty() || self.state.sending > 0 {
             return;
         }
         let outcome = self.outcome();
@@ -264,7 +283,7 @@ impl Machine<'_> {
         if message.is_some() && (times == 0 || was_completed != is_completed) {
             self.state.announced = (times.saturating_add(1), is_completed);
             let (number, purpose) = (self.state.announced.0, Purpose::End);
-            self.effects.push(Effect::Send(Attempt { node: 0, iteration: 0, number, purpose }));
+            self.effect(Effect::Send(Attempt { node: 0, iteration: 0, number, purpose }));
             self.state.cells.push(Cell { attempts: number, ..Cell::new((0, 0), purpose, At::Sending) });
             return;
         }

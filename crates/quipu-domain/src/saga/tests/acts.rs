@@ -38,6 +38,12 @@ fn what_is_fed_to_a_paused_instance_changes_nothing() {
 fn a_paused_instance_can_be_cancelled() {
     let mut instance = Instance::of(STEPS);
     instance.act(ActKind::Pause { place: 1 }).act(ActKind::Cancel).is(Status::Ended(Outcome::Cancelled));
+    // What was asked for before the pause, and perhaps answered during it, is asked for again.
+    let undone = "{a: {send: c.a, reply: r.a, timeout: 1m, compensate: {http: 'https://a.example'}}}";
+    let steps = format!("[{{p: {{parallel: [{undone}, {{b: {{sleep: 1s}}}}], need: any}}}}, {{z: {{sleep: 1m}}}}]");
+    let mut instance = Instance::of(&steps);
+    instance.wait(1_000).sends(&["c.a 2.0/1", "https://a.example 2.0/c/1"]).act(ActKind::Pause { place: 1 });
+    instance.act(ActKind::Cancel).is(Status::Compensating).sends(&["https://a.example 2.0/c/1"]);
 }
 
 #[test]

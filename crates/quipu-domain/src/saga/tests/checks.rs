@@ -72,6 +72,8 @@ fn what_may_be_meant_is_warned_of_and_refused_if_it_is_to_be_strict() {
     let sends = "[{a: {send: c.a, reply: r.a, compensate: none}}]";
     finds(sends, &known, Level::Warned, "/steps/a", "it waits for 1d");
     finds("[{a: {send: c.a, reply: r.a, timeout: 1m}}]", &known, Level::Warned, "/steps/a", "expected compensate");
+    let overtaken = "[{a: {send: c.a, compensate: {http: 'https://a.example'}}}]";
+    finds(overtaken, &known, Level::Warned, "/steps/a/compensate", "the call may overtake the event");
     let any = "[{a: {send: c, reply: {data: {x: [1]}}, timeout: 1m, compensate: none}}]";
     let warned = findings(any, &known);
     assert!(warned[0].sentence.contains("found any: c too"), "{warned:?}");

@@ -56,6 +56,15 @@ fn of_any_the_first_wins_and_the_others_are_undone_while_it_goes_on() {
 }
 
 #[test]
+fn what_is_said_to_be_completed_cannot_be_cancelled_while_it_undoes_what_lost() {
+    let asked = "{a: {send: c.a, reply: r.a, timeout: 1m, compensate: {send: u.a, reply: ur.a, timeout: 1m}}}";
+    let mut instance = Instance::of(&format!("[{{p: {{parallel: [{asked}, {}], need: any}}}}]", send("b")));
+    instance.event("r.b", "").event("ur.a", "").event("r.a", "2.0/1").is(Status::Running);
+    instance.act(ActKind::Cancel).noted(What::NotDone).event("ur.a", "2.0/late/2");
+    instance.is(Status::Ended(Outcome::Completed));
+}
+
+#[test]
 fn of_any_a_branch_that_fails_is_no_matter_until_it_is_the_last() {
     let mut instance = parallel("any");
     instance.sends(&ALL_SENT).event("f.a", "").event("f.b", "").is(Status::Running).event("f.c", "");
@@ -268,6 +277,14 @@ fn a_call_that_nobody_knows_of_is_tried_again_under_the_same_key_and_then_undone
 }
 
 #[test]
+fn a_call_that_nobody_knows_of_after_it_was_undone_is_undone_once_more() {
+    let mut instance = Instance::of("[{h: {http: 'https://a.example', timeout: 5s, compensate: u}}]");
+    instance.act(ActKind::Cancel).sends(&["https://a.example 1.0/1", "u 1.0/c/1", "failed end/1"]);
+    instance.feed(answer("1.0/1", Answer::Unsure)).sends(&["u 1.0/late/2"]).is(Status::Ended(Outcome::Cancelled));
+    instance.feed(answer("1.0/1", Answer::Unsure)).noted(What::Repeated).sends(&[]);
+}
+
+#[test]
 fn a_call_that_is_refused_is_not_undone() {
     let mut instance = Instance::of(HTTP);
     instance.feed(answer("1.0/1", Answer::Refused)).is(Status::Ended(Outcome::Compensated));
@@ -299,6 +316,15 @@ fn a_saga_that_fails_fails_the_step_that_began_it_and_one_that_hangs_is_cancelle
         .sends(&["begin t 1.0/1", "undo child 1.0/1"])
         .feed(child(Outcome::Cancelled))
         .sends(&["failed end/1"]);
+}
+
+#[test]
+fn what_somebody_did_instead_of_a_saga_is_undone_by_somebody() {
+    let mut instance = Instance::with(CHILD, "{on_failure: wait}");
+    instance.wait(60_000).act(ActKind::Resolve).sends(&["begin t 1.0/1", "undo child 1.0/1", "c.b 2.0/1"]);
+    instance.feed(child(Outcome::Cancelled)).noted(What::Repeated).act(ActKind::Cancel).is(Status::NeedsPerson);
+    instance.feed(child(Outcome::Cancelled)).is(Status::NeedsPerson);
+    instance.act(ActKind::Retry { from: None }).is(Status::NeedsPerson).act(ActKind::Resolve).sends(&["failed end/1"]);
 }
 
 #[test]
