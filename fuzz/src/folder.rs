@@ -130,7 +130,7 @@ pub fn snapshot(bytes: &[u8]) -> bool {
 /// System records, each a byte of kind, two of length and a body: what memory keeps of them survives a snapshot, and a
 /// checkpoint of an outside source is written as it was read.
 pub fn records(bytes: &[u8]) -> bool {
-    const KINDS: [RecordKind; 10] = [
+    const KINDS: [RecordKind; 11] = [
         RecordKind::Subscription,
         RecordKind::Progress,
         RecordKind::DeadLetter,
@@ -141,8 +141,11 @@ pub fn records(bytes: &[u8]) -> bool {
         RecordKind::Schema,
         RecordKind::Declaration,
         RecordKind::Projection,
+        RecordKind::Timer,
     ];
-    let (mut records, mut rest) = (Vec::new(), bytes);
+    // More share maps whose order is that of their making, which a snapshot does not keep.
+    const TIMERS_MAX: usize = 100;
+    let (mut records, mut rest, mut timers) = (Vec::new(), bytes, 0);
     while let Some((head, behind)) = rest.split_at_checked(3) {
         let length = usize::from(u16::from_le_bytes([head[1], head[2]])).min(behind.len());
         let (body, behind) = behind.split_at(length);
@@ -150,7 +153,11 @@ pub fn records(bytes: &[u8]) -> bool {
         if let Some((source, number)) = Record::read_checkpoint(body) {
             assert_eq!(Record::read_checkpoint(&Record::checkpoint(source, number).body), Some((source, number)));
         }
-        records.push((KINDS[usize::from(head[0]) % KINDS.len()], body));
+        let kind = KINDS[usize::from(head[0]) % KINDS.len()];
+        timers += usize::from(kind == RecordKind::Timer);
+        if kind != RecordKind::Timer || timers <= TIMERS_MAX {
+            records.push((kind, body));
+        }
         rest = behind;
     }
     let written = quipu_engine::fold_records(&records);

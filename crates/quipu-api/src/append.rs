@@ -1,19 +1,20 @@
 //! The append: several events to several streams, all or nothing, under conditions. The request is read in two
 //! steps, so that a mistake is named by its place in the body (a JSON pointer).
 
-use quipu_domain::limits::{APPEND_EVENTS_MAX, CONDITIONS_MAX, SUBJECT_BYTES_MAX};
+use quipu_domain::limits::{APPEND_EVENTS_MAX, APPEND_TIMERS_MAX, CONDITIONS_MAX, SUBJECT_BYTES_MAX};
 use quipu_domain::{Checkpoint, Condition, Query, QueryItem, StreamExpectation};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::{Place, Problem};
+use crate::timer::CancelBody;
+use crate::{Place, Problem, SetTimerRequest, TimerAnswer};
 
 /// Body of an append.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AppendRequest {
-    /// The events, CloudEvents in JSON; at most 10,000, and at least one unless there is a checkpoint.
+    /// The events, CloudEvents in JSON; at most 10,000, and at least one unless there is a checkpoint, a timer or a cancellation.
     #[schemars(with = "Vec<crate::openapi::CloudEvent>", length(max = APPEND_EVENTS_MAX))]
     pub events: Vec<Box<RawValue>>,
     /// What must still be true; at most 64.
@@ -23,6 +24,14 @@ pub struct AppendRequest {
     /// How far an outside source has been copied, written in the same commit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checkpoint: Option<CheckpointBody>,
+    /// Timers that are set in the same commit; at most 1,000.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = APPEND_TIMERS_MAX))]
+    pub timers: Vec<SetTimerRequest>,
+    /// Timers that are cancelled in the same commit, before those above are set; at most 1,000. One that does not wait is no refusal.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = APPEND_TIMERS_MAX))]
+    pub cancel: Vec<CancelBody>,
     /// The delivery that led to these events, at least one, whose ids are its idempotency key, `/` and a word: it is acknowledged once
     /// they are recorded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -110,6 +119,13 @@ pub struct AppendAnswer {
     pub duplicate: bool,
     /// Where the events are, in the order of the request.
     pub events: Vec<Place>,
+    /// With `timers`: what became of each, in their order; null for one of a repeated append that was cancelled since.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub timers: Vec<Option<TimerAnswer>>,
+    /// With `cancel`: the number of each timer that waited, in their order, and null for those that did not. In a
+    /// repeat all are null.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cancelled: Vec<Option<u64>>,
     /// With `acknowledge`: whether the delivery was. If not, it had been before, or its time was over by then and it comes again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub acknowledged: Option<bool>,
@@ -122,8 +138,9 @@ impl AppendRequest {
     /// `invalid-request`.
     pub fn check_counts(&self) -> Result<(), Problem> {
         let count = self.events.len();
-        if count == 0 && self.checkpoint.is_none() {
-            return Err(Problem::pointer("/events", "expected at least one event or a checkpoint, found neither"));
+        if count == 0 && self.checkpoint.is_none() && self.timers.is_empty() && self.cancel.is_empty() {
+            let detail = "expected at least one event, a checkpoint, a timer or a cancellation, found none of these";
+            return Err(Problem::pointer("/events", detail));
         }
         if count > APPEND_EVENTS_MAX {
             let detail = format!("expected at most {APPEND_EVENTS_MAX} events in one append, found {count}");
@@ -134,7 +151,15 @@ impl AppendRequest {
             let detail = format!("expected at most {CONDITIONS_MAX} conditions, found {found}");
             return Err(Problem::pointer("/conditions", detail));
         }
-        Ok(())
+        for (pointer, what, found) in
+            [("/timers", "timers", self.timers.len()), ("/cancel", "timers to cancel", self.cancel.len())]
+        {
+            if found > APPEND_TIMERS_MAX {
+                let detail = format!("expected at most {APPEND_TIMERS_MAX} {what} in one append, found {found}");
+                return Err(Problem::pointer(pointer, detail));
+            }
+        }
+        self.cancel.iter().enumerate().try_for_each(|(index, body)| body.check(index))
     }
 
     /// The conditions, checked.

@@ -18,6 +18,7 @@ mod secret;
 mod state;
 mod subscription;
 mod tenant;
+mod timer;
 mod verification;
 
 use quipu_domain::Permission;
@@ -30,6 +31,11 @@ use crate::parameter::Parameter;
 pub const OPERATIONS: &[Operation] = &[
     publish::PUBLISH,
     publish::APPEND,
+    timer::SET,
+    timer::LIST,
+    timer::GET,
+    timer::CANCEL,
+    timer::CANCEL_KEY,
     read::LIST,
     read::GET,
     read::TRACE,

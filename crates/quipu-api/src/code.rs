@@ -63,6 +63,7 @@ codes! {
     InvalidProjection "invalid-projection" 400 false "The projection makes no sense";
     InvalidQuery "invalid-query" 400 false "The question to the read model makes no sense";
     InvalidSchema "invalid-schema" 400 false "The schema makes no sense";
+    InvalidTimer "invalid-timer" 400 false "The timer makes no sense";
     InvalidTenant "invalid-tenant" 400 false "The tenant makes no sense";
     Unauthenticated "unauthenticated" 401 false "There is no valid credential";
     Forbidden "forbidden" 403 false "The credential does not allow this";
@@ -82,6 +83,7 @@ codes! {
     KeyNotFound "key-not-found" 404 false "There is no such key";
     SubscriptionNotFound "subscription-not-found" 404 false "There is no such subscription";
     DeadLetterNotFound "dead-letter-not-found" 404 false "There is no such dead letter";
+    TimerNotFound "timer-not-found" 404 false "There is no such timer";
     OperationNotFound "operation-not-found" 404 false "There is no such operation";
     RouteNotFound "route-not-found" 404 false "There is nothing at this path";
     MethodNotAllowed "method-not-allowed" 405 false "The path knows other methods";

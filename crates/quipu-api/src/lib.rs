@@ -32,6 +32,7 @@ mod server_url;
 pub mod state;
 pub mod subscription;
 pub mod tenant;
+pub mod timer;
 pub mod trace;
 pub mod verification;
 mod yaml;
@@ -53,11 +54,13 @@ pub use reference::reference;
 pub use replay::{ReplayPreviewAnswer, ReplayRequest};
 pub use request::{
     DeadLettersRequest, EventKey, EventRequest, ReadRequest, StreamRequest, StreamsRequest, TailFrom, TailRequest,
+    TimersRequest,
 };
 pub use secret::{EndpointAnswer, RotateAnswer, RotateRequest, SecretsAnswer};
 pub use server_url::{InvalidServerUrl, server_url};
 pub use state::{HealthAnswer, StatsAnswer};
 pub use subscription::{CreateSubscription, SubscriptionAnswer, SubscriptionsAnswer};
+pub use timer::{CancelledTimerAnswer, SetTimerRequest, TimerAnswer, TimersPage};
 pub use trace::{TraceAnswer, TraceLine};
 
 /// Media type of one CloudEvent in JSON.

@@ -253,6 +253,7 @@ fn attributes() -> Value {
         "tags": { "description": "Pairs key:value for conditions and queries across streams.", "type": ["string", "array"], "items": { "type": "string" } },
         "priority": { "enum": ["low", "medium", "high", "urgent"] },
         "expirytime": { "type": "string", "format": "date-time" },
+        "deliverat": { "type": "string", "format": "date-time" },
         "data": { "description": "The payload: any JSON, or text of the media type." },
         "data_base64": { "type": "string", "contentEncoding": "base64", "description": "A payload of bytes, instead of data." },
     })

@@ -10,6 +10,7 @@ mod projection;
 mod read;
 mod schema;
 mod tail;
+mod timers;
 mod view;
 
 use std::borrow::Cow;
@@ -26,6 +27,7 @@ pub use projection::{RowsRequest, baseline_asked};
 pub use read::{ReadRequest, StreamRequest, StreamsRequest};
 pub use schema::{DiffRequest, SchemasRequest, VerifyRequest, bundled, version as schema_version};
 pub use tail::{TailFrom, TailRequest};
+pub use timers::{TimersRequest, timer_key};
 pub use view::{DATA_FORMS, View};
 
 pub(crate) use page::limit;

@@ -269,8 +269,8 @@ impl fmt::Display for Refusal {
             }
             Self::Delayed { index } => write!(
                 f,
-                "event {index}: expected a deliverat that is past, since an append is recorded at once; set a timer with it \
-                 (timers), or publish the event"
+                "event {index}: expected a deliverat that is past, since an append is recorded at once; set a timer for it \
+                 (timers, at), or publish the event"
             ),
             Self::TimerExists { key, timer } => {
                 write!(f, "expected a key that no timer has, found {key} of timer {timer}: cancel it, or replace it")

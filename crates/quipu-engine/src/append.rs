@@ -82,6 +82,11 @@ impl Prepared {
         self.refused.as_deref()
     }
 
+    /// Whether it is published later.
+    pub fn is_delayed(&self) -> bool {
+        self.waits.is_some()
+    }
+
     /// Bytes that it takes in a commit.
     pub(crate) fn bytes(&self) -> usize {
         self.record.body.len() + 128
@@ -135,7 +140,7 @@ impl Append {
     /// Whether this fits into one commit.
     pub(crate) fn check_size(&self) -> Result<(), Refusal> {
         let bytes = self.events.iter().chain(&self.timers).map(Prepared::bytes).sum();
-        if let Some(index) = self.events.iter().position(|event| event.waits.is_some()) {
+        if let Some(index) = self.events.iter().position(Prepared::is_delayed) {
             return Err(Refusal::Delayed { index });
         }
         for (what, limit, actual) in [

@@ -148,6 +148,13 @@ impl Turn<'_> {
             }
         }
         let cancels: Vec<Option<u64>> = append.cancels.iter().map(|name| self.waiting(name)).collect();
+        for (index, event) in append.events.iter().enumerate() {
+            match self.waits_already(event, index, &[])? {
+                Some(Published::Refused(Refusal::WaitsAlready { timer, .. })) if cancels.contains(&Some(timer)) => {}
+                Some(Published::Refused(refusal)) => return Err(refusal.into()),
+                _ => {}
+            }
+        }
         let known = self.refused_timers(&timers, known, &cancels)?;
         let is_duplicate = append.events.is_empty()
             && cancels.iter().all(Option::is_none)
@@ -308,6 +315,11 @@ impl Turn<'_> {
                 false => Published::Refused(Refusal::IdConflict { index, position: found.position }),
             }));
         }
+        self.waits_already(event, index, open)
+    }
+
+    /// What is known of an event that waits, or of another one with its source and id that does.
+    fn waits_already(&self, event: &Prepared, index: usize, open: &[Record]) -> Result<Option<Published>, Fault> {
         let Some(timer) = self.fold.timers.of_pair(event.pair) else { return Ok(None) };
         let Some(pending) = self.fold.timers.get(timer) else { return Ok(None) };
         let body = match pending.locator {

@@ -54,8 +54,15 @@ impl Input {
 
     /// Whether somebody wants events to be recorded, and not the engine a record of its own.
     pub fn has_events(&self) -> bool {
-        // Those of timers were taken when they were set.
-        !matches!(self, Self::Records(..) | Self::Fire(..) | Self::Step(..))
+        match self {
+            Self::Publish(..) => true,
+            // Whoever only cancels timers wants less to be recorded.
+            Self::Append(append, ..) => {
+                !append.events.is_empty() || !append.timers.is_empty() || append.checkpoint.is_some()
+            }
+            // Those of timers were taken when they were set.
+            Self::Records(..) | Self::Fire(..) | Self::Step(..) => false,
+        }
     }
 
     /// Answers that it was not taken.

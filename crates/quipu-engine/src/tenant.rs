@@ -32,7 +32,7 @@ use crate::stages::Written;
 use crate::subscriptions::Subscriptions;
 use crate::tenants::{Register, TENANT_SYSTEM};
 use crate::threads::Threads;
-use crate::timers::{DELIVER_AT, InvalidTimer, Timers, Waits};
+use crate::timers::{AHEAD_DAYS, DELIVER_AT, Timers, Waits};
 
 type Watcher = Arc<dyn Fn(u64) + Send + Sync>;
 
@@ -242,7 +242,7 @@ impl Tenant {
             found: due.to_string(),
         };
         if due > now.plus_ms(TIMER_AHEAD_MS_MAX) {
-            return Err(found(InvalidTimer::TooFar { due }.to_string()));
+            return Err(found(format!("a time at most {AHEAD_DAYS} days ahead")));
         }
         if let Some(version) = stream_version {
             return Err(found(format!(
@@ -250,7 +250,7 @@ impl Tenant {
             )));
         }
         if event.attribute("expirytime").and_then(Timestamp::parse).is_some_and(|expires| expires <= due) {
-            return Err(found("before its expirytime".into()));
+            return Err(found("a time before its expirytime".into()));
         }
         let waits = Waits::of(&prepared, due, None, None, false);
         Ok(Prepared { waits: Some(Box::new(waits)), ..prepared })
@@ -342,7 +342,7 @@ impl Tenant {
     ) -> bool {
         match self.pre_check(&mut append) {
             Ok(checked) => {
-                let bytes = append.events.iter().map(Prepared::bytes_held).sum();
+                let bytes = append.events.iter().chain(&append.timers).map(Prepared::bytes_held).sum();
                 self.enqueue(bytes, Input::Append(append, checked, Box::new(reply)))
             }
             Err(refused) => {

@@ -233,6 +233,13 @@ fn forbidden(permission: Permission, found: &str) -> Problem {
     Problem::new(Code::Forbidden, detail).with("permission", permission.as_str())
 }
 
+/// Whether somebody may publish an event, and cancel a timer that does.
+pub(crate) fn may_publish(access: &Access, event: &Event<'_>) -> bool {
+    // What a command has led to comes from there. Who could publish it would have answered before the handler did.
+    let is_answer = event.source().starts_with(SUBSCRIPTIONS);
+    access.may_publish(event) && (!is_answer || access.has_whole(Permission::Publish))
+}
+
 impl Caller {
     /// Whether he is still who he was.
     fn is_good(&self, home: &Home) -> bool {
@@ -356,14 +363,10 @@ impl App {
         self.demand_good()?;
         self.demand(Permission::Publish)?;
         self.demand_own_tenant(event)?;
-        if !self.access().may_publish(event) {
-            return self.refuse(forbidden(Permission::Publish, "it for other events only"));
+        match may_publish(self.access(), event) {
+            true => Ok(()),
+            false => self.refuse(forbidden(Permission::Publish, "it for other events only")),
         }
-        // What a command has led to comes from there. Who could publish it would have answered before the handler did.
-        if event.source().starts_with(SUBSCRIPTIONS) {
-            self.demand_whole(Permission::Publish)?;
-        }
-        Ok(())
     }
 
     /// That an event names no other tenant.

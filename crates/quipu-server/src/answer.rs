@@ -30,6 +30,12 @@ impl From<Published> for Outcome {
                     format!("expected the content recorded for this source and id at position {position}, found other");
                 Self::from(Problem::new(Code::IdConflict, detail).with("position", position))
             }
+            Published::Refused(Refusal::WaitsAlready { timer, .. }) => {
+                let detail = format!(
+                    "expected the content and time of the event with this source and id that waits for timer {timer}, found other"
+                );
+                Self::from(Problem::new(Code::IdConflict, detail).with("timer", timer))
+            }
             Published::Refused(refusal) => Self::from(Problem::from(refusal)),
         }
     }

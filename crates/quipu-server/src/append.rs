@@ -12,6 +12,7 @@ use quipu_engine::{Answer, Append, Appended, NotAppended, Prepared, Tenant};
 use tokio::sync::oneshot;
 
 use crate::refusal::{not_done, refused};
+use crate::timer::{self, Named};
 use crate::{App, answer, body, consume, problem, publish};
 
 /// An append for which the engine has to look at more than this before it takes it goes to a thread where it holds up
@@ -30,17 +31,23 @@ async fn run(app: Arc<App>, request: Request) -> Result<Response, Problem> {
     }
     let whole = body::json(&app, request).await?;
     let is_quick = publish::is_quick(whole.bytes.len());
-    let ((append, answered), held) = publish::parse(&app, whole, read).await?;
+    let (Asked { mut append, named, answered }, held) = publish::parse(&app, whole, read).await?;
+    if let Some(named) = &named {
+        let (tenant, names) = (Arc::clone(&app.tenant), named.clone());
+        append = app.home.blocking(move || names.found(&tenant, append)).await?;
+    }
+    let writing = Writing { cancels: named.as_ref().map_or(append.cancels.len(), Named::cancels), acknowledged: None };
     if let Some(answered) = answered {
         let tenant = Arc::clone(&app.tenant);
         // To its end, also if the client goes away: the events and the acknowledgement belong together.
         let work = move || {
             let _held = held;
-            Ok(answered.append(&tenant, append))
+            Ok(answered.append(&tenant, append, writing))
         };
-        return app.home.blocking(work).await?.map(answer::json);
+        let appended = app.home.blocking(work).await?;
+        return appended.map(answer::json).map_err(|problem| timer::without_others(&app, problem));
     }
-    let is_quick = is_quick && !append.events.iter().any(Prepared::has_payload);
+    let is_quick = is_quick && !append.events.iter().chain(&append.timers).any(Prepared::has_payload);
     let is_quick = is_quick && looks(&append.conditions, app.tenant.position()) <= INLINE_LOOKS_MAX;
     let (sender, reply) = oneshot::channel();
     let replied = move |appended| {
@@ -58,8 +65,8 @@ async fn run(app: Arc<App>, request: Request) -> Result<Response, Problem> {
         problem::blocking(submit).await?;
     }
     match reply.await {
-        Ok(Ok(appended)) => Ok(answer::json(write(&appended, None))),
-        Ok(Err(NotAppended::Refused(refusal))) => Err(refusal.into()),
+        Ok(Ok(appended)) => Ok(answer::json(writing.write(&appended))),
+        Ok(Err(NotAppended::Refused(refusal))) => Err(timer::without_others(&app, refusal.into())),
         Ok(Err(NotAppended::Fault(fault))) => Err(problem::fault(&fault)),
         Err(_) => Err(problem::no_answer()),
     }
@@ -77,6 +84,14 @@ fn looks(conditions: &[Condition], newest: u64) -> u64 {
         }
     };
     conditions.iter().map(of_condition).fold(0, u64::saturating_add)
+}
+
+/// An append as it was asked for.
+struct Asked {
+    append: Append,
+    /// The timers that it names, if these have to be looked at first.
+    named: Option<Named>,
+    answered: Option<Answered>,
 }
 
 /// The delivery that led to the events of an append.
@@ -115,7 +130,8 @@ impl Answered {
 
     /// Appends what the delivery has led to, unless its time is over, and acknowledges it. If events of these ids are there it was
     /// answered before: with the same it is a repeat, and with others the first answer stands. It is acknowledged all the same.
-    fn append(self, tenant: &Arc<Tenant>, append: Append) -> Result<Vec<u8>, Problem> {
+    fn append(self, tenant: &Arc<Tenant>, append: Append, writing: Writing) -> Result<Vec<u8>, Problem> {
+        let events = append.events.len();
         let is_there = match append.events.first().map(Prepared::event) {
             Some(event) => {
                 tenant.event_by_id(event.source(), event.id()).map_err(|fault| problem::fault(&fault))?.is_some()
@@ -125,11 +141,15 @@ impl Answered {
         if !is_there {
             tenant.may_acknowledge(&self.subscription, self.id, self.token).map_err(|reason| not_done(&reason))?;
         }
+        // The ids of timers are anybody's: what is taken of them says nothing of an answer.
+        let is_of_answer = |index: usize| is_there || index < events;
         match tenant.append_wait(append) {
-            Ok(appended) => Ok(write(&appended, Some(self.acknowledge(tenant)))),
-            Err(NotAppended::Refused(refusal @ (Refusal::IdConflict { .. } | Refusal::PartlyRepeated { .. }))) => {
-                Err(Problem::from(refusal).with("acknowledged", self.acknowledge(tenant)))
-            }
+            Ok(appended) => Ok(Writing { acknowledged: Some(self.acknowledge(tenant)), ..writing }.write(&appended)),
+            Err(NotAppended::Refused(
+                refusal @ (Refusal::IdConflict { index, .. }
+                | Refusal::WaitsAlready { index, .. }
+                | Refusal::PartlyRepeated { index, .. }),
+            )) if is_of_answer(index) => Err(Problem::from(refusal).with("acknowledged", self.acknowledge(tenant))),
             Err(NotAppended::Refused(refusal)) => Err(refusal.into()),
             Err(NotAppended::Fault(fault)) => Err(problem::fault(&fault)),
         }
@@ -142,13 +162,13 @@ impl Answered {
     }
 }
 
-fn read(app: &App, bytes: &[u8]) -> Result<(Append, Option<Answered>), Problem> {
-    let request: AppendRequest = body::object(bytes, "an object with events, conditions and checkpoint")?;
+fn read(app: &App, bytes: &[u8]) -> Result<Asked, Problem> {
+    let request: AppendRequest = body::object(bytes, "an object with events, conditions, checkpoint and timers")?;
     request.check_counts()?;
     let (conditions, checkpoint) = (request.conditions()?, request.checkpoint()?);
     let answered = request.acknowledge.as_ref().map(|body| Answered::read(app, body)).transpose()?;
     // What stands for all events of a source is not for those who may publish some.
-    if checkpoint.is_some() || request.events.is_empty() {
+    if checkpoint.is_some() {
         app.demand_whole(Permission::Publish)?;
     }
     // Whether there is an event that matches a query is for those to know who may read all.
@@ -165,32 +185,59 @@ fn read(app: &App, bytes: &[u8]) -> Result<(Append, Option<Answered>), Problem> 
     if let Some(answered) = &answered {
         answered.check(app, &events)?;
     }
-    Ok((Append { events, conditions, checkpoint, ..Append::default() }, answered))
+    let mut timers = Vec::with_capacity(request.timers.len());
+    for (index, timer) in request.timers.iter().enumerate() {
+        let prepared = timer::prepare(app, timer);
+        timers.push(prepared.map_err(|problem| timer::of_append(problem, index, events.len()))?);
+    }
+    let cancels = request.cancel.iter().map(timer::name).collect();
+    let named = Named::of(app, &request.timers, &request.cancel);
+    Ok(Asked { append: Append { events, conditions, checkpoint, cancels, timers }, named, answered })
 }
 
-fn write(appended: &Appended, acknowledged: Option<bool>) -> Vec<u8> {
-    let mut out = b"{\"commit\":".to_vec();
-    answer::number(&mut out, appended.commit);
-    out.extend_from_slice(if appended.is_duplicate { b",\"duplicate\":true" } else { b",\"duplicate\":false" });
-    out.extend_from_slice(b",\"events\":[");
-    for (index, place) in appended.events.iter().enumerate() {
-        out.extend_from_slice(if index == 0 { b"{".as_slice() } else { b",{" });
-        answer::place(&mut out, place);
+/// What of an answer the engine does not know.
+#[derive(Clone, Copy, Default)]
+struct Writing {
+    /// How many timers the client has named to be cancelled.
+    cancels: usize,
+    acknowledged: Option<bool>,
+}
+
+impl Writing {
+    fn write(self, appended: &Appended) -> Vec<u8> {
+        let mut out = b"{\"commit\":".to_vec();
+        answer::number(&mut out, appended.commit);
+        out.extend_from_slice(if appended.is_duplicate { b",\"duplicate\":true" } else { b",\"duplicate\":false" });
+        out.extend_from_slice(b",\"events\":[");
+        for (index, place) in appended.events.iter().enumerate() {
+            out.extend_from_slice(if index == 0 { b"{".as_slice() } else { b",{" });
+            answer::place(&mut out, place);
+            out.push(b'}');
+        }
+        out.push(b']');
+        if !appended.timers.is_empty() {
+            let timers: Vec<_> = appended.timers.iter().map(|known| known.as_ref().map(timer::answer_of)).collect();
+            out.extend_from_slice(b",\"timers\":");
+            serde_json::to_writer(&mut out, &timers).expect("a wire type is JSON and a Vec takes it");
+        }
+        if self.cancels > 0 {
+            out.extend_from_slice(b",\"cancelled\":");
+            let cancelled = &appended.cancelled[..self.cancels.min(appended.cancelled.len())];
+            serde_json::to_writer(&mut out, cancelled).expect("numbers are JSON and a Vec takes them");
+        }
+        if let Some(acknowledged) = self.acknowledged {
+            out.extend_from_slice(format!(",\"acknowledged\":{acknowledged}").as_bytes());
+        }
         out.push(b'}');
+        out
     }
-    out.push(b']');
-    if let Some(acknowledged) = acknowledged {
-        out.extend_from_slice(format!(",\"acknowledged\":{acknowledged}").as_bytes());
-    }
-    out.push(b'}');
-    out
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use quipu_domain::{Query, QueryItem, StreamExpectation};
-    use quipu_engine::Place;
+    use quipu_domain::{Query, QueryItem, StreamExpectation, Timestamp};
+    use quipu_engine::{Place, Published, Scheduled};
 
     #[test]
     fn a_condition_on_a_query_looks_at_every_word_for_every_unseen_position() {
@@ -213,13 +260,18 @@ mod tests {
     fn the_answer_reads_as_the_wire_type_and_back() {
         let place = |position, stream_version| Place { position, stream_version };
         let events = vec![place(1, Some(1)), place(2, None)];
-        for (appended, acknowledged) in [
-            (Appended { commit: 7, events, ..Appended::default() }, None),
-            (Appended { commit: 8, is_duplicate: true, ..Appended::default() }, Some(false)),
+        let waits = Scheduled { timer: 3, due: Timestamp(0), is_duplicate: false };
+        let timers = vec![Some(Published::Scheduled(waits)), Some(Published::Duplicate(place(1, Some(1)))), None];
+        let cancelled = vec![Some(2), None, Some(9)];
+        for (appended, cancels, acknowledged) in [
+            (Appended { commit: 7, events, ..Appended::default() }, 0, None),
+            (Appended { commit: 8, is_duplicate: true, ..Appended::default() }, 0, Some(false)),
+            (Appended { commit: 9, timers, cancelled, ..Appended::default() }, 2, None),
         ] {
-            let written = write(&appended, acknowledged);
+            let written = Writing { cancels, acknowledged }.write(&appended);
             let answer: quipu_api::AppendAnswer = serde_json::from_slice(&written).unwrap();
             assert_eq!((answer.commit, answer.duplicate), (appended.commit, appended.is_duplicate));
+            assert_eq!((answer.timers.len(), answer.cancelled.len()), (appended.timers.len(), cancels));
             assert_eq!(serde_json::to_vec(&answer).unwrap(), written);
         }
     }

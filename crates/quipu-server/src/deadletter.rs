@@ -253,9 +253,14 @@ fn decided(tenant: &Tenant, id: u64, copy: Option<u64>) -> Result<Response, NotD
 
 /// The number in the path, `/v1/deadletters/{id}…` or `/v1/operations/{id}…`.
 pub(crate) fn id(request: &Request) -> Result<u64, Problem> {
+    number(request, "id")
+}
+
+/// As [`id`], of another name.
+pub(crate) fn number(request: &Request, name: &str) -> Result<u64, Problem> {
     let text = request.uri().path().split('/').nth(3).unwrap_or_default();
     let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    text.parse().ok().filter(|_| is_number).ok_or_else(|| Problem::parameter("id", "a whole number from 1", text))
+    text.parse().ok().filter(|_| is_number).ok_or_else(|| Problem::parameter(name, "a whole number from 1", text))
 }
 
 pub(crate) fn body_of(line: &DeadLetterLine) -> DeadLetterBody {

@@ -68,6 +68,7 @@ mod subscription;
 mod tail;
 mod tenant;
 mod ticket;
+mod timer;
 mod tls;
 mod trace;
 mod transport;

@@ -13,7 +13,7 @@ use quipu_api::{Code, OPERATIONS, Problem};
 use crate::{
     Host, admission, answer, append, audit, catalog, consume, deadletter, document, health, key, operation, pattern,
     problem, projection, publish, read, registry, replay, schema, secret, state, stream, subscription, tail, tenant,
-    ticket, trace, verification, websocket,
+    ticket, timer, trace, verification, websocket,
 };
 
 type Route = fn() -> MethodRouter<Arc<Host>>;
@@ -21,6 +21,11 @@ type Route = fn() -> MethodRouter<Arc<Host>>;
 const HANDLERS: &[(&str, Route)] = &[
     ("event.publish", || post(publish::publish)),
     ("event.append", || post(append::append)),
+    ("timer.set", || post(timer::set)),
+    ("timer.list", || get(timer::list)),
+    ("timer.get", || get(timer::show)),
+    ("timer.cancel", || delete(timer::cancel)),
+    ("timer.cancelkey", || delete(timer::cancel_key)),
     ("event.list", || get(read::list)),
     ("event.get", || get(read::by_id)),
     ("event.trace", || get(trace::by_id)),

@@ -1,6 +1,9 @@
 //! An append in the making: its events, what must still be true for it, and the checkpoint that is written with it.
 
 use quipu_domain::{Checkpoint, Condition, Event, Query, StreamExpectation};
+use quipu_engine::TimerName;
+
+use crate::Timer;
 
 /// Several events that are written all or nothing, under conditions.
 ///
@@ -21,6 +24,8 @@ pub struct Append {
     pub(crate) events: Vec<Event<'static>>,
     pub(crate) conditions: Vec<Condition>,
     pub(crate) checkpoint: Option<Checkpoint>,
+    pub(crate) timers: Vec<Timer>,
+    pub(crate) cancels: Vec<TimerName>,
 }
 
 impl Append {
@@ -64,6 +69,39 @@ impl Append {
     /// ```
     pub fn checkpoint(mut self, source: impl Into<String>, number: u64) -> Self {
         self.checkpoint = Some(Checkpoint { source: source.into(), number });
+        self
+    }
+
+    /// Sets a timer in the same commit: it waits exactly if the events are recorded.
+    ///
+    /// ```
+    /// # let folder = tempfile::tempdir()?;
+    /// # let quipu = quipu::Quipu::open(folder.path())?;
+    /// use quipu::{Append, Event, Timer};
+    /// use std::time::Duration;
+    /// let placed = Event::builder("1", "/shop", "order.placed").subject("order/17").build()?;
+    /// let missed = Event::builder("late-17", "/shop", "payment.missed").subject("order/17").build()?;
+    /// let timer = Timer::after(Duration::from_secs(1_800), missed).key("payment/order/17");
+    /// quipu.append(Append::of([placed]).timer(timer))?;
+    ///
+    /// let paid = Event::builder("2", "/shop", "order.paid").subject("order/17").build()?;
+    /// let appended = quipu.append(Append::of([paid]).cancel("payment/order/17"))?;
+    /// assert_eq!(appended.cancelled, [Some(1)]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn timer(mut self, timer: Timer) -> Self {
+        self.timers.push(timer);
+        self
+    }
+
+    /// Cancels the timer with this key in the same commit, before others are set. There need not be one.
+    pub fn cancel(self, key: impl Into<String>) -> Self {
+        self.cancel_timer(TimerName::Key(key.into()))
+    }
+
+    /// The same, of a timer that is meant by its key or its number.
+    pub fn cancel_timer(mut self, timer: TimerName) -> Self {
+        self.cancels.push(timer);
         self
     }
 }

@@ -5,13 +5,13 @@ use std::future::poll_fn;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use quipu_domain::schema::SchemaVersion;
-use quipu_domain::{Direction, Event, Filter, StreamState, Trace};
-use quipu_engine::{Appended, Page, Published, Recorded, Stats, StreamInfo};
+use quipu_domain::{Direction, Event, Filter, StreamState, Timestamp, Trace};
+use quipu_engine::{Appended, Page, Published, Recorded, Stats, StreamInfo, TimerInfo, TimerName, TimerPage};
 use quipu_store::Fault;
 
 use crate::quipu::only;
 use crate::signal::{Signal, Waited};
-use crate::{Append, Error, Pending, Quipu, Start, pending};
+use crate::{Append, Error, Pending, Quipu, Start, Timer, pending};
 
 /// An open store whose operations return futures. Made by [`Quipu::asynchronous`]; a handle, cheap to clone.
 ///
@@ -65,6 +65,33 @@ impl AsyncQuipu {
         let (promise, pending) = pending::pending();
         self.quipu.tenant.append(append, move |answer| promise.keep(answer.map_err(Error::from)));
         pending
+    }
+
+    /// As [`Quipu::set_timer`].
+    pub fn set_timer(&self, timer: Timer) -> Pending<Published> {
+        let append = match self.quipu.prepare_append(Append::default().timer(timer)) {
+            Ok(append) => append,
+            Err(error) => return Pending::ready(Err(error)),
+        };
+        let (promise, pending) = pending::pending();
+        let only = |appended: Appended| only(appended.timers.into_iter().flatten().collect());
+        self.quipu.tenant.append(append, move |answer| promise.keep(answer.map_err(Error::from).and_then(only)));
+        pending
+    }
+
+    /// As [`Quipu::cancel_timer`].
+    pub fn cancel_timer(&self, timer: TimerName) -> Pending<Option<u64>> {
+        self.reading(move |quipu| quipu.cancel_timer(timer))
+    }
+
+    /// As [`Quipu::timer`].
+    pub fn timer(&self, timer: TimerName) -> Pending<Option<TimerInfo>> {
+        self.reading(move |quipu| quipu.timer(&timer))
+    }
+
+    /// As [`Quipu::timers`].
+    pub fn timers(&self, behind: Option<(Timestamp, u64)>, limit: usize) -> Pending<TimerPage> {
+        self.reading(move |quipu| quipu.timers(behind, limit))
     }
 
     /// As [`Quipu::read`].
@@ -263,6 +290,22 @@ mod tests {
         let refused = block_on(quipu.append(Append::of([event(1)]).expect_version("s/1", 4)));
         assert!(matches!(refused, Err(Error::Refused(_))));
         assert!(block_on(quipu.append(Append::of([event(1)]).expect_version("s/1", 0))).is_ok());
+    }
+
+    #[test]
+    fn timers_are_set_seen_and_cancelled() {
+        let (_folder, quipu) = open();
+        let hour = std::time::Duration::from_secs(3_600);
+        let set = block_on(quipu.set_timer(Timer::after(hour, event(1)).key("a"))).unwrap();
+        assert!(matches!(set, Published::Scheduled(waits) if waits.timer == 1), "{set:?}");
+        let taken = block_on(quipu.set_timer(Timer::after(hour, event(2)).key("a")));
+        assert!(matches!(taken, Err(Error::Refused(quipu_domain::Refusal::TimerExists { .. }))), "{taken:?}");
+        let far = block_on(quipu.set_timer(Timer::after(hour * 24 * 365 * 11, event(2))));
+        assert!(matches!(far, Err(Error::InvalidTimer { index: 0, .. })), "{far:?}");
+        assert_eq!(block_on(quipu.timers(None, 10)).unwrap().total, 1);
+        assert_eq!(block_on(quipu.timer(TimerName::Number(1))).unwrap().unwrap().key(), Some("a"));
+        assert_eq!(block_on(quipu.cancel_timer(TimerName::Key("a".into()))).unwrap(), Some(1));
+        assert!(block_on(quipu.timer(TimerName::Number(1))).unwrap().is_none());
     }
 
     #[test]

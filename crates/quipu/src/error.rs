@@ -4,7 +4,7 @@ use std::fmt;
 
 use quipu_domain::{InvalidEvent, Refusal};
 use quipu_engine::{
-    CatalogRefusal, KeyRefusal, NotAppended, NotDone, OperationRefusal, ProjectionRefusal, SchemaRefusal,
+    CatalogRefusal, InvalidTimer, KeyRefusal, NotAppended, NotDone, OperationRefusal, ProjectionRefusal, SchemaRefusal,
     SubscriptionRefusal, TenantRefusal,
 };
 use quipu_store::Fault;
@@ -32,6 +32,13 @@ pub enum Error {
         index: usize,
         /// What was expected and what was found.
         reason: InvalidEvent,
+    },
+    /// One of the timers given cannot be set. Nothing was written.
+    InvalidTimer {
+        /// Which of the timers given, from 0.
+        index: usize,
+        /// What was expected and what was found.
+        reason: InvalidTimer,
     },
     /// What was asked of a subscription, a delivery or a dead letter is not allowed. Nothing was changed.
     Subscription(SubscriptionRefusal),
@@ -73,6 +80,7 @@ impl fmt::Display for Error {
             Self::Catalog(refusal) => write!(f, "{refusal}"),
             Self::Projection(refusal) => write!(f, "{refusal}"),
             Self::Invalid { index, reason } => write!(f, "event {index}: {reason}"),
+            Self::InvalidTimer { index, reason } => write!(f, "timer {index}: {reason}"),
             Self::NotRebuilt(problem) => write!(f, "the states cannot be made from the log: {problem}"),
             Self::Fault(fault) => write!(f, "{fault}"),
             Self::Server { url, reason } => write!(f, "{url}: {reason}"),
@@ -92,6 +100,7 @@ impl std::error::Error for Error {
             Self::Catalog(refusal) => Some(refusal),
             Self::Projection(refusal) => Some(refusal),
             Self::Invalid { reason, .. } => Some(reason),
+            Self::InvalidTimer { reason, .. } => Some(reason),
             Self::Fault(fault) => Some(fault),
             Self::NotRebuilt(_) | Self::Server { .. } => None,
         }

@@ -71,6 +71,7 @@ mod signal;
 mod subscriptions;
 mod system;
 pub mod testing;
+mod timer;
 mod wakeup;
 mod worker;
 
@@ -85,6 +86,7 @@ pub use self::quipu::{Events, Quipu};
 #[cfg(feature = "remote")]
 pub use self::remote::Remote;
 pub use self::system::{SystemClock, SystemRandom};
+pub use self::timer::Timer;
 pub use self::worker::{Failed, Stopper, Worker};
 
 pub use quipu_domain::delivery::{Attempt, Backoff, Failure, RateLimit, Reason, RetryPolicy};
@@ -105,6 +107,7 @@ pub use quipu_engine::{
     CheckedSchema, CheckedUpcaster, NewSchema, NotUpcast, Registered, SchemaInfo, SchemaRefusal, SchemaSummary,
     SchemasInfo, TypeInfo, UpcastReason, Upcaster, VerifiedSchema,
 };
+pub use quipu_engine::{InvalidTimer, TimerInfo, TimerName, TimerPage};
 pub use quipu_engine::{KeyRefusal, OperationRefusal, TenantRefusal};
 pub use quipu_store::Fault;
 

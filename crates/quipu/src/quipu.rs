@@ -5,16 +5,16 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use quipu_domain::schema::SchemaVersion;
-use quipu_domain::{Direction, Event, Filter, Incoming, InvalidEvent, StreamState, Trace};
+use quipu_domain::{Direction, Event, Filter, Incoming, InvalidEvent, StreamState, Timestamp, Trace};
 use quipu_engine::{
-    Appended, CommitGuard, Engine, Options, Page, Prepared, Published, Recorded, Stats, StreamInfo, Tenant, TornTail,
-    World,
+    Appended, CommitGuard, Engine, Options, Page, Prepared, Published, Recorded, Stats, StreamInfo, Tenant, TimerInfo,
+    TimerName, TimerPage, TornTail, World,
 };
 use quipu_store::{DiskStorage, Fault, MemoryStorage, Storage};
 
 use crate::readers::Readers;
 use crate::signal::Signal;
-use crate::{Append, AsyncQuipu, Error, Follower, Start, SystemClock, SystemRandom};
+use crate::{Append, AsyncQuipu, Error, Follower, Start, SystemClock, SystemRandom, Timer};
 
 /// The tenant that is meant when none is named.
 const TENANT_DEFAULT: &str = "default";
@@ -250,6 +250,51 @@ impl Quipu {
     /// [`Error::Refused`] names every condition that failed, with what was expected and what was found.
     pub fn append(&self, append: Append) -> Result<Appended, Error> {
         Ok(self.tenant.append_wait(self.prepare_append(append)?)?)
+    }
+
+    /// Publishes an event later. The answer says for which timer it waits, or where it is if it was recorded before.
+    ///
+    /// ```
+    /// # let folder = tempfile::tempdir()?;
+    /// # let quipu = quipu::Quipu::open(folder.path())?;
+    /// use quipu::{Event, Published, Timer, TimerName};
+    /// use std::time::Duration;
+    /// let reminder = Event::builder("1", "/shop", "order.reminded").subject("order/17").build()?;
+    /// let set = quipu.set_timer(Timer::after(Duration::from_secs(3_600), reminder).key("reminder/17"))?;
+    /// assert!(matches!(set, Published::Scheduled(waits) if waits.timer == 1));
+    /// assert_eq!(quipu.timers(None, 100)?.timers[0].event().kind(), "order.reminded");
+    /// assert_eq!(quipu.cancel_timer(TimerName::Key("reminder/17".into()))?, Some(1));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::InvalidTimer`], or a refusal: another timer has its key, or another event its source and id.
+    pub fn set_timer(&self, timer: Timer) -> Result<Published, Error> {
+        only(self.append(Append::default().timer(timer))?.timers.into_iter().flatten().collect())
+    }
+
+    /// Cancels a timer. Its number, or nothing if there is none: it has fired, was cancelled, or never was.
+    ///
+    /// # Errors
+    /// The disk failed.
+    pub fn cancel_timer(&self, timer: TimerName) -> Result<Option<u64>, Error> {
+        Ok(self.tenant.cancel_timer(timer)?)
+    }
+
+    /// A timer that waits.
+    ///
+    /// # Errors
+    /// The disk failed.
+    pub fn timer(&self, timer: &TimerName) -> Result<Option<TimerInfo>, Error> {
+        Ok(self.tenant.timer(timer)?)
+    }
+
+    /// Timers that wait, those first that fire first: at most so many, behind the `next` of a page before.
+    ///
+    /// # Errors
+    /// The disk failed.
+    pub fn timers(&self, behind: Option<(Timestamp, u64)>, limit: usize) -> Result<TimerPage, Error> {
+        Ok(self.tenant.timers(behind, limit)?)
     }
 
     /// One page of events that match a filter. `from`: the first position to look at, or the end that the direction
@@ -516,8 +561,10 @@ impl Quipu {
 
     pub(crate) fn prepare_append(&self, append: Append) -> Result<quipu_engine::Append, Error> {
         let events = self.prepare_each(&append.events)?;
-        let (conditions, checkpoint) = (append.conditions, append.checkpoint);
-        Ok(quipu_engine::Append { events, conditions, checkpoint, ..quipu_engine::Append::default() })
+        let timers = append.timers.into_iter().enumerate();
+        let timers = timers.map(|(index, timer)| timer.prepare(index, &self.tenant)).collect::<Result<_, _>>()?;
+        let (conditions, checkpoint, cancels) = (append.conditions, append.checkpoint, append.cancels);
+        Ok(quipu_engine::Append { events, conditions, checkpoint, cancels, timers })
     }
 }
 

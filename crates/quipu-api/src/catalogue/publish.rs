@@ -15,7 +15,9 @@ pub(super) const PUBLISH: Operation = Operation {
         CloudEvents 1.0.2 HTTP binding are taken: structured, batched, and binary (attributes in ce- headers, data in \
         the body). A bulk load is one event a line; its answer is one result a line, written while the body is read; \
         with `Prefer: return=minimal` it is one summary with the first 100 refusals. The older domain envelope \
-        (eventType, eventId, …) is taken wherever an event is; a member that it does not have is refused.",
+        (eventType, eventId, …) is taken wherever an event is; a member that it does not have is refused. One whose \
+        `deliverat` is still to come is on disk too, and recorded when its time comes: its result is `scheduled`, with the \
+        number of its timer.",
     method: Method::Post,
     path: "/v1/events",
     parameters: &[],
@@ -39,14 +41,14 @@ pub(super) const PUBLISH: Operation = Operation {
         ),
     ],
     needs: Needs::Part(Permission::Publish),
-    refusals: &[EVENT, BODY, APPENDING],
+    refusals: &[EVENT, BODY, APPENDING, &[Code::TooManyTimers]],
     example: Example {
         target: "/v1/events",
         body: Some((
             MEDIA_EVENT,
             r#"{"specversion":"1.0","id":"1","source":"/shop","type":"order.placed","subject":"order/17","data":{"total":9}}"#,
         )),
-        answer: r#"{"recorded":1,"duplicates":0,"refused":0,"results":[{"status":"recorded","position":1,"streamversion":1}]}"#,
+        answer: r#"{"recorded":1,"duplicates":0,"scheduled":0,"refused":0,"results":[{"status":"recorded","position":1,"streamversion":1}]}"#,
     },
     command: Some("event publish"),
 };
@@ -57,7 +59,8 @@ pub(super) const APPEND: Operation = Operation {
     description: "Records several events to several streams in one commit, if every condition holds: a stream is at a \
         version, exists, does not exist, or is as it may be; or no event after a position matches a query of types and \
         tags (a dynamic consistency boundary). A refusal names every condition that failed, with what was expected and \
-        what was found. An append may carry a checkpoint of an outside source, which must advance. A repeated append is \
+        what was found. An append may carry a checkpoint of an outside source, which must advance. It may \
+        set timers and cancel others (`timers`, `cancel`): they wait, or do not, exactly if the events are recorded. A repeated append is \
         answered as it was the first time, whatever its conditions say by then. A worker that decides commands names the \
         delivery in `acknowledge` (needs the permission `consume` for its subscription): if its time is over, nothing is \
         appended; if a condition fails, it stays with the worker, who decides anew; and once the events are recorded it is \
@@ -66,7 +69,11 @@ pub(super) const APPEND: Operation = Operation {
     method: Method::Post,
     path: "/v1/append",
     parameters: &[],
-    bodies: &[content(MEDIA_JSON, Some(|g| g.subschema_for::<AppendRequest>()), "Events, conditions and checkpoint.")],
+    bodies: &[content(
+        MEDIA_JSON,
+        Some(|g| g.subschema_for::<AppendRequest>()),
+        "Events, conditions, checkpoint and timers.",
+    )],
     answers: &[content(
         MEDIA_JSON,
         Some(|g| g.subschema_for::<AppendAnswer>()),
@@ -84,6 +91,9 @@ pub(super) const APPEND: Operation = Operation {
             Code::RepeatedWithin,
             Code::CheckpointBehind,
             Code::TooManyCheckpoints,
+            Code::InvalidTimer,
+            Code::TimerExists,
+            Code::TooManyTimers,
             Code::SubscriptionNotFound,
             Code::DeliveryNotInFlight,
             Code::AnswerOutOfOrder,

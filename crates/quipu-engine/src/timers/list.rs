@@ -11,6 +11,9 @@ use super::TimerName;
 use super::records::TimerRecord;
 use crate::tenant::Tenant;
 
+/// Bytes of the records on one page, roughly: each may hold an event of the largest size.
+const PAGE_BYTES_MAX: usize = 16 << 20;
+
 /// A timer that waits, as its record says.
 #[derive(Clone, Debug)]
 pub struct TimerInfo {
@@ -71,7 +74,7 @@ impl Tenant {
         found.map(|(number, due, locator)| self.timer_at(number, due, locator)).transpose()
     }
 
-    /// The timers behind one, at most so many.
+    /// The timers behind one, at most so many; fewer, if their events are large.
     ///
     /// # Errors
     /// As [`Tenant::timer`].
@@ -91,9 +94,17 @@ impl Tenant {
         let mut first = first.into_sorted_vec();
         let is_more = first.len() > limit;
         first.truncate(limit);
-        let next = first.last().filter(|_| is_more).map(|(due, number, _)| (*due, *number));
-        let all = first.into_iter().map(|(due, number, locator)| self.timer_at(number, due, locator));
-        Ok(TimerPage { timers: all.collect::<Result<_, _>>()?, total: timers.len() as u64, next })
+        let (mut page, mut bytes) = (Vec::with_capacity(first.len()), 0);
+        for (due, number, locator) in &first {
+            let timer = self.timer_at(*number, *due, *locator)?;
+            bytes += timer.record.len();
+            page.push(timer);
+            if bytes >= PAGE_BYTES_MAX {
+                break;
+            }
+        }
+        let next = page.last().filter(|_| is_more || page.len() < first.len()).map(|last| (last.due, last.timer));
+        Ok(TimerPage { timers: page, total: timers.len() as u64, next })
     }
 
     fn timer_at(&self, timer: u64, due: Timestamp, locator: Locator) -> Result<TimerInfo, Fault> {

@@ -20,6 +20,7 @@ use crate::append::{Append, Appended, NotAppended, Prepared};
 use crate::tenant::Tenant;
 pub use list::{TimerInfo, TimerPage};
 pub(crate) use records::{FoldedTimers, TimerRecord};
+pub(crate) use refusal::AHEAD_DAYS;
 pub use refusal::InvalidTimer;
 
 /// The attribute that says when an event is to be published.
@@ -172,6 +173,13 @@ impl Tenant {
         };
         if due > now.plus_ms(TIMER_AHEAD_MS_MAX) {
             return Err(InvalidTimer::TooFar { due });
+        }
+        if event.attribute(DELIVER_AT).is_some() {
+            return Err(InvalidTimer::Delayed);
+        }
+        let expires = event.attribute("expirytime").and_then(Timestamp::parse);
+        if let Some(expires) = expires.filter(|expires| *expires <= due) {
+            return Err(InvalidTimer::Expired { due, expires });
         }
         if let Some(key) = key.as_ref().filter(|key| key.is_empty() || key.len() > TIMER_KEY_BYTES_MAX) {
             return Err(InvalidTimer::Key { bytes: key.len() });

@@ -1,12 +1,13 @@
 //! Events that are published later: once, not before their time, and through any stop.
 
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use quipu_domain::{Condition, Direction, Event, Filter, Refusal, StreamExpectation, Timestamp, Value};
+use quipu_domain::{Condition, Direction, Event, Filter, Quotas, Refusal, StreamExpectation, Timestamp, Value};
 use quipu_engine::{
-    Append, Appended, DELIVER_AT, FireAt, InvalidTimer, NotAppended, Options, Prepared, Published, Scheduled, Tenant,
-    TimerName,
+    Append, Appended, DELIVER_AT, Fault, FireAt, InvalidTimer, NotAppended, Options, Prepared, Published, Scheduled,
+    Tenant, TimerName,
 };
 
 use crate::support::*;
@@ -319,4 +320,72 @@ fn a_thread_lets_timers_fire_soon_after_their_time() {
     assert_eq!(fired.len(), 3_000);
     assert_eq!(tenant.timers(None, 1).unwrap().total, 0);
     engine.close().unwrap();
+}
+
+#[test]
+fn what_waits_is_not_recorded_by_an_append_unless_that_cancels_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = Arc::new(Hands::default());
+    let tenant = open_at(folder.path(), small(), Arc::clone(&clock)).unwrap();
+    set(&tenant, timer(&tenant, &event("a", "s"), at(5), None));
+    let append = |cancels: Vec<TimerName>| {
+        let events = vec![prepare(&tenant, &event("b", "s")), prepare(&tenant, &event("a", "s"))];
+        tenant.append_wait(Append { events, cancels, ..Append::default() })
+    };
+    let refused = append(Vec::new());
+    assert!(
+        matches!(refused, Err(NotAppended::Refused(Refusal::WaitsAlready { index: 1, timer: 1 }))),
+        "one source and id would be recorded twice: {refused:?}"
+    );
+    assert_eq!(append(vec![TimerName::Number(1)]).unwrap().cancelled, [Some(1)]);
+    clock.0.store(10 * SECOND_US, Ordering::Relaxed);
+    fire(&tenant);
+    assert_eq!(ids(&tenant), ["b", "a"]);
+}
+
+#[test]
+fn a_full_tenant_takes_no_timer_and_lets_timers_be_cancelled() {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = engine(folder.path(), small());
+    let quotas = Quotas { storage_bytes: NonZeroU64::new(2_000), ..Quotas::default() };
+    engine.create_tenant("a", quotas).unwrap();
+    let tenant = engine.existing_tenant("a").unwrap();
+    set(&tenant, timer(&tenant, &event("a", "s"), at(5), Some("k")));
+    let large = Event::builder("large", "/test", "a.b").json(format!("\"{}\"", "x".repeat(2_000))).build().unwrap();
+    publish(&tenant, &large);
+    let refused =
+        tenant.append_wait(Append { timers: vec![timer(&tenant, &event("b", "s"), at(5), None)], ..Append::default() });
+    assert!(matches!(refused, Err(NotAppended::Fault(Fault::StorageQuota { .. }))), "{refused:?}");
+    assert_eq!(tenant.cancel_timer(TimerName::Key("k".into())).unwrap(), Some(1));
+}
+
+#[test]
+fn a_timer_that_makes_no_sense_says_why() {
+    let folder = tempfile::tempdir().unwrap();
+    let tenant = open(folder.path(), small()).unwrap();
+    let with = |name: &'static str, seconds: i64| {
+        let at = Timestamp(seconds * SECOND_US).to_string();
+        Event::builder("1", "/test", "a.b").attribute(name, Value::Text(at.into())).build().unwrap()
+    };
+    let refused = |event: &Event<'_>| tenant.prepare_timer(event, at(5), None, false).map(drop);
+    assert_eq!(refused(&with("expirytime", 6)), Ok(()));
+    let expired = InvalidTimer::Expired { due: Timestamp(5 * SECOND_US), expires: Timestamp(5 * SECOND_US) };
+    assert_eq!(refused(&with("expirytime", 5)), Err(expired));
+    assert_eq!(refused(&with(DELIVER_AT, 5)), Err(InvalidTimer::Delayed));
+}
+
+#[test]
+fn a_page_of_timers_with_large_events_is_short_and_has_a_next() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = Options { event_bytes_max: 8 << 20, claim_check_bytes: 8 << 20, ..small() };
+    let tenant = open(folder.path(), options).unwrap();
+    let large =
+        |id: String| Event::builder(id, "/test", "a.b").json(format!("\"{}\"", "x".repeat(7 << 20))).build().unwrap();
+    for n in 0..4 {
+        set(&tenant, timer(&tenant, &large(n.to_string()), at(5), None));
+    }
+    let first = tenant.timers(None, 100).unwrap();
+    assert_eq!((first.timers.len(), first.total), (3, 4));
+    let last = tenant.timers(first.next, 100).unwrap();
+    assert_eq!((last.timers.len(), last.timers[0].timer, last.next), (1, 4, None));
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use quipu_domain::delivery::Failure;
 use quipu_domain::{Condition, Event, InvalidEvent, Refusal, StreamExpectation, parse_batch, parse_event_text};
-use quipu_engine::{Answer as Said, Append, Fault, Handed, NotAppended, Tenant};
+use quipu_engine::{Answer as Said, Append, Fault, Handed, NotAppended, Prepared, Tenant};
 use serde_json::value::RawValue;
 
 use super::plan::Plan;
@@ -121,14 +121,17 @@ impl Command {
         let expected = stream.map(|(stream, version)| (stream, StreamExpectation::Version(version)));
         let conditions =
             expected.map(|(stream, expected)| Condition::Stream { stream, expected }).into_iter().collect();
-        let append = Append { events: prepared.map_err(invalid)?, conditions, ..Append::default() };
+        let (timers, events) = prepared.map_err(invalid)?.into_iter().partition(Prepared::is_delayed);
+        let append = Append { events, timers, conditions, ..Append::default() };
         match tenant.append_wait(append) {
             Ok(_) => Ok(()),
             Err(NotAppended::Refused(refusal @ Refusal::ConditionsFailed(_))) => {
                 Err(NotTaken::Overtaken(refusal.to_string()))
             }
             // Another answer to it was appended just now.
-            Err(NotAppended::Refused(Refusal::IdConflict { .. } | Refusal::PartlyRepeated { .. })) => Ok(()),
+            Err(NotAppended::Refused(
+                Refusal::IdConflict { .. } | Refusal::WaitsAlready { .. } | Refusal::PartlyRepeated { .. },
+            )) => Ok(()),
             Err(NotAppended::Refused(refusal)) => Err(NotTaken::Invalid(refusal.to_string())),
             Err(NotAppended::Fault(fault)) => Err(NotTaken::Failed(fault.to_string())),
         }

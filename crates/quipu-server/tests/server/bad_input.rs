@@ -100,7 +100,7 @@ async fn a_line_over_the_limit_is_refused_and_the_next_is_not() {
     assert_eq!((&lines[1]["line"], &lines[1]["status"]), (&2.into(), &"recorded".into()));
     assert_eq!(
         lines[2].to_string(),
-        r#"{"recorded":1,"duplicates":0,"refused":1}"#.parse::<serde_json::Value>().unwrap().to_string()
+        r#"{"recorded":1,"duplicates":0,"scheduled":0,"refused":1}"#.parse::<serde_json::Value>().unwrap().to_string()
     );
 }
 

@@ -125,6 +125,48 @@ async fn a_command_that_is_delivered_once_more_appends_nothing_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_answered_for_later_waits_and_waits_once() {
+    let platform = Platform::start().await;
+    let later = r#"{"type":"payment.missed","deliverat":"2026-01-31T10:00:00Z"}"#;
+    let replies = [format!(r#"[{later},{{"type":"order.held"}}]"#), format!(r#"[{later}]"#)];
+    let other = later.replace("10:00", "11:00");
+    let replies = [&replies[0], &replies[0], &replies[1], &format!("[{other}]")].map(|body| reply(body));
+    let mut receiver = Receiver::start(replies.into()).await;
+    platform.push("billing", &receiver.url(), &format!(r#"{ANSWERS},"pattern":{{"type":["order.pay"]}}"#)).await;
+    command(&platform, "c1", Some("order/1"));
+    let waiting = |platform: &Platform| {
+        let page = platform.tenant().timers(None, 10).unwrap();
+        page.timers.iter().map(|timer| without_log(timer.event().id())).collect::<Vec<_>>()
+    };
+    let again = async |count: u64| {
+        let mut client = platform.host.client().await;
+        let sought = client.post("/v1/subscriptions/billing/seek", "application/json", r#"{"to":"beginning"}"#).await;
+        assert_eq!(sought.status, 200, "{}", sought.text());
+        platform.acknowledged("billing", count).await;
+    };
+    receiver.next().await;
+    platform.acknowledged("billing", 1).await;
+    assert_eq!((waiting(&platform), platform.tenant().position()), (vec!["billing/1/1".to_owned()], 2));
+    again(2).await;
+    assert_eq!((waiting(&platform).len(), platform.tenant().position()), (1, 2));
+    // A command all of whose answer waits, and then another answer to it, which comes too late.
+    command(&platform, "c2", None);
+    platform.acknowledged("billing", 3).await;
+    assert_eq!(waiting(&platform), ["billing/1/1", "billing/3/1"]);
+    let mut client = platform.host.client().await;
+    let sought = client.post("/v1/subscriptions/billing/seek", "application/json", r#"{"to":{"position":3}}"#).await;
+    assert_eq!(sought.status, 200, "{}", sought.text());
+    platform.acknowledged("billing", 4).await;
+    let due = platform.tenant().timers(None, 10).unwrap().timers.iter().map(|timer| timer.due).max();
+    assert_eq!((waiting(&platform).len(), due.unwrap().to_string().as_str()), (2, "2026-01-31T10:00:00.000Z"));
+    platform.clock.wait_ms(30 * 60 * 1_000);
+    eventually(async || (platform.tenant().position() == 5).then_some(())).await;
+    let found = events(&platform, 3);
+    assert_eq!((&found[0]["id"], &found[0]["causationid"]), (&json!("billing/1/1"), &json!("c1")), "{found:?}");
+    assert!(waiting(&platform).is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_answer_that_may_not_be_appended_fails_and_says_why() {
     let many = format!("[{}]", vec![r#"{"type":"a"}"#; 101].join(","));
     let large = format!(r#"[{{"type":"a","data":"{}"}}]"#, "x".repeat(1 << 20));
@@ -335,4 +377,34 @@ async fn who_may_not_consume_a_subscription_acknowledges_nothing_of_it() {
         let (found, answer) = append(&platform, Some(&key), decided).await;
         assert_eq!(found, status, "{answer}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_answers_a_command_with_a_timer_and_is_not_acknowledged_for_one_that_is_taken() {
+    let platform = commanded().await;
+    let (acknowledge, key) = fetched(&platform).await;
+    let taken = Event::builder("taken", "/shop", "order.noted").json("1").build().unwrap();
+    publish(&platform, &taken);
+    let body = |timer: &str| {
+        json!({
+            "events": [{"specversion": "1.0", "id": format!("{key}/1"), "source": "/worker", "type": "order.held"}],
+            "timers": [{"afterms": 5_000, "event": {"specversion": "1.0", "id": timer, "source": "/shop", "type": "order.late"}}],
+            "acknowledge": acknowledge,
+        })
+        .to_string()
+    };
+    let ask = async |timer: &str| {
+        let body = body(timer);
+        send(&platform.host, "POST", "/v1/append", None, Some(("application/json", &body))).await
+    };
+    // The source and id of the timer's event are those of another: the command stays with the worker.
+    let refused = ask("taken").await;
+    assert_eq!(refused.status, 409, "{}", refused.text());
+    assert_eq!(refused.json().get("acknowledged"), None);
+    assert_eq!(platform.info("worker").summary.in_flight, 1);
+    let done = ask("late").await.json();
+    assert_eq!((&done["acknowledged"], &done["timers"][0]["timer"]), (&json!(true), &json!(1)), "{done}");
+    assert_eq!(platform.info("worker").counts.acknowledged, 1);
+    let again = ask("late").await.json();
+    assert_eq!((&again["duplicate"], &again["timers"][0]["duplicate"]), (&json!(true), &json!(true)), "{again}");
 }

@@ -39,6 +39,7 @@ mod shutdown;
 mod tail;
 mod tenants;
 mod threads;
+mod timers;
 mod tls;
 mod transcripts;
 mod transforming;

@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Cursor, Read};
 
 use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
 
 use super::exit::{Exit, Failure};
 
@@ -42,6 +43,17 @@ pub fn whole(path: &str) -> Result<Vec<u8>, Failure> {
         path => (path, fs::read(path)),
     };
     read.map_err(|error| Failure::file("read", name, &error))
+}
+
+/// The one event of a file.
+pub fn one_event(path: &str) -> Result<Box<RawValue>, Failure> {
+    let mut input = Input::open(path)?;
+    let (first, second) = (input.next()?, input.next()?);
+    let (Some(item), None) = (first, second) else {
+        return Err(Failure::failed(format!("{}: expected one event", input.name)));
+    };
+    let expected = |reason: String| Failure::failed(format!("{}: expected an event as JSON: {reason}", input.name));
+    serde_json::from_slice(&item.json).map_err(|error| expected(error.to_string()))
 }
 
 impl Input {

@@ -37,6 +37,7 @@ mod store;
 mod stream;
 mod subscription;
 mod tenant;
+mod timer;
 mod tls;
 
 use std::io;
@@ -94,6 +95,9 @@ enum Command {
     /// Publish, list, show, trace and follow events
     #[command(subcommand)]
     Event(event::EventCommand),
+    /// Publish events later, and see and cancel what waits
+    #[command(subcommand)]
+    Timer(timer::TimerCommand),
     /// Read and list streams
     #[command(subcommand)]
     Stream(stream::StreamCommand),
@@ -185,6 +189,7 @@ fn run(cli: Cli, out: &mut Out) -> Outcome {
         Command::Dev(dev) => dev::run(dev),
         Command::Serve(serve) => serve::run(serve, out),
         Command::Event(command) => event::run(command, &global, out),
+        Command::Timer(command) => timer::run(command, &global, out),
         Command::Stream(command) => stream::run(command, &global, out),
         Command::Pattern(command) => pattern::run(command, out),
         Command::Schema(command) => schema::run(command, &global, out),

@@ -37,6 +37,7 @@ mod stores;
 mod subscriptions;
 mod tails;
 mod tenants;
+mod timers;
 mod tls;
 mod tour;
 mod webhooks;

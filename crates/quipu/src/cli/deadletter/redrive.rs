@@ -4,11 +4,10 @@
 use clap::Args;
 use quipu_api::deadletter::{DecidedAnswer, RedriveRequest};
 use quipu_api::operation::{RedriveWork, WorkBody};
-use serde_json::value::RawValue;
 
 use super::super::client::Client;
-use super::super::exit::{Exit, Failure, Outcome};
-use super::super::input::Input;
+use super::super::exit::{Exit, Outcome};
+use super::super::input::one_event;
 use super::super::output::{Format, Out};
 use super::super::subscription::name;
 use super::bulk::Bulk;
@@ -46,15 +45,4 @@ pub fn run(redrive: Redrive, client: &Client, out: &mut Out) -> Outcome {
         None => format!("dead letter {} is delivered to {to} once more", letter.id),
     })?;
     Ok(Exit::Ok)
-}
-
-/// The one event of a file.
-fn one_event(path: &str) -> Result<Box<RawValue>, Failure> {
-    let mut input = Input::open(path)?;
-    let (first, second) = (input.next()?, input.next()?);
-    let (Some(item), None) = (first, second) else {
-        return Err(Failure::failed(format!("{}: expected one event", input.name)));
-    };
-    let expected = |reason: String| Failure::failed(format!("{}: expected an event as JSON: {reason}", input.name));
-    serde_json::from_slice(&item.json).map_err(|error| expected(error.to_string()))
 }

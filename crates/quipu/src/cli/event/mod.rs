@@ -7,6 +7,7 @@ mod tail;
 mod trace;
 
 pub use list::{Direction, lines, page, rows};
+pub use publish::Single;
 
 use clap::{Args, Subcommand};
 

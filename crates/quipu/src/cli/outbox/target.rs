@@ -24,7 +24,7 @@ impl Target for Client {
             texts.push(text.map_err(|error| NotTaken::Event { index, reason: error.to_string() })?);
         }
         let checkpoint = Some(CheckpointBody { source: source.to_owned(), number });
-        let request = AppendRequest { events: texts, conditions: Vec::new(), checkpoint, acknowledge: None };
+        let request = AppendRequest { events: texts, checkpoint, ..AppendRequest::default() };
         let answer: AppendAnswer = self.taken(self.sent("/v1/append", &request))?;
         Ok(if answer.duplicate { Done::Repeated } else { Done::Recorded })
     }
