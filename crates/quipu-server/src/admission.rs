@@ -246,6 +246,8 @@ impl Caller {
 
 /// What the sources of answers to commands begin with.
 pub(crate) const SUBSCRIPTIONS: &str = "/subscriptions/";
+/// What the sources of events begin with that this server publishes itself: for sagas, rules, and deliveries that were given up.
+const OWN: &str = "/quipu/";
 
 impl App {
     /// What the caller may do.
@@ -360,7 +362,7 @@ impl App {
             return self.refuse(forbidden(Permission::Publish, "it for other events only"));
         }
         // What a command has led to comes from there. Who could publish it would have answered before the handler did.
-        if event.source().starts_with(SUBSCRIPTIONS) {
+        if event.source().starts_with(SUBSCRIPTIONS) || event.source().starts_with(OWN) {
             self.demand_whole(Permission::Publish)?;
         }
         Ok(())
