@@ -342,9 +342,11 @@ fails_with: { type: order.failed, data: '{why: .instance.key}' }
         let saga = read_saga(YAML.as_bytes()).unwrap();
         Plan::compile(&saga).unwrap();
         assert_eq!(read_saga(&serde_json::to_vec(&saga).unwrap()).unwrap(), saga);
-        let rule = read_rule(b"rule: welcome\non: customer.signed\npublish: {type: mail.send, data: '{a: 1}'}\n").unwrap();
+        let rule =
+            read_rule(b"rule: welcome\non: customer.signed\npublish: {type: mail.send, data: '{a: 1}'}\n").unwrap();
         assert_eq!(read_rule(&serde_json::to_vec(&rule).unwrap()).unwrap(), rule);
-        let expectation = read_expectation(b"expect: shipped\nafter: order.paid\nthen: order.shipped\nwithin: 5m\n").unwrap();
+        let expectation =
+            read_expectation(b"expect: shipped\nafter: order.paid\nthen: order.shipped\nwithin: 5m\n").unwrap();
         assert_eq!(read_expectation(&serde_json::to_vec(&expectation).unwrap()).unwrap(), expectation);
     }
 

@@ -40,9 +40,7 @@ pub(crate) fn refused(refusal: &SagaRefusal) -> Problem {
         }
         SagaRefusal::Invalid { findings } => of(Code::InvalidSaga).with("findings", value!(findings_of(findings))),
         SagaRefusal::TooMany { limit } => of(Code::TooManySagas).with("limit", *limit),
-        SagaRefusal::InUse { name, open } => {
-            of(Code::SagaInUse).with("name", clip(&name.name)).with("open", *open)
-        }
+        SagaRefusal::InUse { name, open } => of(Code::SagaInUse).with("name", clip(&name.name)).with("open", *open),
         SagaRefusal::NoInstance { number } => of(Code::InstanceNotFound).with("number", *number),
         SagaRefusal::NotPossible(_) => of(Code::SagaState),
         SagaRefusal::NoStep { step } => {
@@ -269,10 +267,10 @@ fn numbered(text: &str) -> Result<u64, Problem> {
 
 fn instance(info: InstanceInfo, access: &Access) -> InstanceAnswer {
     let variables = info.variables.filter(|_| access.has_whole(Permission::Read));
-    let waiting = info.waiting.into_iter().map(|(sentence, time)| WaitingBody {
-        sentence,
-        time: time.map(|time| time.to_string()),
-    });
+    let waiting = info
+        .waiting
+        .into_iter()
+        .map(|(sentence, time)| WaitingBody { sentence, time: time.map(|time| time.to_string()) });
     InstanceAnswer {
         number: info.number,
         kind: kind(info.name.kind),

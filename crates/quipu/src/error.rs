@@ -4,8 +4,8 @@ use std::fmt;
 
 use quipu_domain::{InvalidEvent, Refusal};
 use quipu_engine::{
-    CatalogRefusal, KeyRefusal, NotAppended, NotDone, OperationRefusal, ProjectionRefusal, SagaRefusal,
-    SchemaRefusal, SubscriptionRefusal, TenantRefusal,
+    CatalogRefusal, KeyRefusal, NotAppended, NotDone, OperationRefusal, ProjectionRefusal, SagaRefusal, SchemaRefusal,
+    SubscriptionRefusal, TenantRefusal,
 };
 use quipu_store::Fault;
 

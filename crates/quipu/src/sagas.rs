@@ -93,12 +93,7 @@ impl Quipu {
     ///
     /// # Errors
     /// What has happened cannot be made durable.
-    pub fn instances(
-        &self,
-        filter: &InstanceFilter,
-        before: Option<u64>,
-        limit: usize,
-    ) -> Result<InstancePage, Error> {
+    pub fn instances(&self, filter: &InstanceFilter, before: Option<u64>, limit: usize) -> Result<InstancePage, Error> {
         Ok(self.tenant.instances(filter, before, limit)?)
     }
 
@@ -122,12 +117,7 @@ impl Quipu {
     ///
     /// # Errors
     /// [`SagaRefusal::NoInstance`], [`SagaRefusal::NoStep`], [`SagaRefusal::NotPossible`], and [`SagaRefusal::InvalidReason`].
-    pub fn intervene(
-        &self,
-        number: u64,
-        intervention: &Intervention,
-        reason: &str,
-    ) -> Result<InstanceState, Error> {
+    pub fn intervene(&self, number: u64, intervention: &Intervention, reason: &str) -> Result<InstanceState, Error> {
         Ok(self.tenant.intervene(number, intervention, reason)?)
     }
 }

@@ -21,12 +21,8 @@ const fn optional(name: &'static str, kind: Kind, description: &'static str) -> 
 const SAGA: &[Parameter] = &[named("saga", "The saga.")];
 const RULE: &[Parameter] = &[named("rule", "The rule.")];
 const EXPECTATION: &[Parameter] = &[named("expectation", "The expectation.")];
-const NUMBER: &[Parameter] = &[Parameter {
-    name: "number",
-    description: "The number of the instance.",
-    kind: Kind::Number,
-    place: Place::Path,
-}];
+const NUMBER: &[Parameter] =
+    &[Parameter { name: "number", description: "The number of the instance.", kind: Kind::Number, place: Place::Path }];
 const APPLYING: &[Parameter] = &[
     optional(
         "dryrun",
@@ -58,13 +54,8 @@ const INTERVENE: Needs = Needs::Permission(Permission::Intervene);
 /// What can stand against looking at a declaration.
 const THERE: &[Code] = &[Code::SagaNotFound];
 /// What can stand against applying one.
-const APPLIED: &[Code] = &[
-    Code::InvalidParameter,
-    Code::MalformedJson,
-    Code::InvalidSaga,
-    Code::TooManySagas,
-    Code::Damaged,
-];
+const APPLIED: &[Code] =
+    &[Code::InvalidParameter, Code::MalformedJson, Code::InvalidSaga, Code::TooManySagas, Code::Damaged];
 const GONE: &[Code] = &[Code::SagaNotFound, Code::SagaInUse];
 /// What can stand against looking at an instance: what is said of it is on the disk first.
 const INSTANCE_THERE: &[Code] = &[Code::InvalidParameter, Code::InstanceNotFound, Code::Unavailable, Code::DiskFull];
@@ -328,10 +319,7 @@ pub(super) const EXPECTATION_APPLY: Operation = Operation {
     refusals: &[APPLIED, BODY, APPENDING],
     example: Example {
         target: "/v1/expectations/shipped",
-        body: Some((
-            MEDIA_JSON,
-            r#"{"expect":"shipped","after":"order.paid","then":"order.shipped","within":"5m"}"#,
-        )),
+        body: Some((MEDIA_JSON, r#"{"expect":"shipped","after":"order.paid","then":"order.shipped","within":"5m"}"#)),
         answer: r#"{"version":1,"outcome":"new","findings":[]}"#,
     },
     command: Some("expect apply"),

@@ -95,7 +95,9 @@ impl InstancesRequest {
     pub fn from_query(query: &str) -> Result<Self, Problem> {
         let mut request = Self::default();
         let span = |name: &str, value: &str| {
-            value.parse::<Span>().map_err(|_| Problem::parameter(name, "a number and a unit, such as 30s, 5m or 1d", value))
+            value
+                .parse::<Span>()
+                .map_err(|_| Problem::parameter(name, "a number and a unit, such as 30s, 5m or 1d", value))
         };
         for (name, value) in pairs(query) {
             let mut slots = PageSlots { direction: None, limit: &mut request.limit, cursor: &mut request.cursor };

@@ -53,17 +53,8 @@ pub struct Instances {
 pub fn run(asked: Instances, client: &Client, out: &mut Out) -> Outcome {
     let Instances { saga, rule, expectation, mut states, key, search, older, stuck, compensating, .. } = asked;
     states.extend(compensating.then(|| "compensating".to_owned()));
-    let asked_of = InstancesRequest {
-        saga,
-        rule,
-        expectation,
-        states,
-        key,
-        search,
-        older,
-        stuck,
-        ..InstancesRequest::default()
-    };
+    let asked_of =
+        InstancesRequest { saga, rule, expectation, states, key, search, older, stuck, ..InstancesRequest::default() };
     let question = asked_of.to_query();
     let path = match question.as_str() {
         "" => "/v1/saga-instances".to_owned(),
