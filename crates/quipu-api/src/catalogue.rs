@@ -13,6 +13,7 @@ mod projection;
 mod publish;
 mod read;
 mod replay;
+mod saga;
 mod schema;
 mod secret;
 mod state;
@@ -102,6 +103,28 @@ pub const OPERATIONS: &[Operation] = &[
     projection::SWITCH,
     projection::REVERT,
     projection::DROP,
+    saga::LIST,
+    saga::APPLY,
+    saga::GET,
+    saga::REMOVE,
+    saga::DIAGRAM,
+    saga::RULE_LIST,
+    saga::RULE_APPLY,
+    saga::RULE_GET,
+    saga::RULE_REMOVE,
+    saga::EXPECTATION_LIST,
+    saga::EXPECTATION_APPLY,
+    saga::EXPECTATION_GET,
+    saga::EXPECTATION_REMOVE,
+    saga::INSTANCES,
+    saga::INSTANCE,
+    saga::TIMELINE,
+    saga::CANCEL,
+    saga::PAUSE,
+    saga::RESUME,
+    saga::RETRY,
+    saga::SKIP,
+    saga::RESOLVE,
     verification::VERIFY,
     verification::VERDICTS,
     verification::CREATE,
@@ -236,6 +259,8 @@ impl Operation {
             | Permission::Replay
             | Permission::Schema
             | Permission::Project
+            | Permission::Orchestrate
+            | Permission::Intervene
             | Permission::Administer => self.method != Method::Get,
             Permission::Publish | Permission::Read | Permission::Consume | Permission::Observe | Permission::Query => {
                 false

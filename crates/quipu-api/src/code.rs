@@ -62,6 +62,7 @@ codes! {
     InvalidDeclaration "invalid-declaration" 400 false "The declaration makes no sense";
     InvalidProjection "invalid-projection" 400 false "The projection makes no sense";
     InvalidQuery "invalid-query" 400 false "The question to the read model makes no sense";
+    InvalidSaga "invalid-saga" 400 false "The declaration cannot be applied";
     InvalidSchema "invalid-schema" 400 false "The schema makes no sense";
     InvalidTimer "invalid-timer" 400 false "The timer makes no sense";
     InvalidTenant "invalid-tenant" 400 false "The tenant makes no sense";
@@ -79,6 +80,8 @@ codes! {
     BaselineNotFound "baseline-not-found" 404 false "The projection has no such baseline";
     ReleaseNotFound "release-not-found" 404 false "The projection has no such release";
     TableNotFound "table-not-found" 404 false "The read model has no such table";
+    SagaNotFound "saga-not-found" 404 false "There is no such saga, rule or expectation";
+    InstanceNotFound "instance-not-found" 404 false "There is no such instance";
     SchemaNotFound "schema-not-found" 404 false "There is no such schema";
     KeyNotFound "key-not-found" 404 false "There is no such key";
     SubscriptionNotFound "subscription-not-found" 404 false "There is no such subscription";
@@ -113,6 +116,9 @@ codes! {
     TooManyProjections "too-many-projections" 409 false "There are too many projections";
     BaselineExists "baseline-exists" 409 false "The name belongs to another baseline";
     ReadModelBehind "read-model-behind" 409 true "The read model is not as far as was asked for";
+    SagaInUse "saga-in-use" 409 false "The saga has open instances";
+    SagaState "saga-state" 409 false "The instance is not in the state for this";
+    TooManySagas "too-many-sagas" 409 false "There are too many sagas, rules and expectations";
     TooManySchemas "too-many-schemas" 409 false "There are too many schemas";
     TooManyKeys "too-many-keys" 409 false "There are too many keys";
     TenantExists "tenant-exists" 409 false "The name belongs to another tenant";

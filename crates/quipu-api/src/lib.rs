@@ -26,6 +26,7 @@ pub mod publish;
 mod reference;
 pub mod replay;
 pub mod request;
+pub mod saga;
 pub mod schema;
 pub mod secret;
 mod server_url;

@@ -19,14 +19,6 @@ pub const WAIT_MS_DEFAULT: u64 = 5_000;
 pub const ROWS_MAX: usize = 1_000;
 /// Longest declaration, bytes.
 pub const DECLARATION_BYTES_MAX: usize = 1 << 20;
-/// Deepest nesting of one in YAML.
-const DEPTH_MAX: usize = 64;
-/// Most values of one in YAML, those that aliases repeat included.
-const NODES_MAX: usize = 20_000;
-/// Longest that is repeated of what is wrong with one in YAML, characters.
-const REASON_CHARS_MAX: usize = 500;
-/// Most anchors and aliases.
-const ALIASES_MAX: usize = 100;
 /// Rows of an answer if it is not said how many.
 pub const ROWS_DEFAULT: usize = 100;
 
@@ -334,18 +326,7 @@ impl<'a> From<&'a Projection> for SentProjection<'a> {
 pub fn read_projection(bytes: &[u8]) -> Result<Projection, Problem> {
     const EXPECTED: &str = "a projection: an object with projection, tables and on";
     let invalid = |detail: String| Problem::new(Code::InvalidProjection, detail).with("pointer", "");
-    let text = std::str::from_utf8(bytes).map_err(|_| invalid("expected UTF-8, found other bytes".to_owned()))?;
-    if text.trim_start().starts_with(['{', '[']) {
-        return read_json(bytes, EXPECTED).map_err(|problem| match problem.code() {
-            Some(Code::MalformedJson) => problem,
-            _ => invalid(problem.detail),
-        });
-    }
-    let limits = yaml::Limits { depth: DEPTH_MAX, nodes: NODES_MAX, aliases: ALIASES_MAX };
-    yaml::read(text, &limits).map_err(|said| {
-        let said: String = said.chars().take(REASON_CHARS_MAX).collect();
-        invalid(format!("expected {EXPECTED}, found: {said}"))
-    })
+    yaml::declaration(bytes, EXPECTED, invalid)
 }
 
 #[cfg(test)]

@@ -236,8 +236,8 @@ fn forbidden(permission: Permission, found: &str) -> Problem {
 /// Whether somebody may publish an event, and cancel a timer that does.
 pub(crate) fn may_publish(access: &Access, event: &Event<'_>) -> bool {
     // What a command has led to comes from there. Who could publish it would have answered before the handler did.
-    let is_answer = event.source().starts_with(SUBSCRIPTIONS);
-    access.may_publish(event) && (!is_answer || access.has_whole(Permission::Publish))
+    let is_own = [SUBSCRIPTIONS, OWN].iter().any(|begin| event.source().starts_with(begin));
+    access.may_publish(event) && (!is_own || access.has_whole(Permission::Publish))
 }
 
 impl Caller {
@@ -253,6 +253,8 @@ impl Caller {
 
 /// What the sources of answers to commands begin with.
 pub(crate) const SUBSCRIPTIONS: &str = "/subscriptions/";
+/// What the sources of events begin with that this server publishes itself: for sagas, rules, and deliveries that were given up.
+const OWN: &str = "/quipu/";
 
 impl App {
     /// What the caller may do.

@@ -57,6 +57,7 @@ mod registry;
 mod replay;
 mod report;
 mod router;
+mod saga;
 mod schema;
 mod secret;
 pub mod secrets;

@@ -9,7 +9,7 @@ use quipu_engine::{
 use std::sync::Arc;
 
 use crate::pusher::{NotMade, Pushers};
-use crate::{App, problem, schema};
+use crate::{App, problem, saga, schema};
 
 /// A refusal as the public sees it.
 pub(crate) fn refused(refusal: &SubscriptionRefusal) -> Problem {
@@ -199,7 +199,7 @@ fn refused_projection(refusal: &ProjectionRefusal) -> Problem {
 }
 
 /// A name that a stranger sent, short enough for a problem.
-fn clip(name: &str) -> String {
+pub(crate) fn clip(name: &str) -> String {
     name.chars().take(128).collect()
 }
 
@@ -212,6 +212,7 @@ pub(crate) fn not_done(not_done: &NotDone) -> Problem {
         NotDone::RefusedSchema(refusal) => refused_schema(refusal),
         NotDone::RefusedCatalog(refusal) => refused_catalog(refusal),
         NotDone::RefusedProjection(refusal) => refused_projection(refusal),
+        NotDone::RefusedSaga(refusal) => saga::refused(refusal),
         NotDone::Failed(fault) => problem::fault(fault),
     }
 }

@@ -4,8 +4,8 @@ use std::fmt;
 
 use quipu_domain::{InvalidEvent, Refusal};
 use quipu_engine::{
-    CatalogRefusal, InvalidTimer, KeyRefusal, NotAppended, NotDone, OperationRefusal, ProjectionRefusal, SchemaRefusal,
-    SubscriptionRefusal, TenantRefusal,
+    CatalogRefusal, InvalidTimer, KeyRefusal, NotAppended, NotDone, OperationRefusal, ProjectionRefusal, SagaRefusal,
+    SchemaRefusal, SubscriptionRefusal, TenantRefusal,
 };
 use quipu_store::Fault;
 
@@ -54,6 +54,8 @@ pub enum Error {
     Catalog(CatalogRefusal),
     /// Something was asked of a projection and understood, and is not allowed.
     Projection(ProjectionRefusal),
+    /// What was asked of a saga, a rule, an expectation or an instance is not allowed. Nothing was changed.
+    Saga(SagaRefusal),
     /// The states of aggregates cannot be made from the log: what was expected and what was found.
     NotRebuilt(String),
     /// The world failed. After [`Fault::Poisoned`] or [`Fault::Closed`] the outcome of an append is unknown: repeat it
@@ -79,6 +81,7 @@ impl fmt::Display for Error {
             Self::Schema(refusal) => write!(f, "{refusal}"),
             Self::Catalog(refusal) => write!(f, "{refusal}"),
             Self::Projection(refusal) => write!(f, "{refusal}"),
+            Self::Saga(refusal) => write!(f, "{refusal}"),
             Self::Invalid { index, reason } => write!(f, "event {index}: {reason}"),
             Self::InvalidTimer { index, reason } => write!(f, "timer {index}: {reason}"),
             Self::NotRebuilt(problem) => write!(f, "the states cannot be made from the log: {problem}"),
@@ -99,6 +102,7 @@ impl std::error::Error for Error {
             Self::Schema(refusal) => Some(refusal),
             Self::Catalog(refusal) => Some(refusal),
             Self::Projection(refusal) => Some(refusal),
+            Self::Saga(refusal) => Some(refusal),
             Self::Invalid { reason, .. } => Some(reason),
             Self::InvalidTimer { reason, .. } => Some(reason),
             Self::Fault(fault) => Some(fault),
@@ -129,6 +133,7 @@ impl From<NotDone> for Error {
             NotDone::RefusedSchema(refusal) => Self::Schema(refusal),
             NotDone::RefusedCatalog(refusal) => Self::Catalog(refusal),
             NotDone::RefusedProjection(refusal) => Self::Projection(refusal),
+            NotDone::RefusedSaga(refusal) => Self::Saga(refusal),
             NotDone::Failed(fault) => Self::Fault(fault),
         }
     }

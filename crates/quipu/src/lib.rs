@@ -34,6 +34,8 @@
 //!
 //! **Projections.** With the feature `sqlite`, [`Quipu::projections`] keeps tables from events, by the SQL of a declaration or by code.
 //!
+//! **Sagas.** [`Quipu::apply_saga`] declares long business transactions that are finished or undone; see [`sagas`].
+//!
 //! **Workers of a server.** With the feature `remote`, `Remote` has workers for the subscriptions of a server, with the
 //! same handlers as those of a store in process.
 //!
@@ -66,6 +68,7 @@ mod quipu;
 mod readers;
 #[cfg(feature = "remote")]
 mod remote;
+pub mod sagas;
 mod schemas;
 mod signal;
 mod subscriptions;

@@ -33,6 +33,11 @@ pub enum Permission {
     Project,
     /// To ask read models, which have of all events what their projections take from them.
     Query,
+    /// To declare and remove sagas, rules and expectations. They take any event and publish others, so this is to see all of them and
+    /// to publish.
+    Orchestrate,
+    /// To cancel, pause and resume instances of sagas, and to decide what they ask a person about.
+    Intervene,
     /// To make and revoke keys, and to change secrets and settings of the tenant.
     Administer,
     /// To read the audit trail.
@@ -66,6 +71,8 @@ impl Permission {
         Self::Schema,
         Self::Project,
         Self::Query,
+        Self::Orchestrate,
+        Self::Intervene,
         Self::Administer,
         Self::Audit,
         Self::Operate,
@@ -85,6 +92,8 @@ impl Permission {
             Self::Schema => "schema",
             Self::Project => "project",
             Self::Query => "query",
+            Self::Orchestrate => "orchestrate",
+            Self::Intervene => "intervene",
             Self::Administer => "administer",
             Self::Audit => "audit",
             Self::Operate => "operate",
@@ -105,6 +114,8 @@ impl Permission {
             | Self::Schema
             | Self::Project
             | Self::Query
+            | Self::Orchestrate
+            | Self::Intervene
             | Self::Administer
             | Self::Audit
             | Self::Operate => Narrowing::Nothing,

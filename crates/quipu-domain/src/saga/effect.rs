@@ -140,3 +140,50 @@ pub enum What {
     /// Nobody knows what became of a call that was given up, and undone meanwhile.
     LateDoubt,
 }
+
+impl What {
+    /// The word of it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Begun => "begun",
+            Self::Tried => "tried",
+            Self::Finished => "finished",
+            Self::Refused => "refused",
+            Self::TimedOut => "timedout",
+            Self::NotSent => "notsent",
+            Self::GivenUp => "givenup",
+            Self::Failed => "failed",
+            Self::UndoTried => "undotried",
+            Self::Undone => "undone",
+            Self::UndoRefused => "undorefused",
+            Self::UndoTimedOut => "undotimedout",
+            Self::Asks => "asks",
+            Self::LateSuccess => "latesuccess",
+            Self::LateRefusal => "laterefusal",
+            Self::Repeated => "repeated",
+            Self::Ambiguous => "ambiguous",
+            Self::NotAsked => "notasked",
+            Self::KeptEarly => "keptearly",
+            Self::DroppedEarly => "droppedearly",
+            Self::AlreadyOpen => "alreadyopen",
+            Self::Decided => "decided",
+            Self::VariablesSet => "variablesset",
+            Self::MappingFailed => "mappingfailed",
+            Self::Cancelled => "cancelled",
+            Self::Paused => "paused",
+            Self::Resumed => "resumed",
+            Self::Retried => "retried",
+            Self::Skipped => "skipped",
+            Self::Resolved => "resolved",
+            Self::UndoneByParent => "undonebyparent",
+            Self::NotDone => "notdone",
+            Self::Ended => "ended",
+            Self::Reopened => "reopened",
+        }
+    }
+
+    /// Whether somebody did it: then a note has the number of an operation where others have a position.
+    pub fn is_act(self) -> bool {
+        (Self::Cancelled..=Self::NotDone).contains(&self)
+    }
+}

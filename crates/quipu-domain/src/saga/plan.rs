@@ -274,6 +274,17 @@ impl Plan {
         }
     }
 
+    /// How long whoever is asked by an attempt may take, milliseconds.
+    pub fn timeout_ms(&self, attempt: Attempt) -> Option<u64> {
+        let task = match attempt.purpose {
+            Purpose::Command => self.task(attempt.node),
+            Purpose::Compensation | Purpose::Late => self.undo(attempt.node),
+            Purpose::End => None,
+        }?;
+        let is_waited_for = task.reply.is_some() || matches!(task.action, Action::Begin(_) | Action::Undo);
+        task.timeout_ms.filter(|_| is_waited_for)
+    }
+
     fn doing_of(&self, attempt: Attempt) -> Option<&Action> {
         match attempt.purpose {
             Purpose::Command => self.action(attempt.node),

@@ -127,8 +127,8 @@ pub struct Consumer {
     pub name: String,
     /// Whether it was declared.
     pub is_declared: bool,
-    /// Which events the subscription of that name, or the projection of a name such as `projections/orders`, takes; nothing if there is
-    /// none that can take any.
+    /// Which events the subscription of that name takes, or what has a name such as `projections/orders`, `sagas/fulfilment`,
+    /// `rules/welcome` or `expectations/shipped`; nothing if there is none that can take any.
     pub takes: Option<Takes>,
 }
 
@@ -166,7 +166,7 @@ impl fmt::Display for Finding {
     }
 }
 
-/// A subscription or a projection as far as the catalog is concerned.
+/// A subscription, a projection, a saga, a rule or an expectation as far as the catalog is concerned.
 struct Reader {
     name: String,
     /// Nothing takes everything.
@@ -213,7 +213,10 @@ impl Tenant {
     /// # Errors
     /// The log cannot be read.
     pub fn catalog(&self, asked: &CatalogAsked) -> Result<CatalogInfo, NotDone> {
-        let (registry, readers, now) = (self.schemas.current(), self.readers(), self.now());
+        let (registry, mut readers, now) = (self.schemas.current(), self.readers(), self.now());
+        let flow = self.saga_flow();
+        readers.extend(flow.listens.into_iter().map(|(name, pattern)| Reader { name, pattern: Some(pattern) }));
+        readers.sort_by(|a, b| a.name.cmp(&b.name));
         let mut lines = Lines { asked, types: BTreeMap::new() };
         for (kind, schemas) in &registry.types {
             if let Some(line) = lines.of(kind) {
@@ -223,6 +226,13 @@ impl Tenant {
         for (kind, declaration) in &self.catalog.declared.lock().types {
             if let Some(line) = lines.of(kind) {
                 line.take_declaration(declaration.clone());
+            }
+        }
+        for (source, kind) in flow.sends {
+            if let Some(line) = lines.of(base_type(&kind)) {
+                let of = || Publisher { name: source.clone(), is_declared: true, events: 0 };
+                line.publishers.entry(source.clone()).or_insert_with(of);
+                line.names.insert(kind);
             }
         }
         for name in readers.iter().flat_map(|reader| reader.pattern.iter().flat_map(Pattern::named_types)) {
@@ -279,7 +289,7 @@ impl Tenant {
         self.readers().into_iter().map(|reader| reader.pattern).collect()
     }
 
-    /// By their names.
+    /// Subscriptions and projections, by their names.
     fn readers(&self) -> Vec<Reader> {
         let reader = |running: &Arc<crate::subscriptions::Running>| {
             let compiled = running.compiled();
@@ -414,7 +424,8 @@ impl Line {
         // Who takes events of any type does not ask for this one.
         self.is_asked_for |= takes >= Takes::Some;
         if let Some(known) = self.consumers.get_mut(&reader.name) {
-            known.takes = Some(takes);
+            // A saga asks for events in more than one way.
+            known.takes = known.takes.max(Some(takes));
         } else if self.consumers.len() >= CONSUMERS_MAX {
             self.of.other_consumers += 1;
         } else {

@@ -36,6 +36,15 @@ fn sends(ready: &Ready) -> impl Iterator<Item = &str> {
     sent.chain(ready.plan.completes_with()).chain(ready.plan.fails_with()).map(|message| &*message.kind)
 }
 
+/// Which events sagas, rules and expectations take and publish.
+#[derive(Default)]
+pub(crate) struct SagaFlow {
+    /// Names such as `sagas/fulfilment`, each with what it takes.
+    pub listens: Vec<(String, Pattern)>,
+    /// The sources of what is published, each with a type.
+    pub sends: BTreeSet<(String, String)>,
+}
+
 impl Catalog for Around<'_> {
     fn jq(&self, text: &str) -> Result<(), String> {
         Jq::compile(text).map(drop).map_err(|(at, reason)| format!("at byte {at}: {reason}"))
@@ -75,6 +84,18 @@ impl Catalog for Around<'_> {
 }
 
 impl Tenant {
+    /// Which events pass through what is declared now.
+    pub(crate) fn saga_flow(&self) -> SagaFlow {
+        let plans = Arc::clone(&self.sagas.plans.read());
+        let mut flow = SagaFlow::default();
+        for ready in plans.newest.values().filter_map(|number| plans.all.get(number)) {
+            let name = format!("{}s/{}", ready.name.kind.as_str(), ready.name.name);
+            flow.listens.extend(ready.plan.listens().iter().map(|listen| (name.clone(), listen.pattern.clone())));
+            flow.sends.extend(sends(ready).map(|kind| (ready.source.clone(), kind.to_owned())));
+        }
+        flow
+    }
+
     /// Looks at a declaration: all that is found, refusals and warnings.
     pub(super) fn check_declaration(&self, declaration: &Declaration, plans: &Plans) -> Result<Vec<Finding>, Fault> {
         let own = declaration.name();

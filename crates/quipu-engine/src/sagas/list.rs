@@ -5,15 +5,14 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::sync::Arc;
 
-use quipu_domain::saga::{ActKind, Note, Plan, State, Waiting, explain};
-use quipu_domain::{REASON_BYTES_MAX, Timestamp};
+use quipu_domain::Timestamp;
+use quipu_domain::saga::{Attempt, Note, Plan, Purpose, State, Waiting, What, explain};
 use quipu_store::Fault;
 
 use super::SagaRefusal;
+use super::act::Intervention;
 use super::ready::Ready;
 use super::records::{Declaration, FoldedPlan, Instance, InstanceState, PlanName, key_hash};
-use super::stage::Asked;
-use crate::mailbox::Slot;
 use crate::subscriptions::NotDone;
 use crate::tenant::Tenant;
 
@@ -49,6 +48,10 @@ pub struct InstanceFilter {
     pub opened_before: Option<Timestamp>,
     /// That nothing has changed since this time.
     pub unchanged_since: Option<Timestamp>,
+    /// That are open and ask a person, or that nothing has changed since this time.
+    pub stuck_since: Option<Timestamp>,
+    /// With this somewhere in the key.
+    pub search: Option<String>,
 }
 
 /// An instance.
@@ -80,6 +83,8 @@ pub struct InstanceInfo {
     pub waiting: Vec<(String, Option<Timestamp>)>,
     /// Its variables, as JSON.
     pub variables: Option<String>,
+    /// What may be done to it as it stands.
+    pub acts: Vec<&'static str>,
 }
 
 /// Some instances, the newest first.
@@ -102,6 +107,21 @@ pub struct TimelineEntry {
     pub note: Note,
     /// The name of the step; the saga's for what concerns all of it.
     pub step: String,
+    /// Until when an answer to the attempt was waited for.
+    pub until: Option<Timestamp>,
+    /// What was published then.
+    pub sent: Option<SentEvent>,
+}
+
+/// An event that an instance has published.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SentEvent {
+    /// Where it is in the log.
+    pub position: u64,
+    /// Its `id`.
+    pub id: String,
+    /// Its type.
+    pub kind: String,
 }
 
 /// An instance, what it is of, and how that is stepped, if this version can.
@@ -114,6 +134,8 @@ impl InstanceFilter {
             && self.key.as_ref().is_none_or(|key| *instance.key == **key)
             && self.opened_before.is_none_or(|time| instance.opened < time)
             && self.unchanged_since.is_none_or(|time| instance.updated < time)
+            && self.stuck_since.is_none_or(|time| instance.is_stuck_since(time))
+            && self.search.as_ref().is_none_or(|text| instance.key.contains(text.as_str()))
     }
 }
 
@@ -220,15 +242,33 @@ impl Tenant {
     /// What made an instance what it is, the first first, and how many entries between the first and the last were not kept.
     ///
     /// # Errors
-    /// [`SagaRefusal::NoInstance`].
+    /// [`SagaRefusal::NoInstance`]; the log cannot be read.
     pub fn timeline(self: &Arc<Self>, number: u64) -> Result<(Vec<TimelineEntry>, u64), NotDone> {
         let (instance, _, ready) = self.instance_and_plan(number)?;
-        let step = |note: &Note| ready.as_ref().map_or("", |ready| ready.plan.step_name(note.node)).to_owned();
-        let entries = instance.notes().into_iter().map(|(at, note)| TimelineEntry { at, step: step(&note), note });
-        Ok((entries.collect(), u64::from(instance.skipped)))
+        let (mut entries, mut ends) = (Vec::new(), 0);
+        for (at, note) in instance.notes() {
+            let Some(ready) = &ready else {
+                entries.push(TimelineEntry { at, note, step: String::new(), until: None, sent: None });
+                continue;
+            };
+            ends += u16::from(note.what == What::Ended);
+            let step = ready.plan.step_name(note.node).to_owned();
+            let (mut until, mut sent) = (None, None);
+            for attempt in attempts(&note, ends) {
+                let id = format!("{}{attempt}", self.instance_id(number));
+                let found = self.event_by_id(&ready.source, &id)?;
+                if let Some(recorded) = found {
+                    let (position, kind) = (recorded.stamp.position, recorded.event().kind().to_owned());
+                    sent = Some(SentEvent { position, id, kind });
+                }
+                until = until.or_else(|| Some(at.plus_ms(i64::try_from(ready.plan.timeout_ms(attempt)?).ok()?)));
+            }
+            entries.push(TimelineEntry { at, note, step, until, sent });
+        }
+        Ok((entries, u64::from(instance.skipped)))
     }
 
-    fn instance_and_plan(self: &Arc<Self>, number: u64) -> Result<Shown, NotDone> {
+    pub(super) fn instance_and_plan(self: &Arc<Self>, number: u64) -> Result<Shown, NotDone> {
         let found = {
             let fold = self.decider.lock();
             let instance = fold.sagas.instances.get(number).cloned();
@@ -239,38 +279,17 @@ impl Tenant {
         let ready = self.sagas.plans.read().all.get(&instance.plan).cloned();
         Ok((instance, plan, ready))
     }
+}
 
-    /// Intervenes: cancels, pauses, resumes, retries, skips or resolves. `operation` is that which does it for many, 0 without one.
-    /// How the instance stands then.
-    ///
-    /// # Errors
-    /// [`SagaRefusal::NoInstance`], [`SagaRefusal::NotPossible`] and [`SagaRefusal::InvalidReason`].
-    pub fn act_on_instance(
-        self: &Arc<Self>,
-        number: u64,
-        act: ActKind,
-        reason: &str,
-        operation: u64,
-    ) -> Result<InstanceState, NotDone> {
-        let needs_reason = matches!(act, ActKind::Skip | ActKind::Resolve);
-        if reason.len() > REASON_BYTES_MAX || (needs_reason && reason.trim().is_empty()) {
-            return Err(SagaRefusal::InvalidReason { limit: REASON_BYTES_MAX }.into());
-        }
-        let (slot, answer) = Slot::pair();
-        let reply = Box::new(move |result| slot.put(result));
-        self.ask_sagas(Asked::Act { number, act, reason: reason.to_owned(), operation, reply });
-        self.drive_round();
-        answer.take()
-    }
-
-    /// The step of an instance's plan that has a name.
-    ///
-    /// # Errors
-    /// [`SagaRefusal::NoInstance`] and [`SagaRefusal::NoStep`].
-    pub fn step_of_instance(self: &Arc<Self>, number: u64, step: &str) -> Result<u16, NotDone> {
-        let (_, _, ready) = self.instance_and_plan(number)?;
-        let found = ready.and_then(|ready| ready.plan.step_named(step));
-        found.ok_or_else(|| SagaRefusal::NoStep { step: step.to_owned() }.into())
+/// The attempts whose event may have been published with a note.
+fn attempts(note: &Note, ends: u16) -> Vec<Attempt> {
+    let Note { node, iteration, attempt: number, .. } = *note;
+    let of = |purpose| Attempt { node, iteration, number, purpose };
+    match note.what {
+        What::Tried => vec![of(Purpose::Command)],
+        What::UndoTried => vec![of(Purpose::Compensation), of(Purpose::Late)],
+        What::Ended => vec![Attempt { node: 0, iteration: 0, number: ends, purpose: Purpose::End }],
+        _ => Vec::new(),
     }
 }
 
@@ -282,6 +301,7 @@ fn info(number: u64, instance: &Instance, plan: &FoldedPlan, ready: Option<&Arc<
         }
         None => vec![("its declaration cannot be read by this version".to_owned(), None)],
     };
+    let acts = ready.map_or_else(Vec::new, |ready| Intervention::that_fit(&ready.plan, &state));
     let failure = state.failure().map(|failure| {
         let step = ready.map_or("", |ready| ready.plan.step_name(failure.node));
         (step.to_owned(), failure.why.sentence())
@@ -300,6 +320,7 @@ fn info(number: u64, instance: &Instance, plan: &FoldedPlan, ready: Option<&Arc<
         failure,
         waiting,
         variables: state.variables().map(str::to_owned),
+        acts,
     }
 }
 

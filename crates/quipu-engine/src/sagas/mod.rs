@@ -6,6 +6,7 @@
 //! the mailbox and the disk at most, so no instance is stepped twice at once. What memory knows of instances is the fold; whatever
 //! else the stage remembers is made from it and may be dropped at any time.
 
+mod act;
 mod check;
 mod define;
 mod follow;
@@ -17,8 +18,9 @@ mod refusal;
 mod round;
 mod stage;
 
+pub use act::Intervention;
 pub use define::Applied;
-pub use list::{InstanceFilter, InstanceInfo, InstancePage, PlanInfo, TimelineEntry};
+pub use list::{InstanceFilter, InstanceInfo, InstancePage, PlanInfo, SentEvent, TimelineEntry};
 pub(crate) use records::FoldedSagas;
 pub use records::{Declaration, DeclarationKind, InstanceState, PlanName};
 pub use refusal::SagaRefusal;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use quipu_domain::saga::{Action, Finding, Key, Kind, Listen, Plan, Question};
+use quipu_domain::saga::{Action, Expectation, Finding, Key, Kind, Listen, Plan, Question, Rule, Saga};
 use quipu_domain::{PatternSet, Snapshot};
 
 use super::records::{Change, Declaration, DeclarationKind, FoldedSagas, PlanName, SagaRecord};
@@ -58,6 +58,24 @@ impl Declaration {
             Self::Rule(rule) => Plan::of_rule(rule),
             Self::Expectation(expectation) => Plan::of_expectation(expectation),
         }
+    }
+}
+
+impl From<Saga> for Declaration {
+    fn from(saga: Saga) -> Self {
+        Self::Saga(Box::new(saga))
+    }
+}
+
+impl From<Rule> for Declaration {
+    fn from(rule: Rule) -> Self {
+        Self::Rule(Box::new(rule))
+    }
+}
+
+impl From<Expectation> for Declaration {
+    fn from(expectation: Expectation) -> Self {
+        Self::Expectation(Box::new(expectation))
     }
 }
 

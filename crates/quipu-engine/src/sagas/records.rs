@@ -156,6 +156,19 @@ impl InstanceState {
         }
     }
 
+    /// All of them.
+    pub const ALL: [Self; 9] = [
+        Self::Running,
+        Self::Compensating,
+        Self::NeedsPerson,
+        Self::Paused,
+        Self::Completed,
+        Self::Compensated,
+        Self::Cancelled,
+        Self::Resolved,
+        Self::Failed,
+    ];
+
     /// Whether it is over.
     pub fn is_ended(self) -> bool {
         self >= Self::Completed
@@ -431,6 +444,11 @@ impl FoldedSagas {
 }
 
 impl Instance {
+    /// Whether it is open and asks a person, or nothing has changed since this time.
+    pub fn is_stuck_since(&self, time: Timestamp) -> bool {
+        !self.status.is_ended() && (self.status == InstanceState::NeedsPerson || self.updated < time)
+    }
+
     fn add_notes(&mut self, new: &[Note], at: Timestamp) {
         if new.is_empty() {
             return;

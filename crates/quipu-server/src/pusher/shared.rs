@@ -75,7 +75,8 @@ impl From<NotDone> for NotAnswered {
             | NotDone::RefusedTenant(_)
             | NotDone::RefusedSchema(_)
             | NotDone::RefusedCatalog(_)
-            | NotDone::RefusedProjection(_) => {
+            | NotDone::RefusedProjection(_)
+            | NotDone::RefusedSaga(_) => {
                 unreachable!("none is asked for here")
             }
             NotDone::Failed(fault) => Self::Failed(fault),

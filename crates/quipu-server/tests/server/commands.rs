@@ -232,6 +232,7 @@ async fn an_answer_to_a_command_is_forged_by_nobody_who_may_publish_some_events(
     let some = json!([{"permissions": ["publish"], "pattern": {"type": ["order.paid"]}}]);
     for (grants, source, status) in [
         (some.clone(), "/subscriptions/billing", 403),
+        (some.clone(), "/quipu/sagas/order_fulfilment", 403),
         (some, "/shop", 200),
         (json!([{"permissions": ["publish"]}]), "/subscriptions/billing", 200),
     ] {

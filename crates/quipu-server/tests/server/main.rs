@@ -32,6 +32,7 @@ mod pushing;
 mod receiver;
 mod registry;
 mod replays;
+mod sagas;
 mod secret_bodies;
 mod secrets;
 mod security_headers;

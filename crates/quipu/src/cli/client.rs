@@ -135,6 +135,12 @@ impl Client {
         self.read(self.accepted(sent.map_err(|error| self.failure(&error))?)?)
     }
 
+    /// As [`Self::put`], with refusals: the status and the text that came.
+    pub fn placed(&self, path: &str, body: &impl Serialize) -> Result<(u16, String), Failure> {
+        let request = self.with_key(self.agent.put(format!("{}{path}", self.url))).header("content-type", MEDIA_JSON);
+        self.whole(request.send(document(body)?.as_slice()))
+    }
+
     /// Posts to a route that says everything in its path.
     pub fn act(&self, path: &str) -> Result<String, Failure> {
         let sent = self.with_key(self.agent.post(format!("{}{path}", self.url))).send_empty();

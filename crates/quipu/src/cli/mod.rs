@@ -30,6 +30,7 @@ mod pattern;
 mod progress;
 mod projection;
 mod replay;
+mod saga;
 mod schema;
 mod serve;
 mod sse;
@@ -118,6 +119,15 @@ enum Command {
     /// Record what projections are, to hold them against it later
     #[command(subcommand)]
     Baseline(baseline::BaselineCommand),
+    /// Declare sagas, see their instances and why they stand still, and intervene
+    #[command(subcommand)]
+    Saga(saga::SagaCommand),
+    /// Declare rules: an event is published for another
+    #[command(subcommand)]
+    Rule(saga::RuleCommand),
+    /// Declare expectations: an event has to follow another in time
+    #[command(subcommand)]
+    Expect(saga::ExpectCommand),
     /// Make, move and explain subscriptions; fetch and answer deliveries
     #[command(subcommand)]
     Subscription(subscription::SubscriptionCommand),
@@ -197,6 +207,9 @@ fn run(cli: Cli, out: &mut Out) -> Outcome {
         Command::Catalog(catalog) => catalog::run(catalog, &global, out),
         Command::Projection(command) => projection::run(command, &global, out),
         Command::Baseline(command) => baseline::run(command, &global, out),
+        Command::Saga(command) => saga::run(command, &global, out),
+        Command::Rule(command) => saga::run_rule(command, &global, out),
+        Command::Expect(command) => saga::run_expect(command, &global, out),
         Command::Subscription(command) => subscription::run(command, &global, out),
         Command::DeadLetter(command) => deadletter::run(command, &global, out),
         Command::Operation(command) => operation::run(command, &global, out),

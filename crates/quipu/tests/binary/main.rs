@@ -32,6 +32,7 @@ mod projections;
 #[cfg(feature = "remote")]
 mod remote;
 mod replays;
+mod sagas;
 mod schemas;
 mod stores;
 mod subscriptions;

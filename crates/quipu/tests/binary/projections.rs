@@ -132,7 +132,7 @@ fn an_event_that_cannot_be_taken_in_is_shown_and_passed_over() {
 
 impl Shop {
     /// Asks again until what is shown is so.
-    fn until(&self, args: &[&str], holds: impl Fn(&Value) -> bool) {
+    pub fn until(&self, args: &[&str], holds: impl Fn(&Value) -> bool) {
         for _ in 0..600 {
             if holds(&self.run(&[args, &["-o", "json"]].concat()).ok().json()) {
                 return;
