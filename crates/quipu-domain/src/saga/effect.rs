@@ -160,6 +160,7 @@ impl What {
             Self::Asks => "asks",
             Self::LateSuccess => "latesuccess",
             Self::LateRefusal => "laterefusal",
+            Self::LateDoubt => "latedoubt",
             Self::Repeated => "repeated",
             Self::Ambiguous => "ambiguous",
             Self::NotAsked => "notasked",
