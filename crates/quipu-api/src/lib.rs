@@ -55,7 +55,6 @@ pub use reference::reference;
 pub use replay::{ReplayPreviewAnswer, ReplayRequest};
 pub use request::{
     DeadLettersRequest, EventKey, EventRequest, ReadRequest, StreamRequest, StreamsRequest, TailFrom, TailRequest,
-    TimersRequest,
 };
 pub use secret::{EndpointAnswer, RotateAnswer, RotateRequest, SecretsAnswer};
 pub use server_url::{InvalidServerUrl, server_url};

@@ -11,7 +11,7 @@ mod read;
 mod saga;
 mod schema;
 mod tail;
-mod timers;
+mod timer;
 mod view;
 
 use std::borrow::Cow;
@@ -23,13 +23,13 @@ pub(crate) use catalog::FINDINGS;
 pub use catalog::{CatalogRequest, catalog_prefix, dry_run};
 pub use dead_letters::DeadLettersRequest;
 pub use event::{EventKey, EventRequest, checkpoint_source, confirmed};
-pub use page::{Start, cursor_after};
+pub use page::{PageRequest, Start, cursor_after};
 pub use projection::{RowsRequest, baseline_asked};
 pub use read::{ReadRequest, StreamRequest, StreamsRequest};
 pub use saga::{ApplyRequest, InstancesRequest};
-pub use schema::{DiffRequest, SchemasRequest, VerifyRequest, bundled, version as schema_version};
+pub use schema::{DiffRequest, VerifyRequest, bundled, version as schema_version};
 pub use tail::{TailFrom, TailRequest};
-pub use timers::{TimersRequest, timer_key};
+pub use timer::timer_key;
 pub use view::{DATA_FORMS, View};
 
 pub(crate) use page::limit;

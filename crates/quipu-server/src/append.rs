@@ -24,11 +24,7 @@ pub(crate) async fn append(Extension(app): Extension<Arc<App>>, request: Request
 }
 
 async fn run(app: Arc<App>, request: Request) -> Result<Response, Problem> {
-    if let Err(over) = app.demand_rate() {
-        body::linger(request.into_body());
-        app.host.hold_back(&over).await;
-        return Err(over);
-    }
+    let request = app.demand_rate_of(request).await?;
     let whole = body::json(&app, request).await?;
     let is_quick = publish::is_quick(whole.bytes.len());
     let (Asked { mut append, named, answered }, held) = publish::parse(&app, whole, read).await?;

@@ -5,13 +5,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use axum::extract::Request;
 use quipu_api::{Code, Problem};
 use quipu_domain::delivery::{RateLimit, TokenBucket};
 use quipu_domain::{Quotas, Timestamp};
 use tokio::sync::Semaphore;
 
 use crate::home::Home;
-use crate::{App, Host};
+use crate::{App, Host, body};
 
 /// How long a refusal is held back at least and at most. Whoever floods repeats at once, and each answer costs about as much as
 /// an event: held back, a hundred connections get a thousand refusals a second.
@@ -164,6 +165,14 @@ impl App {
     /// That the tenant may send more events now.
     pub(crate) fn demand_rate(&self) -> Result<(), Problem> {
         self.home.meter.over(self.tenant.quotas()).map_or(Ok(()), |over| Err(over.problem()))
+    }
+
+    /// The same, of a request whose body is not read yet: what is refused is to cost little.
+    pub(crate) async fn demand_rate_of(&self, request: Request) -> Result<Request, Problem> {
+        let Err(over) = self.demand_rate() else { return Ok(request) };
+        body::linger(request.into_body());
+        self.host.hold_back(&over).await;
+        Err(over)
     }
 
     /// Waits until the tenant may send more events, or until nothing is served any more.

@@ -7,7 +7,7 @@ use axum::extract::{Path, Request};
 use axum::http::StatusCode;
 use axum::response::Response;
 use quipu_api::Problem;
-use quipu_api::request::{DiffRequest, SchemasRequest, VerifyRequest, bundled, cursor_after, schema_version};
+use quipu_api::request::{DiffRequest, PageRequest, VerifyRequest, bundled, cursor_after, schema_version};
 use quipu_api::schema::{
     BreakAnswer, CompatibilityAnswer, CounterExampleAnswer, DeprecateSchema, InferredAnswer, NotUpcastAnswer,
     NotUpcastExample, RegisterSchema, RegisteredAnswer, RemovedSchemaAnswer, SchemaAnswer, SchemaDiffAnswer,
@@ -59,12 +59,12 @@ async fn run_check(app: Arc<App>, kind: String, request: Request) -> Result<Resp
 }
 
 pub(crate) async fn list(Extension(app): Extension<Arc<App>>, request: Request) -> Response {
-    problem::answer(run_list(app, SchemasRequest::from_query(query(&request))).await)
+    problem::answer(run_list(app, PageRequest::from_query(query(&request))).await)
 }
 
-async fn run_list(app: Arc<App>, asked: Result<SchemasRequest, Problem>) -> Result<Response, Problem> {
+async fn run_list(app: Arc<App>, asked: Result<PageRequest, Problem>) -> Result<Response, Problem> {
     let asked = asked?;
-    let (after, limit) = (asked.after()?, asked.limit());
+    let (after, limit) = (asked.after_name()?, asked.limit());
     let listed = ask(&app, move |tenant| {
         let SchemasInfo { types, has_more } = tenant.schemas(after.as_deref(), limit);
         let cursor = types.last().filter(|_| has_more).map(|last| cursor_after(&last.kind));

@@ -7,11 +7,11 @@ use axum::Extension;
 use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::response::Response;
-use quipu_api::request::timer_key;
+use quipu_api::request::{PageRequest, timer_key};
 use quipu_api::timer::{
     CancelBody, CancelledTimerAnswer, RecordedBefore, TimerAnswer, TimerBody, When, cursor_behind, invalid,
 };
-use quipu_api::{Code, Problem, SetTimerRequest, TimersPage, TimersRequest};
+use quipu_api::{Code, Problem, SetTimerRequest, TimersPage};
 use quipu_domain::{Access, Incoming, Permission, Refusal, parse_event, write_event};
 use quipu_engine::{
     Append, Fault, FireAt, InvalidTimer, NotAppended, Place, Prepared, Published, Tenant, TimerInfo, TimerName,
@@ -30,11 +30,7 @@ pub(crate) async fn set(Extension(app): Extension<Arc<App>>, request: Request) -
 }
 
 async fn run_set(app: Arc<App>, request: Request) -> Result<Response, Problem> {
-    if let Err(over) = app.demand_rate() {
-        body::linger(request.into_body());
-        app.host.hold_back(&over).await;
-        return Err(over);
-    }
+    let request = app.demand_rate_of(request).await?;
     let whole = body::json(&app, request).await?;
     let read = |app: &App, bytes: &[u8]| {
         let asked = SetTimerRequest::from_json(bytes)?;
@@ -209,7 +205,8 @@ pub(crate) async fn list(Extension(app): Extension<Arc<App>>, request: Request) 
 }
 
 async fn run_list(app: Arc<App>, request: Request) -> Result<Response, Problem> {
-    let (behind, limit) = TimersRequest::from_query(query(&request))?.start()?;
+    let asked = PageRequest::from_query(query(&request))?;
+    let (behind, limit) = (asked.behind_timer()?, asked.limit());
     let (tenant, access) = (Arc::clone(&app.tenant), app.access().clone());
     let work = move || {
         let page = tenant.timers(behind, limit)?;

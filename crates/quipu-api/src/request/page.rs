@@ -2,11 +2,12 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
-use quipu_domain::Direction;
 use quipu_domain::limits::{PAGE_EVENTS_DEFAULT, PAGE_EVENTS_MAX};
+use quipu_domain::{Direction, Timestamp};
 
+use super::{pairs, unknown, write_query};
 use crate::parameter::once;
-use crate::{Code, Cursor, Problem};
+use crate::{Code, Cursor, Problem, timer};
 
 /// Where a page begins and how many events it may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +43,58 @@ impl Start {
             }
             _ => Ok(()),
         }
+    }
+}
+
+/// A page of a list that is asked for as a whole.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PageRequest {
+    /// Most entries on the page, if a number was given.
+    pub limit: Option<usize>,
+    /// The cursor of the page before.
+    pub cursor: Option<String>,
+}
+
+impl PageRequest {
+    /// Reads a query string.
+    ///
+    /// # Errors
+    /// `invalid-parameter`, with the name of the parameter.
+    pub fn from_query(query: &str) -> Result<Self, Problem> {
+        let mut request = Self::default();
+        for (name, value) in pairs(query) {
+            let mut slots = PageSlots { direction: None, limit: &mut request.limit, cursor: &mut request.cursor };
+            if !slots.accept(&name, &value)? {
+                return Err(unknown(&name, "limit or cursor"));
+            }
+        }
+        Ok(request)
+    }
+
+    /// Writes a query string, without `?`.
+    pub fn to_query(&self) -> String {
+        write_query(page_pairs(None, self.limit, self.cursor.as_deref()))
+    }
+
+    /// Most entries on the page.
+    pub fn limit(&self) -> usize {
+        self.limit.unwrap_or(PAGE_EVENTS_DEFAULT)
+    }
+
+    /// The name after which the page begins, of a list of names.
+    ///
+    /// # Errors
+    /// `invalid-cursor`.
+    pub fn after_name(&self) -> Result<Option<String>, Problem> {
+        after_name(self.cursor.as_deref())
+    }
+
+    /// The timer behind which the page begins, of the list of these.
+    ///
+    /// # Errors
+    /// `invalid-cursor`.
+    pub fn behind_timer(&self) -> Result<Option<(Timestamp, u64)>, Problem> {
+        self.cursor.as_deref().map(timer::behind).transpose()
     }
 }
 
@@ -139,6 +192,19 @@ pub(super) fn page_pairs(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_page_of_timers_begins_behind_the_one_before() {
+        let cursor = timer::cursor_behind(Timestamp(5), 7);
+        let request = PageRequest::from_query(&format!("limit=3&cursor={cursor}")).unwrap();
+        assert_eq!((request.behind_timer(), request.limit()), (Ok(Some((Timestamp(5), 7))), 3));
+        assert_eq!(request.to_query(), format!("limit=3&cursor={cursor}"));
+        let of_names = PageRequest { cursor: Some(cursor_after("a.b")), limit: None };
+        assert_eq!(of_names.behind_timer().unwrap_err().code(), Some(Code::InvalidCursor));
+        for query in ["key=a", "limit=0", "limit=7&limit=7", "direction=forward"] {
+            assert_eq!(PageRequest::from_query(query).unwrap_err().code(), Some(Code::InvalidParameter), "{query}");
+        }
+    }
 
     #[test]
     fn a_cursor_leads_on_after_a_name() {

@@ -1,57 +1,10 @@
 //! What is asked of schemas.
 
-use quipu_domain::limits::PAGE_EVENTS_DEFAULT;
-
 use crate::parameter::number;
 use crate::problem::clip;
 use crate::{Code, Problem};
 
-use super::page::{PageSlots, after_name, page_pairs};
-use super::{pairs, unknown, write_query};
-
-/// Which types are listed.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct SchemasRequest {
-    /// Most types on the page, if a number was given.
-    pub limit: Option<usize>,
-    /// The cursor of the page before.
-    pub cursor: Option<String>,
-}
-
-impl SchemasRequest {
-    /// Reads a query string.
-    ///
-    /// # Errors
-    /// `invalid-parameter`, with the name of the parameter.
-    pub fn from_query(query: &str) -> Result<Self, Problem> {
-        let mut request = Self::default();
-        for (name, value) in pairs(query) {
-            let mut slots = PageSlots { direction: None, limit: &mut request.limit, cursor: &mut request.cursor };
-            if !slots.accept(&name, &value)? {
-                return Err(unknown(&name, "limit or cursor"));
-            }
-        }
-        Ok(request)
-    }
-
-    /// Writes a query string, without `?`.
-    pub fn to_query(&self) -> String {
-        write_query(page_pairs(None, self.limit, self.cursor.as_deref()))
-    }
-
-    /// Most types on the page.
-    pub fn limit(&self) -> usize {
-        self.limit.unwrap_or(PAGE_EVENTS_DEFAULT)
-    }
-
-    /// The name after which the page begins.
-    ///
-    /// # Errors
-    /// `invalid-cursor`.
-    pub fn after(&self) -> Result<Option<String>, Problem> {
-        after_name(self.cursor.as_deref())
-    }
-}
+use super::{pairs, unknown};
 
 /// Which two versions are told apart.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -165,11 +118,6 @@ mod tests {
         assert_eq!(VerifyRequest::from_query("version=2&after=7"), Ok(verify));
         for query in ["version=0", "after=x", "after=1&after=1", "from=1"] {
             let problem = VerifyRequest::from_query(query).unwrap_err();
-            assert_eq!(problem.code(), Some(Code::InvalidParameter), "{query}");
-        }
-        assert_eq!(SchemasRequest::from_query("limit=7&cursor=abc").unwrap().to_query(), "limit=7&cursor=abc");
-        for query in ["limit=0", "limit=7&limit=7", "direction=forward", "type=a"] {
-            let problem = SchemasRequest::from_query(query).unwrap_err();
             assert_eq!(problem.code(), Some(Code::InvalidParameter), "{query}");
         }
         for query in ["from=0", "from=x", "from=1&from=1", "since=1"] {
