@@ -36,6 +36,9 @@ pub struct TraceLine {
     /// Its `causationid`.
     #[serde(rename = "causationid", default, skip_serializing_if = "Option::is_none")]
     pub causation_id: Option<String>,
+    /// Its `sagaid`: the saga that published it, and the number of the instance.
+    #[serde(rename = "sagaid", default, skip_serializing_if = "Option::is_none")]
+    pub saga_id: Option<String>,
 }
 
 impl From<Trace> for TraceAnswer {
@@ -49,6 +52,7 @@ impl From<Trace> for TraceAnswer {
             subject: node.subject,
             time: node.time,
             causation_id: node.causation_id,
+            saga_id: node.saga_id,
         };
         Self { cut: trace.is_cut, nodes: trace.nodes.into_iter().map(line).collect() }
     }

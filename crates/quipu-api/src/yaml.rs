@@ -33,7 +33,7 @@ pub(crate) fn read<T: DeserializeOwned>(text: &str, limits: &Limits) -> Result<T
         max_aliases: limits.aliases,
         max_anchors: limits.aliases,
     };
-    // As YAML 1.2 has it: `n`, `no` and `on` are texts, which members of patterns are named.
+    // As YAML 1.2 has them: a member may be named n, y, no or on.
     let options = serde_saphyr::options! { budget: budget, strict_booleans: true };
     serde_saphyr::from_str_with_options(text, options)
         .map_err(|error| error.to_string().lines().next().unwrap_or_default().to_owned())

@@ -20,6 +20,8 @@ pub struct TraceNode {
     pub time: Option<String>,
     /// Its `causationid`.
     pub causation_id: Option<String>,
+    /// Its `sagaid`: the instance of a saga that published it.
+    pub saga_id: Option<String>,
 }
 
 /// Events in the order in which a tree is printed, each with its depth.
@@ -82,6 +84,7 @@ mod tests {
             subject: None,
             time: None,
             causation_id: cause.map(str::to_owned),
+            saga_id: None,
         }
     }
 

@@ -116,5 +116,6 @@ fn node(recorded: &Recorded) -> TraceNode {
         subject: event.subject().map(str::to_owned),
         time: event.time_text().map(str::to_owned),
         causation_id: event.causation_id().map(str::to_owned),
+        saga_id: event.attribute("sagaid").map(str::to_owned),
     }
 }

@@ -35,7 +35,8 @@ pub(crate) fn refused(refusal: &SagaRefusal) -> Problem {
     let of = |code| Problem::new(code, refusal.to_string());
     match refusal {
         SagaRefusal::NotFound { name } => {
-            let detail = format!("expected a {}, found none with the name {}", name.kind.as_str(), clip(&name.name));
+            let detail =
+                format!("expected a declared {}, found none with the name {}", name.kind.as_str(), clip(&name.name));
             Problem::new(Code::SagaNotFound, detail).with("name", clip(&name.name))
         }
         SagaRefusal::Invalid { findings } => of(Code::InvalidSaga).with("findings", value!(findings_of(findings))),

@@ -153,6 +153,8 @@ fn an_order_is_fulfilled_or_everything_is_undone() {
         let kinds: Vec<&str> =
             traced["nodes"].as_array().unwrap().iter().map(|node| node["type"].as_str().unwrap()).collect();
         assert!(expected.iter().all(|kind| kinds.contains(kind)), "{kinds:?}");
+        let commands = traced["nodes"].as_array().unwrap().iter().filter(|node| node["source"] == SOURCE);
+        assert!(commands.into_iter().all(|node| node["sagaid"] == "order_fulfilment/1"), "{traced}");
     }
 }
 

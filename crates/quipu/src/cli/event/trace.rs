@@ -51,6 +51,9 @@ fn draw(nodes: &[TraceLine], is_asked: impl Fn(&TraceLine) -> bool) -> Vec<Strin
             line.push_str(&format!("  {}", subject.escape_debug()));
         }
         line.push_str(&format!("  #{}", node.position));
+        if let Some(saga) = &node.saga_id {
+            line.push_str(&format!("  {}", saga.escape_debug()));
+        }
         if let Some(time) = &node.time {
             line.push_str(&format!("  {time}"));
         }
@@ -77,10 +80,11 @@ mod tests {
             subject: None,
             time: None,
             causation_id: None,
+            saga_id: (kind == "d").then(|| "order/7".to_owned()),
         };
         let nodes =
             [node(0, 1, "a"), node(1, 2, "b"), node(2, 3, "c"), node(1, 4, "d"), node(2, 5, "e"), node(0, 6, "f")];
         let drawn = draw(&nodes, |node| node.position == 4);
-        assert_eq!(drawn, ["a  #1", "|-- b  #2", "|   `-- c  #3", "`-- d  #4  *", "    `-- e  #5", "f  #6"]);
+        assert_eq!(drawn, ["a  #1", "|-- b  #2", "|   `-- c  #3", "`-- d  #4  order/7  *", "    `-- e  #5", "f  #6"]);
     }
 }
