@@ -19,7 +19,9 @@ mod query;
 mod quotas;
 mod recorded;
 pub mod saga;
+pub mod schedule;
 pub mod schema;
+mod span;
 mod subscription;
 pub mod timer;
 mod timestamp;
@@ -39,6 +41,7 @@ pub use pattern::{
 pub use query::{Query, QueryItem};
 pub use quotas::Quotas;
 pub use recorded::parse_recorded;
+pub use span::Span;
 pub use subscription::{
     DeadLetterPolicy, InvalidSubscription, OnGivenUp, Ordering, Push, PushMode, REASON_BYTES_MAX, StartAt,
     Subscription, Template, Transform, WriteOnly, is_subscription_name,

@@ -499,6 +499,24 @@ mod tests {
     }
 
     #[test]
+    fn those_of_one_time_come_in_their_order_from_whichever_level() {
+        let (mut wheel, at) = (Wheel::new(Timestamp(0)), Timestamp(6_400_000));
+        wheel.insert(at, Owner(1));
+        wheel.advance(at.plus_ms(-100), 1, &mut Vec::new());
+        wheel.insert(at, Owner(0));
+        wheel.insert(at, Owner(2));
+        let levels: Vec<_> = wheel.nodes.iter().map(|node| node.slot as usize / SLOTS).collect();
+        assert_eq!(levels, [1, 0, 0]);
+        let mut due = Vec::new();
+        wheel.advance(at, 2, &mut due);
+        // Set while one of them is left.
+        wheel.insert(at, Owner(1));
+        wheel.advance(at, 2, &mut due);
+        let owners: Vec<_> = due.iter().map(|due| due.owner.0).collect();
+        assert_eq!(owners, [0, 1, 1, 2]);
+    }
+
+    #[test]
     fn places_are_used_again() {
         let mut wheel = Wheel::new(Timestamp(0));
         for round in 0..1_000 {

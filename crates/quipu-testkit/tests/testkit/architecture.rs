@@ -25,16 +25,21 @@ fn graph_of_table() -> Graph {
         .collect()
 }
 
-/// What each crate's manifest says that it depends on, of ours and of others, without dev-dependencies.
-fn manifests() -> BTreeMap<String, BTreeSet<String>> {
+/// What the manifests of all crates say.
+fn packages() -> Vec<serde_json::Value> {
     let cargo = std::env::var("CARGO").unwrap_or("cargo".into());
     let arguments = ["metadata", "--no-deps", "--offline", "--format-version", "1"];
     let output = Command::new(cargo).args(arguments).current_dir(repository()).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let mut metadata: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    std::mem::take(metadata["packages"].as_array_mut().unwrap())
+}
+
+/// What each crate's manifest says that it depends on, of ours and of others, without dev-dependencies.
+fn manifests() -> BTreeMap<String, BTreeSet<String>> {
     let name = |value: &serde_json::Value| value["name"].as_str().unwrap().to_owned();
-    let packages = metadata["packages"].as_array().unwrap().iter();
-    packages
+    packages()
+        .iter()
         .map(|package| {
             let dependencies = package["dependencies"].as_array().unwrap().iter();
             (name(package), dependencies.filter(|d| d["kind"] != "dev").map(name).collect())
@@ -96,7 +101,8 @@ const WORDS_FORBIDDEN: [&str; 11] = [
 fn domain_store_and_engine_have_no_async_no_clock_and_no_randomness() {
     let manifests = manifests();
     for name in SYNCHRONOUS {
-        for forbidden in CRATES_FORBIDDEN {
+        let is_without_a_clock = |forbidden: &&str| (name, *forbidden) == ("quipu-domain", "jiff");
+        for forbidden in CRATES_FORBIDDEN.into_iter().filter(|forbidden| !is_without_a_clock(forbidden)) {
             assert!(!manifests[name].contains(forbidden), "{name} depends on {forbidden}");
         }
         for path in files(&repository().join("crates").join(name).join("src"), "rs") {
@@ -107,6 +113,23 @@ fn domain_store_and_engine_have_no_async_no_clock_and_no_randomness() {
             }
         }
     }
+}
+
+/// Without `std` there is no clock in it and no environment, so it cannot be asked for either.
+#[test]
+fn the_zones_of_the_domain_come_without_a_clock() {
+    let packages = packages();
+    let domain = packages.iter().find(|package| package["name"] == "quipu-domain").unwrap();
+    let jiff =
+        domain["dependencies"].as_array().unwrap().iter().find(|dependency| dependency["name"] == "jiff").unwrap();
+    assert_eq!(jiff["uses_default_features"], false);
+    assert_eq!(jiff["features"], serde_json::json!(["alloc", "tz-fat", "tzdb-bundle-always"]));
+    let others = manifests().into_iter().filter(|(_, dependencies)| dependencies.contains("jiff"));
+    assert_eq!(
+        others.map(|(name, _)| name).collect::<Vec<_>>(),
+        ["quipu-domain"],
+        "features are those of all together"
+    );
 }
 
 fn forbidden_word(line: &str) -> Option<&str> {
