@@ -62,13 +62,14 @@ fn describe(operation: &Operation, generator: &mut SchemaGenerator) -> Value {
     let (status, description) = match operation.name {
         "event.connect" => ("101", "The WebSocket is open."),
         "subscription.create" => ("201", "It was made; 200 if it was there before and is the same."),
+        "timer.set" => ("201", "It was set; 200 if the event waited or was recorded before."),
         "key.create" => ("201", "It was made."),
         "operation.preview" | "replay.preview" => ("201", "It was previewed; nothing is done yet."),
         _ => ("200", "Done."),
     };
     let answers = contents(operation.answers, Some(operation.example.answer), generator);
     let done = json!({ "description": description, "content": answers });
-    if operation.name == "subscription.create" {
+    if matches!(operation.name, "subscription.create" | "timer.set") {
         responses.insert("200".into(), done.clone());
     }
     responses.insert(status.into(), done);
