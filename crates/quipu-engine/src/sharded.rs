@@ -1,5 +1,5 @@
-//! A large map in shards that are shared until they change, so that copying a million entries for a snapshot takes no time: the loop
-//! goes on and copies the shards that it writes to, one at a time.
+//! A large map in small shards that are shared until they change, so that copying a million entries for a snapshot takes no time: the
+//! loop goes on and copies the shards that it writes to, some kilobytes at a time.
 
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
@@ -7,24 +7,26 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
 
-/// With 1 million entries a shard is 4,000 of them: 0.1 ms to copy.
-const SHARDS: usize = 256;
+/// What a copy of the map copies at once, whatever is in it.
+const GROUPS: usize = 256;
+/// Entries of a shard on average, at most. One turn of the loop changes a thousand entries and may copy as many shards.
+const ENTRIES: usize = 64;
 
 /// What such a map is by: hashes that are made already, or running numbers.
 pub(crate) trait Key: Copy + Eq + std::hash::Hash {
-    /// By bits that the maps do not use.
-    fn shard(self) -> usize;
+    /// Bits that the maps in it do not use. The lowest eight say which group, those above which shard of it.
+    fn place(self) -> u32;
 }
 
 impl Key for u128 {
-    fn shard(self) -> usize {
-        (self >> 120) as usize % SHARDS
+    fn place(self) -> u32 {
+        (self >> 96) as u32
     }
 }
 
 impl Key for u64 {
-    fn shard(self) -> usize {
-        (spread(self) >> 24) as usize % SHARDS
+    fn place(self) -> u32 {
+        (spread(self) >> 24) as u32
     }
 }
 
@@ -35,6 +37,13 @@ fn spread(number: u64) -> u64 {
 
 #[derive(Clone)]
 pub(crate) struct Sharded<K, V> {
+    groups: Vec<Arc<Group<K, V>>>,
+    len: usize,
+}
+
+/// As many shards as its entries need: always a power of two.
+#[derive(Clone)]
+struct Group<K, V> {
     shards: Vec<Arc<Shard<K, V>>>,
     len: usize,
 }
@@ -63,9 +72,44 @@ impl Hasher for Folded {
     }
 }
 
-impl<K, V> Default for Sharded<K, V> {
+fn group_of(key: impl Key) -> usize {
+    key.place() as usize % GROUPS
+}
+
+impl<K: Key, V: Clone> Group<K, V> {
+    fn empty() -> Arc<Self> {
+        Arc::new(Self { shards: vec![Arc::default()], len: 0 })
+    }
+
+    fn shard_of(&self, key: K) -> usize {
+        (key.place() >> 8) as usize & (self.shards.len() - 1)
+    }
+
+    fn shard_mut(&mut self, key: K) -> &mut Shard<K, V> {
+        let at = self.shard_of(key);
+        Arc::make_mut(&mut self.shards[at])
+    }
+
+    /// Makes room for one entry more: doubles the shards that would be too large.
+    fn room(&mut self) {
+        if self.len >= self.shards.len() * ENTRIES {
+            self.split(self.shards.len() * 2);
+        }
+    }
+
+    fn split(&mut self, shards: usize) {
+        let old = std::mem::replace(&mut self.shards, vec![Arc::default(); shards]);
+        for shard in &old {
+            for (key, value) in shard.iter() {
+                self.shard_mut(*key).insert(*key, value.clone());
+            }
+        }
+    }
+}
+
+impl<K: Key, V: Clone> Default for Sharded<K, V> {
     fn default() -> Self {
-        Self { shards: (0..SHARDS).map(|_| Arc::new(HashMap::default())).collect(), len: 0 }
+        Self { groups: (0..GROUPS).map(|_| Group::empty()).collect(), len: 0 }
     }
 }
 
@@ -73,8 +117,14 @@ impl<K: Key, V: Clone> Sharded<K, V> {
     /// Makes room for this many more.
     pub fn reserve(&mut self, count: usize) {
         // Hashes do not spread quite evenly.
-        let each = count / SHARDS + count / SHARDS / 8;
-        self.shards.iter_mut().for_each(|shard| Arc::make_mut(shard).reserve(each));
+        let each = count / GROUPS + count / GROUPS / 8;
+        for group in &mut self.groups {
+            let group = Arc::make_mut(group);
+            let shards = (group.len + each).div_ceil(ENTRIES).next_power_of_two();
+            if shards > group.shards.len() {
+                group.split(shards);
+            }
+        }
     }
 
     pub fn len(&self) -> usize {
@@ -82,41 +132,51 @@ impl<K: Key, V: Clone> Sharded<K, V> {
     }
 
     pub fn get(&self, key: K) -> Option<&V> {
-        self.shards[key.shard()].get(&key)
+        let group = &self.groups[group_of(key)];
+        group.shards[group.shard_of(key)].get(&key)
     }
 
     pub fn get_mut(&mut self, key: K) -> Option<&mut V> {
-        let shard = &mut self.shards[key.shard()];
-        if shard.contains_key(&key) { Arc::make_mut(shard).get_mut(&key) } else { None }
+        self.get(key)?;
+        Arc::make_mut(&mut self.groups[group_of(key)]).shard_mut(key).get_mut(&key)
     }
 
     /// What was there before.
     pub fn insert(&mut self, key: K, value: V) -> Option<V> {
-        let old = Arc::make_mut(&mut self.shards[key.shard()]).insert(key, value);
+        let group = Arc::make_mut(&mut self.groups[group_of(key)]);
+        group.room();
+        let old = group.shard_mut(key).insert(key, value);
+        group.len += usize::from(old.is_none());
         self.len += usize::from(old.is_none());
         old
     }
 
     /// What was there.
     pub fn remove(&mut self, key: K) -> Option<V> {
-        let shard = &mut self.shards[key.shard()];
-        let old = if shard.contains_key(&key) { Arc::make_mut(shard).remove(&key) } else { None };
-        self.len -= usize::from(old.is_some());
-        old
+        self.get(key)?;
+        let group = Arc::make_mut(&mut self.groups[group_of(key)]);
+        group.len -= 1;
+        self.len -= 1;
+        group.shard_mut(key).remove(&key)
     }
 
     /// Every entry, in no order.
     pub fn iter(&self) -> impl Iterator<Item = (K, &V)> {
-        self.shards.iter().flat_map(|shard| shard.iter().map(|(key, value)| (*key, value)))
+        let shards = self.groups.iter().flat_map(|group| &group.shards);
+        shards.flat_map(|shard| shard.iter().map(|(key, value)| (*key, value)))
     }
 }
 
 impl<K: Key, V: Clone + Default> Sharded<K, V> {
     /// The entry, made if there is none.
     pub fn entry(&mut self, key: K) -> &mut V {
-        match Arc::make_mut(&mut self.shards[key.shard()]).entry(key) {
+        let group = Arc::make_mut(&mut self.groups[group_of(key)]);
+        group.room();
+        let at = group.shard_of(key);
+        match Arc::make_mut(&mut group.shards[at]).entry(key) {
             Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(entry) => {
+                group.len += 1;
                 self.len += 1;
                 entry.insert(V::default())
             }
@@ -127,6 +187,36 @@ impl<K: Key, V: Clone + Default> Sharded<K, V> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Against the map of the standard library, over growing and shrinking, with copies on the way.
+    #[test]
+    fn it_is_a_map() {
+        let (mut map, mut model) = (Sharded::<u64, u64>::default(), std::collections::HashMap::new());
+        let mut copies = Vec::new();
+        let mut random = 7u64;
+        for i in 0..120_000 {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let key = (random >> 33) % 60_000;
+            match random >> 61 {
+                0 => assert_eq!(map.remove(key), model.remove(&key)),
+                1 => assert_eq!(map.get_mut(key).map(|value| std::mem::replace(value, i)), model.get_mut(&key).map(|value| std::mem::replace(value, i))),
+                2 => {
+                    *map.entry(key) += i;
+                    *model.entry(key).or_default() += i;
+                }
+                _ => assert_eq!(map.insert(key, i), model.insert(key, i)),
+            }
+            if i % 30_000 == 17 {
+                copies.push((map.clone(), model.clone()));
+            }
+        }
+        copies.push((map, model));
+        for (map, model) in copies {
+            assert_eq!(map.len(), model.len());
+            assert_eq!(map.iter().map(|(key, value)| (key, *value)).collect::<std::collections::HashMap<_, _>>(), model);
+            assert!(map.groups.iter().all(|group| group.len <= group.shards.len() * ENTRIES));
+        }
+    }
 
     #[test]
     fn a_copy_does_not_see_what_changes_later() {

@@ -8,6 +8,7 @@ use super::input::{Act, ActKind};
 use super::plan::{Action, Doing, NodeId, Plan};
 use super::state::{At, Cell, Done, Failure, How, Outcome, Paused, Phase, State, Undo, Why};
 use super::step::{Machine, Todo};
+use super::written;
 
 /// Why an intervention does not fit.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,6 +60,9 @@ impl std::error::Error for NotPossible {}
 /// # Errors
 /// [`NotPossible`].
 pub fn may(plan: &Plan, state: &State, act: ActKind) -> Result<(), NotPossible> {
+    if plan.is_written() {
+        return written::may(state, act);
+    }
     let is_over = matches!(state.phase, Phase::Ended | Phase::New);
     match act {
         ActKind::Undo => Ok(()),

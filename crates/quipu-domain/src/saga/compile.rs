@@ -214,7 +214,7 @@ impl Compiler {
                 self.always_ends(*then) && self.always_ends(*otherwise)
             }
             Doing::Loop { body, .. } => self.always_ends(*body),
-            Doing::If { .. } | Doing::Parallel { .. } | Doing::Task(_) => false,
+            Doing::If { .. } | Doing::Parallel { .. } | Doing::Task(_) | Doing::Written => false,
         }
     }
 

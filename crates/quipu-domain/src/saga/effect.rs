@@ -139,6 +139,8 @@ pub enum What {
     Reopened,
     /// Nobody knows what became of a call that was given up, and undone meanwhile.
     LateDoubt,
+    /// The code of a saga that is written in Rust took something in: the event, or what the text says.
+    Stepped,
 }
 
 impl What {
@@ -180,6 +182,7 @@ impl What {
             Self::NotDone => "notdone",
             Self::Ended => "ended",
             Self::Reopened => "reopened",
+            Self::Stepped => "stepped",
         }
     }
 

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::attempt::{Attempt, Purpose};
 use super::plan::{Action, NodeId, Plan};
-use super::state::{At, Cell, State, Why};
+use super::state::{At, Cell, State, Status, Why};
 use crate::Timestamp;
 
 /// One thing that an instance waits for.
@@ -71,8 +71,24 @@ pub enum Waiting {
 
 /// What an instance waits for, in the order in which it was begun; nothing once it is over.
 pub fn explain(plan: &Plan, state: &State) -> Vec<Waiting> {
+    if plan.is_written() {
+        return written(state);
+    }
     let pause = state.paused.map(|paused| Waiting::Resume { since: paused.since });
     pause.into_iter().chain(state.cells.iter().filter_map(|cell| waiting(plan, cell))).collect()
+}
+
+fn written(state: &State) -> Vec<Waiting> {
+    let until = state.due().map(|due| due.at);
+    match (state.status(), state.paused()) {
+        (Some(Status::NeedsPerson), _) => {
+            let about = Attempt { node: 0, iteration: 0, number: 0, purpose: Purpose::Command };
+            vec![Waiting::Person { about, why: Why::CodeFails }]
+        }
+        (_, Some(paused)) => vec![Waiting::Resume { since: paused.since }],
+        (Some(Status::Ended(_)) | None, _) => Vec::new(),
+        _ => vec![Waiting::Event { node: 0, until }],
+    }
 }
 
 fn waiting(plan: &Plan, cell: &Cell) -> Option<Waiting> {
@@ -144,6 +160,7 @@ impl Why {
             Self::Declared => "the declaration ends it",
             Self::Cancelled => "somebody cancelled it",
             Self::ChildFailed => "the saga that it began failed",
+            Self::CodeFails => "its code failed",
             Self::DoneByHand => "somebody did it by hand, so that the saga that it began cannot undo it",
         }
     }

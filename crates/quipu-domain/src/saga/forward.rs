@@ -27,6 +27,7 @@ impl Machine<'_> {
             }
             Doing::Task(_) => self.open_task(run),
             Doing::Complete => self.todo.push_back(Todo::Finished((0, 0))),
+            Doing::Written => {}
             Doing::Fail => {
                 let failure = Failure { node, iteration, why: Why::Declared };
                 self.note(What::Failed, run, 0, 0);
@@ -151,7 +152,7 @@ impl Machine<'_> {
                 }
             }
             Doing::If { .. } => self.todo.push_back(Todo::Finished(outer)),
-            Doing::Task(_) | Doing::Complete | Doing::Fail => {}
+            Doing::Task(_) | Doing::Complete | Doing::Fail | Doing::Written => {}
         }
     }
 
@@ -212,6 +213,7 @@ impl Machine<'_> {
         let Some(at) = self.find_cell(run, Purpose::Command) else { return };
         let At::Asking { round } = self.state.cells[at].at else { return };
         match told {
+            Told::Wanted(_) => {}
             Told::Failed(reason) => {
                 self.note_text(What::MappingFailed, run, 0, 0, reason);
                 self.state.cells[at].before = round;

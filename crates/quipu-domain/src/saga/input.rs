@@ -3,6 +3,7 @@
 use super::attempt::Attempt;
 use super::plan::{NodeId, Role};
 use super::state::{Outcome, Parent};
+use super::written::Wanted;
 use crate::Timestamp;
 
 /// What an instance is told.
@@ -87,8 +88,10 @@ pub enum Answer {
 }
 
 /// What an evaluation gave.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Told<'a> {
+    /// What the code of the saga wants: the answer to [`super::State::asked`].
+    Wanted(&'a Wanted),
     /// Whether a condition holds.
     Holds(bool),
     /// The variables, as JSON.

@@ -89,6 +89,17 @@ impl Drawing<'_> {
                 }
                 Vec::new()
             }
+            Doing::Written => {
+                let hears = self.plan.listens.iter().skip(1).flat_map(|listen| listen.pattern.named_types());
+                let hears: Vec<&str> = hears.collect();
+                let label = match hears.is_empty() {
+                    true => format!("{name}: written in Rust"),
+                    false => format!("{name}: written in Rust, hears {}", hears.join(", ")),
+                };
+                self.boxed(&id, ("[[", "]]"), &label);
+                self.lines(&from, &id);
+                vec![(id, "")]
+            }
             Doing::Task(task) => {
                 self.boxed(&id, ("[", "]"), &format!("{name}: {}", done(&task.action)));
                 self.lines(&from, &id);

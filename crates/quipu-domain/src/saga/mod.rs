@@ -43,6 +43,7 @@ mod step;
 #[cfg(test)]
 mod tests;
 mod which;
+mod written;
 
 pub use act::{NotPossible, may};
 pub use attempt::{Attempt, NotAnAttempt, Purpose};
@@ -67,3 +68,6 @@ pub use span::Span;
 pub use state::{Due, EARLY_MAX, Failure, Outcome, Parent, Paused, State, Status, VARIABLES_BYTES_MAX, Why};
 pub use step::step;
 pub use which::Which;
+pub use written::{
+    Asked, Sending, WRITTEN_SENDS_MAX, WRITTEN_TIMER_NAME_BYTES_MAX, WRITTEN_TIMERS_MAX, Wait, Wanted, Written,
+};

@@ -72,6 +72,8 @@ pub(super) enum Doing {
     Task(Box<Task>),
     Complete,
     Fail,
+    /// Its code is asked.
+    Written,
 }
 
 /// Something that is done and takes time.

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::attempt::{Attempt, Purpose};
 use super::plan::NodeId;
+use super::written::Coded;
 use crate::Timestamp;
 
 /// Most events that are kept until a step waits for them.
@@ -35,6 +36,8 @@ pub struct State {
     pub(super) sending: u16,
     /// How often its end was announced, and whether it was that of its completion the last time.
     pub(super) announced: (u16, bool),
+    /// If its saga is written in Rust.
+    pub(super) coded: Option<Box<Coded>>,
 }
 
 /// What an instance is about.
@@ -145,6 +148,8 @@ pub enum Why {
     ChildFailed,
     /// Somebody did by hand what a saga was begun for: that saga cannot undo it.
     DoneByHand,
+    /// The code of a saga that is written in Rust.
+    CodeFails,
 }
 
 /// What an instance failed by.
@@ -247,6 +252,7 @@ impl State {
         Some(match self.phase {
             Phase::New => return None,
             Phase::Ended => Status::Ended(self.outcome.unwrap_or(Outcome::Completed)),
+            _ if self.has_code_failed() => Status::NeedsPerson,
             _ if self.paused.is_some() => Status::Paused,
             _ if stuck => Status::NeedsPerson,
             Phase::Compensating => Status::Compensating,
@@ -299,7 +305,7 @@ impl State {
     pub fn oldest_position(&self) -> u64 {
         let early = self.early.iter().map(|(_, position)| *position);
         let done = self.done.iter().map(|done| done.position).filter(|position| *position > 0);
-        early.chain(done).chain([self.start, self.last]).min().unwrap_or(0)
+        early.chain(done).chain(self.asked_positions()).chain([self.start, self.last]).min().unwrap_or(0)
     }
 
     /// When it is to be fed [`super::Input::Due`]; never while it is paused or over.
@@ -307,7 +313,8 @@ impl State {
         if self.paused.is_some() || self.phase == Phase::Ended {
             return None;
         }
-        self.cells.iter().filter_map(|cell| cell.due).min_by_key(|due| due.at)
+        let timers = self.timers().map(|(_, due)| due);
+        self.cells.iter().filter_map(|cell| cell.due).chain(timers).min_by_key(|due| due.at)
     }
 
     /// The calls that are out: after a restart they are made again, under the same names.

@@ -10,10 +10,14 @@ use super::effect::{Effect, NOTE_BYTES_MAX, Note, Step, What};
 use super::input::{Answer, Input};
 use super::plan::{NodeId, Plan, Task};
 use super::state::{At, Cell, Done, Due, Failure, Heard, How, Outcome, Phase, State, Undo, Why};
+use super::written;
 use crate::Timestamp;
 
 /// Steps an instance.
 pub fn step(plan: &Plan, state: State, input: Input<'_>, now: Timestamp) -> Step {
+    if plan.is_written() {
+        return written::step(state, input, now);
+    }
     let mut machine = Machine { plan, state, now, effects: Vec::new(), notes: Vec::new(), todo: VecDeque::new() };
     machine.feed(input);
     machine.work();

@@ -124,7 +124,7 @@ impl Timeline<'_> {
                 Some(self.decisions(run).last().map_or(last, |(at, _)| *at))
             }
             Doing::Task(_) => self.first(run, &[What::Finished]),
-            Doing::Complete | Doing::Fail => None,
+            Doing::Complete | Doing::Fail | Doing::Written => None,
         }
     }
 
@@ -147,7 +147,7 @@ impl Timeline<'_> {
             }
             Doing::Loop { body, max, .. } => (0..max).for_each(|round| self.lose((body, run.1 * max + round), is_lost)),
             Doing::Task(_) if is_lost => _ = self.lost.insert(run),
-            Doing::Task(_) | Doing::Complete | Doing::Fail => {}
+            Doing::Task(_) | Doing::Complete | Doing::Fail | Doing::Written => {}
         }
     }
 }
