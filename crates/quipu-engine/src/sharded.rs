@@ -199,7 +199,10 @@ mod tests {
             let key = (random >> 33) % 60_000;
             match random >> 61 {
                 0 => assert_eq!(map.remove(key), model.remove(&key)),
-                1 => assert_eq!(map.get_mut(key).map(|value| std::mem::replace(value, i)), model.get_mut(&key).map(|value| std::mem::replace(value, i))),
+                1 => assert_eq!(
+                    map.get_mut(key).map(|value| std::mem::replace(value, i)),
+                    model.get_mut(&key).map(|value| std::mem::replace(value, i))
+                ),
                 2 => {
                     *map.entry(key) += i;
                     *model.entry(key).or_default() += i;
@@ -213,7 +216,10 @@ mod tests {
         copies.push((map, model));
         for (map, model) in copies {
             assert_eq!(map.len(), model.len());
-            assert_eq!(map.iter().map(|(key, value)| (key, *value)).collect::<std::collections::HashMap<_, _>>(), model);
+            assert_eq!(
+                map.iter().map(|(key, value)| (key, *value)).collect::<std::collections::HashMap<_, _>>(),
+                model
+            );
             assert!(map.groups.iter().all(|group| group.len <= group.shards.len() * ENTRIES));
         }
     }

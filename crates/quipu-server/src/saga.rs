@@ -191,6 +191,7 @@ fn content(declaration: &SagaDeclaration) -> serde_json::Value {
         SagaDeclaration::Saga(saga) => value!(saga),
         SagaDeclaration::Rule(rule) => value!(rule),
         SagaDeclaration::Expectation(expectation) => value!(expectation),
+        SagaDeclaration::Written(written) => value!(written),
     }
 }
 

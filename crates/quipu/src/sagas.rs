@@ -1,6 +1,9 @@
-//! Sagas, rules and expectations on the handle: declare them, see their instances, and intervene. What a declaration may have is on the
+//! Sagas, rules and expectations on the handle: declare them or write them in Rust ([`StateMachine`]), see their instances, and intervene. What a declaration may have is on the
 //! [page of sagas](https://github.com/quipu/quipu/blob/main/docs/sagas.md).
 
+pub(crate) mod machine;
+
+pub use machine::{Effects, Input, NotStepped, StateMachine};
 pub use quipu_domain::saga::{Expectation, Finding, Level, Note, Rule, Saga, What};
 pub use quipu_engine::{
     Applied, DeclarationKind, InstanceFilter, InstanceInfo, InstancePage, InstanceState, Intervention, PlanInfo,

@@ -45,6 +45,10 @@ use quipu_domain::{Data, Event};
 use crate::aggregate::{Aggregate, read, variants, write};
 use crate::{Error, Filter, Quipu};
 
+mod sagas;
+
+pub use sagas::{Happens, SagaTest, Tested, happened, saga};
+
 /// An aggregate to which things have happened.
 #[must_use = "nothing is checked before `then`"]
 pub struct Given<A: Aggregate> {

@@ -32,6 +32,8 @@ pub enum NotPossible {
     },
     /// It was tried as often as can be counted.
     TooManyAttempts,
+    /// The code of a saga that is written in Rust is missing.
+    NoCode,
 }
 
 impl fmt::Display for NotPossible {
@@ -48,6 +50,9 @@ impl fmt::Display for NotPossible {
             Self::Undone { step } => {
                 write!(f, "expected an instance of which nothing was undone, found {step} undone; start another instead")
             }
+            Self::NoCode => f.write_str(
+                "expected the code of every saga that is written in Rust, found one without; open the store by the program that brings it",
+            ),
             Self::TooManyAttempts => f.write_str("expected fewer than 65,535 attempts, found as many; skip or resolve it"),
         }
     }

@@ -23,7 +23,8 @@ pub struct Finding {
 }
 
 impl Finding {
-    pub(super) fn refused(path: impl Into<String>, sentence: impl Into<String>) -> Self {
+    /// One that keeps a declaration from being applied.
+    pub fn refused(path: impl Into<String>, sentence: impl Into<String>) -> Self {
         Self { level: Level::Refused, path: path.into(), sentence: sentence.into() }
     }
 

@@ -66,9 +66,20 @@ pub(super) struct Node {
 #[derive(Clone, Debug)]
 pub(super) enum Doing {
     Sequence(Vec<NodeId>),
-    Parallel { of: Vec<NodeId>, need: u16 },
-    If { when: Question, then: NodeId, otherwise: Option<NodeId> },
-    Loop { body: NodeId, until: Option<Question>, max: u16 },
+    Parallel {
+        of: Vec<NodeId>,
+        need: u16,
+    },
+    If {
+        when: Question,
+        then: NodeId,
+        otherwise: Option<NodeId>,
+    },
+    Loop {
+        body: NodeId,
+        until: Option<Question>,
+        max: u16,
+    },
     Task(Box<Task>),
     Complete,
     Fail,

@@ -317,6 +317,15 @@ impl State {
         self.cells.iter().filter_map(|cell| cell.due).chain(timers).min_by_key(|due| due.at)
     }
 
+    /// What is due when, by the names of steps and of timers; nothing while it is paused or over.
+    pub fn waits_until(&self, plan: &super::Plan) -> Vec<(String, Timestamp)> {
+        if self.due().is_none() {
+            return Vec::new();
+        }
+        let cells = self.cells.iter().filter_map(|cell| Some((plan.step_name(cell.node).to_owned(), cell.due?.at)));
+        cells.chain(self.timers().map(|(name, due)| (name.to_owned(), due.at))).collect()
+    }
+
     /// The calls that are out: after a restart they are made again, under the same names.
     pub fn calls(&self) -> impl Iterator<Item = Attempt> {
         let is_live = self.paused.is_none();

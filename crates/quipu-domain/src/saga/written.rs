@@ -263,7 +263,9 @@ impl Machine {
             return;
         }
         match input {
-            Input::Event { position, .. } if self.state.phase == Phase::Ended => self.note(What::NotAsked, position, ""),
+            Input::Event { position, .. } if self.state.phase == Phase::Ended => {
+                self.note(What::NotAsked, position, "")
+            }
             Input::Event { position, .. } => {
                 self.state.last = position;
                 self.ask(Asked::Event { position });

@@ -96,28 +96,41 @@ impl Tenant {
         flow
     }
 
+    /// The key of a saga's instances that are open.
+    fn key_in_use(&self, own: &PlanName, plans: &Plans) -> Option<Key> {
+        let open = {
+            let fold = self.decider.lock();
+            let mut open = fold.sagas.plans.iter().filter(|(_, plan)| plan.name == *own && plan.open > 0);
+            open.next().map(|(number, _)| *number)
+        };
+        open.and_then(|number| plans.all.get(&number)).map(|ready| ready.plan.key().clone())
+    }
+
     /// Looks at a declaration: all that is found, refusals and warnings.
     pub(super) fn check_declaration(&self, declaration: &Declaration, plans: &Plans) -> Result<Vec<Finding>, Fault> {
         let own = declaration.name();
         match declaration {
             Declaration::Saga(saga) => {
-                let open = {
-                    let fold = self.decider.lock();
-                    let is_open = |(_, plan): &(&u32, &super::records::FoldedPlan)| plan.name == own && plan.open > 0;
-                    fold.sagas.plans.iter().find(is_open).map(|(number, _)| *number)
-                };
-                let open = open.and_then(|number| plans.all.get(&number)).map(|ready| ready.plan.key().clone());
+                let open = self.key_in_use(&own, plans);
                 let (published, followed) = (self.published_types()?, self.followed());
                 let around = Around { plans, own, open, published, followed };
                 Ok(quipu_domain::saga::check(saga, &around).findings)
             }
+            Declaration::Written(_) => Ok(match declaration.plan() {
+                Err(findings) => findings,
+                Ok(plan) => match self.key_in_use(&own, plans) {
+                    Some(key) if key != *plan.key() => {
+                        let sentence = "expected the key that the open instances have, found another";
+                        vec![Finding::refused("/key", sentence)]
+                    }
+                    _ => Vec::new(),
+                },
+            }),
             Declaration::Rule(_) | Declaration::Expectation(_) => Ok(match declaration.plan() {
                 Err(findings) => findings,
                 Ok(plan) => {
                     let ready = Ready::new(0, 0, plan);
-                    let refused = |path: &str, sentence: String| {
-                        vec![Finding { level: quipu_domain::saga::Level::Refused, path: path.into(), sentence }]
-                    };
+                    let refused = |path: &str, sentence: String| vec![Finding::refused(path, sentence)];
                     let others = plans.newest.iter().filter(|(name, _)| **name != own);
                     let others: Vec<_> =
                         others.filter_map(|(_, number)| Some(plans.all.get(number)?.plan.clone())).collect();

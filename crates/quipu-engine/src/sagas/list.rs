@@ -33,6 +33,8 @@ pub struct PlanInfo {
     pub instances: u64,
     /// Events that it has still to look at.
     pub behind: u64,
+    /// It is written in Rust, and its program has not brought its code: no saga of the tenant goes on before it does.
+    pub lacks_code: bool,
 }
 
 /// Which instances are meant; all that is given has to hold.
@@ -81,6 +83,8 @@ pub struct InstanceInfo {
     pub failure: Option<(String, &'static str)>,
     /// What it waits for, in sentences, with the time of each where there is one.
     pub waiting: Vec<(String, Option<Timestamp>)>,
+    /// The timers that it waits for, by their names or those of its steps.
+    pub timers: Vec<(String, Timestamp)>,
     /// Its variables, as JSON.
     pub variables: Option<String>,
     /// What may be done to it as it stands.
@@ -145,6 +149,7 @@ impl Tenant {
     /// # Errors
     /// What has happened cannot be made durable.
     pub fn sagas(self: &Arc<Self>) -> Result<Vec<PlanInfo>, Fault> {
+        let plans = Arc::clone(&self.sagas.plans.read());
         let infos = {
             let fold = self.decider.lock();
             let sagas = &fold.sagas;
@@ -160,6 +165,7 @@ impl Tenant {
                     open: of_name().map(|plan| plan.open).sum(),
                     instances: of_name().map(|plan| plan.instances).sum(),
                     behind,
+                    lacks_code: plans.all.get(number).is_some_and(|ready| ready.lacks_code()),
                 })
             };
             sagas.newest.iter().filter_map(info).collect()
@@ -297,7 +303,10 @@ fn info(number: u64, instance: &Instance, plan: &FoldedPlan, ready: Option<&Arc<
     let state: State = postcard::from_bytes(&instance.state).unwrap_or_default();
     let waiting = match ready {
         Some(ready) => {
-            explain(&ready.plan, &state).iter().map(|one| (one.sentence(&ready.plan), time_of(one))).collect()
+            let waiting = explain(&ready.plan, &state);
+            let sentences = waiting.iter().map(|one| (one.sentence(&ready.plan), time_of(one)));
+            let timers = state.timers().map(|(name, due)| (format!("the timer {name}"), Some(due.at)));
+            sentences.chain(timers).collect()
         }
         None => vec![("its declaration cannot be read by this version".to_owned(), None)],
     };
@@ -319,6 +328,7 @@ fn info(number: u64, instance: &Instance, plan: &FoldedPlan, ready: Option<&Arc<
         parent: state.parent().map(|parent| parent.number),
         failure,
         waiting,
+        timers: ready.map_or_else(Vec::new, |ready| state.waits_until(&ready.plan)),
         variables: state.variables().map(str::to_owned),
         acts,
     }

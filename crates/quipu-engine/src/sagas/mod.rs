@@ -8,6 +8,7 @@
 
 mod act;
 mod check;
+mod code;
 mod define;
 mod follow;
 mod list;
@@ -19,6 +20,7 @@ mod round;
 mod stage;
 
 pub use act::Intervention;
+pub use code::{CodeInput, SagaCode};
 pub use define::Applied;
 pub use list::{InstanceFilter, InstanceInfo, InstancePage, PlanInfo, SentEvent, TimelineEntry};
 pub(crate) use records::FoldedSagas;

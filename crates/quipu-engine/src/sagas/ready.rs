@@ -1,11 +1,12 @@
 //! Plans that are ready to be stepped: with their jq compiled, and one set of patterns for all.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use quipu_domain::saga::{Action, Expectation, Finding, Key, Kind, Listen, Plan, Question, Rule, Saga};
 use quipu_domain::{PatternSet, Snapshot};
 
+use super::code::SagaCode;
 use super::records::{Change, Declaration, DeclarationKind, FoldedSagas, PlanName, SagaRecord};
 use crate::transform::Jq;
 
@@ -24,6 +25,8 @@ pub(crate) struct Ready {
     /// Whether a pattern or a key of it looks at data.
     pub looks_at_data: bool,
     pub has_calls: bool,
+    /// Of one that is written in Rust, once its program has brought it.
+    pub code: OnceLock<Arc<dyn SagaCode>>,
 }
 
 /// The plans of a tenant.
@@ -45,6 +48,7 @@ impl Declaration {
             Self::Saga(saga) => PlanName { kind: DeclarationKind::Saga, name: saga.saga.clone() },
             Self::Rule(rule) => PlanName { kind: DeclarationKind::Rule, name: rule.rule.clone() },
             Self::Expectation(one) => PlanName { kind: DeclarationKind::Expectation, name: one.expect.clone() },
+            Self::Written(written) => PlanName { kind: DeclarationKind::Saga, name: written.saga.clone() },
         }
     }
 
@@ -57,6 +61,7 @@ impl Declaration {
             Self::Saga(saga) => Plan::compile(saga),
             Self::Rule(rule) => Plan::of_rule(rule),
             Self::Expectation(expectation) => Plan::of_expectation(expectation),
+            Self::Written(written) => Plan::of_written(written),
         }
     }
 }
@@ -106,7 +111,12 @@ impl Ready {
             let compiled = Jq::compile(text).map_err(|(at, reason)| format!("at byte {at}: {reason}"));
             jq.insert(text.into(), compiled);
         }
-        Self { number, name, plan, from, jq, source, looks_at_data, has_calls }
+        Self { number, name, plan, from, jq, source, looks_at_data, has_calls, code: OnceLock::new() }
+    }
+
+    /// Whether it cannot be stepped before its program brings its code.
+    pub fn lacks_code(&self) -> bool {
+        self.plan.is_written() && self.code.get().is_none()
     }
 
     pub fn jq(&self, text: &str) -> Result<&Jq, String> {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use quipu_domain::Timestamp;
-use quipu_domain::saga::{Due, Expectation, Note, Outcome, Rule, Saga, Status};
+use quipu_domain::saga::{Due, Expectation, Note, Outcome, Rule, Saga, Status, Written};
 use quipu_store::{Reader, Record, RecordKind, put, put_bytes};
 use serde::{Deserialize, Serialize};
 
@@ -25,6 +25,8 @@ pub enum Declaration {
     Rule(Box<Rule>),
     /// An expectation.
     Expectation(Box<Expectation>),
+    /// A saga that is written in Rust.
+    Written(Box<Written>),
 }
 
 /// What kind of declaration.

@@ -5,13 +5,14 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use quipu_domain::saga::{
-    Act, ActKind, Again, Answer, Attempt, Effect, Input as Fed, Key, Kind, Note, Parent, Purpose, Question, Role,
-    State, Status, Told, may, step,
+    Act, ActKind, Again, Answer, Asked as AskedOfCode, Attempt, Effect, Input as Fed, Key, Kind, Note, Parent, Purpose,
+    Question, Role, State, Status, Told, Wanted, may, step,
 };
 use quipu_domain::saga::{HOPS_MAX, Message, Outcome as Ending, VARIABLES_BYTES_MAX};
 use quipu_domain::{Data, Direction, Event, Filter, Timestamp, Value};
 use quipu_store::Fault;
 
+use super::code::CodeInput;
 use super::follow::Hit;
 use super::mapping::{Asker, Cache, Mapped, data_of};
 use super::ready::{Plans, Ready};
@@ -50,6 +51,7 @@ enum Told1 {
 }
 
 enum Answered {
+    Wanted(Wanted),
     Holds(bool),
     Variables(String),
     Failed(String),
@@ -72,6 +74,7 @@ impl Told1 {
                 node: *node,
                 iteration: *iteration,
                 told: match told {
+                    Answered::Wanted(wanted) => Told::Wanted(wanted),
                     Answered::Holds(holds) => Told::Holds(*holds),
                     Answered::Variables(text) => Told::Variables(text),
                     Answered::Failed(reason) => Told::Failed(reason),
@@ -124,6 +127,10 @@ impl Tenant {
             // In a round of its own: what is new is looked at by the patterns that it leaves.
             self.sagas.asked.lock().splice(0..0, asked);
             return Ok(self.define_round(defined, seen, outcome));
+        }
+        if self.sagas.waits_for_code.load(std::sync::atomic::Ordering::Acquire) {
+            self.sagas.asked.lock().splice(0..0, asked);
+            return Ok(Outcome { seen, ..outcome });
         }
         let plans = Arc::clone(&self.sagas.plans.read());
         let (last, count, to) = {
@@ -272,8 +279,10 @@ impl Round<'_> {
         }
         let paused = open.state.paused();
         self.feed(number, Told1::Act(act, reason, operation))?;
-        if act == ActKind::Resume
-            && let Some(paused) = paused
+        // Something else may have stopped it again.
+        let goes_on = self.open.get(&number).is_some_and(|open| open.state.paused().is_none());
+        if let Some(paused) = paused
+            && goes_on
         {
             self.catch_up(number, paused.place, seen)?;
         }
@@ -500,6 +509,9 @@ impl Round<'_> {
 
     fn answer(&mut self, number: u64, node: u16) -> Result<Answered, Fault> {
         let ready = Arc::clone(&self.open[&number].ready);
+        if ready.plan.is_written() {
+            return self.ask_code(number, &ready);
+        }
         Ok(match ready.plan.question(node) {
             None => Answered::Failed("nothing is asked there".into()),
             Some(Question::Jq(text)) => match self.jq(number, None, &text)? {
@@ -571,9 +583,35 @@ impl Round<'_> {
         self.keys.get(&hash).copied().flatten()
     }
 
-    /// Publishes the event of an attempt.
-    fn send(&mut self, number: u64, attempt: Attempt) -> Mapped<()> {
-        let (ready, key, state, _) = self.asker(number, Some(attempt));
+    /// Asks the code of a saga that is written in Rust.
+    fn ask_code(&mut self, number: u64, ready: &Ready) -> Result<Answered, Fault> {
+        let state = self.open[&number].state.clone();
+        let (Some(asked), Some(code)) = (state.asked(), ready.code.get()) else {
+            return Ok(Answered::Failed("nothing is asked there".into()));
+        };
+        let input = match asked {
+            AskedOfCode::Event { position } => match self.cache.get(self.tenant, *position)? {
+                Some(recorded) => CodeInput::Event(Box::new(recorded.clone())),
+                None => return Ok(Answered::Failed(format!("the event at position {position} is not there any more"))),
+            },
+            AskedOfCode::Timer { name } => CodeInput::Timer(name),
+            AskedOfCode::NotSent { kind, reason } => CodeInput::NotSent { kind, reason },
+            AskedOfCode::Cancel { reason } => CodeInput::Cancel(reason),
+        };
+        Ok(match code.ask(state.variables(), input) {
+            Ok(wanted) => Answered::Wanted(wanted),
+            Err(reason) => Answered::Failed(reason),
+        })
+    }
+
+    /// The event of an attempt: its type, its subject if it has one of its own, and its data.
+    fn content(&mut self, number: u64, attempt: Attempt) -> Mapped<(Box<str>, Option<Option<String>>, Data<'static>)> {
+        let (ready, _, state, _) = self.asker(number, Some(attempt));
+        if let Some(sending) = state.sending(attempt) {
+            let data = sending.data.as_ref().map_or(Data::None, |data| Data::Json(data.to_string().into()));
+            let subject = sending.subject.as_ref().map(|subject| Some(subject.to_string()));
+            return Ok(Ok((sending.kind.clone(), subject, data)));
+        }
         let Some(Message { kind, subject, data }) = ready.plan.message(attempt, &state).cloned() else {
             return Ok(Err("there is no such step".into()));
         };
@@ -598,6 +636,16 @@ impl Round<'_> {
         let data = match mapped(self, data)? {
             Ok(Some(json)) => Data::Json(json.into()),
             Ok(None) => data_of(self.tenant, &mut self.cache, state.start())?,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        Ok(Ok((kind, subject, data)))
+    }
+
+    /// Publishes the event of an attempt.
+    fn send(&mut self, number: u64, attempt: Attempt) -> Mapped<()> {
+        let (ready, key, state, _) = self.asker(number, Some(attempt));
+        let (kind, subject, data) = match self.content(number, attempt)? {
+            Ok(content) => content,
             Err(reason) => return Ok(Err(reason)),
         };
         let causation = self.cache.get(self.tenant, state.last())?.map(|recorded| recorded.event().id().to_owned());

@@ -37,6 +37,8 @@ pub(crate) struct Sagas {
     pub(super) seen: AtomicU64,
     /// There are plans.
     is_on: AtomicBool,
+    /// One is written in Rust, and its program has not brought its code yet: nothing goes on.
+    pub(super) waits_for_code: AtomicBool,
     /// When something is due, microseconds.
     next: AtomicI64,
     /// A round failed: nothing is read before this time.
@@ -134,6 +136,7 @@ impl Sagas {
             asked: Mutex::default(),
             defining: Mutex::default(),
             is_on: AtomicBool::new(!folded.plans.is_empty()),
+            waits_for_code: AtomicBool::new(plans.lack_code(folded)),
             seen: AtomicU64::new(if folded.plans.is_empty() { position } else { folded.to }),
             next: AtomicI64::new(i64::MAX),
             not_before: AtomicI64::new(i64::MIN),
@@ -150,6 +153,9 @@ impl Sagas {
     }
 
     fn next(&self) -> Option<Timestamp> {
+        if self.waits_for_code.load(Ordering::Acquire) {
+            return None;
+        }
         let next = self.next.load(Ordering::Acquire);
         (next < i64::MAX).then_some(Timestamp(next))
     }
@@ -179,8 +185,10 @@ impl Tenant {
     /// Whether sagas have something to do that is not a matter of time.
     pub(crate) fn has_unstepped(&self) -> bool {
         let sagas = &self.sagas;
+        let waits = sagas.waits_for_code.load(Ordering::Acquire);
         let is_behind = sagas.is_on.load(Ordering::Acquire) && sagas.seen.load(Ordering::Acquire) < self.position();
-        if !is_behind && sagas.asked.lock().is_empty() {
+        let is_asked = || sagas.asked.lock().iter().any(|asked| !waits || matches!(asked, Asked::Define(..)));
+        if (!is_behind || waits) && !is_asked() {
             return false;
         }
         let not_before = sagas.not_before.load(Ordering::Acquire);
@@ -198,7 +206,7 @@ impl Tenant {
     }
 
     /// When the stage has something to do that is a matter of time.
-    pub(crate) fn next_of_sagas(&self) -> Option<Timestamp> {
+    pub fn next_of_sagas(&self) -> Option<Timestamp> {
         let not_before = self.sagas.not_before.load(Ordering::Acquire);
         let again = (not_before > i64::MIN).then_some(Timestamp(not_before));
         self.sagas.next().into_iter().chain(again).min()
@@ -316,6 +324,7 @@ impl Tenant {
                 sagas.is_on.store(!plans.all.is_empty(), Ordering::Release);
                 *sagas.plans.write() = Arc::new(plans.clone());
                 drop(stage);
+                self.look_for_code();
                 reply(Ok(()));
             }
         } else {

@@ -22,6 +22,7 @@ mod places;
 mod read;
 mod replays;
 mod sagas;
+mod sagas_in_rust;
 mod schemas;
 mod seek;
 mod states;

@@ -1,5 +1,5 @@
 use super::*;
-use crate::saga::{Status, State, may, step};
+use crate::saga::{State, Status, may, step};
 
 fn plan() -> Plan {
     let written = r#"{"saga": "order", "version": 1, "starts_on": "order.placed", "hears": ["payment.charged"]}"#;
