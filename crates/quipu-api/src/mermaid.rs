@@ -1,4 +1,5 @@
-//! The catalog as a flowchart of Mermaid: sources, types and those who read them.
+//! The catalog as a flowchart of Mermaid: sources, types and those who read them. What reads and publishes - sagas, rules and expectations -
+//! is one box, so that a process is seen from its first event to its last.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -11,9 +12,10 @@ pub fn flowchart(types: &[CatalogLine]) -> String {
     let mut sources: BTreeMap<&str, usize> = BTreeMap::new();
     let mut consumers: BTreeMap<&str, usize> = BTreeMap::new();
     for line in types {
-        line.publishers.iter().for_each(|publisher| _ = sources.insert(&publisher.name, 0));
         line.consumers.iter().for_each(|consumer| _ = consumers.insert(&consumer.name, 0));
     }
+    let publishers = types.iter().flat_map(|line| &line.publishers).map(|publisher| publisher.name.as_str());
+    sources.extend(publishers.filter(|name| !consumers.contains_key(reader(name))).map(|name| (name, 0)));
     for (letter, [open, close], names) in [('s', ["([", "])"], &mut sources), ('c', ["[[", "]]"], &mut consumers)] {
         for (number, (name, place)) in names.iter_mut().enumerate() {
             *place = number;
@@ -24,7 +26,12 @@ pub fn flowchart(types: &[CatalogLine]) -> String {
         _ = writeln!(out, "    t{number}[\"{}\"]", escaped(&line.kind));
         for publisher in &line.publishers {
             let arrow = if publisher.events > 0 { "-->" } else { "-.->" };
-            _ = writeln!(out, "    s{} {arrow} t{number}", sources[publisher.name.as_str()]);
+            let name = publisher.name.as_str();
+            let (letter, place) = match consumers.get(reader(name)) {
+                Some(place) => ('c', place),
+                None => ('s', &sources[name]),
+            };
+            _ = writeln!(out, "    {letter}{place} {arrow} t{number}");
         }
         for consumer in &line.consumers {
             let arrow = if consumer.takes.is_some() { "-->" } else { "-.->" };
@@ -35,6 +42,11 @@ pub fn flowchart(types: &[CatalogLine]) -> String {
         }
     }
     out
+}
+
+/// What a source is called as a reader, if it is a saga, a rule or an expectation. No subscription has such a name.
+fn reader(source: &str) -> &str {
+    source.strip_prefix("/quipu/").filter(|name| name.contains('/')).unwrap_or("")
 }
 
 /// A text between quotation marks: whatever could end it, begin a tag or be read as Markdown is a number.
@@ -70,6 +82,18 @@ mod tests {
         ];
         let expected = "flowchart LR\n    s0([\"/s\"])\n    c0[[\"x\"]]\n    c1[[\"y\"]]\n    t0[\"a.b\"]\n    s0 --> t0\n    \
                         t0 -.-> c0\n    t1[\"a.c\"]\n    s0 -.-> t1\n    t1 --> c1\n";
+        assert_eq!(flowchart(&types), expected);
+    }
+
+    #[test]
+    fn what_reads_and_publishes_is_one_box() {
+        let types = [
+            line("a", r#"{"name":"/s","declared":false,"events":1}"#, r#"{"name":"rules/r","declared":true,"takes":"all"}"#),
+            line("b", r#"{"name":"/quipu/rules/r","declared":false,"events":1}"#, ""),
+            line("c", r#"{"name":"/quipu/schedules/s","declared":false,"events":1}"#, ""),
+        ];
+        let expected = "flowchart LR\n    s0([\"/quipu/schedules/s\"])\n    s1([\"/s\"])\n    c0[[\"rules/r\"]]\n    t0[\"a\"]\n    s1 --> t0\n    \
+                        t0 --> c0\n    t1[\"b\"]\n    c0 --> t1\n    t2[\"c\"]\n    s0 --> t2\n";
         assert_eq!(flowchart(&types), expected);
     }
 

@@ -39,6 +39,9 @@ pub struct DeclaredSaga {
     pub instances: u64,
     /// Events that it has still to look at.
     pub behind: u64,
+    /// It is written in Rust, and its program has not brought its code: no saga goes on before it does.
+    #[serde(rename = "lackscode", default, skip_serializing_if = "std::ops::Not::not")]
+    pub lacks_code: bool,
     /// What was declared; not in a list.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub declaration: Option<Value>,

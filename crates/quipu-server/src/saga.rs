@@ -204,6 +204,7 @@ fn declared(info: PlanInfo, is_whole: bool) -> DeclaredSaga {
         open: info.open,
         instances: info.instances,
         behind: info.behind,
+        lacks_code: info.lacks_code,
         declaration: is_whole.then(|| content(&info.declaration)),
     }
 }
