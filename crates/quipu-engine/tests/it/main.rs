@@ -22,6 +22,7 @@ mod places;
 mod read;
 mod replays;
 mod sagas;
+mod schedules;
 mod schemas;
 mod seek;
 mod states;
