@@ -224,7 +224,7 @@ impl Turn<'_> {
             published: 0,
             dropped,
             refused: 0,
-            missed: missed + dropped,
+            missed: missed.saturating_add(dropped),
             newest: None,
             error: None,
         };

@@ -140,7 +140,7 @@ impl FoldedSchedules {
                 let folded = match self.all.get(&schedule.name) {
                     Some(before) => FoldedSchedule {
                         declaration: Arc::from(schedule),
-                        version: before.version + 1,
+                        version: before.version.saturating_add(1),
                         declared: at,
                         anchor,
                         // Ticks may have come since the record was made.
@@ -183,9 +183,9 @@ impl FoldedSchedules {
     pub fn tick(&mut self, ticked: &Ticked) {
         let Some(folded) = self.all.get_mut(&ticked.schedule) else { return };
         folded.last = folded.last.max(ticked.last);
-        folded.published += ticked.published;
-        folded.dropped += ticked.dropped;
-        folded.refused += ticked.refused;
+        folded.published = folded.published.saturating_add(ticked.published);
+        folded.dropped = folded.dropped.saturating_add(ticked.dropped);
+        folded.refused = folded.refused.saturating_add(ticked.refused);
         folded.missed = ticked.missed;
         folded.newest = ticked.newest.or(folded.newest);
         // What was only dropped says nothing of whether the next can be published.

@@ -169,7 +169,7 @@ impl Tenant {
             let due = declaration.due(&ready.timetable, after, now);
             let (mut last, mut next) = (due.last, due.next);
             let mut ticks = Vec::with_capacity(due.publish.len());
-            let mut missed = missed + due.dropped;
+            let mut missed = missed.saturating_add(due.dropped);
             for at in &due.publish {
                 if left.is_used_up() {
                     (last, next) = (ticks.last().map_or(after, |tick: &Tick| tick.at), Some(now));
