@@ -329,7 +329,7 @@ mod tests {
 
     #[test]
     fn schedules_are_declared_seen_and_stopped() {
-        let quipu = Quipu::in_memory().unwrap().into_async();
+        let (_folder, quipu) = open();
         let text = r#"{"schedule":"nightly","cron":"@daily","event":{"type":"report.due"}}"#;
         let applied = block_on(quipu.apply_schedule(serde_json::from_str(text).unwrap(), 2)).unwrap();
         assert_eq!((applied.is_new, applied.ticks.len()), (true, 2));
