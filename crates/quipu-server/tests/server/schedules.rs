@@ -108,7 +108,7 @@ async fn what_is_done_to_schedules_stands_in_the_trail() {
     }
     assert_eq!(send(&host, "DELETE", "/v1/schedules/hourly", Some(&admin), None).await.status, 200);
     let trail = send(&host, "GET", "/v1/audit", Some(&admin), None).await.json();
-    let entries = trail["entries"].as_array().unwrap_or_else(|| panic!("{trail}"));
+    let entries = trail["acts"].as_array().unwrap_or_else(|| panic!("{trail}"));
     let of = |word: &str| entries.iter().filter(|entry| entry.to_string().contains(word)).count();
     for word in ["schedule.apply", "schedule.pause", "schedule.resume", "schedule.remove"] {
         assert_eq!(of(word), 1, "{word}: {trail}");
