@@ -130,7 +130,7 @@ pub fn snapshot(bytes: &[u8]) -> bool {
 /// System records, each a byte of kind, two of length and a body: what memory keeps of them survives a snapshot, and a
 /// checkpoint of an outside source is written as it was read.
 pub fn records(bytes: &[u8]) -> bool {
-    const KINDS: [RecordKind; 11] = [
+    const KINDS: [RecordKind; 12] = [
         RecordKind::Subscription,
         RecordKind::Progress,
         RecordKind::DeadLetter,
@@ -142,6 +142,7 @@ pub fn records(bytes: &[u8]) -> bool {
         RecordKind::Declaration,
         RecordKind::Projection,
         RecordKind::Timer,
+        RecordKind::Schedule,
     ];
     // More share maps whose order is that of their making, which a snapshot does not keep.
     const TIMERS_MAX: usize = 100;

@@ -14,6 +14,7 @@ mod publish;
 mod read;
 mod replay;
 mod saga;
+mod schedule;
 mod schema;
 mod secret;
 mod state;
@@ -125,6 +126,12 @@ pub const OPERATIONS: &[Operation] = &[
     saga::RETRY,
     saga::SKIP,
     saga::RESOLVE,
+    schedule::LIST,
+    schedule::APPLY,
+    schedule::GET,
+    schedule::REMOVE,
+    schedule::PAUSE,
+    schedule::RESUME,
     verification::VERIFY,
     verification::VERDICTS,
     verification::CREATE,

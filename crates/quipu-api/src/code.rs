@@ -64,6 +64,7 @@ codes! {
     InvalidQuery "invalid-query" 400 false "The question to the read model makes no sense";
     InvalidSaga "invalid-saga" 400 false "The declaration cannot be applied";
     InvalidSchema "invalid-schema" 400 false "The schema makes no sense";
+    InvalidSchedule "invalid-schedule" 400 false "The schedule makes no sense";
     InvalidTimer "invalid-timer" 400 false "The timer makes no sense";
     InvalidTenant "invalid-tenant" 400 false "The tenant makes no sense";
     Unauthenticated "unauthenticated" 401 false "There is no valid credential";
@@ -86,6 +87,7 @@ codes! {
     KeyNotFound "key-not-found" 404 false "There is no such key";
     SubscriptionNotFound "subscription-not-found" 404 false "There is no such subscription";
     DeadLetterNotFound "dead-letter-not-found" 404 false "There is no such dead letter";
+    ScheduleNotFound "schedule-not-found" 404 false "There is no such schedule";
     TimerNotFound "timer-not-found" 404 false "There is no such timer";
     OperationNotFound "operation-not-found" 404 false "There is no such operation";
     RouteNotFound "route-not-found" 404 false "There is nothing at this path";
@@ -99,6 +101,7 @@ codes! {
     CheckpointBehind "checkpoint-behind" 409 false "The checkpoint does not advance";
     TooManyCheckpoints "too-many-checkpoints" 409 false "There are checkpoints of too many sources";
     TimerExists "timer-exists" 409 false "A timer has this key";
+    TooManySchedules "too-many-schedules" 409 false "There are too many schedules";
     TooManyTimers "too-many-timers" 409 false "There are too many timers";
     SubscriptionExists "subscription-exists" 409 false "The name belongs to another subscription";
     TooManySubscriptions "too-many-subscriptions" 409 false "There are too many subscriptions";

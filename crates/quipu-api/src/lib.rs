@@ -27,6 +27,7 @@ mod reference;
 pub mod replay;
 pub mod request;
 pub mod saga;
+pub mod schedule;
 pub mod schema;
 pub mod secret;
 mod server_url;

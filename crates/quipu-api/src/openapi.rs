@@ -63,6 +63,7 @@ fn describe(operation: &Operation, generator: &mut SchemaGenerator) -> Value {
         "event.connect" => ("101", "The WebSocket is open."),
         "subscription.create" => ("201", "It was made; 200 if it was there before and is the same."),
         "timer.set" => ("201", "It was set; 200 if the event waited or was recorded before."),
+        "schedule.apply" => ("201", "It was declared; 200 if it was declared already or nothing was to be changed."),
         "key.create" => ("201", "It was made."),
         "operation.preview" | "replay.preview" => ("201", "It was previewed; nothing is done yet."),
         _ => ("200", "Done."),

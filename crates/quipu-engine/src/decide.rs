@@ -3,6 +3,7 @@
 //! everything it rests on is durable.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use quipu_domain::limits::{CHECKPOINT_SOURCES_MAX, TIMERS_MAX};
@@ -15,6 +16,7 @@ use crate::options::Options;
 use crate::payloads::Moved;
 use crate::query::{expr_of_query, first_match};
 use crate::sagas::StepCommit;
+use crate::schedules::{Come, FoldedSchedule, ScheduleRecord, Tick, TickError, Ticked};
 use crate::schemas::{Registry, SCHEMA_MARK, has_mark};
 use crate::timers::{Scheduled, TimerName, TimerRecord, Timers, Waits};
 
@@ -189,6 +191,75 @@ impl Turn<'_> {
             open.push(TimerRecord::Fired { timers }.record());
         }
         self.commit(open);
+    }
+
+    /// Records the events of ticks, and how far their schedules have come. Those of schedules that were changed meanwhile are passed
+    /// over.
+    pub fn tick(&mut self, come: Vec<Come>) {
+        let (mut open, mut ticks) = (Vec::new(), Vec::with_capacity(come.len()));
+        for come in come {
+            let folded = self.fold.schedules.all.get(&come.declaration.name);
+            let is_it = |one: &&FoldedSchedule| one.last == come.after && Arc::ptr_eq(&one.declaration, &come.declaration);
+            if let Some(folded) = folded.filter(is_it) {
+                let missed = folded.missed;
+                if let Some(ticked) = self.ticked(come, missed, &mut open) {
+                    self.fold.schedules.tick(&ticked);
+                    ticks.push(ticked);
+                }
+            }
+        }
+        if !ticks.is_empty() {
+            open.push(ScheduleRecord::Ticked { ticks }.record());
+        }
+        self.commit(open);
+    }
+
+    /// Records the events of the ticks of one schedule. Up to the first that cannot be told from a repeat, since the index cannot
+    /// be read: it and the others come again.
+    fn ticked(&mut self, come: Come, missed: u64, open: &mut Vec<Record>) -> Option<Ticked> {
+        let Come { declaration, after, ticks, dropped, last } = come;
+        let mut ticked = Ticked {
+            schedule: declaration.name.clone(),
+            last: after,
+            published: 0,
+            dropped,
+            refused: 0,
+            missed: missed.saturating_add(dropped),
+            newest: None,
+            error: None,
+        };
+        for Tick { at, event } in ticks {
+            match event.map(|event| self.publish_tick(event, open)) {
+                // Those that were dropped are before the first, and come again with it.
+                Ok(Err(_)) => return (ticked.last > after).then_some(ticked),
+                Ok(Ok(Ok(position))) => {
+                    (ticked.published, ticked.missed) = (ticked.published + 1, 0);
+                    (ticked.newest, ticked.error) = (Some((at, position)), None);
+                }
+                Ok(Ok(Err(reason))) | Err(reason) => {
+                    ticked.refused += 1;
+                    ticked.error = Some(TickError::new(at, &reason));
+                }
+            }
+            ticked.last = at;
+        }
+        Some(Ticked { last, ..ticked })
+    }
+
+    /// The position of the event of a tick, which may be recorded already; or why it is refused.
+    fn publish_tick(&mut self, event: Prepared, open: &mut Vec<Record>) -> Result<Result<u64, String>, Fault> {
+        let event = self.held(event);
+        match self.known(&event, 0, open)? {
+            // Of a schedule that was removed and declared again, by a clock that was set back.
+            Some(Published::Duplicate(place) | Published::Recorded(place)) => return Ok(Ok(place.position)),
+            Some(Published::Refused(refusal)) => return Ok(Err(refusal.to_string())),
+            Some(Published::Scheduled(one)) => return Ok(Err(Refusal::WaitsAlready { index: 0, timer: one.timer }.to_string())),
+            None => {}
+        }
+        Ok(match self.breaks_schema(&event, 0) {
+            Some(refusal) => Err(refusal.to_string()),
+            None => Ok(self.record(event, open).position),
+        })
     }
 
     /// Records what a round of sagas came to, as one commit: events that it publishes, and the states that published them.

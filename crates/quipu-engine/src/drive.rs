@@ -126,9 +126,22 @@ impl Tenant {
         self.step_sagas();
     }
 
+    /// Has a thread of the engine see to the ticks of schedules that have come.
+    pub(crate) fn drive_schedules(self: &Arc<Self>) {
+        if let Some(threads) = self.threads() {
+            threads.push(Job::Tick(Arc::clone(self)));
+        }
+    }
+
+    /// Sees to ticks until the loop is given something.
+    pub(crate) fn tick_while_due(self: &Arc<Self>) {
+        let _bug = AbortOnPanic;
+        self.tick_schedules();
+    }
+
     /// Has the thread for timers look again, if one is due before it would.
     pub(crate) fn wake_timers(&self) {
-        let next = self.timers.next().into_iter().chain(self.next_of_sagas()).min();
+        let next = [self.timers.next(), self.next_of_sagas(), self.schedules.next()].into_iter().flatten().min();
         if let (Some(next), Some(threads)) = (next, self.threads()) {
             threads.timers.due_at(next);
         }

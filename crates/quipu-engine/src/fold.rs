@@ -2,11 +2,12 @@
 //! outside sources. A snapshot is this, written down; it may be deleted.
 //!
 //! ```text
-//! snapshot body = format:u8 (10) number position recorded_time epoch chain:[32]
+//! snapshot body = format:u8 (11) number position recorded_time epoch chain:[32]
 //!                 checkpoints:count (source number)* subscriptions:(length, postcard) operations:(length, postcard) keys:(length, JSON)
 //!                 tenants:(length, JSON) schemas:(length, JSON) catalog:(length, JSON) projections:(length, JSON)
 //!                 timers:(length, last:varint count (timer due since locator key:[16] pair:[8] payload:(length, [32])?)*)
 //!                 sagas:(length, plan:varint instance to plans:(length, JSON) count (number (length, postcard))* count number*)
+//!                 schedules:(length, JSON)
 //!                 streams:count (hash:[16] version position)*
 //! ```
 //! All numbers but the chain and the hashes are varints.
@@ -22,13 +23,14 @@ use crate::keys::FoldedKeys;
 use crate::operations::FoldedOperations;
 use crate::projections::FoldedProjections;
 use crate::sagas::FoldedSagas;
+use crate::schedules::FoldedSchedules;
 use crate::schemas::FoldedSchemas;
 use crate::streams::Streams;
 use crate::subscriptions::FoldedSubscriptions;
 use crate::tenants::FoldedTenants;
 use crate::timers::FoldedTimers;
 
-const FORMAT: u8 = 10;
+const FORMAT: u8 = 11;
 
 /// The state after a commit.
 #[derive(Clone)]
@@ -45,6 +47,7 @@ pub(crate) struct Fold {
     pub projections: FoldedProjections,
     pub timers: FoldedTimers,
     pub sagas: FoldedSagas,
+    pub schedules: FoldedSchedules,
 }
 
 impl Fold {
@@ -64,6 +67,7 @@ impl Fold {
             projections: FoldedProjections::default(),
             timers: FoldedTimers::default(),
             sagas: FoldedSagas::default(),
+            schedules: FoldedSchedules::default(),
         }
     }
 
@@ -77,6 +81,7 @@ impl Fold {
             RecordKind::Declaration => self.catalog.apply(body),
             RecordKind::Projection => self.projections.apply(body),
             RecordKind::Timer => self.timers.apply(body, locator),
+            RecordKind::Schedule => self.schedules.apply(body),
             RecordKind::Saga => self.sagas.apply(body),
             RecordKind::SagaStep => self.sagas.apply_step(body),
             kind => self.subscriptions.apply(kind, body, locator),
@@ -114,6 +119,7 @@ impl Fold {
         put_bytes(&mut out, &self.projections.encode());
         put_bytes(&mut out, &self.timers.encode());
         put_bytes(&mut out, &self.sagas.encode());
+        put_bytes(&mut out, &self.schedules.encode());
         put(&mut out, self.streams.len() as u64);
         for (stream, state) in self.streams.iter() {
             out.extend_from_slice(&stream.to_le_bytes());
@@ -147,6 +153,7 @@ impl Fold {
         fold.projections = FoldedProjections::decode(reader.bytes()?)?;
         fold.timers = FoldedTimers::decode(reader.bytes()?)?;
         fold.sagas = FoldedSagas::decode(reader.bytes()?)?;
+        fold.schedules = FoldedSchedules::decode(reader.bytes()?)?;
         let streams = reader.varint()?;
         fold.streams.reserve(usize::try_from(streams).ok()?.min(bytes.len() / 18));
         for _ in 0..streams {

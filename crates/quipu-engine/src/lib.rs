@@ -24,6 +24,7 @@ mod projections;
 mod query;
 mod read;
 mod sagas;
+mod schedules;
 mod schemas;
 mod sharded;
 mod stages;
@@ -72,6 +73,9 @@ pub use sagas::{
     Applied, CodeInput, Declaration as SagaDeclaration, DeclarationKind, InstanceFilter, InstanceInfo, InstancePage,
     InstanceState, Intervention, PlanInfo, PlanName, SAGA_ENDED_MAX, SAGA_ENDED_MS, SAGA_INSTANCES_MAX, SagaCode,
     SagaRefusal, SentEvent, TimelineEntry,
+};
+pub use schedules::{
+    AppliedSchedule, SCHEDULES_MAX, ScheduleInfo, SchedulePage, ScheduleRefusal, ScheduleState, TickError,
 };
 pub use schemas::{
     CheckedSchema, CheckedUpcaster, Incompatible, NewSchema, NotUpcast, REASON_BYTES_MAX, Registered, SCHEMA_MARK,

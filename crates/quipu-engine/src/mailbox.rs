@@ -9,6 +9,7 @@ use quipu_store::{Fault, Record};
 use crate::append::{Append, Appended, NotAppended, Prepared, Published};
 use crate::decide::Checked;
 use crate::sagas::StepCommit;
+use crate::schedules::Come;
 
 pub(crate) type Reply<T> = Box<dyn FnOnce(T) + Send>;
 
@@ -29,6 +30,8 @@ pub(crate) enum Input {
     Records(Vec<Record>, Reply<Result<(), Fault>>),
     /// The events of timers whose time has come.
     Fire(Vec<(u64, Prepared)>, Reply<Result<(), Fault>>),
+    /// The ticks of schedules that have come.
+    Tick(Vec<Come>, Reply<Result<(), Fault>>),
     /// What a round of sagas came to.
     Step(Box<StepCommit>, Reply<Result<(), Fault>>),
 }
@@ -49,13 +52,13 @@ impl Mailbox {
 impl Input {
     /// Whether it goes before what others want: each tenant has one of a kind at most.
     pub fn is_urgent(&self) -> bool {
-        matches!(self, Self::Fire(..) | Self::Step(..))
+        matches!(self, Self::Fire(..) | Self::Tick(..) | Self::Step(..))
     }
 
     /// Whether somebody wants events to be recorded, and not the engine a record of its own.
     pub fn has_events(&self) -> bool {
         match self {
-            Self::Publish(..) => true,
+            Self::Publish(..) | Self::Tick(..) => true,
             // Whoever only cancels timers wants less to be recorded.
             Self::Append(append, ..) => {
                 !append.events.is_empty() || !append.timers.is_empty() || append.checkpoint.is_some()
@@ -70,7 +73,9 @@ impl Input {
         match self {
             Self::Publish(_, reply) => reply(Err(fault)),
             Self::Append(_, _, reply) => reply(Err(fault.into())),
-            Self::Records(_, reply) | Self::Fire(_, reply) | Self::Step(_, reply) => reply(Err(fault)),
+            Self::Records(_, reply) | Self::Fire(_, reply) | Self::Tick(_, reply) | Self::Step(_, reply) => {
+                reply(Err(fault));
+            }
         }
     }
 }

@@ -77,6 +77,10 @@ impl Tenant {
                     turn.fire(fires);
                     replies.push(Box::new(move |fault| reply(fault.map_or(Ok(()), |fault| Err(fault.clone())))));
                 }
+                Input::Tick(come, reply) => {
+                    turn.tick(come);
+                    replies.push(Box::new(move |fault| reply(fault.map_or(Ok(()), |fault| Err(fault.clone())))));
+                }
                 Input::Step(step, reply) => {
                     turn.step(*step);
                     replies.push(Box::new(move |fault| reply(fault.map_or(Ok(()), |fault| Err(fault.clone())))));

@@ -27,6 +27,7 @@ use crate::options::{Options, World};
 use crate::projections::Projections;
 use crate::query::{expr_of_query, first_match};
 use crate::sagas::Sagas;
+use crate::schedules::Schedules;
 use crate::schemas::{SCHEMA_MARK, Schemas, has_mark};
 use crate::stages::Written;
 use crate::subscriptions::Subscriptions;
@@ -83,6 +84,7 @@ pub struct Tenant {
     pub(crate) projections: Projections,
     pub(crate) timers: Timers,
     pub(crate) sagas: Sagas,
+    pub(crate) schedules: Schedules,
     pub(crate) audit: Audit,
     /// The tenants of the folder, if this is `system`.
     pub(crate) register: Register,
@@ -169,6 +171,7 @@ impl Tenant {
         let projections = Projections::new(&fold.projections);
         let register = Register::new(&fold.tenants);
         let sagas = Sagas::new(&fold.sagas, world.clock.now(), position);
+        let schedules = Schedules::new(&fold.schedules);
         let timers = Timers::new(&mut fold.timers, world.clock.now());
         Ok(Self {
             folder: folder.to_owned(),
@@ -209,6 +212,7 @@ impl Tenant {
             projections,
             timers,
             sagas,
+            schedules,
             audit: Audit::default(),
             register,
             quotas: RwLock::default(),
@@ -353,7 +357,7 @@ impl Tenant {
     }
 
     /// Looks for repeats in index files before the mailbox, so that the loop need not.
-    fn look_up(&self, events: &mut [Prepared]) -> Result<(), Fault> {
+    pub(crate) fn look_up(&self, events: &mut [Prepared]) -> Result<(), Fault> {
         // Runs that end before the window by count may still be in it by time: the loop decides by the event.
         let keys: Vec<u64> = events.iter().map(|event| event.pair).collect();
         let (found, known_to) = self.index.pairs_in_runs(&keys)?;
@@ -375,7 +379,7 @@ impl Tenant {
     }
 
     /// Writes the payloads of events, unless they would be refused at once: each that is refused later has to be removed.
-    fn take_payloads(&self, events: &mut [Prepared]) -> Result<(), Fault> {
+    pub(crate) fn take_payloads(&self, events: &mut [Prepared]) -> Result<(), Fault> {
         if events.iter().all(|event| !event.has_payload()) {
             return Ok(());
         }

@@ -31,6 +31,7 @@ pub(crate) enum Job {
     Flush(Arc<Tenant>),
     Route(Arc<Tenant>),
     Step(Arc<Tenant>),
+    Tick(Arc<Tenant>),
     Maintain(Arc<Tenant>),
 }
 
@@ -191,6 +192,7 @@ impl Threads {
                 Job::Flush(tenant) => tenant.flush_while_written(self, usize::MAX),
                 Job::Route(tenant) => tenant.route_while_new(),
                 Job::Step(tenant) => tenant.step_while_new(),
+                Job::Tick(tenant) => tenant.tick_while_due(),
                 Job::Maintain(tenant) => {
                     self.maintain(&tenant);
                     self.queue.lock().maintaining = 0;
@@ -289,11 +291,14 @@ fn keep_deliveries(threads: &Weak<Threads>, clock: &dyn Clock, tenants: &dyn Fn(
     }
 }
 
-/// Lets timers fire. It looks every so often in any case, since a clock may jump.
+/// Lets timers fire, and has others see to sagas and schedules. It looks every so often in any case, since a clock may jump.
 fn keep_timers(threads: &Weak<Threads>, clock: &dyn Clock, tenants: &dyn Fn() -> Vec<Arc<Tenant>>) {
     let longest = Duration::from_millis(CHECKPOINT_MS);
     loop {
-        let next = |tenant: &Arc<Tenant>| [tenant.fire_timers(), tenant.sagas_due()].into_iter().flatten().min();
+        let next = |tenant: &Arc<Tenant>| {
+            let due = [tenant.fire_timers(), tenant.sagas_due(), tenant.schedules_due()];
+            due.into_iter().flatten().min()
+        };
         let next = tenants().iter().filter_map(next).min();
         let Some(threads) = threads.upgrade() else { return };
         next.into_iter().for_each(|next| threads.timers.due_at(next));

@@ -253,7 +253,8 @@ impl Caller {
 
 /// What the sources of answers to commands begin with.
 pub(crate) const SUBSCRIPTIONS: &str = "/subscriptions/";
-/// What the sources of events begin with that this server publishes itself: for sagas, rules, and deliveries that were given up.
+/// What the sources of events begin with that this server publishes itself: for sagas, rules, schedules, and
+/// deliveries that were given up.
 const OWN: &str = "/quipu/";
 
 impl App {

@@ -58,6 +58,7 @@ mod replay;
 mod report;
 mod router;
 mod saga;
+mod schedule;
 mod schema;
 mod secret;
 pub mod secrets;

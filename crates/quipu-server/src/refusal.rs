@@ -9,7 +9,7 @@ use quipu_engine::{
 use std::sync::Arc;
 
 use crate::pusher::{NotMade, Pushers};
-use crate::{App, problem, saga, schema};
+use crate::{App, problem, saga, schedule, schema};
 
 /// A refusal as the public sees it.
 pub(crate) fn refused(refusal: &SubscriptionRefusal) -> Problem {
@@ -213,6 +213,7 @@ pub(crate) fn not_done(not_done: &NotDone) -> Problem {
         NotDone::RefusedCatalog(refusal) => refused_catalog(refusal),
         NotDone::RefusedProjection(refusal) => refused_projection(refusal),
         NotDone::RefusedSaga(refusal) => saga::refused(refusal),
+        NotDone::RefusedSchedule(refusal) => schedule::refused(refusal),
         NotDone::Failed(fault) => problem::fault(fault),
     }
 }

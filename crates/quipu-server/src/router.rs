@@ -12,7 +12,7 @@ use quipu_api::{Code, OPERATIONS, Problem};
 
 use crate::{
     Host, admission, answer, append, audit, catalog, consume, deadletter, document, health, key, operation, pattern,
-    problem, projection, publish, read, registry, replay, saga, schema, secret, state, stream, subscription, tail,
+    problem, projection, publish, read, registry, replay, saga, schedule, schema, secret, state, stream, subscription, tail,
     tenant, ticket, timer, trace, verification, websocket,
 };
 
@@ -114,6 +114,12 @@ const HANDLERS: &[(&str, Route)] = &[
     ("instance.retry", || post(saga::retry)),
     ("instance.skip", || post(saga::skip)),
     ("instance.resolve", || post(saga::resolve)),
+    ("schedule.list", || get(schedule::list)),
+    ("schedule.apply", || put(schedule::apply)),
+    ("schedule.get", || get(schedule::get)),
+    ("schedule.remove", || delete(schedule::remove)),
+    ("schedule.pause", || post(schedule::pause)),
+    ("schedule.resume", || post(schedule::resume)),
     ("projection.verify", || post(verification::verify)),
     ("projection.verdicts", || get(verification::verdicts)),
     ("baseline.create", || post(verification::create)),

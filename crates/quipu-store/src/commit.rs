@@ -70,6 +70,8 @@ pub enum RecordKind {
     Projection = 14,
     /// A timer was set, fired or cancelled: postcard.
     Timer = 15,
+    /// A schedule was declared, paused, resumed or removed, or what became of ticks: JSON.
+    Schedule = 16,
     /// A saga, a rule or an expectation was declared or removed: JSON.
     Saga = 17,
     /// What instances of sagas came to, and how far the log was followed: postcard.
@@ -94,6 +96,7 @@ impl RecordKind {
             Self::Declaration,
             Self::Projection,
             Self::Timer,
+            Self::Schedule,
             Self::Saga,
             Self::SagaStep,
         ];

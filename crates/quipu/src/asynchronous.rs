@@ -11,6 +11,7 @@ use quipu_store::Fault;
 
 use crate::quipu::only;
 use crate::signal::{Signal, Waited};
+use crate::schedules::{AppliedSchedule, Schedule, ScheduleInfo, SchedulePage};
 use crate::{Append, Error, Pending, Quipu, Start, Timer, pending};
 
 /// An open store whose operations return futures. Made by [`Quipu::asynchronous`]; a handle, cheap to clone.
@@ -92,6 +93,40 @@ impl AsyncQuipu {
     /// As [`Quipu::timers`].
     pub fn timers(&self, behind: Option<(Timestamp, u64)>, limit: usize) -> Pending<TimerPage> {
         self.reading(move |quipu| quipu.timers(behind, limit))
+    }
+
+    /// As [`Quipu::apply_schedule`].
+    pub fn apply_schedule(&self, schedule: Schedule, ticks: usize) -> Pending<AppliedSchedule> {
+        self.reading(move |quipu| quipu.apply_schedule(schedule, ticks))
+    }
+
+    /// As [`Quipu::remove_schedule`].
+    pub fn remove_schedule(&self, name: impl Into<String>) -> Pending<()> {
+        let name = name.into();
+        self.reading(move |quipu| quipu.remove_schedule(&name))
+    }
+
+    /// As [`Quipu::pause_schedule`].
+    pub fn pause_schedule(&self, name: impl Into<String>) -> Pending<bool> {
+        let name = name.into();
+        self.reading(move |quipu| quipu.pause_schedule(&name))
+    }
+
+    /// As [`Quipu::resume_schedule`].
+    pub fn resume_schedule(&self, name: impl Into<String>) -> Pending<bool> {
+        let name = name.into();
+        self.reading(move |quipu| quipu.resume_schedule(&name))
+    }
+
+    /// As [`Quipu::schedule`].
+    pub fn schedule(&self, name: impl Into<String>, ticks: usize) -> Pending<Option<ScheduleInfo>> {
+        let name = name.into();
+        self.reading(move |quipu| quipu.schedule(&name, ticks))
+    }
+
+    /// As [`Quipu::schedules`].
+    pub fn schedules(&self, after: Option<String>, limit: usize) -> Pending<SchedulePage> {
+        self.reading(move |quipu| quipu.schedules(after.as_deref(), limit))
     }
 
     /// As [`Quipu::read`].
@@ -290,6 +325,21 @@ mod tests {
         let refused = block_on(quipu.append(Append::of([event(1)]).expect_version("s/1", 4)));
         assert!(matches!(refused, Err(Error::Refused(_))));
         assert!(block_on(quipu.append(Append::of([event(1)]).expect_version("s/1", 0))).is_ok());
+    }
+
+    #[test]
+    fn schedules_are_declared_seen_and_stopped() {
+        let (_folder, quipu) = open();
+        let text = r#"{"schedule":"nightly","cron":"@daily","event":{"type":"report.due"}}"#;
+        let applied = block_on(quipu.apply_schedule(serde_json::from_str(text).unwrap(), 2)).unwrap();
+        assert_eq!((applied.is_new, applied.ticks.len()), (true, 2));
+        assert!(block_on(quipu.pause_schedule("nightly")).unwrap());
+        assert!(block_on(quipu.resume_schedule("nightly")).unwrap());
+        assert_eq!(block_on(quipu.schedule("nightly", 2)).unwrap().unwrap().ticks, applied.ticks);
+        assert_eq!(block_on(quipu.schedules(None, 10)).unwrap().total, 1);
+        block_on(quipu.remove_schedule("nightly")).unwrap();
+        let gone = block_on(quipu.pause_schedule("nightly"));
+        assert!(matches!(gone, Err(Error::Schedule(_))), "{gone:?}");
     }
 
     #[test]

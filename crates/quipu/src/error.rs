@@ -4,7 +4,7 @@ use std::fmt;
 
 use quipu_domain::{InvalidEvent, Refusal};
 use quipu_engine::{
-    CatalogRefusal, InvalidTimer, KeyRefusal, NotAppended, NotDone, OperationRefusal, ProjectionRefusal, SagaRefusal,
+    CatalogRefusal, InvalidTimer, KeyRefusal, NotAppended, NotDone, OperationRefusal, ProjectionRefusal, SagaRefusal, ScheduleRefusal,
     SchemaRefusal, SubscriptionRefusal, TenantRefusal,
 };
 use quipu_store::Fault;
@@ -56,6 +56,8 @@ pub enum Error {
     Projection(ProjectionRefusal),
     /// What was asked of a saga, a rule, an expectation or an instance is not allowed. Nothing was changed.
     Saga(SagaRefusal),
+    /// What was asked of a schedule is not allowed. Nothing was changed.
+    Schedule(ScheduleRefusal),
     /// The states of aggregates cannot be made from the log: what was expected and what was found.
     NotRebuilt(String),
     /// The world failed. After [`Fault::Poisoned`] or [`Fault::Closed`] the outcome of an append is unknown: repeat it
@@ -82,6 +84,7 @@ impl fmt::Display for Error {
             Self::Catalog(refusal) => write!(f, "{refusal}"),
             Self::Projection(refusal) => write!(f, "{refusal}"),
             Self::Saga(refusal) => write!(f, "{refusal}"),
+            Self::Schedule(refusal) => write!(f, "{refusal}"),
             Self::Invalid { index, reason } => write!(f, "event {index}: {reason}"),
             Self::InvalidTimer { index, reason } => write!(f, "timer {index}: {reason}"),
             Self::NotRebuilt(problem) => write!(f, "the states cannot be made from the log: {problem}"),
@@ -103,6 +106,7 @@ impl std::error::Error for Error {
             Self::Catalog(refusal) => Some(refusal),
             Self::Projection(refusal) => Some(refusal),
             Self::Saga(refusal) => Some(refusal),
+            Self::Schedule(refusal) => Some(refusal),
             Self::Invalid { reason, .. } => Some(reason),
             Self::InvalidTimer { reason, .. } => Some(reason),
             Self::Fault(fault) => Some(fault),
@@ -134,6 +138,7 @@ impl From<NotDone> for Error {
             NotDone::RefusedCatalog(refusal) => Self::Catalog(refusal),
             NotDone::RefusedProjection(refusal) => Self::Projection(refusal),
             NotDone::RefusedSaga(refusal) => Self::Saga(refusal),
+            NotDone::RefusedSchedule(refusal) => Self::Schedule(refusal),
             NotDone::Failed(fault) => Self::Fault(fault),
         }
     }

@@ -36,6 +36,8 @@
 //!
 //! **Sagas.** [`Quipu::apply_saga`] declares long business transactions that are finished or undone; see [`sagas`].
 //!
+//! **Schedules.** [`Quipu::apply_schedule`] declares events that are published again and again; see [`schedules`].
+//!
 //! **Workers of a server.** With the feature `remote`, `Remote` has workers for the subscriptions of a server, with the
 //! same handlers as those of a store in process.
 //!
@@ -69,6 +71,7 @@ mod readers;
 #[cfg(feature = "remote")]
 mod remote;
 pub mod sagas;
+pub mod schedules;
 mod schemas;
 mod signal;
 mod subscriptions;

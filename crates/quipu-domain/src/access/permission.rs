@@ -33,8 +33,8 @@ pub enum Permission {
     Project,
     /// To ask read models, which have of all events what their projections take from them.
     Query,
-    /// To declare and remove sagas, rules and expectations. They take any event and publish others, so this is to see all of them and
-    /// to publish.
+    /// To declare and remove sagas, rules, expectations and schedules. They take any event and publish others, so this is to see all of
+    /// them and to publish.
     Orchestrate,
     /// To cancel, pause and resume instances of sagas, and to decide what they ask a person about.
     Intervene,

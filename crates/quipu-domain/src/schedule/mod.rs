@@ -181,9 +181,30 @@ impl Schedule {
         Ok(Timetable { ticks, from, until })
     }
 
+    /// How far back missed ticks are looked for, milliseconds.
+    pub fn catchup_ms(&self) -> i64 {
+        i64::try_from(self.catchup.ms).unwrap_or(i64::MAX)
+    }
+
+    /// What stands in the source of its events.
+    pub fn source(&self) -> String {
+        format!("/quipu/schedules/{}", self.name)
+    }
+
+    /// Whether another one has its ticks by the same rule, so that the place of one is one of the other.
+    pub fn has_ticks_of(&self, other: &Self) -> bool {
+        let when = |one: &Self| (one.cron.clone(), one.zone.clone(), one.until.clone());
+        self.counts_from(other) && when(self) == when(other)
+    }
+
+    /// Whether another one counts its rate from the same time, if it was declared at the same.
+    pub fn counts_from(&self, other: &Self) -> bool {
+        (self.every, &self.from) == (other.every, &other.from)
+    }
+
     /// Which ticks are published now: [`Timetable::due`] by its own rules.
     pub fn due(&self, timetable: &Timetable, last: Timestamp, now: Timestamp) -> DueTicks {
-        timetable.due(self.missed, i64::try_from(self.catchup.ms).unwrap_or(i64::MAX), last, now)
+        timetable.due(self.missed, self.catchup_ms(), last, now)
     }
 
     /// The event of a tick. The pair of its source and its id is that tick's alone, so that it is never recorded twice. With
@@ -198,7 +219,7 @@ impl Schedule {
         dropped: u64,
         data: Option<&'a str>,
     ) -> Result<Event<'a>, InvalidEvent> {
-        let (id, source) = (format!("{}/{tick}", self.name), format!("/quipu/schedules/{}", self.name));
+        let (id, source) = (format!("{}/{tick}", self.name), self.source());
         let mut event = Event::builder(id, source, self.event.kind.as_str())
             .attribute("scheduledtime", Value::Text(tick.to_string().into()));
         if dropped > 0 {

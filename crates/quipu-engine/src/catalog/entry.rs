@@ -273,13 +273,14 @@ impl Tenant {
         Ok(CatalogInfo { types, has_more, position, others })
     }
 
-    /// Every type that was declared, has a schema or was seen: somebody publishes it.
+    /// Every type that was declared, has a schema, is that of a schedule or was seen: somebody publishes it.
     ///
     /// # Errors
     /// The log cannot be read.
     pub(crate) fn published_types(&self) -> Result<BTreeSet<String>, Fault> {
         let mut types: BTreeSet<String> = self.schemas.current().types.keys().map(|kind| kind.to_string()).collect();
         types.extend(self.catalog.declared.lock().types.keys().cloned());
+        types.extend(self.scheduled_types().into_iter().map(|(_, kind)| kind));
         types.extend(self.with_observed(|observed: &Observed| observed.types.keys().cloned().collect::<Vec<_>>())?);
         Ok(types)
     }

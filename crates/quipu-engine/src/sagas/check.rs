@@ -93,6 +93,7 @@ impl Tenant {
             flow.listens.extend(ready.plan.listens().iter().map(|listen| (name.clone(), listen.pattern.clone())));
             flow.sends.extend(sends(ready).map(|kind| (ready.source.clone(), kind.to_owned())));
         }
+        flow.sends.extend(self.scheduled_types());
         flow
     }
 

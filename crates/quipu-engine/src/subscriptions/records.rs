@@ -278,6 +278,7 @@ impl FoldedSubscriptions {
             | RecordKind::Declaration
             | RecordKind::Projection
             | RecordKind::Timer
+            | RecordKind::Schedule
             | RecordKind::Saga
             | RecordKind::SagaStep => {}
         }

@@ -1,6 +1,7 @@
 //! Why something that is asked of a subscription or a dead letter is not done.
 
 use crate::sagas::SagaRefusal;
+use crate::schedules::ScheduleRefusal;
 use std::fmt;
 
 use quipu_domain::delivery::NotInFlight;
@@ -80,6 +81,8 @@ pub enum NotDone {
     RefusedCatalog(CatalogRefusal),
     /// Something was asked of sagas and understood, and is not allowed.
     RefusedSaga(SagaRefusal),
+    /// Something was asked of a schedule and understood, and is not allowed.
+    RefusedSchedule(ScheduleRefusal),
     /// Something was asked of a projection and understood, and is not allowed.
     RefusedProjection(ProjectionRefusal),
     /// The world failed.
@@ -125,6 +128,12 @@ impl From<ProjectionRefusal> for NotDone {
 impl From<SagaRefusal> for NotDone {
     fn from(refusal: SagaRefusal) -> Self {
         Self::RefusedSaga(refusal)
+    }
+}
+
+impl From<ScheduleRefusal> for NotDone {
+    fn from(refusal: ScheduleRefusal) -> Self {
+        Self::RefusedSchedule(refusal)
     }
 }
 
@@ -186,6 +195,7 @@ impl fmt::Display for NotDone {
             Self::RefusedOperation(refusal) => refusal.fmt(f),
             Self::RefusedKey(refusal) => refusal.fmt(f),
             Self::RefusedSaga(refusal) => refusal.fmt(f),
+            Self::RefusedSchedule(refusal) => refusal.fmt(f),
             Self::RefusedTenant(refusal) => refusal.fmt(f),
             Self::RefusedSchema(refusal) => refusal.fmt(f),
             Self::RefusedProjection(refusal) => refusal.fmt(f),

@@ -38,6 +38,8 @@ use value::Value;
 type Misplaced = (usize, String);
 type Filter = jaq_core::Filter<JustLut<Value>>;
 
+/// Most steps of one evaluation.
+pub(crate) const JQ_STEPS_MAX: u64 = meter::STEPS_MAX;
 /// The definition that holds the expression. An expression cannot call it: `check` knows only the library's names.
 const MAIN: &str = "quipu_main";
 /// Lexer, parser and compiler recurse once or twice a character at worst, with up to 8 KiB each time where nothing is
@@ -70,7 +72,7 @@ impl Jq {
             let thread = thread.map_err(|error| (0, format!("no thread to compile it on: {error}")))?;
             thread.join().unwrap_or_else(|_| Err((0, "the compiler failed on it".into())))
         })?;
-        Ok(Self { text: text.to_owned(), filter, steps_max: meter::STEPS_MAX })
+        Ok(Self { text: text.to_owned(), filter, steps_max: JQ_STEPS_MAX })
     }
 
     /// With fewer steps: what builds for tests takes is slow.

@@ -18,7 +18,7 @@ use quipu_domain::Transform;
 use serde_json::value::RawValue;
 
 pub use fault::{InvalidTransform, TransformFault};
-pub(crate) use jq::Jq;
+pub(crate) use jq::{JQ_STEPS_MAX, Jq};
 use path::Path;
 use template::Template;
 

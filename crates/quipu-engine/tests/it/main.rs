@@ -23,6 +23,7 @@ mod read;
 mod replays;
 mod sagas;
 mod sagas_in_rust;
+mod schedules;
 mod schemas;
 mod seek;
 mod states;

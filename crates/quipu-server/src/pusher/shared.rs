@@ -76,7 +76,8 @@ impl From<NotDone> for NotAnswered {
             | NotDone::RefusedSchema(_)
             | NotDone::RefusedCatalog(_)
             | NotDone::RefusedProjection(_)
-            | NotDone::RefusedSaga(_) => {
+            | NotDone::RefusedSaga(_)
+            | NotDone::RefusedSchedule(_) => {
                 unreachable!("none is asked for here")
             }
             NotDone::Failed(fault) => Self::Failed(fault),

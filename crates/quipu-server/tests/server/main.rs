@@ -33,6 +33,7 @@ mod receiver;
 mod registry;
 mod replays;
 mod sagas;
+mod schedules;
 mod secret_bodies;
 mod secrets;
 mod security_headers;

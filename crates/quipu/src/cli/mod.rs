@@ -31,6 +31,7 @@ mod progress;
 mod projection;
 mod replay;
 mod saga;
+mod schedule;
 mod schema;
 mod serve;
 mod sse;
@@ -99,6 +100,9 @@ enum Command {
     /// Publish events later, and see and cancel what waits
     #[command(subcommand)]
     Timer(timer::TimerCommand),
+    /// Publish events again and again, at times or at a rate
+    #[command(subcommand)]
+    Schedule(schedule::ScheduleCommand),
     /// Read and list streams
     #[command(subcommand)]
     Stream(stream::StreamCommand),
@@ -200,6 +204,7 @@ fn run(cli: Cli, out: &mut Out) -> Outcome {
         Command::Serve(serve) => serve::run(serve, out),
         Command::Event(command) => event::run(command, &global, out),
         Command::Timer(command) => timer::run(command, &global, out),
+        Command::Schedule(command) => schedule::run(command, &global, out),
         Command::Stream(command) => stream::run(command, &global, out),
         Command::Pattern(command) => pattern::run(command, out),
         Command::Schema(command) => schema::run(command, &global, out),

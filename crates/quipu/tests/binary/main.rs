@@ -33,6 +33,7 @@ mod projections;
 mod remote;
 mod replays;
 mod sagas;
+mod schedules;
 mod schemas;
 mod stores;
 mod subscriptions;
