@@ -69,9 +69,9 @@ pub use projections::{
 pub use quipu_store::{Fault, TornTail};
 pub use read::{Page, Recorded, Stats, StreamInfo};
 pub use sagas::{
-    Applied, Declaration as SagaDeclaration, DeclarationKind, InstanceFilter, InstanceInfo, InstancePage,
-    InstanceState, Intervention, PlanInfo, PlanName, SAGA_ENDED_MAX, SAGA_ENDED_MS, SAGA_INSTANCES_MAX, SagaRefusal,
-    SentEvent, TimelineEntry,
+    Applied, CALL_ANSWERED, CallAnswer, CallRequest, CallState, Calls, CallsGuard, Declaration as SagaDeclaration,
+    DeclarationKind, InstanceFilter, InstanceInfo, InstancePage, InstanceState, Intervention, PlanInfo, PlanName,
+    SAGA_ENDED_MAX, SAGA_ENDED_MS, SAGA_INSTANCES_MAX, SagaCall, SagaRefusal, SentEvent, TimelineEntry,
 };
 pub use schemas::{
     CheckedSchema, CheckedUpcaster, Incompatible, NewSchema, NotUpcast, REASON_BYTES_MAX, Registered, SCHEMA_MARK,

@@ -6,7 +6,6 @@
 
 mod attempt;
 mod command;
-mod gate;
 mod gone;
 mod lane;
 mod plan;
@@ -25,6 +24,7 @@ use tokio::task::JoinSet;
 
 pub use standing::{Created, NotMade, Standing};
 
+use crate::outward::Outward;
 use crate::secrets::{SecretInfo, Secrets};
 use crate::webhook::{Block, Endpoint, Secret};
 use plan::Plan;
@@ -76,7 +76,7 @@ impl Pushers {
         }
         let definitions = tenant.subscriptions().into_iter().map(|info| (info.name, info.definition)).collect();
         Ok(Arc::new(Self {
-            shared: Arc::new(Shared::new(tenant, secrets, allowed)),
+            shared: Arc::new(Shared::new(tenant, secrets, Arc::new(Outward::new(allowed)))),
             lanes: Mutex::default(),
             changing: Mutex::default(),
             changed,
@@ -121,7 +121,7 @@ impl Pushers {
         // Without one that pushes, nobody needs the sender.
         let definition = definition.filter(|definition| definition.push.is_some() && !definition.paused);
         let planned = match definition {
-            Some(definition) => Plan::new(name, definition, shared.webhooks(), &shared.gates),
+            Some(definition) => Plan::new(name, definition, shared.webhooks(), &shared.outward.gates),
             None => Ok(None),
         };
         let mut lanes = lock(&self.lanes);
@@ -231,9 +231,14 @@ impl Pushers {
         Ok(self.shared.secrets.list(name))
     }
 
+    /// The way out, which others share.
+    pub(crate) fn outward(&self) -> Arc<Outward> {
+        Arc::clone(&self.shared.outward)
+    }
+
     /// Whether the endpoint of a URL is tried, if a subscription pushes there now.
     pub fn circuit(&self, url: &str) -> Option<CircuitState> {
-        self.shared.gates.circuit(&Endpoint::parse(url).ok()?.origin())
+        self.shared.outward.gates.circuit(&Endpoint::parse(url).ok()?.origin())
     }
 
     /// How the pushing of a subscription is, and why nothing is sent.

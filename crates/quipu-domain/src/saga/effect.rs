@@ -65,7 +65,8 @@ pub struct Note {
 
 impl Note {
     pub(super) fn set_text(&mut self, text: &str) {
-        self.text = Some(&text[..text.floor_char_boundary(NOTE_BYTES_MAX)]).filter(|text| !text.is_empty()).map(Box::from);
+        self.text =
+            Some(&text[..text.floor_char_boundary(NOTE_BYTES_MAX)]).filter(|text| !text.is_empty()).map(Box::from);
     }
 }
 

@@ -7,6 +7,7 @@ use quipu_domain::saga::{Action, Catalog, Finding, Key, circle};
 use quipu_domain::{Pattern, Takes};
 use quipu_store::Fault;
 
+use super::call::Calls;
 use super::ready::{Plans, Ready};
 use super::records::{Declaration, PlanName};
 use crate::tenant::Tenant;
@@ -15,6 +16,7 @@ use crate::transform::Jq;
 /// What is known of the surroundings of a saga.
 struct Around<'a> {
     plans: &'a Plans,
+    callers: Vec<Arc<dyn Calls>>,
     own: PlanName,
     /// Whether a version of it has instances that are open.
     open: Option<Key>,
@@ -50,9 +52,9 @@ impl Catalog for Around<'_> {
         Jq::compile(text).map(drop).map_err(|(at, reason)| format!("at byte {at}: {reason}"))
     }
 
-    fn url(&self, _: &str) -> Result<(), String> {
-        // Whether it may be called is known to whoever calls.
-        Ok(())
+    fn url(&self, url: &str) -> Result<(), String> {
+        // Nobody knows if nobody calls.
+        self.callers.iter().try_for_each(|calls| calls.may_call(url))
     }
 
     fn is_published(&self, pattern: &Pattern) -> bool {
@@ -108,7 +110,8 @@ impl Tenant {
                 };
                 let open = open.and_then(|number| plans.all.get(&number)).map(|ready| ready.plan.key().clone());
                 let (published, followed) = (self.published_types()?, self.followed());
-                let around = Around { plans, own, open, published, followed };
+                let callers = self.sagas.call_watchers.all();
+                let around = Around { plans, callers, own, open, published, followed };
                 Ok(quipu_domain::saga::check(saga, &around).findings)
             }
             Declaration::Rule(_) | Declaration::Expectation(_) => Ok(match declaration.plan() {
