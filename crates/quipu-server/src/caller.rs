@@ -15,12 +15,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use quipu_engine::{Calls, CallsGuard, Fault, SagaCall, Tenant};
+use quipu_domain::Timestamp;
+use quipu_domain::delivery::CircuitState;
+use quipu_engine::{Calls, CallsGuard, Fault, NotDone, PlanName, SagaCall, Tenant};
 use tokio::sync::{Mutex, Notify, Semaphore, mpsc};
 use tokio::task::JoinSet;
 
 use crate::outward::Outward;
-use crate::webhook::Endpoint;
+use crate::secrets::{OF_SAGA, SecretInfo, Secrets};
+use crate::webhook::{Endpoint, Secret};
 use line::Line;
 use turn::{Turns, Waiting};
 
@@ -42,6 +45,7 @@ pub(crate) struct Callers {
 struct Shared {
     tenant: Arc<Tenant>,
     outward: Arc<Outward>,
+    secrets: Arc<Secrets>,
     turns: Turns,
     /// A permit for each call that is known.
     known: Arc<Semaphore>,
@@ -75,14 +79,54 @@ impl Callers {
     ///
     /// # Errors
     /// The log of the tenant cannot be written.
-    pub fn open(tenant: Arc<Tenant>, outward: Arc<Outward>) -> Result<Arc<Self>, Fault> {
+    pub fn open(tenant: Arc<Tenant>, (outward, secrets): (Arc<Outward>, Arc<Secrets>)) -> Result<Arc<Self>, Fault> {
         let woken = Arc::new(Notify::new());
         let told = Told { woken: Arc::clone(&woken), outward: Arc::clone(&outward) };
         let follows = tenant.on_calls(Arc::new(told))?;
         let (turns, arrivals) = Turns::new();
         let known = Arc::new(Semaphore::new(WAITING_MAX));
-        let shared = Arc::new(Shared { tenant, outward, turns, known, is_stopping: AtomicBool::new(false) });
+        let shared = Arc::new(Shared { tenant, outward, secrets, turns, known, is_stopping: AtomicBool::new(false) });
         Ok(Arc::new(Self { shared, woken, arrivals: Mutex::new(arrivals), _follows: follows }))
+    }
+
+    /// What may be known of the secrets that calls of a saga are signed with, newest first.
+    ///
+    /// # Errors
+    /// There is no such saga.
+    pub fn secrets(&self, saga: &str) -> Result<Vec<SecretInfo>, NotDone> {
+        self.shared.tenant.saga(&PlanName::saga(saga))?;
+        Ok(self.shared.secrets.list(&key_of(saga)))
+    }
+
+    /// A new secret for the calls of a saga, made by chance if none is given; the one before is good for a while more.
+    ///
+    /// # Errors
+    /// There is no such saga, or the disk refuses.
+    pub fn rotate(&self, saga: &str, given: Option<Secret>) -> Result<Secret, NotDone> {
+        self.shared.tenant.saga(&PlanName::saga(saga))?;
+        Ok(self.shared.secrets.rotate(&key_of(saga), given)?.1)
+    }
+
+    /// Why a URL is not called now, and until when, as far as its circuit says that.
+    pub fn held_back(&self, url: &str) -> Option<(String, Option<Timestamp>)> {
+        let endpoint = Endpoint::parse(url).ok()?;
+        match self.shared.outward.gates.circuit(&endpoint.origin())? {
+            CircuitState::Closed => None,
+            CircuitState::Open { until } => {
+                Some((format!("the circuit of {endpoint} is open: it failed, and is tried again then"), Some(until)))
+            }
+            CircuitState::Probing => {
+                Some((format!("the circuit of {endpoint} is probing: one call is on its way and decides"), None))
+            }
+        }
+    }
+
+    /// Forgets the secrets of a saga that was removed.
+    pub fn forget(&self, saga: &str) {
+        let key = key_of(saga);
+        if let Err(fault) = self.shared.secrets.keep(|other| other != key) {
+            tracing::warn!(%fault, "cannot forget the secrets of a saga that was removed; the next start does");
+        }
     }
 
     /// Calls until `stopping` is ready; then begins nothing more, and waits at most `patience` for what is on its way. What has no answer
@@ -156,6 +200,11 @@ impl Callers {
         tasks.spawn(Line::new(Arc::clone(&self.shared), origin.clone(), arrivals).run());
         lines.insert(origin, sender);
     }
+}
+
+/// What the secrets of a saga are known by.
+fn key_of(saga: &str) -> String {
+    format!("{OF_SAGA}{saga}")
 }
 
 /// What lines are known by: the endpoint. A URL that is none has a line too, where it is told that it is none.

@@ -39,7 +39,7 @@ pub(crate) struct Home {
     /// Whoever pushes for subscriptions.
     pub pushers: Arc<Pushers>,
     /// Whoever calls for sagas.
-    callers: Arc<Callers>,
+    pub callers: Arc<Callers>,
     /// The newest position on disk, for whoever waits for events.
     pub positions: Arc<watch::Sender<u64>>,
     /// What it uses.
@@ -96,7 +96,7 @@ impl Home {
             tracing::error!(tenant = name, %fault, "the audit trail cannot be opened");
         }
         let pushers = Pushers::open(Arc::clone(&tenant), webhook_allowed).map_err(io::Error::other)?;
-        let callers = Callers::open(Arc::clone(&tenant), pushers.outward()).map_err(io::Error::other)?;
+        let callers = Callers::open(Arc::clone(&tenant), pushers.shared()).map_err(io::Error::other)?;
         let (positions, _) = watch::channel(tenant.position());
         let positions = Arc::new(positions);
         let newest = Arc::clone(&positions);

@@ -18,14 +18,14 @@ use std::time::Duration;
 
 use quipu_domain::Subscription;
 use quipu_domain::delivery::CircuitState;
-use quipu_engine::{DefinitionGuard, Fault, SubscriptionRefusal, Tenant};
+use quipu_engine::{DefinitionGuard, Fault, NotDone, PlanName, SagaRefusal, SubscriptionRefusal, Tenant};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 pub use standing::{Created, NotMade, Standing};
 
 use crate::outward::Outward;
-use crate::secrets::{SecretInfo, Secrets};
+use crate::secrets::{OF_SAGA, SecretInfo, Secrets};
 use crate::webhook::{Block, Endpoint, Secret};
 use plan::Plan;
 use shared::Shared;
@@ -62,7 +62,7 @@ impl Pushers {
     /// # Errors
     /// The secrets of the tenant cannot be read.
     pub fn open(tenant: Arc<Tenant>, allowed: Vec<Block>) -> Result<Arc<Self>, Fault> {
-        let secrets = Secrets::open(Arc::clone(&tenant))?;
+        let secrets = Arc::new(Secrets::open(Arc::clone(&tenant))?);
         let (changed, changes) = mpsc::unbounded_channel();
         let told = changed.clone();
         // Before the first look, so that nothing is missed in between.
@@ -70,9 +70,15 @@ impl Pushers {
             // Nobody looks at it any more when the server stops.
             let _ = told.send(name.to_owned());
         });
-        // Whoever deleted a subscription may have been killed before its secrets were forgotten.
-        if let Err(fault) = secrets.keep(|name| tenant.definition(name).is_ok()) {
-            tracing::warn!(%fault, "cannot forget the secrets of subscriptions that were deleted");
+        // Whoever deleted a subscription or a saga may have been killed before its secrets were forgotten.
+        let is_there = |name: &str| match name.strip_prefix(OF_SAGA) {
+            Some(saga) => {
+                !matches!(tenant.saga(&PlanName::saga(saga)), Err(NotDone::RefusedSaga(SagaRefusal::NotFound { .. })))
+            }
+            None => tenant.definition(name).is_ok(),
+        };
+        if let Err(fault) = secrets.keep(is_there) {
+            tracing::warn!(%fault, "cannot forget the secrets of what was deleted");
         }
         let definitions = tenant.subscriptions().into_iter().map(|info| (info.name, info.definition)).collect();
         Ok(Arc::new(Self {
@@ -231,9 +237,9 @@ impl Pushers {
         Ok(self.shared.secrets.list(name))
     }
 
-    /// The way out, which others share.
-    pub(crate) fn outward(&self) -> Arc<Outward> {
-        Arc::clone(&self.shared.outward)
+    /// The way out and the secrets, which others share.
+    pub(crate) fn shared(&self) -> (Arc<Outward>, Arc<Secrets>) {
+        (Arc::clone(&self.shared.outward), Arc::clone(&self.shared.secrets))
     }
 
     /// Whether the endpoint of a URL is tried, if a subscription pushes there now.

@@ -7,7 +7,7 @@ use quipu_domain::saga::{Action, Catalog, Finding, Key, circle};
 use quipu_domain::{Pattern, Takes};
 use quipu_store::Fault;
 
-use super::call::Calls;
+use super::call::{CALL_ANSWERED, Calls};
 use super::ready::{Plans, Ready};
 use super::records::{Declaration, PlanName};
 use crate::tenant::Tenant;
@@ -33,9 +33,11 @@ impl Around<'_> {
 /// The types of the events that a plan publishes.
 fn sends(ready: &Ready) -> impl Iterator<Item = &str> {
     let nodes = 0..ready.plan.len() as u16;
-    let actions = nodes.flat_map(|node| [ready.plan.action(node), ready.plan.compensation(node)]).flatten();
+    let actions = nodes.clone().flat_map(|node| [ready.plan.action(node), ready.plan.compensation(node)]).flatten();
     let sent = actions.filter_map(|action| if let Action::Send(message) = action { Some(message) } else { None });
-    sent.chain(ready.plan.completes_with()).chain(ready.plan.fails_with()).map(|message| &*message.kind)
+    let sent = sent.chain(ready.plan.completes_with()).chain(ready.plan.fails_with()).map(|message| &*message.kind);
+    let calls = nodes.filter(|node| matches!(ready.plan.action(*node), Some(Action::Call(_))));
+    sent.chain(calls.map(|_| CALL_ANSWERED).take(1))
 }
 
 /// Which events sagas, rules and expectations take and publish.

@@ -9,8 +9,8 @@ use quipu_engine::{CallAnswer, CallRequest, CallState};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::Shared;
 use super::turn::Waiting;
+use super::{Shared, key_of};
 use crate::gate::{Gate, Verdict};
 use crate::webhook::{Invocation, Invoked};
 
@@ -54,6 +54,13 @@ async fn invoke(shared: &Shared, gate: &Arc<Gate>, waiting: &Waiting, request: C
         Ok(endpoint) => endpoint,
         Err(refused) => return Some(Invoked::unsure(refused.to_string())),
     };
+    let secrets = if http.sign { shared.secrets.valid(&key_of(&saga)) } else { Vec::new() };
+    if http.sign && secrets.is_empty() {
+        let text = format!(
+            "{endpoint} was not called: {saga} has no secret to sign with, and nothing is sent unsigned; make one"
+        );
+        return Some(Invoked::unsure(text));
+    }
     let timeout = waiting.deadline.saturating_duration_since(Instant::now());
     let now = shared.tenant.now();
     // Asked last, so that a probe is always one that is sent.
@@ -71,7 +78,7 @@ async fn invoke(shared: &Shared, gate: &Arc<Gate>, waiting: &Waiting, request: C
         attempt: waiting.call().attempt.number,
         correlation_id: &correlation_id,
         traceparent: traceparent.as_deref(),
-        secrets: &[],
+        secrets: &secrets,
         now,
         timeout,
         body,

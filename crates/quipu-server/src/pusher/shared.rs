@@ -12,13 +12,13 @@ use crate::webhook::Webhooks;
 
 pub(super) struct Shared {
     pub tenant: Arc<Tenant>,
-    pub secrets: Secrets,
+    pub secrets: Arc<Secrets>,
     pub outward: Arc<Outward>,
     is_stopping: AtomicBool,
 }
 
 impl Shared {
-    pub fn new(tenant: Arc<Tenant>, secrets: Secrets, outward: Arc<Outward>) -> Self {
+    pub fn new(tenant: Arc<Tenant>, secrets: Arc<Secrets>, outward: Arc<Outward>) -> Self {
         Self { tenant, secrets, outward, is_stopping: AtomicBool::new(false) }
     }
 

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use quipu_engine::{CALL_ANSWERED, Tenant};
 use quipu_server::Server;
+use quipu_server::webhook::Secret;
 use serde_json::{Value, json};
 
 use crate::access::send;
 use crate::host::within;
-use crate::platform::{Platform, allowing, copy_as_killed, eventually};
+use crate::platform::{Platform, allowing, copy_as_killed, eventually, signed_by};
 use crate::receiver::{Receiver, Reply, answer};
 
 const JSON: &str = "content-type: application/json\r\n";
@@ -272,7 +273,15 @@ async fn a_call_waits_for_a_circuit_that_closes_in_its_time() {
     receiver.next().await;
     until(&platform, 1, "compensated").await;
     place(&platform, "o2").await;
-    eventually(async || Some(instance(&platform, 2).await).filter(|found| found["state"] == "running")).await;
+    let expected = format!(
+        "charge, attempt 1: waits for the endpoint (the circuit of http://{} is open: it failed, and is tried again then)",
+        receiver.address
+    );
+    let found = eventually(async || {
+        Some(instance(&platform, 2).await).filter(|found| found["waiting"][0]["sentence"] == expected.as_str())
+    })
+    .await;
+    assert!(found["waiting"][0]["time"].as_str().unwrap().starts_with("2026-01-31T09:30:30."), "{found}");
     assert_eq!(receiver.waiting(), 0);
     platform.clock.wait_ms(31_000);
     receiver.next().await;
@@ -368,4 +377,109 @@ async fn calls_go_on_after_a_suspension() {
     assert_eq!(client.post("/v1/tenants/test/resume", "application/json", "{}").await.status, 200);
     assert_eq!(receiver.next().await.header("idempotency-key"), first.header("idempotency-key"));
     until(&platform, 1, "completed").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_is_signed_with_the_secrets_of_its_saga_which_stand_nowhere_else() {
+    let (platform, mut receiver) = (Platform::start().await, Receiver::answering(200).await);
+    let step = json!({"http": {"url": receiver.url(), "sign": true}, "timeout": "10s"});
+    let pay = saga("pay", &charge(&receiver.url(), &step));
+    let rotate =
+        async || send(&platform.host, "POST", "/v1/sagas/pay/secrets", None, Some(("application/json", "{}"))).await;
+    assert_eq!((rotate().await.status, rotate().await.json()["code"].clone()), (404, json!("saga-not-found")));
+    applied(&platform, &pay).await;
+    // Nothing is sent unsigned.
+    place(&platform, "o1").await;
+    until(&platform, 1, "compensated").await;
+    let lines = timeline(&platform, 1).await;
+    assert!(lines[2].contains("pay has no secret to sign with"), "{lines:?}");
+    assert_eq!(receiver.connections(), 0);
+    let made = [rotate().await, rotate().await];
+    let secrets = made.each_ref().map(|answer| Secret::parse(answer.json()["secret"].as_str().unwrap()).unwrap());
+    assert_eq!(made[1].header("cache-control"), "no-store");
+    place(&platform, "o2").await;
+    let received = receiver.next().await;
+    assert_eq!(
+        signed_by(&received, &[&secrets[0], &secrets[1]]),
+        (vec![true, true], 2),
+        "the one before is good for a while"
+    );
+    assert_eq!(received.header("webhook-id"), received.header("idempotency-key").replace('.', "%2E"));
+    until(&platform, 2, "completed").await;
+    let listed = platform.host.client().await.get("/v1/sagas/pay/secrets").await.json();
+    assert_eq!(listed["secrets"].as_array().unwrap().len(), 2, "{listed}");
+    // Neither what is shown nor what is written shows one, but for the file that only its owner reads.
+    let shown = [
+        "/v1/sagas/pay",
+        "/v1/sagas/pay/secrets",
+        "/v1/saga-instances/2",
+        "/v1/saga-instances/2/timeline",
+        "/v1/events",
+    ];
+    let mut texts = Vec::new();
+    for target in shown {
+        texts.push(platform.host.client().await.get(target).await.body);
+    }
+    for entry in std::fs::read_dir(platform.folder.path().join("tenants/test/log")).unwrap() {
+        let path = entry.unwrap().path();
+        texts.extend(path.is_file().then(|| std::fs::read(path).unwrap()));
+    }
+    for secret in &secrets {
+        let secret = secret.expose();
+        let secret = secret.strip_prefix("whsec_").unwrap().as_bytes();
+        assert!(texts.iter().all(|text| !text.windows(secret.len()).any(|part| part == secret)));
+    }
+    // They outlive the server, and not the saga.
+    let (folder, clock) = platform.stop().await;
+    let platform = Platform::start_in(folder, clock, allowing()).await;
+    place(&platform, "o3").await;
+    assert_eq!(signed_by(&receiver.next().await, &[&secrets[1]]), (vec![true], 2));
+    until(&platform, 3, "completed").await;
+    let removed = send(&platform.host, "DELETE", "/v1/sagas/pay", None, None).await;
+    assert_eq!(removed.status, 200, "{removed:?}");
+    applied(&platform, &pay).await;
+    let listed = platform.host.client().await.get("/v1/sagas/pay/secrets").await.json();
+    assert_eq!(listed["secrets"], json!([]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tenants_call_for_themselves() {
+    let mut platform = Platform::start().await;
+    let url = platform.host.engine.tenant("other").unwrap();
+    drop(url);
+    let (folder, clock) = platform.stop().await;
+    platform = Platform::start_in(folder, clock, allowing()).await;
+    let other = Arc::clone(&platform.host.engine.tenant("other").unwrap());
+    let (mut own, mut others) = (
+        Receiver::start(replies(&[(200, JSON, "\"own\"")])).await,
+        Receiver::start(replies(&[(200, JSON, "\"other\"")])).await,
+    );
+    applied(&platform, &saga("pay", &charge(&own.url(), &json!({})))).await;
+    let declared: quipu_domain::saga::Saga =
+        serde_json::from_value(saga("pay", &charge(&others.url(), &json!({})))).unwrap();
+    other.apply_saga(declared.into(), false, false).unwrap();
+    place(&platform, "o1").await;
+    let event =
+        quipu_domain::Event::builder("o1", "/shop", "order.placed").correlation_id("o1").json("{}").build().unwrap();
+    other.publish_wait(vec![other.prepare(&event, None).unwrap()]).unwrap();
+    let (mine, theirs) = (own.next().await, others.next().await);
+    assert_ne!(mine.header("idempotency-key"), theirs.header("idempotency-key"));
+    for (tenant, data) in [(platform.tenant(), "\"own\""), (&other, "\"other\"")] {
+        eventually(async || (types(tenant).len() == 3).then_some(())).await;
+        let answered = tenant.event_at(2).unwrap().unwrap();
+        assert_eq!(answered.event().data().clone(), quipu_domain::Data::Json(data.into()));
+    }
+    assert_eq!((own.waiting(), others.waiting()), (0, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_cannot_be_made_is_told_before_anything_is_called() {
+    let (platform, receiver) = (Platform::start().await, Receiver::answering(200).await);
+    let more = json!({"data": ".start.data.total.cents"});
+    applied(&platform, &saga("pay", &charge(&receiver.url(), &more))).await;
+    place(&platform, "o1").await;
+    until(&platform, 1, "compensated").await;
+    let lines = timeline(&platform, 1).await;
+    assert!(lines[2].starts_with("notsent charge: "), "{lines:?}");
+    assert_eq!(receiver.connections(), 0);
 }
