@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 
 use quipu_domain::saga::Answer;
+use quipu_domain::schema::{Enforcement, SchemaRules};
 use quipu_domain::{Data, Event};
 use quipu_engine::{
     CALL_ANSWERED, CallAnswer, CallState, Calls, CallsGuard, InstanceState, NewSchema, Published, SagaCall,
@@ -153,6 +154,8 @@ fn an_answer_that_its_schema_refuses_counts_as_none() {
     let shop = Shop::new();
     let text = r#"{"type":"object","required":["id"],"properties":{"id":{"type":"string"}}}"#.to_owned();
     shop.tenant.register_schema(CALL_ANSWERED, NewSchema { text, ..NewSchema::default() }).unwrap();
+    let rules = SchemaRules { enforcement: Some(Enforcement::Enforce), ..SchemaRules::default() };
+    shop.tenant.set_schema_rules(None, rules).unwrap();
     shop.place(r#"{"total":79}"#);
     shop.answer(&shop.call(), Answer::Done, Some(r#"{"id":7}"#));
     assert_eq!(shop.types(), ["order.placed"]);
