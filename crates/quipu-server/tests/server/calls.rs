@@ -483,3 +483,20 @@ async fn a_body_that_cannot_be_made_is_told_before_anything_is_called() {
     assert!(lines[2].starts_with("notsent charge: "), "{lines:?}");
     assert_eq!(receiver.connections(), 0);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_endpoint_that_hangs_leaves_places_to_others() {
+    let platform = Platform::start().await;
+    let (hanging, mut works) = (Receiver::start(vec![Reply::Silence]).await, Receiver::answering(200).await);
+    applied(&platform, &saga("hanging", &charge(&hanging.url(), &json!({"timeout": "1m"})))).await;
+    for n in 0..70 {
+        place(&platform, &format!("o{n}")).await;
+    }
+    // An eighth of what is free, and 13 wait.
+    eventually(async || (hanging.waiting() == 57).then_some(())).await;
+    applied(&platform, &saga("works", &charge(&works.url(), &json!({})))).await;
+    place(&platform, "last").await;
+    works.next().await;
+    until(&platform, 72, "completed").await;
+    assert_eq!(hanging.waiting(), 57);
+}
