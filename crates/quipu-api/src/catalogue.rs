@@ -139,6 +139,8 @@ pub const OPERATIONS: &[Operation] = &[
     verification::REMOVE,
     secret::LIST,
     secret::ROTATE,
+    secret::SAGA_LIST,
+    secret::SAGA_ROTATE,
     secret::ENDPOINT,
     key::CREATE,
     key::LIST,

@@ -1,4 +1,4 @@
-//! Secrets of webhooks as they are made and listed, and how the endpoint of a subscription is. A secret is in one answer
+//! Secrets of webhooks and of calls of sagas as they are made and listed, and how the endpoint of a subscription is. A secret is in one answer
 //! only: that to whoever had it made.
 
 use std::fmt;
@@ -20,35 +20,35 @@ pub struct RotateRequest {
 /// Answer to a rotation.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RotateAnswer {
-    /// The subscription.
+    /// The subscription or the saga.
     pub name: String,
     /// The secret that was made, this once; nothing if it was given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret: Option<String>,
-    /// All that webhooks are signed with now, newest first.
+    /// All that webhooks or calls are signed with now, newest first.
     pub secrets: Vec<SecretLine>,
 }
 
-/// What may be known of the secrets of a subscription.
+/// What may be known of the secrets of a subscription or a saga.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SecretsAnswer {
-    /// The subscription.
+    /// The subscription or the saga.
     pub name: String,
-    /// All that webhooks are signed with now, newest first.
+    /// All that webhooks or calls are signed with now, newest first.
     pub secrets: Vec<SecretLine>,
 }
 
 /// What may be known of a secret.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SecretLine {
-    /// Its number in the subscription.
+    /// Its number in the subscription or the saga.
     pub id: u64,
     /// When it was made.
     pub created: String,
     /// How long ago that was.
     #[serde(rename = "ageseconds")]
     pub age_seconds: u64,
-    /// Webhooks are signed with it until then; the newest has no end.
+    /// It is signed with until then; the newest has no end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<String>,
 }

@@ -12,6 +12,7 @@ use quipu_projections::{Pool, Projections};
 use tokio::sync::{Mutex, Semaphore, watch};
 use tokio::task::JoinHandle;
 
+use crate::caller::Callers;
 use crate::gather::Gather;
 use crate::pusher::Pushers;
 use crate::quota::Meter;
@@ -37,6 +38,8 @@ pub(crate) struct Home {
     pub gather: Gather,
     /// Whoever pushes for subscriptions.
     pub pushers: Arc<Pushers>,
+    /// Whoever calls for sagas.
+    pub callers: Arc<Callers>,
     /// The newest position on disk, for whoever waits for events.
     pub positions: Arc<watch::Sender<u64>>,
     /// What it uses.
@@ -50,7 +53,7 @@ pub(crate) struct Home {
     /// Changes whenever one of them has come further.
     pub projected: Arc<watch::Sender<()>>,
     is_closed: watch::Sender<bool>,
-    /// Whoever pushes for it.
+    /// Whoever pushes and calls for it.
     pushing: Mutex<Option<JoinHandle<()>>>,
     _wakes_tails: CommitGuard,
 }
@@ -93,6 +96,7 @@ impl Home {
             tracing::error!(tenant = name, %fault, "the audit trail cannot be opened");
         }
         let pushers = Pushers::open(Arc::clone(&tenant), webhook_allowed).map_err(io::Error::other)?;
+        let callers = Callers::open(Arc::clone(&tenant), pushers.shared()).map_err(io::Error::other)?;
         let (positions, _) = watch::channel(tenant.position());
         let positions = Arc::new(positions);
         let newest = Arc::clone(&positions);
@@ -118,6 +122,7 @@ impl Home {
             tenant,
             gather,
             pushers,
+            callers,
             positions,
             meter,
             threads,
@@ -221,17 +226,21 @@ impl Homes {
         Home::open(name, tenant, self.webhook_allowed.clone(), &self.projecting)
     }
 
-    /// Serves a tenant from now on, and pushes for it until the server drains or it is closed.
+    /// Serves a tenant from now on, and pushes and calls for it until the server drains or it is closed.
     pub async fn serve(&self, home: Home) {
         let home = Arc::new(home);
-        let (mut phases, mut is_closed) = (self.phases.clone(), home.is_closed.subscribe());
-        let ending = async move {
-            tokio::select! {
-                () = reached(&mut phases, Phase::Draining) => {}
-                _ = is_closed.wait_for(|is_closed| *is_closed) => {}
+        let ending = || {
+            let (mut phases, mut is_closed) = (self.phases.clone(), home.is_closed.subscribe());
+            async move {
+                tokio::select! {
+                    () = reached(&mut phases, Phase::Draining) => {}
+                    _ = is_closed.wait_for(|is_closed| *is_closed) => {}
+                }
             }
         };
-        let pushing = tokio::spawn(Arc::clone(&home.pushers).run(ending, self.drain_timeout));
+        let pushing = Arc::clone(&home.pushers).run(ending(), self.drain_timeout);
+        let calling = Arc::clone(&home.callers).run(ending(), self.drain_timeout);
+        let pushing = tokio::spawn(async { _ = tokio::join!(pushing, calling) });
         *home.pushing.lock().await = Some(pushing);
         self.put(home);
     }

@@ -6,7 +6,6 @@
 
 mod attempt;
 mod command;
-mod gate;
 mod gone;
 mod lane;
 mod plan;
@@ -19,13 +18,14 @@ use std::time::Duration;
 
 use quipu_domain::Subscription;
 use quipu_domain::delivery::CircuitState;
-use quipu_engine::{DefinitionGuard, Fault, SubscriptionRefusal, Tenant};
+use quipu_engine::{DefinitionGuard, Fault, NotDone, PlanName, SagaRefusal, SubscriptionRefusal, Tenant};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 pub use standing::{Created, NotMade, Standing};
 
-use crate::secrets::{SecretInfo, Secrets};
+use crate::outward::Outward;
+use crate::secrets::{OF_SAGA, SecretInfo, Secrets};
 use crate::webhook::{Block, Endpoint, Secret};
 use plan::Plan;
 use shared::Shared;
@@ -62,7 +62,7 @@ impl Pushers {
     /// # Errors
     /// The secrets of the tenant cannot be read.
     pub fn open(tenant: Arc<Tenant>, allowed: Vec<Block>) -> Result<Arc<Self>, Fault> {
-        let secrets = Secrets::open(Arc::clone(&tenant))?;
+        let secrets = Arc::new(Secrets::open(Arc::clone(&tenant))?);
         let (changed, changes) = mpsc::unbounded_channel();
         let told = changed.clone();
         // Before the first look, so that nothing is missed in between.
@@ -70,13 +70,19 @@ impl Pushers {
             // Nobody looks at it any more when the server stops.
             let _ = told.send(name.to_owned());
         });
-        // Whoever deleted a subscription may have been killed before its secrets were forgotten.
-        if let Err(fault) = secrets.keep(|name| tenant.definition(name).is_ok()) {
-            tracing::warn!(%fault, "cannot forget the secrets of subscriptions that were deleted");
+        // Whoever deleted a subscription or a saga may have been killed before its secrets were forgotten.
+        let is_there = |name: &str| match name.strip_prefix(OF_SAGA) {
+            Some(saga) => {
+                !matches!(tenant.saga(&PlanName::saga(saga)), Err(NotDone::RefusedSaga(SagaRefusal::NotFound { .. })))
+            }
+            None => tenant.definition(name).is_ok(),
+        };
+        if let Err(fault) = secrets.keep(is_there) {
+            tracing::warn!(%fault, "cannot forget the secrets of what was deleted");
         }
         let definitions = tenant.subscriptions().into_iter().map(|info| (info.name, info.definition)).collect();
         Ok(Arc::new(Self {
-            shared: Arc::new(Shared::new(tenant, secrets, allowed)),
+            shared: Arc::new(Shared::new(tenant, secrets, Arc::new(Outward::new(allowed)))),
             lanes: Mutex::default(),
             changing: Mutex::default(),
             changed,
@@ -121,7 +127,7 @@ impl Pushers {
         // Without one that pushes, nobody needs the sender.
         let definition = definition.filter(|definition| definition.push.is_some() && !definition.paused);
         let planned = match definition {
-            Some(definition) => Plan::new(name, definition, shared.webhooks(), &shared.gates),
+            Some(definition) => Plan::new(name, definition, shared.webhooks(), &shared.outward.gates),
             None => Ok(None),
         };
         let mut lanes = lock(&self.lanes);
@@ -231,9 +237,14 @@ impl Pushers {
         Ok(self.shared.secrets.list(name))
     }
 
+    /// The way out and the secrets, which others share.
+    pub(crate) fn shared(&self) -> (Arc<Outward>, Arc<Secrets>) {
+        (Arc::clone(&self.shared.outward), Arc::clone(&self.shared.secrets))
+    }
+
     /// Whether the endpoint of a URL is tried, if a subscription pushes there now.
     pub fn circuit(&self, url: &str) -> Option<CircuitState> {
-        self.shared.gates.circuit(&Endpoint::parse(url).ok()?.origin())
+        self.shared.outward.gates.circuit(&Endpoint::parse(url).ok()?.origin())
     }
 
     /// How the pushing of a subscription is, and why nothing is sent.

@@ -127,6 +127,8 @@ const HANDLERS: &[(&str, Route)] = &[
     ("baseline.remove", || delete(verification::remove)),
     ("secret.list", || get(secret::list)),
     ("secret.rotate", || post(secret::rotate)),
+    ("saga.secrets", || get(secret::list_of_saga)),
+    ("saga.rotate", || post(secret::rotate_of_saga)),
     ("endpoint.get", || get(secret::endpoint)),
     ("key.create", || post(key::create)),
     ("key.list", || get(key::list)),

@@ -22,6 +22,7 @@ use quipu_engine::{
 use serde_json::json as value;
 use serde_json::value::RawValue;
 
+use crate::caller::Callers;
 use crate::read::query;
 use crate::refusal::{ask, clip};
 use crate::subscription::{json, read_body};
@@ -115,8 +116,12 @@ pub(crate) async fn remove_expectation(Extension(app): Extension<Arc<App>>, Path
 }
 
 async fn run_remove(app: Arc<App>, name: PlanName) -> Result<Response, Problem> {
+    let callers = Arc::clone(&app.home.callers);
     ask(&app, move |tenant| {
         tenant.remove_saga(&name)?;
+        if name.kind == DeclarationKind::Saga {
+            callers.forget(&name.name);
+        }
         Ok(json(&RemovedSaga { removed: name.name }))
     })
     .await
@@ -224,12 +229,12 @@ pub(crate) async fn instances(Extension(app): Extension<Arc<App>>, request: Requ
 async fn run_instances(app: Arc<App>, request: Request) -> Result<Response, Problem> {
     let asked = InstancesRequest::from_query(query(&request))?;
     let start = asked.start()?;
-    let access = app.access().clone();
+    let (access, callers) = (app.access().clone(), Arc::clone(&app.home.callers));
     ask(&app, move |tenant| {
         let filter = filter(asked, tenant.now());
         let Start { from, limit, .. } = start;
         let page = tenant.instances(&filter, from, limit)?;
-        let instances = page.instances.into_iter().map(|info| instance(info, &access)).collect();
+        let instances = page.instances.into_iter().map(|info| instance(info, &access, &callers)).collect();
         let cursor = page.next.map(|next| start.cursor(next));
         Ok(json(&InstancesPage { instances, cursor, total: page.total }))
     })
@@ -258,8 +263,8 @@ pub(crate) async fn get_instance(Extension(app): Extension<Arc<App>>, Path(numbe
 
 async fn run_get_instance(app: Arc<App>, number: String) -> Result<Response, Problem> {
     let number = numbered(&number)?;
-    let access = app.access().clone();
-    ask(&app, move |tenant| Ok(json(&instance(tenant.instance(number)?, &access)))).await
+    let (access, callers) = (app.access().clone(), Arc::clone(&app.home.callers));
+    ask(&app, move |tenant| Ok(json(&instance(tenant.instance(number)?, &access, &callers)))).await
 }
 
 fn numbered(text: &str) -> Result<u64, Problem> {
@@ -268,7 +273,13 @@ fn numbered(text: &str) -> Result<u64, Problem> {
     parsed.ok_or_else(|| Problem::parameter("number", "a whole number from 1", text))
 }
 
-fn instance(info: InstanceInfo, access: &Access) -> InstanceAnswer {
+fn instance(mut info: InstanceInfo, access: &Access, callers: &Callers) -> InstanceAnswer {
+    for (at, url) in &info.calls {
+        if let Some((reason, until)) = callers.held_back(url) {
+            let (sentence, time) = &mut info.waiting[*at];
+            (*sentence, *time) = (format!("{sentence} ({reason})"), until);
+        }
+    }
     let variables = info.variables.filter(|_| access.has_whole(Permission::Read));
     let waiting = info
         .waiting
@@ -420,10 +431,10 @@ async fn run_act(
         }
     };
     app.tell(value!({ "reason": reason, "from": from }));
-    let access = app.access().clone();
+    let (access, callers) = (app.access().clone(), Arc::clone(&app.home.callers));
     ask(&app, move |tenant| {
         tenant.intervene(number, &intervention, reason.as_deref().unwrap_or_default())?;
-        Ok(json(&instance(tenant.instance(number)?, &access)))
+        Ok(json(&instance(tenant.instance(number)?, &access, &callers)))
     })
     .await
 }

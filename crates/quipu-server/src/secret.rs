@@ -1,4 +1,4 @@
-//! The secrets of a subscription that pushes, and how its endpoint is. What a secret is and how long it is good is said in
+//! The secrets of a subscription that pushes and of a saga that calls, and how an endpoint is. What a secret is and how long it is good is said in
 //! `secrets`; when an endpoint is tried, in `pusher`.
 
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use quipu_domain::delivery::CircuitState;
 use serde::Serialize;
 
 use crate::pusher::Standing;
-use crate::refusal::ask_pushers;
+use crate::refusal::{ask, ask_pushers};
 use crate::secrets::SecretInfo;
 use crate::webhook::Secret;
 use crate::{App, answer, body, problem};
@@ -45,6 +45,37 @@ async fn run_rotate(app: Arc<App>, name: String, request: Request) -> Result<Res
         let (_, secret) = pushers.rotate(&name, given)?;
         let secret = (!is_given).then(|| secret.expose().to_string());
         let secrets = lines(&pushers.secrets(&name)?, tenant.now());
+        Ok(RotateAnswer { name, secret, secrets })
+    });
+    Ok(json(&rotated.await?))
+}
+
+pub(crate) async fn list_of_saga(Extension(app): Extension<Arc<App>>, Path(name): Path<String>) -> Response {
+    let callers = Arc::clone(&app.home.callers);
+    let found = ask(&app, move |tenant| {
+        let secrets = lines(&callers.secrets(&name)?, tenant.now());
+        Ok(SecretsAnswer { name, secrets })
+    });
+    problem::answer(found.await.map(|found| json(&found)))
+}
+
+pub(crate) async fn rotate_of_saga(
+    Extension(app): Extension<Arc<App>>,
+    Path(name): Path<String>,
+    request: Request,
+) -> Response {
+    problem::answer(run_rotate_of_saga(app, name, request).await)
+}
+
+async fn run_rotate_of_saga(app: Arc<App>, name: String, request: Request) -> Result<Response, Problem> {
+    let whole = body::json(&app, request).await?;
+    let given = read(&whole.bytes)?;
+    let callers = Arc::clone(&app.home.callers);
+    let rotated = ask(&app, move |tenant| {
+        let is_given = given.is_some();
+        let secret = callers.rotate(&name, given)?;
+        let secret = (!is_given).then(|| secret.expose().to_string());
+        let secrets = lines(&callers.secrets(&name)?, tenant.now());
         Ok(RotateAnswer { name, secret, secrets })
     });
     Ok(json(&rotated.await?))

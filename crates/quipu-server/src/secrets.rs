@@ -1,4 +1,4 @@
-//! The secrets that webhooks are signed with, of each subscription of a tenant that pushes. They are in one file of the
+//! The secrets that webhooks are signed with, of each subscription of a tenant that pushes, and calls of each saga. They are in one file of the
 //! tenant, outside of its log, that only its owner may read; backups and exports do not have it.
 //!
 //! A secret is shown once, to whoever made it. Whether the subscription exists is not known here.
@@ -19,6 +19,8 @@ use crate::webhook::Secret;
 pub const OVERLAP_MS: i64 = 24 * 60 * 60 * 1_000;
 /// Secrets that a subscription has at most: each adds a signature of 48 bytes to every webhook. Another one ends the oldest.
 const SECRETS_MAX: usize = 4;
+/// What those of sagas are known by, before the name: no subscription has a name with it.
+pub(crate) const OF_SAGA: &str = "sagas/";
 /// The file.
 const FILE: &str = "webhooks.json";
 /// The form of the file that is written.

@@ -1,5 +1,5 @@
-//! Webhooks: one event sent to one endpoint, once. Whether, when and how often is decided by whoever calls
-//! [`Webhooks::send`]; here is what goes over the wire, to which addresses, and what the answer means.
+//! Webhooks: one event sent to one endpoint, once; and the calls of sagas, which go out the same way. Whether, when and how often is
+//! decided by whoever calls [`Webhooks::send`]; here is what goes over the wire, to which addresses, and what the answer means.
 //!
 //! Sources: Standard Webhooks 1.0.0 (signature, headers, statuses) and CloudEvents HTTP protocol binding 1.0.2.
 
@@ -8,6 +8,7 @@ mod answer;
 mod block;
 mod connector;
 mod endpoint;
+mod invoke;
 mod message;
 mod resolver;
 mod send;
@@ -21,6 +22,7 @@ pub use answer::Answer;
 pub use answer::retry_after;
 pub use block::{Block, InvalidBlock};
 pub use endpoint::{Endpoint, InvalidUrl};
+pub(crate) use invoke::{Invocation, Invoked};
 pub use message::Transformed;
 pub use resolver::Resolver;
 pub use send::{Call, Options, RefusedEndpoint, Webhooks};

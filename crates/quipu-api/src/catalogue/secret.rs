@@ -1,4 +1,4 @@
-//! Operations on the endpoint of a subscription that pushes: its secrets, and whether it is tried.
+//! Operations on the endpoint of a subscription that pushes: its secrets, and whether it is tried. And on the secrets of a saga that calls.
 
 use super::*;
 use crate::MEDIA_JSON;
@@ -51,6 +51,56 @@ pub(super) const ROTATE: Operation = Operation {
         target: "/v1/subscriptions/billing/secrets",
         body: Some((MEDIA_JSON, "{}")),
         answer: r#"{"name":"billing","secret":"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw","secrets":[{"id":2,"created":"2026-02-01T09:30:00.000Z","ageseconds":0},{"id":1,"created":"2026-01-31T09:30:00.000Z","ageseconds":86400,"until":"2026-02-02T09:30:00.000Z"}]}"#,
+    },
+    command: None,
+};
+
+/// The saga in the path.
+const SAGA: &[Parameter] =
+    &[Parameter { name: "saga", description: "The saga.", kind: Kind::Text, place: Place::Path }];
+
+pub(super) const SAGA_LIST: Operation = Operation {
+    name: "saga.secrets",
+    summary: "List the secrets of a saga",
+    description: "Returns the numbers and ages of the secrets that calls of a saga with `sign: true` are signed with now, newest \
+        first; never the secrets. One that was replaced has an end.",
+    method: Method::Get,
+    path: "/v1/sagas/{saga}/secrets",
+    parameters: &[SAGA],
+    bodies: &[],
+    answers: &[content(MEDIA_JSON, Some(|g| g.subschema_for::<SecretsAnswer>()), "What may be known of them.")],
+    needs: Needs::Permission(Permission::Administer),
+    refusals: &[&[Code::SagaNotFound, Code::InvalidRequest, Code::Internal]],
+    example: Example {
+        target: "/v1/sagas/order_payment/secrets",
+        body: None,
+        answer: r#"{"name":"order_payment","secrets":[{"id":1,"created":"2026-01-31T09:30:00.000Z","ageseconds":60}]}"#,
+    },
+    command: None,
+};
+
+pub(super) const SAGA_ROTATE: Operation = Operation {
+    name: "saga.rotate",
+    summary: "Replace the secret of a saga",
+    description: "Adds a secret that calls of a saga with `sign: true` are signed with: the one that is given, or one that is made and \
+        shown in this answer only. For 24 hours more they are signed with the one before as well. Of more than four the oldest \
+        ends at once. The secret that is the newest already changes nothing. A backup has no secrets: after it was restored, this \
+        makes a new one.",
+    method: Method::Post,
+    path: "/v1/sagas/{saga}/secrets",
+    parameters: &[SAGA],
+    bodies: &[content(MEDIA_JSON, Some(|g| g.subschema_for::<RotateRequest>()), "The secret, or an empty object.")],
+    answers: &[content(MEDIA_JSON, Some(|g| g.subschema_for::<RotateAnswer>()), "The secret that was made.")],
+    needs: Needs::Permission(Permission::Administer),
+    refusals: &[
+        &[Code::MalformedJson, Code::InvalidRequest, Code::InvalidSecret, Code::SagaNotFound],
+        BODY,
+        &[Code::Overloaded, Code::DiskFull, Code::Internal],
+    ],
+    example: Example {
+        target: "/v1/sagas/order_payment/secrets",
+        body: Some((MEDIA_JSON, "{}")),
+        answer: r#"{"name":"order_payment","secret":"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw","secrets":[{"id":1,"created":"2026-02-01T09:30:00.000Z","ageseconds":0}]}"#,
     },
     command: None,
 };

@@ -4,6 +4,7 @@ use super::attempt::{Attempt, Purpose};
 use super::effect::What;
 use super::state::{At, Cell, How, Outcome, Phase, Undo, Why};
 use super::step::{Machine, Run};
+use crate::Timestamp;
 
 impl Machine<'_> {
     /// Gives up all that is open in a step, and marks all that was done in it.
@@ -109,14 +110,14 @@ impl Machine<'_> {
         self.note(What::UndoRefused, run, cause.map_or(attempts, |cause| cause.number), position);
         let is_newest = cause.is_none_or(|cause| cause.number == attempts);
         if is_newest && matches!(cell_at, At::Waiting | At::Calling) {
-            self.undo_again(at, Why::Refused);
+            self.undo_again(at, Why::Refused, None);
         }
     }
 
     /// The next attempt to undo, or a person.
-    pub(super) fn undo_again(&mut self, at: usize, why: Why) {
+    pub(super) fn undo_again(&mut self, at: usize, why: Why, not_before: Option<Timestamp>) {
         let task = self.plan.undo(self.state.cells[at].node);
-        if !task.is_some_and(|task| self.back_off(at, task)) {
+        if !task.is_some_and(|task| self.back_off(at, task, not_before)) {
             self.ask_person(at, why);
         }
     }

@@ -7,6 +7,7 @@ use super::declaration::{
     Steps, Undo, When,
 };
 use super::finding::{Finding, Level};
+use super::header;
 use super::key::Key;
 use super::plan::{
     Action, Call, Child, DEPTH_MAX, Doing, JQ_BYTES_MAX, Kind, Listen, Message, NODES_MAX, Node, NodeId, Plan,
@@ -420,12 +421,21 @@ impl Compiler {
 
     fn call(&mut self, path: &str, http: &Http, timeout: Option<Span>, data: Option<&str>) -> Option<Call> {
         let http = match http {
-            Http::Url(url) => HttpCall { url: url.clone(), method: Default::default() },
+            Http::Url(url) => HttpCall { url: url.clone(), ..HttpCall::default() },
             Http::Full(call) => call.clone(),
         };
         if !http.url.starts_with("https://") && !http.url.starts_with("http://") {
             let shown: String = http.url.chars().take(64).collect();
             self.refuse(format!("{path}/http"), format!("expected https:// or http://, found {shown:?}"));
+        }
+        if http.headers.len() > header::HEADERS_MAX {
+            let (most, found) = (header::HEADERS_MAX, http.headers.len());
+            self.refuse(format!("{path}/http/headers"), format!("expected at most {most} headers, found {found}"));
+        }
+        for (name, value) in &http.headers {
+            if let Some(problem) = header::problem(name, value) {
+                self.refuse(format!("{path}/http/headers"), problem);
+            }
         }
         let timeout_ms = self.span(format!("{path}/timeout"), timeout).unwrap_or(CALL_MS_DEFAULT);
         if timeout_ms > CALL_MS_MAX {

@@ -1,5 +1,6 @@
 //! A saga as its owner declares it. The JSON form is public and is what the log keeps; the YAML form has the same members.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::de::{self, MapAccess, Visitor};
@@ -174,7 +175,7 @@ pub struct StepBody {
 
 /// An HTTP call.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(untagged, expecting = "expected a URL, or an object with url and method")]
+#[serde(untagged, expecting = "expected a URL, or an object with url, method, headers and sign")]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum Http {
     /// `POST` to this URL.
@@ -184,7 +185,7 @@ pub enum Http {
 }
 
 /// An HTTP call with all that may be said of it. Its body is the step's `data`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct HttpCall {
@@ -193,6 +194,12 @@ pub struct HttpCall {
     /// `POST` unless said otherwise.
     #[serde(default)]
     pub method: Method,
+    /// Headers beside those that every call has. They are no place for a secret: whoever may see a declaration sees them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub headers: BTreeMap<String, String>,
+    /// Whether it is signed, with the secrets of its saga.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub sign: bool,
 }
 
 /// What a call does at its endpoint. `GET` is none: a step that only reads changes nothing that has to be undone.

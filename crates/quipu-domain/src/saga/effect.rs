@@ -63,6 +63,13 @@ pub struct Note {
     pub text: Option<Box<str>>,
 }
 
+impl Note {
+    pub(super) fn set_text(&mut self, text: &str) {
+        self.text =
+            Some(&text[..text.floor_char_boundary(NOTE_BYTES_MAX)]).filter(|text| !text.is_empty()).map(Box::from);
+    }
+}
+
 /// Longest text of a note, bytes.
 pub const NOTE_BYTES_MAX: usize = 256;
 

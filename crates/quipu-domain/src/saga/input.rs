@@ -42,6 +42,8 @@ pub enum Input<'a> {
         answer: Answer,
         /// The position of the event that keeps the answer, 0 if none does.
         position: u64,
+        /// What is told of it: the status, or why there is none. Never a part of the answer.
+        text: &'a str,
     },
     /// What [`super::Effect::Send`] asked for is published. Fed back at once, in the same commit.
     Sent {
@@ -79,12 +81,31 @@ pub enum Input<'a> {
 /// What an endpoint answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// It was done: 2xx.
+    /// It was done.
     Done,
-    /// It was refused for good: 4xx but 408, 409, 425 and 429.
+    /// It was refused for good.
     Refused,
-    /// Nobody knows: anything else.
-    Unsure,
+    /// Nobody knows.
+    Unsure {
+        /// No other attempt is to be made before this time: the endpoint asked for that.
+        not_before: Option<Timestamp>,
+    },
+}
+
+impl Answer {
+    /// What a status means: 2xx that it was done, 3xx and 4xx that it was not and will not be, for redirects are not followed. 408, 425, 429
+    /// and 409, by which an endpoint says that it is still at the same key, are about the moment and not about the call.
+    pub fn of_status(status: u16) -> Self {
+        match status {
+            200..=299 => Self::Done,
+            408 | 409 | 425 | 429 => Self::UNSURE,
+            300..=499 => Self::Refused,
+            _ => Self::UNSURE,
+        }
+    }
+
+    /// Nobody knows, and it may be tried again at any time.
+    pub const UNSURE: Self = Self::Unsure { not_before: None };
 }
 
 /// What an evaluation gave.
@@ -134,4 +155,22 @@ pub enum ActKind {
     Resolve,
     /// Undoes it though it may be completed: the saga that began it is being undone. Never a person's.
     Undo,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Answer;
+
+    #[test]
+    fn a_status_says_whether_a_call_was_done_refused_or_nobody_knows() {
+        for (statuses, answer) in [
+            (&[200, 201, 202, 204, 299][..], Answer::Done),
+            (&[300, 301, 302, 304, 307, 308, 400, 401, 403, 404, 405, 410, 413, 422, 428, 451], Answer::Refused),
+            (&[100, 199, 408, 409, 425, 429, 500, 501, 502, 503, 504, 599, 600, 999], Answer::UNSURE),
+        ] {
+            for status in statuses {
+                assert_eq!(Answer::of_status(*status), answer, "{status}");
+            }
+        }
+    }
 }

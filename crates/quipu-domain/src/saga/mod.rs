@@ -28,6 +28,7 @@ mod expectation;
 mod explain;
 mod finding;
 mod forward;
+mod header;
 mod input;
 mod key;
 mod mermaid;

@@ -5,6 +5,7 @@ use super::effect::What;
 use super::plan::{Action, NodeId, Role};
 use super::state::{At, Cell, EARLY_MAX, How, Outcome, Undo, Why};
 use super::step::{Machine, Run};
+use crate::Timestamp;
 
 impl Role {
     /// The step that it is about, what for, and whether it is good news.
@@ -169,7 +170,7 @@ impl Machine<'_> {
             At::Stuck(_) => {}
             _ if !task.tries.on_failure => self.fail(at, why),
             At::BackingOff => {}
-            _ if !is_newest || self.back_off(at, task) => {}
+            _ if !is_newest || self.back_off(at, task, None) => {}
             _ => self.fail(at, why),
         }
     }
@@ -207,20 +208,20 @@ impl Machine<'_> {
         self.undo_late(at);
     }
 
-    /// Nobody answered in time, or time has passed.
-    pub(super) fn timed_out(&mut self, at: usize) {
+    /// Nobody answered in time, or time has passed. Another attempt is not made before a time, if one is said.
+    pub(super) fn timed_out(&mut self, at: usize, not_before: Option<Timestamp>) {
         let cell = &self.state.cells[at];
         let (run, attempts) = (cell.run(), cell.attempts);
         if cell.purpose != Purpose::Command {
             self.note(What::UndoTimedOut, run, attempts, 0);
-            return self.undo_again(at, Why::TimedOut);
+            return self.undo_again(at, Why::TimedOut, not_before);
         }
         let Some(task) = self.plan.task(run.0) else { return };
         if task.action == Action::Sleep {
             return self.finish(at, 0);
         }
         self.note(What::TimedOut, run, attempts, 0);
-        let is_again = task.action != Action::Wait && task.tries.on_timeout && self.back_off(at, task);
+        let is_again = task.action != Action::Wait && task.tries.on_timeout && self.back_off(at, task, not_before);
         if !is_again {
             self.fail(at, Why::TimedOut);
         }

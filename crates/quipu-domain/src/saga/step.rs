@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 
 use super::attempt::{Attempt, Purpose};
-use super::effect::{Effect, NOTE_BYTES_MAX, Note, Step, What};
+use super::effect::{Effect, Note, Step, What};
 use super::input::{Answer, Input};
 use super::plan::{NodeId, Plan, Task};
 use super::state::{At, Cell, Done, Due, Failure, Heard, How, Outcome, Phase, State, Undo, Why};
@@ -79,7 +79,14 @@ impl Machine<'_> {
             Input::Start { .. } => {}
             Input::Event { position, roles, cause } => self.event(position, roles, cause),
             Input::Due { until } => self.due(until),
-            Input::Answered { attempt, answer, position } => self.answered(attempt, answer, position),
+            Input::Answered { attempt, answer, position, text } => {
+                let first = self.notes.len();
+                self.answered(attempt, answer, position);
+                // The first is about the answer, whatever follows from it.
+                if let Some(note) = self.notes.get_mut(first) {
+                    note.set_text(text);
+                }
+            }
             Input::Sent { attempt } => self.sent(attempt),
             Input::NotSent { attempt, reason } => self.not_sent(attempt, reason),
             Input::Told { node, iteration, told } => self.told((node, iteration), told),
@@ -114,7 +121,7 @@ impl Machine<'_> {
             let Some(at) = self.state.cells.iter().position(is_it) else { continue };
             match self.state.cells[at].at {
                 At::BackingOff => self.attempt(at),
-                _ => self.timed_out(at),
+                _ => self.timed_out(at, None),
             }
             self.work();
         }
@@ -184,18 +191,20 @@ impl Machine<'_> {
     }
 
     /// Has a cell wait for its next attempt, or makes it at once. False if none is left.
-    pub fn back_off(&mut self, at: usize, task: &Task) -> bool {
+    /// Not before a time, if one is said.
+    pub fn back_off(&mut self, at: usize, task: &Task, not_before: Option<Timestamp>) -> bool {
         let cell = &self.state.cells[at];
         let made = cell.attempts.saturating_sub(cell.before);
         if made >= task.tries.max || cell.attempts == u16::MAX {
             return false;
         }
         let delay = task.tries.backoff.delay_ms(u32::from(made), chance(self.state.number, cell));
-        if delay == 0 {
+        let mut due = self.after(delay);
+        due.at = due.at.max(not_before.unwrap_or(due.at));
+        if due.at <= self.now {
             self.attempt(at);
             return true;
         }
-        let due = self.after(delay);
         let cell = &mut self.state.cells[at];
         (cell.at, cell.due) = (At::BackingOff, Some(due));
         true
@@ -233,8 +242,8 @@ impl Machine<'_> {
 
     fn not_sent(&mut self, attempt: Attempt, reason: &str) {
         let run = (attempt.node, attempt.iteration);
-        // Whether a saga was begun is only said if it was not.
-        if self.plan.child(attempt).is_none() {
+        // Whether a saga was begun or a call can be made is only said if not.
+        if self.plan.child(attempt).is_none() && self.plan.call(attempt).is_none() {
             self.state.sending = self.state.sending.saturating_sub(1);
         }
         self.note_text(What::NotSent, run, attempt.number, 0, reason);
@@ -260,13 +269,13 @@ impl Machine<'_> {
             (Answer::Refused, Purpose::Command) => self.refused(run, number, position, Why::Refused),
             (Answer::Done, _) => self.undo_succeeded(run, Some(attempt), position),
             (Answer::Refused, _) => self.undo_refused(run, Some(attempt), position),
-            (Answer::Unsure, _) => {
+            (Answer::Unsure { not_before }, _) => {
                 let is_it = |at: &usize| {
                     let cell = &self.state.cells[*at];
                     cell.at == At::Calling && cell.attempts == attempt.number
                 };
                 match self.find_cell(run, attempt.purpose).filter(is_it) {
-                    Some(at) => self.timed_out(at),
+                    Some(at) => self.timed_out(at, not_before),
                     None => self.in_doubt_late(attempt, position),
                 }
             }
@@ -316,8 +325,8 @@ impl Machine<'_> {
 
     pub fn note_text(&mut self, what: What, run: Run, attempt: u16, position: u64, text: &str) {
         self.note(what, run, attempt, position);
-        if let Some(note) = self.notes.last_mut().filter(|_| !text.is_empty()) {
-            note.text = Some(text[..text.floor_char_boundary(NOTE_BYTES_MAX)].into());
+        if let Some(note) = self.notes.last_mut() {
+            note.set_text(text);
         }
     }
 

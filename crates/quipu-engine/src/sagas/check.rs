@@ -7,6 +7,7 @@ use quipu_domain::saga::{Action, Catalog, Finding, Key, circle};
 use quipu_domain::{Pattern, Takes};
 use quipu_store::Fault;
 
+use super::call::{CALL_ANSWERED, Calls};
 use super::ready::{Plans, Ready};
 use super::records::{Declaration, PlanName};
 use crate::tenant::Tenant;
@@ -15,6 +16,7 @@ use crate::transform::Jq;
 /// What is known of the surroundings of a saga.
 struct Around<'a> {
     plans: &'a Plans,
+    callers: Vec<Arc<dyn Calls>>,
     own: PlanName,
     /// Whether a version of it has instances that are open.
     open: Option<Key>,
@@ -31,9 +33,11 @@ impl Around<'_> {
 /// The types of the events that a plan publishes.
 fn sends(ready: &Ready) -> impl Iterator<Item = &str> {
     let nodes = 0..ready.plan.len() as u16;
-    let actions = nodes.flat_map(|node| [ready.plan.action(node), ready.plan.compensation(node)]).flatten();
+    let actions = nodes.clone().flat_map(|node| [ready.plan.action(node), ready.plan.compensation(node)]).flatten();
     let sent = actions.filter_map(|action| if let Action::Send(message) = action { Some(message) } else { None });
-    sent.chain(ready.plan.completes_with()).chain(ready.plan.fails_with()).map(|message| &*message.kind)
+    let sent = sent.chain(ready.plan.completes_with()).chain(ready.plan.fails_with()).map(|message| &*message.kind);
+    let calls = nodes.filter(|node| matches!(ready.plan.action(*node), Some(Action::Call(_))));
+    sent.chain(calls.map(|_| CALL_ANSWERED).take(1))
 }
 
 /// Which events sagas, rules and expectations take and publish.
@@ -50,9 +54,9 @@ impl Catalog for Around<'_> {
         Jq::compile(text).map(drop).map_err(|(at, reason)| format!("at byte {at}: {reason}"))
     }
 
-    fn url(&self, _: &str) -> Result<(), String> {
-        // Whether it may be called is known to whoever calls.
-        Ok(())
+    fn url(&self, url: &str) -> Result<(), String> {
+        // Nobody knows if nobody calls.
+        self.callers.iter().try_for_each(|calls| calls.may_call(url))
     }
 
     fn is_published(&self, pattern: &Pattern) -> bool {
@@ -114,7 +118,8 @@ impl Tenant {
             Declaration::Saga(saga) => {
                 let open = self.key_in_use(&own, plans);
                 let (published, followed) = (self.published_types()?, self.followed());
-                let around = Around { plans, own, open, published, followed };
+                let callers = self.sagas.call_watchers.all();
+                let around = Around { plans, callers, own, open, published, followed };
                 Ok(quipu_domain::saga::check(saga, &around).findings)
             }
             Declaration::Written(_) => Ok(match declaration.plan() {

@@ -85,6 +85,8 @@ pub struct InstanceInfo {
     pub waiting: Vec<(String, Option<Timestamp>)>,
     /// The timers that it waits for, by their names or those of its steps.
     pub timers: Vec<(String, Timestamp)>,
+    /// Which of these are endpoints to be called, and their URLs.
+    pub calls: Vec<(usize, String)>,
     /// Its variables, as JSON.
     pub variables: Option<String>,
     /// What may be done to it as it stands.
@@ -301,12 +303,21 @@ fn attempts(note: &Note, ends: u16) -> Vec<Attempt> {
 
 fn info(number: u64, instance: &Instance, plan: &FoldedPlan, ready: Option<&Arc<Ready>>) -> InstanceInfo {
     let state: State = postcard::from_bytes(&instance.state).unwrap_or_default();
+    let mut calls = Vec::new();
     let waiting = match ready {
         Some(ready) => {
-            let waiting = explain(&ready.plan, &state);
-            let sentences = waiting.iter().map(|one| (one.sentence(&ready.plan), time_of(one)));
+            let sentence = |one: &Waiting| match said(ready, instance, one) {
+                Some(said) => format!("{} ({said})", one.sentence(&ready.plan)),
+                None => one.sentence(&ready.plan),
+            };
+            let all = explain(&ready.plan, &state);
+            let url = |one: &Waiting| match one {
+                Waiting::Endpoint { attempt } => Some(ready.plan.call(*attempt)?.http.url.clone()),
+                _ => None,
+            };
+            calls.extend(all.iter().enumerate().filter_map(|(at, one)| Some((at, url(one)?))));
             let timers = state.timers().map(|(name, due)| (format!("the timer {name}"), Some(due.at)));
-            sentences.chain(timers).collect()
+            all.iter().map(|one| (sentence(one), time_of(one))).chain(timers).collect()
         }
         None => vec![("its declaration cannot be read by this version".to_owned(), None)],
     };
@@ -329,9 +340,24 @@ fn info(number: u64, instance: &Instance, plan: &FoldedPlan, ready: Option<&Arc<
         failure,
         waiting,
         timers: ready.map_or_else(Vec::new, |ready| state.waits_until(&ready.plan)),
+        calls,
         variables: state.variables().map(str::to_owned),
         acts,
     }
+}
+
+/// What an endpoint said to the call that something is waited for after.
+fn said(ready: &Ready, instance: &Instance, waiting: &Waiting) -> Option<Box<str>> {
+    let (Waiting::NextAttempt { after: attempt, .. } | Waiting::Person { about: attempt, .. }) = waiting else {
+        return None;
+    };
+    ready.plan.call(*attempt)?;
+    let is_it = |note: &Note| {
+        let was_answered = matches!(note.what, What::Refused | What::TimedOut | What::UndoRefused | What::UndoTimedOut);
+        was_answered && (note.node, note.iteration, note.attempt) == (attempt.node, attempt.iteration, attempt.number)
+    };
+    let mut notes = instance.notes().into_iter().rev();
+    notes.find(|(_, note)| is_it(note)).and_then(|(_, note)| note.text)
 }
 
 fn time_of(waiting: &Waiting) -> Option<Timestamp> {

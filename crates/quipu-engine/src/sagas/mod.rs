@@ -7,12 +7,14 @@
 //! else the stage remembers is made from it and may be dropped at any time.
 
 mod act;
+mod call;
 mod check;
 mod code;
 mod define;
 mod follow;
 mod list;
 mod mapping;
+mod origin;
 mod ready;
 mod records;
 mod refusal;
@@ -20,6 +22,7 @@ mod round;
 mod stage;
 
 pub use act::Intervention;
+pub use call::{CALL_ANSWERED, CallAnswer, CallRequest, CallState, Calls, CallsGuard, SagaCall};
 pub use code::{CodeInput, SagaCode};
 pub use define::Applied;
 pub use list::{InstanceFilter, InstanceInfo, InstancePage, PlanInfo, SentEvent, TimelineEntry};

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use quipu_domain::saga::{
-    Act, ActKind, Again, Answer, Asked as AskedOfCode, Attempt, Effect, Input as Fed, Key, Kind, Note, Parent, Purpose,
+    Act, ActKind, Again, Answer, Asked as AskedOfCode, Attempt, Effect, Input as Fed, Kind, Note, Parent, Purpose,
     Question, Role, State, Status, Told, Wanted, may, step,
 };
 use quipu_domain::saga::{HOPS_MAX, Message, Outcome as Ending, VARIABLES_BYTES_MAX};
@@ -15,6 +15,7 @@ use quipu_store::Fault;
 use super::code::CodeInput;
 use super::follow::Hit;
 use super::mapping::{Asker, Cache, Mapped, data_of};
+use super::origin::Origin;
 use super::ready::{Plans, Ready};
 use super::records::{Begun, Changed, Instance, InstanceState, StepRecord, key_hash};
 use super::stage::{Acted, Asked, Outcome};
@@ -34,15 +35,12 @@ const PLACE_EVENTS: u64 = 50_000;
 /// Most ended instances that one commit forgets.
 const FORGOTTEN_MAX: usize = 1_000;
 
-/// The attributes that a command has from the event that started.
-const INHERITED: [&str; 3] = ["userid", "organizationid", "tenantid"];
-
 /// What one instance is told, and by whom.
 enum Told1 {
     Start { position: u64, parent: Option<Parent>, variables: Option<String> },
     Event { position: u64, roles: Vec<Role>, cause: Option<Attempt> },
     Due(Timestamp),
-    Answered(Attempt, Answer),
+    Answered(Attempt, Answer, u64, String),
     Child(Attempt, Ending),
     Act(ActKind, String, u64),
     Sent(Attempt),
@@ -65,7 +63,9 @@ impl Told1 {
             }
             Self::Event { position, roles, cause } => Fed::Event { position: *position, roles, cause: *cause },
             Self::Due(until) => Fed::Due { until: *until },
-            Self::Answered(attempt, answer) => Fed::Answered { attempt: *attempt, answer: *answer, position: 0 },
+            Self::Answered(attempt, answer, position, text) => {
+                Fed::Answered { attempt: *attempt, answer: *answer, position: *position, text }
+            }
             Self::Child(attempt, outcome) => Fed::Child { attempt: *attempt, outcome: *outcome },
             Self::Act(what, reason, operation) => Fed::Act(Act { what: *what, operation: *operation, reason }),
             Self::Sent(attempt) => Fed::Sent { attempt: *attempt },
@@ -170,10 +170,10 @@ impl Tenant {
                         }
                     }
                 }
-                Asked::Answered { number, attempt, .. } if fault.is_some() => outcome.answered.push((number, attempt)),
-                Asked::Answered { number, attempt, answer } => {
-                    outcome.answered.push((number, attempt));
-                    if let Err(failed) = round.feed(number, Told1::Answered(attempt, answer)) {
+                Asked::Answered { reply, .. } if fault.is_some() => outcome.answered.push(reply),
+                Asked::Answered { number, attempt, answer, position, text, reply } => {
+                    outcome.answered.push(reply);
+                    if let Err(failed) = round.feed(number, Told1::Answered(attempt, answer, position, text)) {
                         fault = Some(failed);
                     }
                 }
@@ -184,7 +184,7 @@ impl Tenant {
             for (reply, _) in answers {
                 reply(Err(fault.clone().into()));
             }
-            self.sagas.calls.lock().extend(outcome.answered);
+            outcome.answered.into_iter().for_each(|reply| reply(Err(fault.clone())));
             return Err(fault);
         }
         let come = self.take_due(now);
@@ -194,8 +194,8 @@ impl Tenant {
             Ok(fed) => fed,
             Err(fault) => {
                 answers.into_iter().for_each(|(reply, _)| reply(Err(fault.clone().into())));
+                outcome.answered.into_iter().for_each(|reply| reply(Err(fault.clone())));
                 self.rewind(&outcome.come);
-                self.sagas.calls.lock().extend(outcome.answered);
                 return Err(fault);
             }
         };
@@ -468,10 +468,14 @@ impl Round<'_> {
                 Ok(()) => Told1::Sent(attempt),
                 Err(reason) => Told1::NotSent(attempt, reason),
             }),
-            Effect::Call(attempt) => {
-                self.calls.push((number, attempt));
-                None
-            }
+            // What cannot be said to the endpoint is known now, and not when it is called.
+            Effect::Call(attempt) => match self.call_body(number, attempt)? {
+                Ok(_) => {
+                    self.calls.push((number, attempt));
+                    None
+                }
+                Err(reason) => Some(Told1::NotSent(attempt, reason)),
+            },
             Effect::Begin(attempt) => match self.begin_child(number, attempt)? {
                 Ok(()) => None,
                 Err(reason) => Some(Told1::NotSent(attempt, reason)),
@@ -505,6 +509,12 @@ impl Round<'_> {
         let (ready, key, state, attempt) = self.asker(number, attempt);
         let asker = Asker { ready: &ready, key: &key, state: &state, attempt };
         asker.apply(self.tenant, &mut self.cache, text)
+    }
+
+    fn call_body(&mut self, number: u64, attempt: Attempt) -> Mapped<String> {
+        let (ready, key, state, attempt) = self.asker(number, Some(attempt));
+        let asker = Asker { ready: &ready, key: &key, state: &state, attempt };
+        self.tenant.body(&asker, &mut self.cache)
     }
 
     fn answer(&mut self, number: u64, node: u16) -> Result<Answered, Fault> {
@@ -659,24 +669,12 @@ impl Round<'_> {
             true => format!("{log:016x}/{}", state.start()),
             false => format!("{}{attempt}", self.tenant.instance_id(number)),
         };
-        let mut event = Event::builder(id, ready.source.as_str(), &*kind).data(data).time(self.now.to_string());
+        let mut event =
+            Event::builder(id, ready.source.clone(), kind.to_string()).data(data).time(self.now.to_string());
         if let Some(subject) = subject.unwrap_or_else(|| start.subject().map(str::to_owned)) {
             event = event.subject(subject);
         }
-        // Whoever answers with the same correlation id is heard: that of a saga within a saga is its own.
-        let correlation = match ready.plan.key() {
-            Key::Correlation if !is_rule => &key,
-            _ => start.correlation_id().unwrap_or(if is_rule { start.id() } else { &key }),
-        };
-        event = event.correlation_id(correlation.to_owned());
-        if let Some(causation) = causation {
-            event = event.causation_id(causation);
-        }
-        for name in INHERITED {
-            if let Some(value) = start.attribute(name) {
-                event = event.attribute(name, Value::Text(value.to_owned().into()));
-            }
-        }
+        let origin = Origin { ready: &ready, key: &key, start: &start, causation };
         if is_rule {
             let hops = start.attributes().iter().find(|(name, _)| name == "hops").map(|(_, value)| value);
             let hops = if let Some(Value::Integer(hops)) = hops { i64::from(*hops).max(0) } else { 0 };
@@ -685,11 +683,9 @@ impl Round<'_> {
                     "expected an event that at most {HOPS_MAX} rules led to, found one of {hops}: rules go round"
                 )));
             }
-            event = event.attribute("hops", Value::Integer(hops as i32 + 1));
+            event = origin.mark(event).attribute("hops", Value::Integer(hops as i32 + 1));
         } else {
-            event = event.attribute("sagaid", Value::Text(format!("{}/{number}", ready.name.name).into()));
-            let idempotency = format!("{}{}", self.tenant.instance_id(number), attempt.key());
-            event = event.attribute("idempotencykey", Value::Text(idempotency.into()));
+            event = origin.mark_of(event, self.tenant, number, attempt);
         }
         let event = match event.build() {
             Ok(event) => event.into_owned(),

@@ -10,6 +10,7 @@ use quipu_domain::timer::{Due as Come, Handle, Owner, Wheel};
 use quipu_domain::{Scratch, Snapshot, Timestamp};
 use quipu_store::{Fault, Record};
 
+use super::call::CallWatchers;
 use super::ready::{Entry, Plans, Ready};
 use super::records::{FoldedSagas, InstanceState, SagaRecord, StepRecord};
 use crate::append::Prepared;
@@ -44,6 +45,8 @@ pub(crate) struct Sagas {
     /// A round failed: nothing is read before this time.
     not_before: AtomicI64,
     pub(super) calls: Mutex<VecDeque<(u64, Attempt)>>,
+    pub(super) call_watchers: CallWatchers,
+    pub(super) next_call_watcher: AtomicU64,
 }
 
 /// What one round after the other needs.
@@ -60,7 +63,14 @@ pub(crate) enum Asked {
     /// An intervention.
     Act { number: u64, act: ActKind, reason: String, operation: u64, reply: Reply<Acted> },
     /// An endpoint answered.
-    Answered { number: u64, attempt: Attempt, answer: Answer },
+    Answered {
+        number: u64,
+        attempt: Attempt,
+        answer: Answer,
+        position: u64,
+        text: String,
+        reply: Reply<Result<(), Fault>>,
+    },
     /// A declaration; it is made with the place that the stage has come to.
     Define(Box<dyn FnOnce(u64) -> (SagaRecord, Option<Ready>) + Send>, Reply<Result<(), Fault>>),
 }
@@ -103,8 +113,8 @@ pub(crate) struct Outcome {
     pub calls: Vec<(u64, Attempt)>,
     /// Instances that were due.
     pub come: Vec<u64>,
-    /// Calls whose answers were taken in.
-    pub answered: Vec<(u64, Attempt)>,
+    /// Whoever told what endpoints answered.
+    pub answered: Vec<Reply<Result<(), Fault>>>,
     pub answers: Vec<(Reply<Acted>, Acted)>,
     pub defined: Vec<Defined>,
     /// There is more to do at once.
@@ -122,14 +132,8 @@ impl Sagas {
             handles: HashMap::new(),
             latest: now,
         };
-        let mut calls = VecDeque::new();
         for (number, instance) in folded.instances.iter().filter(|(_, instance)| !instance.status.is_ended()) {
             stage.set(number, instance.due, now);
-            if plans.all.get(&instance.plan).is_some_and(|ready| ready.has_calls)
-                && let Ok(state) = postcard::from_bytes::<quipu_domain::saga::State>(&instance.state)
-            {
-                calls.extend(state.calls().map(|attempt| (number, attempt)));
-            }
         }
         let sagas = Self {
             is_stepping: AtomicBool::new(false),
@@ -141,7 +145,9 @@ impl Sagas {
             next: AtomicI64::new(i64::MAX),
             not_before: AtomicI64::new(i64::MIN),
             plans: RwLock::new(Arc::new(plans)),
-            calls: Mutex::new(calls),
+            calls: Mutex::default(),
+            call_watchers: CallWatchers::default(),
+            next_call_watcher: AtomicU64::new(0),
             stage: Mutex::new(stage),
         };
         sagas.turned(&sagas.stage.lock());
@@ -294,10 +300,12 @@ impl Tenant {
     fn settle(&self, outcome: Outcome, result: Result<(), Fault>) {
         let sagas = &self.sagas;
         let now = self.world.clock.now();
+        let mut is_called = false;
         match &result {
             Ok(()) => {
                 let mut stage = sagas.stage.lock();
                 sagas.seen.fetch_max(outcome.seen, Ordering::AcqRel);
+                is_called = !outcome.calls.is_empty();
                 sagas.calls.lock().extend(outcome.calls);
                 outcome.dues.into_iter().for_each(|(number, due)| stage.set(number, due, now));
                 sagas.turned(&stage);
@@ -312,8 +320,11 @@ impl Tenant {
                 let mut stage = sagas.stage.lock();
                 instances.into_iter().for_each(|(number, due)| stage.set(number, due, now));
                 sagas.turned(&stage);
-                sagas.calls.lock().extend(outcome.answered);
             }
+        }
+        outcome.answered.into_iter().for_each(|reply| reply(result.clone()));
+        if is_called {
+            sagas.call_watchers.all().iter().for_each(|calls| calls.wake());
         }
         if result.is_ok() && !outcome.defined.is_empty() {
             let mut plans = Plans::clone(&sagas.plans.read());
@@ -368,17 +379,5 @@ impl Tenant {
         for (number, instance) in instances.iter().filter(|(_, instance)| instance.due.is_some()) {
             stage.set(number, instance.due, now);
         }
-    }
-
-    /// Endpoints to call: each once until its answer is told with [`Tenant::answer_call`].
-    pub fn take_calls(&self, limit: usize) -> Vec<(u64, Attempt)> {
-        let mut calls = self.sagas.calls.lock();
-        let count = limit.min(calls.len());
-        calls.drain(..count).collect()
-    }
-
-    /// What an endpoint answered.
-    pub fn answer_call(self: &Arc<Self>, number: u64, attempt: Attempt, answer: Answer) {
-        self.ask_sagas(Asked::Answered { number, attempt, answer });
     }
 }

@@ -21,6 +21,7 @@ mod payloads;
 mod places;
 mod read;
 mod replays;
+mod saga_calls;
 mod sagas;
 mod sagas_in_rust;
 mod schedules;

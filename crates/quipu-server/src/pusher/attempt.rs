@@ -9,10 +9,10 @@ use quipu_domain::delivery::{Failure, Reason};
 use quipu_engine::{Answer as Said, Handed};
 
 use super::command::{self, Asked};
-use super::gate::Verdict;
 use super::gone::HeldBack;
 use super::plan::Plan;
 use super::shared::{Shared, blocking};
+use crate::gate::Verdict;
 use crate::webhook::{Answer, Call, Transformed};
 
 /// How much longer than its endpoint has to answer a delivery is ours at least, milliseconds: for the way to the engine
@@ -110,15 +110,11 @@ async fn say(shared: &Shared, plan: &Plan, handed: &Handed, said: Said) -> bool 
     }
 }
 
-/// What the answer says about the endpoint. A status from 400 on is about what was sent, but for those that say that the
-/// endpoint is busy.
+/// What the answer says about the endpoint.
 fn verdict(answer: &Answer) -> Verdict {
     match answer {
         Answer::Delivered { .. } | Answer::Gone { .. } => Verdict::Works,
-        Answer::Failed { failure, retry_after, .. } => match failure.status {
-            Some(408 | 429 | 500..=599) | None => Verdict::Fails(*retry_after),
-            Some(_) => Verdict::Works,
-        },
+        Answer::Failed { failure, retry_after, .. } => Verdict::of_status(failure.status, *retry_after),
     }
 }
 

@@ -11,10 +11,10 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, watch};
 use tokio::task::JoinSet;
 
 use super::attempt::attempt;
-use super::gate::Room;
 use super::gone::{self, HeldBack};
 use super::plan::Plan;
 use super::shared::{NotAnswered, Shared, blocking};
+use crate::gate::Room;
 use crate::places::Place;
 
 /// Longest sleep until a time: a clock that was set is noticed after this.
@@ -191,14 +191,14 @@ type Share = (OwnedSemaphorePermit, Place);
 async fn shares(shared: &Shared, plan: &Plan, plans: &mut Plans, most: usize) -> Option<Vec<Share>> {
     let own = Arc::clone(&plan.width).try_acquire_owned().ok()?;
     let all = tokio::select! {
-        all = shared.in_hand.take(&plan.origin) => all,
+        all = shared.outward.in_hand.take(&plan.origin) => all,
         // Seen once more by whoever called.
         _ = async { plans.clone().changed().await } => return Some(Vec::new()),
     };
     let mut shares = vec![(own, all)];
     while shares.len() < most
         && let Ok(own) = Arc::clone(&plan.width).try_acquire_owned()
-        && let Some(all) = shared.in_hand.try_take(&plan.origin)
+        && let Some(all) = shared.outward.in_hand.try_take(&plan.origin)
     {
         shares.push((own, all));
     }

@@ -9,7 +9,7 @@ use quipu_domain::{PushMode, Subscription};
 use quipu_engine::Tenant;
 use tokio::sync::Semaphore;
 
-use super::gate::{Gate, Gates, Seat};
+use crate::gate::{Gate, Gates, Seat};
 use crate::webhook::{Endpoint, Webhooks};
 
 /// Webhooks of one subscription that are on their way at once. Enough for 1,000 a second at an answer in 32 ms; how many

@@ -1,49 +1,29 @@
-//! What all that push have in common: the tenant, the sender, the secrets, and how much may be in hand at once.
+//! What all that push have in common: the tenant, the way out, and the secrets.
 
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
 
 use quipu_engine::{Fault, NotDone, OperationRefusal, SubscriptionRefusal, Tenant};
 
-use super::gate::Gates;
-use crate::places::Places;
+use crate::outward::Outward;
 use crate::secrets::Secrets;
-use crate::webhook::{Block, Options, Webhooks};
-
-/// Deliveries in hand at once, over all subscriptions: each is an event in memory and a connection. Shared by endpoint: one
-/// alone has at most 57 of them.
-const IN_HAND_MAX: usize = 512;
+use crate::webhook::Webhooks;
 
 pub(super) struct Shared {
     pub tenant: Arc<Tenant>,
-    pub secrets: Secrets,
-    pub gates: Gates,
-    pub in_hand: Places,
-    allowed: Vec<Block>,
-    webhooks: OnceLock<Webhooks>,
+    pub secrets: Arc<Secrets>,
+    pub outward: Arc<Outward>,
     is_stopping: AtomicBool,
 }
 
 impl Shared {
-    pub fn new(tenant: Arc<Tenant>, secrets: Secrets, allowed: Vec<Block>) -> Self {
-        Self {
-            tenant,
-            secrets,
-            gates: Gates::default(),
-            in_hand: Places::new(IN_HAND_MAX),
-            allowed,
-            webhooks: OnceLock::new(),
-            is_stopping: AtomicBool::new(false),
-        }
+    pub fn new(tenant: Arc<Tenant>, secrets: Arc<Secrets>, outward: Arc<Outward>) -> Self {
+        Self { tenant, secrets, outward, is_stopping: AtomicBool::new(false) }
     }
 
-    /// The sender, made when it is needed first: it reads the certificates of the machine, which most servers never use.
     pub fn webhooks(&self) -> &Webhooks {
-        self.webhooks.get_or_init(|| {
-            let options = Options { allowed: self.allowed.clone(), ..Options::default() };
-            Webhooks::new(options).expect("only certificates that were given can be wrong")
-        })
+        self.outward.webhooks()
     }
 
     /// From now on nothing is sent any more.

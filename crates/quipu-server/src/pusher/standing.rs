@@ -57,7 +57,7 @@ impl Standing {
             circuit: plan.gate().circuit(),
             limited_until: plan.gate().limited(shared.tenant.now()),
             in_hand: plan.in_hand(),
-            is_crowded: !shared.in_hand.may_take(&plan.origin),
+            is_crowded: !shared.outward.in_hand.may_take(&plan.origin),
             held: (!has_secret).then(|| no_secret.to_owned()),
         }
     }

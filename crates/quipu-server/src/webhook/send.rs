@@ -32,7 +32,7 @@ const BODY_BYTES_READ_MAX: usize = 16 << 10;
 /// is half a gigabyte at the worst.
 const ANSWER_BYTES_MAX: usize = 1 << 20;
 /// How long an answer's body is waited for: the status has decided already.
-const BODY_TIMEOUT: Duration = Duration::from_secs(1);
+pub(super) const BODY_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long a connection may be idle before it is closed from this side. Many servers close after 5 s; a request that
 /// crosses their close would be a failure.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
@@ -41,7 +41,7 @@ const IDLE_MAX: usize = 256;
 /// Most bytes of an answer's head, and of its body that are read at once.
 const BUFFER_BYTES_MAX: usize = 64 << 10;
 
-const USER_AGENT: HeaderValue = HeaderValue::from_static(concat!("Quipu/", env!("CARGO_PKG_VERSION")));
+pub(super) const USER_AGENT: HeaderValue = HeaderValue::from_static(concat!("Quipu/", env!("CARGO_PKG_VERSION")));
 
 /// What may be called, and how.
 #[derive(Debug)]
@@ -200,13 +200,23 @@ impl Webhooks {
         request: Request<Full<Bytes>>,
     ) -> Result<(Response<Incoming>, Duration), Answer> {
         let started = Instant::now();
-        let answered = tokio::time::timeout(call.timeout, self.client.request(request)).await;
+        let answered = self.answered(request, call.endpoint, call.timeout).await;
         let duration = started.elapsed();
-        let failed = |failure: Failure| Err(Answer::Failed { failure: failure.cut(), duration, retry_after: None });
-        match answered {
-            Err(_) => failed(Failure::new(format!("no answer within {} ms", call.timeout.as_millis()))),
-            Ok(Err(error)) => failed(Failure::new(in_words(&error, call.endpoint))),
-            Ok(Ok(response)) => Ok((response, duration)),
+        let failed = |error| Answer::Failed { failure: Failure::new(error).cut(), duration, retry_after: None };
+        answered.map(|response| (response, duration)).map_err(failed)
+    }
+
+    /// The head of the answer to a request, or what went wrong in words without the path of the URL.
+    pub(super) async fn answered(
+        &self,
+        request: Request<Full<Bytes>>,
+        endpoint: &Endpoint,
+        timeout: Duration,
+    ) -> Result<Response<Incoming>, String> {
+        match tokio::time::timeout(timeout, self.client.request(request)).await {
+            Err(_) => Err(format!("no answer within {} ms", timeout.as_millis())),
+            Ok(Err(error)) => Err(in_words(&error, endpoint)),
+            Ok(Ok(response)) => Ok(response),
         }
     }
 }
@@ -262,7 +272,7 @@ async fn judge(response: Response<Incoming>, now: Timestamp, duration: Duration,
 
 /// The first [`BODY_BYTES_MAX`] of a body, or what comes of them in time. A connection with more on it than is read is
 /// closed.
-async fn beginning(mut body: Incoming, timeout: Duration) -> Vec<u8> {
+pub(super) async fn beginning(mut body: Incoming, timeout: Duration) -> Vec<u8> {
     let mut bytes = Vec::new();
     let reading = async {
         let mut read = 0;

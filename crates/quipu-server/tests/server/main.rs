@@ -7,6 +7,7 @@ mod access;
 mod auditing;
 mod authority;
 mod bad_input;
+mod calls;
 mod catalog;
 mod circuits;
 mod client;

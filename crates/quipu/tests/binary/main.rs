@@ -6,6 +6,7 @@
 
 mod aggregates;
 mod audit;
+mod calls;
 mod catalog;
 #[cfg(feature = "postgres")]
 // Another crate tests with it too.

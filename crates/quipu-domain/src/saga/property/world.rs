@@ -292,7 +292,7 @@ impl World {
         let is_command = attempt.purpose == Purpose::Command;
         let answer = match mood {
             _ if is_command && self.refused.contains(&run) => Answer::Refused,
-            3 => Answer::Unsure,
+            3 => Answer::UNSURE,
             5 if !is_command => Answer::Refused,
             5 if !self.executed.contains(&run) => {
                 self.refused.insert(run);
@@ -304,7 +304,7 @@ impl World {
                 } else if self.executed.insert(run) {
                     self.standing.insert(run);
                 }
-                if mood == 4 { Answer::Unsure } else { Answer::Done }
+                if mood == 4 { Answer::UNSURE } else { Answer::Done }
             }
         };
         self.answers.push((attempt, answer));
@@ -317,14 +317,14 @@ impl World {
         }
         let (attempt, answer) = self.answers.remove(self.dice.roll(self.answers.len()));
         if self.is_paused() {
-            return self.feed(Input::Answered { attempt, answer, position: 0 });
+            return self.feed(Input::Answered { attempt, answer, position: 0, text: "" });
         }
         match answer {
             Answer::Done if attempt.purpose == Purpose::Command => _ = self.ledger.succeeded.insert(run_of(attempt)),
             Answer::Refused if attempt.purpose == Purpose::Command => _ = self.ledger.refused.insert(attempt),
             _ => {}
         }
-        self.feed(Input::Answered { attempt, answer, position: 0 });
+        self.feed(Input::Answered { attempt, answer, position: 0, text: "" });
     }
 
     /// Something that nobody asked for: an event that is waited for, or a saga within that ends.

@@ -246,7 +246,7 @@ fn an_end_in_a_branch_of_a_condition_ends_the_saga() {
 const HTTP: &str = "[{h: {http: 'https://a.example', timeout: 5s, retry: {max: 2, backoff: [1s]}, compensate: {http: 'https://b.example', retry: {max: 2, backoff: none}}}}, {z: {sleep: 1h}}]";
 
 fn answer(name: &str, answer: Answer) -> Input<'static> {
-    Input::Answered { attempt: name.parse().unwrap(), answer, position: 0 }
+    Input::Answered { attempt: name.parse().unwrap(), answer, position: 0, text: "" }
 }
 
 #[test]
@@ -263,12 +263,12 @@ fn a_call_that_is_answered_is_a_step_that_is_finished() {
 #[test]
 fn a_call_that_nobody_knows_of_is_tried_again_under_the_same_key_and_then_undone() {
     let mut instance = Instance::of(HTTP);
-    instance.feed(answer("1.0/1", Answer::Unsure)).feed(answer("1.0/1", Answer::Unsure)).wait(1_000);
+    instance.feed(answer("1.0/1", Answer::UNSURE)).feed(answer("1.0/1", Answer::UNSURE)).wait(1_000);
     instance.sends(&["https://a.example 1.0/1", "https://a.example 1.0/2"]);
     let key = |name: &str| name.parse::<Attempt>().unwrap().key();
     assert_eq!(key("1.0/1"), key("1.0/2"));
-    instance.feed(answer("1.0/2", Answer::Unsure)).sends(&["https://b.example 1.0/c/1"]);
-    instance.feed(answer("1.0/c/1", Answer::Unsure)).sends(&["https://b.example 1.0/c/2"]);
+    instance.feed(answer("1.0/2", Answer::UNSURE)).sends(&["https://b.example 1.0/c/1"]);
+    instance.feed(answer("1.0/c/1", Answer::UNSURE)).sends(&["https://b.example 1.0/c/2"]);
     instance
         .feed(answer("1.0/c/2", Answer::Refused))
         .is(Status::NeedsPerson)
@@ -280,8 +280,8 @@ fn a_call_that_nobody_knows_of_is_tried_again_under_the_same_key_and_then_undone
 fn a_call_that_nobody_knows_of_after_it_was_undone_is_undone_once_more() {
     let mut instance = Instance::of("[{h: {http: 'https://a.example', timeout: 5s, compensate: u}}]");
     instance.act(ActKind::Cancel).sends(&["https://a.example 1.0/1", "u 1.0/c/1", "failed end/1"]);
-    instance.feed(answer("1.0/1", Answer::Unsure)).sends(&["u 1.0/late/2"]).is(Status::Ended(Outcome::Cancelled));
-    instance.feed(answer("1.0/1", Answer::Unsure)).noted(What::Repeated).sends(&[]);
+    instance.feed(answer("1.0/1", Answer::UNSURE)).sends(&["u 1.0/late/2"]).is(Status::Ended(Outcome::Cancelled));
+    instance.feed(answer("1.0/1", Answer::UNSURE)).noted(What::Repeated).sends(&[]);
 }
 
 #[test]
@@ -289,6 +289,30 @@ fn a_call_that_is_refused_is_not_undone() {
     let mut instance = Instance::of(HTTP);
     instance.feed(answer("1.0/1", Answer::Refused)).is(Status::Ended(Outcome::Compensated));
     instance.sends(&["https://a.example 1.0/1", "failed end/1"]);
+}
+
+#[test]
+fn a_call_is_made_again_no_sooner_than_its_endpoint_asks_and_each_note_has_what_it_said() {
+    let asks = |name: &str, ms: i64| Input::Answered {
+        attempt: name.parse().unwrap(),
+        answer: Answer::Unsure { not_before: Some(crate::Timestamp(ms * 1_000)) },
+        position: 0,
+        text: "503",
+    };
+    let mut instance = Instance::of(HTTP);
+    let start = instance.now.0 / 1_000;
+    // A second by its declaration, and a minute by its endpoint.
+    instance.sends(&["https://a.example 1.0/1"]).feed(asks("1.0/1", start + 60_000)).noted(What::TimedOut);
+    assert_eq!(instance.notes.iter().find(|note| note.what == What::TimedOut).unwrap().text.as_deref(), Some("503"));
+    instance.wait(59_999).sends(&[]).wait(1).sends(&["https://a.example 1.0/2"]);
+    // What undoes it would be tried again at once.
+    instance.feed(answer("1.0/2", Answer::UNSURE)).sends(&["https://b.example 1.0/c/1"]);
+    let now = instance.now.0 / 1_000;
+    instance.feed(asks("1.0/c/1", now + 5_000)).sends(&[]).wait(5_000).sends(&["https://b.example 1.0/c/2"]);
+    // A time that has passed holds nothing up, and no longer than its declaration says.
+    let mut instance = Instance::of(HTTP);
+    instance.sends(&["https://a.example 1.0/1"]).feed(asks("1.0/1", 0)).wait(999).sends(&[]).wait(1);
+    instance.sends(&["https://a.example 1.0/2"]);
 }
 
 const CHILD: &str =

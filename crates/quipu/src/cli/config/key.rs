@@ -78,7 +78,7 @@ keys! {
     "idle_timeout_ms" "ms" "75000" number(100, DAY_MS) => "between two requests: longer than the 60 s for which proxies keep a connection, so that they close it first";
     "body_idle_timeout_ms" "ms" "30000" number(100, DAY_MS) => "a bulk load may last for hours, but not stand still; nor may a client that is sent something";
     "drain_timeout_ms" "ms" "10000" number(0, DAY_MS) => "as long as container platforms wait before they kill";
-    "webhook_allowed_networks" "" "none" Kind::Text => "blocks such as 10.1.0.0/16, separated by commas, that webhooks may go to beside public addresses: whoever makes a subscription names the address";
+    "webhook_allowed_networks" "" "none" Kind::Text => "blocks such as 10.1.0.0/16, separated by commas, that webhooks and calls of sagas may go to beside public addresses: whoever makes a subscription or a saga names the address";
     "database_allowed_hosts" "" "none" Kind::Text => "hosts of PostgreSQL databases that projections may be kept in, such as db.example or 127.0.0.1:5432, separated by commas: whoever declares a projection sends SQL of his own there";
     "identity_providers" "" "none" Kind::Text => "a file of JSON that lists the providers whose tokens are taken beside keys: whom to believe is for the operator to say";
     "public_hosts" "" "none" Kind::Text => "names by which a proxy on this machine is called, such as quipu.example.com: without one, a server on a loopback address answers to names of this machine alone, against pages that rebind theirs";

@@ -1,7 +1,7 @@
 //! The gate of an endpoint: whether something may be sent there now. One for each scheme, host and port, shared by all
-//! subscriptions that push there: what one learns about the endpoint, the others need not find out.
+//! subscriptions that push there and all sagas that call it: what one learns about the endpoint, the others need not find out.
 //!
-//! It knows neither deliveries nor requests: what may not go now stays with the engine and is no attempt.
+//! It knows neither deliveries nor requests: what may not go now waits, and is no attempt.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -12,10 +12,10 @@ use tokio::sync::watch;
 
 /// All gates that somebody uses.
 #[derive(Default)]
-pub(super) struct Gates(Mutex<HashMap<String, Weak<Gate>>>);
+pub(crate) struct Gates(Mutex<HashMap<String, Weak<Gate>>>);
 
 /// One endpoint.
-pub(super) struct Gate {
+pub(crate) struct Gate {
     state: Mutex<State>,
     /// Tells those who wait that it opened or closed.
     changed: watch::Sender<()>,
@@ -32,7 +32,7 @@ struct State {
 
 /// How many may go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Room {
+pub(crate) enum Room {
     /// So many, now.
     Now(usize),
     /// None before this time.
@@ -43,21 +43,32 @@ pub(super) enum Room {
 
 /// What an answer says about the endpoint.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Verdict {
+pub(crate) enum Verdict {
     /// It works, whatever it thinks of what was sent.
     Works,
     /// It does not, and may have said until when.
     Fails(Option<Timestamp>),
 }
 
-/// A subscription at its gate.
-pub(super) struct Seat {
+impl Verdict {
+    /// By the status of an answer, or that there was none. A status from 400 on is about what was sent, but for those that say that the
+    /// endpoint is busy.
+    pub fn of_status(status: Option<u16>, retry_after: Option<Timestamp>) -> Self {
+        match status {
+            Some(408 | 429 | 500..=599) | None => Self::Fails(retry_after),
+            Some(_) => Self::Works,
+        }
+    }
+}
+
+/// Whoever calls an endpoint, at its gate.
+pub(crate) struct Seat {
     gate: Arc<Gate>,
     number: u64,
 }
 
 /// One request on its way. Dropped without a verdict, it says nothing.
-pub(super) struct Entry {
+pub(crate) struct Entry {
     gate: Arc<Gate>,
     since: Timestamp,
     /// It is a probe, and what became of it is not known yet.
