@@ -88,7 +88,11 @@ mod tests {
     #[test]
     fn what_reads_and_publishes_is_one_box() {
         let types = [
-            line("a", r#"{"name":"/s","declared":false,"events":1}"#, r#"{"name":"rules/r","declared":true,"takes":"all"}"#),
+            line(
+                "a",
+                r#"{"name":"/s","declared":false,"events":1}"#,
+                r#"{"name":"rules/r","declared":true,"takes":"all"}"#,
+            ),
             line("b", r#"{"name":"/quipu/rules/r","declared":false,"events":1}"#, ""),
             line("c", r#"{"name":"/quipu/schedules/s","declared":false,"events":1}"#, ""),
         ];

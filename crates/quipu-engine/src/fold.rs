@@ -16,7 +16,8 @@ use std::collections::BTreeMap;
 
 use quipu_domain::delivery::Deliveries;
 use quipu_domain::{StreamState, Timestamp};
-use quipu_store::{Digest, Locator, Reader, RecordKind, Tail, put, put_bytes};
+use quipu_store::snapshot::Sink;
+use quipu_store::{Digest, Fault, Locator, Reader, RecordKind, Tail, put, put_bytes};
 
 use crate::catalog::FoldedCatalog;
 use crate::keys::FoldedKeys;
@@ -97,36 +98,48 @@ impl Fold {
         self.streams.get(stream).map_or(0, |state| state.version)
     }
 
-    pub fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(64 + self.streams.len() * 24);
+    /// Writes all of it, the large parts piece by piece.
+    ///
+    /// # Errors
+    /// Whatever refuses the bytes.
+    pub fn write(&self, sink: &mut Sink<'_>) -> Result<(), Fault> {
+        let out = sink.room()?;
         out.push(FORMAT);
-        put(&mut out, self.tail.number);
-        put(&mut out, self.tail.next_position);
-        put(&mut out, self.tail.recorded_time.0 as u64);
-        put(&mut out, self.tail.epoch);
+        put(out, self.tail.number);
+        put(out, self.tail.next_position);
+        put(out, self.tail.recorded_time.0 as u64);
+        put(out, self.tail.epoch);
         out.extend_from_slice(&self.tail.chain);
-        put(&mut out, self.checkpoints.len() as u64);
+        put(out, self.checkpoints.len() as u64);
         for (source, number) in &self.checkpoints {
-            put_bytes(&mut out, source.as_bytes());
-            put(&mut out, *number);
+            put_bytes(out, source.as_bytes());
+            put(out, *number);
         }
-        put_bytes(&mut out, &self.subscriptions.encode());
-        put_bytes(&mut out, &self.operations.encode());
-        put_bytes(&mut out, &self.keys.encode());
-        put_bytes(&mut out, &self.tenants.encode());
-        put_bytes(&mut out, &self.schemas.encode());
-        put_bytes(&mut out, &self.catalog.encode());
-        put_bytes(&mut out, &self.projections.encode());
-        put_bytes(&mut out, &self.timers.encode());
-        put_bytes(&mut out, &self.sagas.encode());
-        put_bytes(&mut out, &self.schedules.encode());
-        put(&mut out, self.streams.len() as u64);
+        put_bytes(out, &self.subscriptions.encode());
+        put_bytes(out, &self.operations.encode());
+        put_bytes(out, &self.keys.encode());
+        put_bytes(out, &self.tenants.encode());
+        put_bytes(out, &self.schemas.encode());
+        put_bytes(out, &self.catalog.encode());
+        put_bytes(out, &self.projections.encode());
+        put(out, Sink::measure(|sink| self.timers.write(sink))?);
+        self.timers.write(sink)?;
+        put(sink.room()?, Sink::measure(|sink| self.sagas.write(sink))?);
+        self.sagas.write(sink)?;
+        put_bytes(sink.room()?, &self.schedules.encode());
+        put(sink.room()?, self.streams.len() as u64);
         for (stream, state) in self.streams.iter() {
+            let out = sink.room()?;
             out.extend_from_slice(&stream.to_le_bytes());
-            put(&mut out, state.version);
-            put(&mut out, state.position);
+            put(out, state.version);
+            put(out, state.position);
         }
-        out
+        Ok(())
+    }
+
+    /// All of it at once.
+    fn encode(&self) -> Vec<u8> {
+        Sink::collect(|sink| self.write(sink)).expect("memory refuses nothing")
     }
 
     pub fn decode(bytes: &[u8]) -> Option<Self> {

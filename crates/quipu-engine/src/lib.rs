@@ -70,9 +70,10 @@ pub use projections::{
 pub use quipu_store::{Fault, TornTail};
 pub use read::{Page, Recorded, Stats, StreamInfo};
 pub use sagas::{
-    Applied, CALL_ANSWERED, CallAnswer, CallRequest, CallState, Calls, CallsGuard, CodeInput, Declaration as SagaDeclaration,
-    DeclarationKind, InstanceFilter, InstanceInfo, InstancePage, InstanceState, Intervention, PlanInfo, PlanName,
-    SAGA_ENDED_MAX, SAGA_ENDED_MS, SAGA_INSTANCES_MAX, SagaCall, SagaCode, SagaRefusal, SentEvent, TimelineEntry,
+    Applied, CALL_ANSWERED, CallAnswer, CallRequest, CallState, Calls, CallsGuard, CodeInput,
+    Declaration as SagaDeclaration, DeclarationKind, InstanceFilter, InstanceInfo, InstancePage, InstanceState,
+    Intervention, PlanInfo, PlanName, SAGA_ENDED_MAX, SAGA_ENDED_MS, SAGA_INSTANCES_MAX, SagaCall, SagaCode,
+    SagaRefusal, SentEvent, TimelineEntry,
 };
 pub use schedules::{
     AppliedSchedule, SCHEDULES_MAX, ScheduleInfo, SchedulePage, ScheduleRefusal, ScheduleState, TickError,

@@ -237,7 +237,7 @@ impl Tenant {
             .forget_pairs(|position| is_in_window(&self.index, self.log.as_ref(), window, &fold.tail, position))?;
         // The copy may rest on commits that are not durable yet; the snapshot must not.
         if self.log.complete()? >= fold.tail.number {
-            snapshot::write(self.world.storage.as_ref(), &self.snapshots(), fold.tail.number, &fold.encode())?;
+            snapshot::write(self.world.storage.as_ref(), &self.snapshots(), fold.tail.number, |sink| fold.write(sink))?;
         }
         Ok(true)
     }

@@ -30,9 +30,15 @@ pub(crate) fn write_in_mode(
     mode: OpenMode,
 ) -> Result<(), Fault> {
     let temporary = format!("{path}.tmp");
-    let file = write_temporary(storage, folder, &temporary, bytes, mode)?;
-    file.sync().map_err(|e| Fault::io("sync", storage.display(&temporary), e))?;
-    storage.rename(&temporary, path).map_err(|e| Fault::io("rename", storage.display(&temporary), e))?;
+    let file = create_temporary(storage, folder, &temporary, mode)?;
+    file.write_at(bytes, 0).map_err(|e| Fault::io("write", storage.display(&temporary), e))?;
+    finish(storage, folder, &temporary, path, file.as_ref())
+}
+
+/// Makes a file durable, and gives it its name.
+fn finish(storage: &dyn Storage, folder: &str, temporary: &str, path: &str, file: &dyn File) -> Result<(), Fault> {
+    file.sync().map_err(|e| Fault::io("sync", storage.display(temporary), e))?;
+    storage.rename(temporary, path).map_err(|e| Fault::io("rename", storage.display(temporary), e))?;
     storage.sync_dir(folder).map_err(|e| Fault::io("sync", storage.display(folder), e))
 }
 
@@ -42,15 +48,15 @@ pub(crate) fn write_in_mode(
 /// The disk refuses; the file is what it was before.
 pub fn write_unsynced(storage: &dyn Storage, folder: &str, path: &str, body: &[u8]) -> Result<(), Fault> {
     let temporary = format!("{path}.tmp");
-    write_temporary(storage, folder, &temporary, &sealed(body), OpenMode::CreateNew)?;
+    let file = create_temporary(storage, folder, &temporary, OpenMode::CreateNew)?;
+    file.write_at(&sealed(body), 0).map_err(|e| Fault::io("write", storage.display(&temporary), e))?;
     storage.rename(&temporary, path).map_err(|e| Fault::io("rename", storage.display(&temporary), e))
 }
 
-fn write_temporary(
+fn create_temporary(
     storage: &dyn Storage,
     folder: &str,
     temporary: &str,
-    bytes: &[u8],
     mode: OpenMode,
 ) -> Result<Arc<dyn File>, Fault> {
     let shown = storage.display(temporary);
@@ -61,9 +67,7 @@ fn write_temporary(
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(fault("remove", e)),
         _ => {}
     }
-    let file = storage.open(temporary, mode).map_err(|e| fault("create", e))?;
-    file.write_at(bytes, 0).map_err(|e| fault("write", e))?;
-    Ok(file)
+    storage.open(temporary, mode).map_err(|e| fault("create", e))
 }
 
 fn sealed(body: &[u8]) -> Vec<u8> {
@@ -74,9 +78,95 @@ fn sealed(body: &[u8]) -> Vec<u8> {
     bytes
 }
 
+/// What a snapshot is written through: some of it is in memory at a time, however large it is.
+pub struct Sink<'a> {
+    room: Vec<u8>,
+    len: u64,
+    flush: &'a mut dyn FnMut(&[u8], u64) -> Result<(), Fault>,
+}
+
+/// How much is written at once.
+const SINK_BYTES: usize = 1 << 20;
+
+impl<'a> Sink<'a> {
+    fn new(flush: &'a mut dyn FnMut(&[u8], u64) -> Result<(), Fault>) -> Self {
+        Self { room: Vec::with_capacity(SINK_BYTES + (64 << 10)), len: 0, flush }
+    }
+
+    /// Where the next bytes go, at the end.
+    ///
+    /// # Errors
+    /// Those before cannot be written.
+    pub fn room(&mut self) -> Result<&mut Vec<u8>, Fault> {
+        if self.room.len() >= SINK_BYTES {
+            self.flush()?;
+        }
+        Ok(&mut self.room)
+    }
+
+    fn flush(&mut self) -> Result<(), Fault> {
+        (self.flush)(&self.room, self.len)?;
+        self.len += self.room.len() as u64;
+        self.room.clear();
+        Ok(())
+    }
+
+    /// How many bytes something writes.
+    ///
+    /// # Errors
+    /// Whatever it refuses.
+    pub fn measure(write: impl FnOnce(&mut Sink<'_>) -> Result<(), Fault>) -> Result<u64, Fault> {
+        let mut nowhere = |_: &[u8], _: u64| Ok(());
+        let mut sink = Sink::new(&mut nowhere);
+        write(&mut sink)?;
+        sink.flush()?;
+        Ok(sink.len)
+    }
+
+    /// All that something writes.
+    ///
+    /// # Errors
+    /// Whatever it refuses.
+    pub fn collect(write: impl FnOnce(&mut Sink<'_>) -> Result<(), Fault>) -> Result<Vec<u8>, Fault> {
+        let mut all = Vec::new();
+        let mut add = |bytes: &[u8], _: u64| {
+            all.extend_from_slice(bytes);
+            Ok(())
+        };
+        let mut sink = Sink::new(&mut add);
+        write(&mut sink)?;
+        sink.flush()?;
+        Ok(all)
+    }
+}
+
 /// Writes the snapshot that includes commit `number`, and removes old ones.
-pub fn write(storage: &dyn Storage, folder: &str, number: u64, body: &[u8]) -> Result<(), Fault> {
-    write_whole(storage, folder, &path(folder, number), &sealed(body))?;
+///
+/// # Errors
+/// The disk refuses, or `body` does; what was there is there.
+pub fn write(
+    storage: &dyn Storage,
+    folder: &str,
+    number: u64,
+    body: impl FnOnce(&mut Sink<'_>) -> Result<(), Fault>,
+) -> Result<(), Fault> {
+    let path_of = path(folder, number);
+    let temporary = format!("{path_of}.tmp");
+    let file = create_temporary(storage, folder, &temporary, OpenMode::CreateNew)?;
+    let write_at =
+        |bytes: &[u8], at| file.write_at(bytes, at).map_err(|e| Fault::io("write", storage.display(&temporary), e));
+    let mut crc = 0;
+    let mut flush = |bytes: &[u8], at: u64| {
+        crc = crc32c::crc32c_append(crc, bytes);
+        write_at(bytes, at)
+    };
+    let mut sink = Sink::new(&mut flush);
+    body(&mut sink)?;
+    sink.flush()?;
+    let len = sink.len;
+    let end = [&crc.to_le_bytes()[..], MAGIC].concat();
+    write_at(&end, len)?;
+    finish(storage, folder, &temporary, &path_of, file.as_ref())?;
     let numbers = list(storage, folder)?;
     for old in numbers.iter().rev().skip(KEPT) {
         let path = path(folder, *old);
@@ -149,7 +239,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let storage = DiskStorage::new(folder.path());
         for number in [3, 7, 12] {
-            write(&storage, "s", number, format!("body {number}").as_bytes()).unwrap();
+            let body = format!("body {number}");
+            let write_body = |sink: &mut Sink<'_>| Ok(sink.room()?.extend_from_slice(body.as_bytes()));
+            write(&storage, "s", number, write_body).unwrap();
         }
         assert_eq!(list(&storage, "s").unwrap(), [7, 12]);
         assert_eq!(read(&storage, "s", 12).unwrap().as_deref(), Some(&b"body 12"[..]));
@@ -159,6 +251,19 @@ mod tests {
             assert_eq!(read(&storage, "s", 12).unwrap(), None);
         }
         assert_eq!(list(&storage, "none").unwrap(), [0u64; 0]);
+    }
+
+    #[test]
+    fn a_large_body_goes_through_in_pieces() {
+        let folder = tempfile::tempdir().unwrap();
+        let storage = DiskStorage::new(folder.path());
+        let body = |sink: &mut Sink<'_>| {
+            (0..500_000u64).try_for_each(|n| Ok(sink.room()?.extend_from_slice(&n.to_le_bytes())))
+        };
+        write(&storage, "s", 1, body).unwrap();
+        let read = read(&storage, "s", 1).unwrap().unwrap();
+        assert_eq!((read.len() as u64, &read), (Sink::measure(body).unwrap(), &Sink::collect(body).unwrap()));
+        assert_eq!(read[8 * 499_999..], 499_999u64.to_le_bytes());
     }
 
     #[test]

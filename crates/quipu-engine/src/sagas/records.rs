@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use quipu_domain::Timestamp;
 use quipu_domain::saga::{Due, Expectation, Note, Outcome, Rule, Saga, Status, Written};
-use quipu_store::{Reader, Record, RecordKind, put, put_bytes};
+use quipu_store::snapshot::Sink;
+use quipu_store::{Fault, Reader, Record, RecordKind, put, put_bytes};
 use serde::{Deserialize, Serialize};
 
 use crate::sharded::Sharded;
@@ -390,21 +391,25 @@ impl FoldedSagas {
         self.keys.get(hash).copied()
     }
 
-    pub fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(64 + self.instances.len() * 200);
-        put(&mut out, u64::from(self.last_plan));
-        put(&mut out, self.last);
-        put(&mut out, self.to);
+    /// Writes them for a snapshot.
+    pub fn write(&self, sink: &mut Sink<'_>) -> Result<(), Fault> {
+        let out = sink.room()?;
+        put(out, u64::from(self.last_plan));
+        put(out, self.last);
+        put(out, self.to);
         let plans: Vec<(&u32, &FoldedPlan)> = self.plans.iter().collect();
-        put_bytes(&mut out, &serde_json::to_vec(&plans).expect("a list is JSON"));
-        put(&mut out, self.instances.len() as u64);
+        put_bytes(out, &serde_json::to_vec(&plans).expect("a list is JSON"));
+        put(out, self.instances.len() as u64);
         for (number, instance) in self.instances.iter() {
-            put(&mut out, number);
-            put_bytes(&mut out, &postcard::to_stdvec(&**instance).expect("it has no map with keys unknown"));
+            let out = sink.room()?;
+            put(out, number);
+            put_bytes(out, &postcard::to_stdvec(&**instance).expect("it has no map with keys unknown"));
         }
-        put(&mut out, self.ended.len() as u64);
-        self.ended.iter().for_each(|number| put(&mut out, *number));
-        out
+        put(sink.room()?, self.ended.len() as u64);
+        for number in &self.ended {
+            put(sink.room()?, *number);
+        }
+        Ok(())
     }
 
     pub fn decode(bytes: &[u8]) -> Option<Self> {

@@ -2,7 +2,8 @@
 
 use quipu_domain::Timestamp;
 use quipu_domain::timer::{Handle, Owner, Wheel};
-use quipu_store::{Locator, Reader, Record, RecordKind, put, put_bytes};
+use quipu_store::snapshot::Sink;
+use quipu_store::{Fault, Locator, Reader, Record, RecordKind, put, put_bytes};
 use serde::{Deserialize, Serialize};
 
 use crate::sharded::Sharded;
@@ -198,20 +199,22 @@ impl FoldedTimers {
         self.pending.iter()
     }
 
-    pub fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(16 + self.len() * 44);
-        put(&mut out, self.last);
-        put(&mut out, self.len() as u64);
+    /// Writes them for a snapshot.
+    pub fn write(&self, sink: &mut Sink<'_>) -> Result<(), Fault> {
+        let out = sink.room()?;
+        put(out, self.last);
+        put(out, self.len() as u64);
         for (timer, pending) in self.pending.iter() {
-            put(&mut out, timer);
-            put(&mut out, pending.due.0 as u64);
-            put(&mut out, pending.since.0.wrapping_sub(i64::MIN) as u64);
-            put(&mut out, pending.locator);
+            let out = sink.room()?;
+            put(out, timer);
+            put(out, pending.due.0 as u64);
+            put(out, pending.since.0.wrapping_sub(i64::MIN) as u64);
+            put(out, pending.locator);
             out.extend_from_slice(&pending.key.to_le_bytes());
             out.extend_from_slice(&pending.pair.to_le_bytes());
-            put_bytes(&mut out, self.payloads.get(timer).map_or(&[], |hash| hash.as_slice()));
+            put_bytes(out, self.payloads.get(timer).map_or(&[], |hash| hash.as_slice()));
         }
-        out
+        Ok(())
     }
 
     pub fn decode(bytes: &[u8]) -> Option<Self> {
@@ -273,13 +276,14 @@ mod tests {
         timers.set(Timestamp(11), None, Some("gone"), 9, None);
         (5..=7).for_each(|locator| timers.place(locator));
         timers.remove(3);
-        let read = FoldedTimers::decode(&timers.encode()).unwrap();
+        let encoded = Sink::collect(|sink| timers.write(sink)).unwrap();
+        let read = FoldedTimers::decode(&encoded).unwrap();
         assert_eq!(
             (read.last, read.len(), read.of_key("a"), read.of_key("gone"), read.of_pair(8)),
             (3, 2, Some(1), None, Some(2))
         );
         assert!(timers.iter().all(|(timer, pending)| read.get(timer) == Some(pending)));
         assert_eq!((read.payloads().collect::<Vec<_>>(), read.get(1).unwrap().locator), (vec![[9; 32]], 5));
-        assert!(FoldedTimers::decode(&timers.encode()[1..]).is_none());
+        assert!(FoldedTimers::decode(&encoded[1..]).is_none());
     }
 }
