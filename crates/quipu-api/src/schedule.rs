@@ -160,7 +160,8 @@ mod tests {
         let json = br#"{"schedule":"nightly","cron":"30 2 * * *","zone":"Europe/Berlin","event":{"type":"a.b","data":{"n": 1.10}}}"#;
         let schedule = read_schedule(json).unwrap();
         assert_eq!(schedule.event.data.as_ref().unwrap().get(), "{\"n\": 1.10}");
-        let yaml = "schedule: nightly\ncron: '30 2 * * *'\nzone: Europe/Berlin\nevent:\n  type: a.b\n  data: { n: 1.1 }\n";
+        let yaml =
+            "schedule: nightly\ncron: '30 2 * * *'\nzone: Europe/Berlin\nevent:\n  type: a.b\n  data: { n: 1.1 }\n";
         let same = read_schedule(yaml.as_bytes()).unwrap();
         assert_eq!((same.cron, same.zone), (schedule.cron, schedule.zone));
         assert_eq!(same.event.data.unwrap().get(), "{\"n\":1.1}");
@@ -173,7 +174,11 @@ mod tests {
             ("[]", "invalid-schedule", "an array"),
             ("7", "invalid-schedule", "a schedule"),
             ("schedule: s\nevery: 1h\nevent: {type: a.b}\nevent2: 1", "invalid-schedule", "event2"),
-            (r#"{"schedule":"s","every":"soon","event":{"type":"a"}}"#, "invalid-schedule", "a whole number and a unit"),
+            (
+                r#"{"schedule":"s","every":"soon","event":{"type":"a"}}"#,
+                "invalid-schedule",
+                "a whole number and a unit",
+            ),
         ] {
             let problem = read_schedule(text.as_bytes()).unwrap_err();
             assert!(problem.code == code && problem.detail.contains(said), "{text}: {problem:?}");

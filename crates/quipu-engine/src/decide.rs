@@ -199,7 +199,8 @@ impl Turn<'_> {
         let (mut open, mut ticks) = (Vec::new(), Vec::with_capacity(come.len()));
         for come in come {
             let folded = self.fold.schedules.all.get(&come.declaration.name);
-            let is_it = |one: &&FoldedSchedule| one.last == come.after && Arc::ptr_eq(&one.declaration, &come.declaration);
+            let is_it =
+                |one: &&FoldedSchedule| one.last == come.after && Arc::ptr_eq(&one.declaration, &come.declaration);
             if let Some(folded) = folded.filter(is_it) {
                 let missed = folded.missed;
                 if let Some(ticked) = self.ticked(come, missed, &mut open) {
@@ -253,7 +254,9 @@ impl Turn<'_> {
             // Of a schedule that was removed and declared again, by a clock that was set back.
             Some(Published::Duplicate(place) | Published::Recorded(place)) => return Ok(Ok(place.position)),
             Some(Published::Refused(refusal)) => return Ok(Err(refusal.to_string())),
-            Some(Published::Scheduled(one)) => return Ok(Err(Refusal::WaitsAlready { index: 0, timer: one.timer }.to_string())),
+            Some(Published::Scheduled(one)) => {
+                return Ok(Err(Refusal::WaitsAlready { index: 0, timer: one.timer }.to_string()));
+            }
             None => {}
         }
         Ok(match self.breaks_schema(&event, 0) {

@@ -12,8 +12,8 @@ use quipu_api::{Code, OPERATIONS, Problem};
 
 use crate::{
     Host, admission, answer, append, audit, catalog, consume, deadletter, document, health, key, operation, pattern,
-    problem, projection, publish, read, registry, replay, saga, schedule, schema, secret, state, stream, subscription, tail,
-    tenant, ticket, timer, trace, verification, websocket,
+    problem, projection, publish, read, registry, replay, saga, schedule, schema, secret, state, stream, subscription,
+    tail, tenant, ticket, timer, trace, verification, websocket,
 };
 
 type Route = fn() -> MethodRouter<Arc<Host>>;

@@ -133,10 +133,9 @@ fn texts(ticks: &[Timestamp]) -> Vec<String> {
 fn shown(info: ScheduleInfo, access: &Access) -> ScheduleBody {
     // What a schema or jq says quotes data.
     let is_told = access.has_whole(Permission::Read);
-    let error = info.error.map(|error| RefusedTick {
-        tick: error.tick.to_string(),
-        reason: Some(error.reason).filter(|_| is_told),
-    });
+    let error = info
+        .error
+        .map(|error| RefusedTick { tick: error.tick.to_string(), reason: Some(error.reason).filter(|_| is_told) });
     ScheduleBody {
         name: info.declaration.name.clone(),
         version: info.version,

@@ -10,8 +10,8 @@ use quipu_engine::{Appended, Page, Published, Recorded, Stats, StreamInfo, Timer
 use quipu_store::Fault;
 
 use crate::quipu::only;
-use crate::signal::{Signal, Waited};
 use crate::schedules::{AppliedSchedule, Schedule, ScheduleInfo, SchedulePage};
+use crate::signal::{Signal, Waited};
 use crate::{Append, Error, Pending, Quipu, Start, Timer, pending};
 
 /// An open store whose operations return futures. Made by [`Quipu::asynchronous`]; a handle, cheap to clone.

@@ -4,8 +4,8 @@ use std::fmt;
 
 use quipu_domain::{InvalidEvent, Refusal};
 use quipu_engine::{
-    CatalogRefusal, InvalidTimer, KeyRefusal, NotAppended, NotDone, OperationRefusal, ProjectionRefusal, SagaRefusal, ScheduleRefusal,
-    SchemaRefusal, SubscriptionRefusal, TenantRefusal,
+    CatalogRefusal, InvalidTimer, KeyRefusal, NotAppended, NotDone, OperationRefusal, ProjectionRefusal, SagaRefusal,
+    ScheduleRefusal, SchemaRefusal, SubscriptionRefusal, TenantRefusal,
 };
 use quipu_store::Fault;
 

@@ -161,9 +161,8 @@ impl Tenant {
             let fold = self.decider.lock();
             let mut book = self.schedules.book.lock();
             let folded = fold.schedules.all.get(name);
-            let is_entered = |ready: &Arc<Ready>| {
-                folded.is_some_and(|folded| Arc::ptr_eq(&folded.declaration, &ready.declaration))
-            };
+            let is_entered =
+                |ready: &Arc<Ready>| folded.is_some_and(|folded| Arc::ptr_eq(&folded.declaration, &ready.declaration));
             // If it was not written, memory and disk part: the loop takes nothing more, and nothing ticks.
             if !book.entries.get(name).is_some_and(|(ready, _)| is_entered(ready)) {
                 book.enter(name, folded);

@@ -261,8 +261,10 @@ mod tests {
     #[test]
     fn an_error_stays_until_a_tick_is_published_or_the_schedule_is_declared_anew() {
         let error = Some(TickError { tick: Timestamp(6), reason: "why".into() });
-        let refused = || ScheduleRecord::Ticked { ticks: vec![Ticked { refused: 1, error: error.clone(), ..ticked(6) }] };
-        let next = |published, dropped| ScheduleRecord::Ticked { ticks: vec![Ticked { published, dropped, ..ticked(7) }] };
+        let refused =
+            || ScheduleRecord::Ticked { ticks: vec![Ticked { refused: 1, error: error.clone(), ..ticked(6) }] };
+        let next =
+            |published, dropped| ScheduleRecord::Ticked { ticks: vec![Ticked { published, dropped, ..ticked(7) }] };
         assert_eq!(folded(TEXT, [refused()]).all["s"].error, error);
         assert_eq!(folded(TEXT, [refused(), next(0, 1)]).all["s"].error, error);
         assert_eq!(folded(TEXT, [refused(), next(1, 0)]).all["s"].error, None);

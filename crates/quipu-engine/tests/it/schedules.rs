@@ -135,7 +135,8 @@ fn copy(from: &Path, to: &Path) {
 #[test]
 fn a_tick_is_an_event_at_its_time_and_not_before() {
     let house = House::new();
-    let data = r#"{"schedule":"s","cron":"0 * * * *","event":{"type":"hour.struck","subject":"clock","data":{"n": 1.10}}}"#;
+    let data =
+        r#"{"schedule":"s","cron":"0 * * * *","event":{"type":"hour.struck","subject":"clock","data":{"n": 1.10}}}"#;
     let applied = house.tenant().apply_schedule(schedule(data), 2, false).unwrap();
     let hours = |hours: &[i64]| hours.iter().map(|hour| Timestamp(hour * HOUR * SECOND_US)).collect::<Vec<_>>();
     assert_eq!((applied.version, applied.is_new, applied.ticks), (1, true, hours(&[1, 2])));
@@ -219,7 +220,8 @@ fn what_was_missed_is_published_as_the_schedule_says() {
                 house.restart();
             }
             house.at(6 * HOUR);
-            let found: Vec<_> = house.hours().into_iter().zip(house.told().into_iter().map(|(_, missed)| missed)).collect();
+            let found: Vec<_> =
+                house.hours().into_iter().zip(house.told().into_iter().map(|(_, missed)| missed)).collect();
             assert_eq!(found, expected, "{missed}");
             assert_eq!(house.info("s").dropped, dropped, "{missed}");
             assert_eq!(house.info("s").published as usize, expected.len(), "{missed}");
@@ -455,7 +457,10 @@ fn an_event_that_its_schema_refuses_is_shown_and_the_schedule_goes_on() {
         assert_eq!(house.info("other").published, 2);
         house.restart();
     }
-    apply(house.tenant(), schedule(r#"{"schedule":"s","cron":"@hourly","event":{"type":"hour.struck","data":{"n":1}}}"#));
+    apply(
+        house.tenant(),
+        schedule(r#"{"schedule":"s","cron":"@hourly","event":{"type":"hour.struck","data":{"n":1}}}"#),
+    );
     house.at(3 * HOUR);
     let info = house.info("s");
     assert_eq!((info.state, info.published, info.refused, info.error), (ScheduleState::Active, 1, 2, None));
@@ -491,7 +496,10 @@ fn a_tenant_has_only_so_many_schedules() {
     let one = |number: usize| schedule(&format!(r#"{{"schedule":"s{number}","every":"1h","event":{{"type":"a.b"}}}}"#));
     (0..SCHEDULES_MAX).for_each(|number| assert!(apply(house.tenant(), one(number))));
     let refused = house.tenant().apply_schedule(one(SCHEDULES_MAX), 0, true).unwrap_err();
-    assert!(matches!(refused, NotDone::RefusedSchedule(ScheduleRefusal::TooMany { limit: SCHEDULES_MAX })), "{refused}");
+    assert!(
+        matches!(refused, NotDone::RefusedSchedule(ScheduleRefusal::TooMany { limit: SCHEDULES_MAX })),
+        "{refused}"
+    );
     assert!(!apply(house.tenant(), one(7)), "one that is there may be applied");
     house.tenant().remove_schedule("s7").unwrap();
     assert!(apply(house.tenant(), one(SCHEDULES_MAX)));

@@ -38,7 +38,10 @@ async fn ticks_are_published_at_their_times_and_shown() {
     assert_eq!(shown["newest"], json!({"tick": "2026-01-31T11:00:00.000Z", "position": 2}));
     assert_eq!(shown["nextticks"], json!(["2026-01-31T12:00:00.000Z"]));
     let event = send(&host, "GET", "/v1/positions/1", None, None).await.json();
-    assert_eq!((&event["source"], &event["scheduledtime"]), (&json!("/quipu/schedules/hourly"), &json!("2026-01-31T10:00:00.000Z")));
+    assert_eq!(
+        (&event["source"], &event["scheduledtime"]),
+        (&json!("/quipu/schedules/hourly"), &json!("2026-01-31T10:00:00.000Z"))
+    );
     // The clock jumps ahead by four hours: one for all.
     host.advance(4 * 3_600_000 + 120_000);
     eventually(async || (host.tenant.position() == 3).then_some(())).await;
@@ -55,10 +58,12 @@ async fn who_observes_sees_schedules_and_who_orchestrates_changes_them() {
     let publisher = key(&host, permissions([Permission::Publish, Permission::Read].into_iter()));
     let strict = r#"{"type":"object","required":["n"]}"#;
     let text = json!({ "schema": serde_json::from_str::<Value>(strict).unwrap() }).to_string();
-    let registered = send(&host, "POST", "/v1/schemas/hour.struck", Some(&admin), Some(("application/json", &text))).await;
+    let registered =
+        send(&host, "POST", "/v1/schemas/hour.struck", Some(&admin), Some(("application/json", &text))).await;
     assert!(registered.status < 300, "{registered:?}");
     let rules = r#"{"enforcement":"enforce"}"#;
-    let ruled = send(&host, "PUT", "/v1/schemas/hour.struck/rules", Some(&admin), Some(("application/json", rules))).await;
+    let ruled =
+        send(&host, "PUT", "/v1/schemas/hour.struck/rules", Some(&admin), Some(("application/json", rules))).await;
     assert!(ruled.status < 300, "{ruled:?}");
 
     assert_eq!(put(&host, Some(&orchestrator), "hourly", HOURLY).await.status, 201);

@@ -29,7 +29,9 @@ fn a_schedule_is_declared_listed_paused_and_removed() {
     assert_eq!(run(&["list", "-o", "json"]).ok().json()["total"], 0, "nothing was changed");
     let applied = run(&["apply", &stock]).ok().stdout;
     assert!(applied.starts_with("schedule stock_count is declared as version 1\n2031-"), "{applied}");
-    assert!(run(&["apply", &stock]).ok().stdout.starts_with("schedule stock_count is declared already, as version 1\n"));
+    assert!(
+        run(&["apply", &stock]).ok().stdout.starts_with("schedule stock_count is declared already, as version 1\n")
+    );
     let applied = run(&["apply", &nightly, "-o", "json"]).ok().json();
     assert_eq!((&applied["outcome"], applied["nextticks"].as_array().map(Vec::len)), (&json!("new"), Some(5)));
 
@@ -93,7 +95,8 @@ fn each_tick_is_published_once_over_kills() {
     let user = User::new();
     let data = user.path("data");
     let mut server = user.serve(&["--data", &data]);
-    let file = user.write("s.yaml", "schedule: s\nevery: 1s\nmissed: all\nevent: { type: a.b, jq: '{at: .scheduledtime}' }\n");
+    let file =
+        user.write("s.yaml", "schedule: s\nevery: 1s\nmissed: all\nevent: { type: a.b, jq: '{at: .scheduledtime}' }\n");
     schedule(&user, &server, &["apply", &file]).ok();
     for round in 1..=3 {
         ids(&user, &server, round * 2);
