@@ -224,7 +224,7 @@ impl Turn<'_> {
         let Waits { due, since, key, record, .. } = *waits;
         let payload = event.event().payload().map(|payload| payload.hash);
         let timer = self.fold.timers.set(due, since, key.as_deref(), event.pair, payload);
-        self.timers.set(&mut self.fold.timers, timer, due);
+        self.timers.set(&mut self.fold.timers, timer, due, since);
         payload.into_iter().for_each(|hash| self.timers.refer(hash));
         event.moved.into_iter().for_each(Moved::keep);
         open.push(record);

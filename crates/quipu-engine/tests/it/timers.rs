@@ -252,6 +252,21 @@ fn what_waits_for_so_long_waits_no_longer_by_a_clock_that_is_set_back() {
     }
 }
 
+/// Nothing was due for a while, so nobody looked at the clock before it was set back.
+#[test]
+fn a_clock_that_is_set_back_is_noticed_also_if_nothing_was_due_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = Arc::new(Hands::default());
+    let tenant = open_at(folder.path(), small(), Arc::clone(&clock)).unwrap();
+    clock.0.store(3_600 * SECOND_US, Ordering::Relaxed);
+    set(&tenant, timer(&tenant, &event("after", "s"), FireAt::AfterMs(10_000), None));
+    for (seconds, expected) in [(600, vec![]), (609, vec![]), (610, vec!["after"])] {
+        clock.0.store(seconds * SECOND_US, Ordering::Relaxed);
+        fire(&tenant);
+        assert_eq!(ids(&tenant), expected, "at {seconds} s");
+    }
+}
+
 #[test]
 fn the_data_of_an_event_that_waits_is_kept_until_the_timer_is_cancelled() {
     let folder = tempfile::tempdir().unwrap();
