@@ -23,3 +23,4 @@ mod seam;
 mod simulation;
 mod supply_chain;
 mod tenants;
+mod timers;
