@@ -189,8 +189,9 @@ impl Tenant {
 
     /// Lets what is due come, and says when the next is.
     pub(crate) fn sagas_due(self: &Arc<Self>) -> Option<Timestamp> {
-        let next = self.next_of_sagas();
-        if self.has_unstepped() || next.is_some_and(|next| next <= self.world.clock.now()) {
+        let (next, now) = (self.next_of_sagas(), self.world.clock.now());
+        let is_set_back = next.is_some() && self.sagas.stage.lock().latest.0 > now.0.saturating_add(SET_BACK_US);
+        if self.has_unstepped() || is_set_back || next.is_some_and(|next| next <= now) {
             self.drive_sagas();
             return None;
         }
