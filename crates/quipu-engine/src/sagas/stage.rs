@@ -13,7 +13,7 @@ use quipu_store::{Fault, Record};
 use super::ready::{Entry, Plans, Ready};
 use super::records::{FoldedSagas, InstanceState, SagaRecord, StepRecord};
 use crate::append::Prepared;
-use crate::mailbox::{Input, Reply};
+use crate::mailbox::{Input, Reply, Slot};
 use crate::subscriptions::NotDone;
 use crate::tenant::Tenant;
 
@@ -211,10 +211,14 @@ impl Tenant {
     }
 
     /// Without threads nobody else drives: whoever waits for an answer does the rounds.
-    pub(super) fn drive_round(self: &Arc<Self>) {
+    pub(super) fn drive_round<T>(self: &Arc<Self>, answer: &Slot<T>) {
         while !self.has_threads() && (self.step_sagas() || self.has_round()) {
             self.decide();
             self.flush();
+            // What cannot be written would be tried for ever.
+            if answer.is_there() && self.refuses_appends().is_some() {
+                return;
+            }
         }
     }
 
