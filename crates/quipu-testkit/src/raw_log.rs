@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use quipu_domain::saga::{Due, Note};
 use quipu_domain::{Timestamp, saga};
-use quipu_engine::InstanceState;
+use quipu_engine::{InstanceState, SagaDeclaration};
 use quipu_store::frame::{self, Frame, FrameContext};
 use quipu_store::{FramedCommit, RecordKind, SEGMENT_HEADER_BYTES};
 use serde::Deserialize;
@@ -30,6 +30,8 @@ pub enum Part {
     Event(u64, Bytes),
     /// Of timers.
     Timer(TimerPart),
+    /// A saga, a rule or an expectation was declared.
+    Declared(DeclaredPart),
     /// What a round of sagas came to.
     Step(StepPart),
     /// Anything else.
@@ -64,6 +66,17 @@ pub enum TimerPart {
         /// Their numbers.
         timers: Vec<u64>,
     },
+}
+
+/// A declaration.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DeclaredPart {
+    /// The number of its plan.
+    pub plan: u32,
+    /// What was declared.
+    pub declaration: SagaDeclaration,
+    /// It takes events behind this position.
+    pub from: u64,
 }
 
 /// What a round of sagas came to.
@@ -161,6 +174,16 @@ fn context_of(bytes: &[u8]) -> Option<FrameContext> {
     Some(FrameContext { nonce: number(12)?, base_time: Timestamp(number(36)? as i64) })
 }
 
+/// A declaration, if the record is of one and not of a removal.
+fn declared(body: &[u8]) -> Option<DeclaredPart> {
+    let mut json: serde_json::Value = serde_json::from_slice(body).ok()?;
+    let mut change = json.pointer_mut("/change/declared")?.take();
+    let plan = change["plan"].as_u64()?.try_into().ok()?;
+    let from = change["from"].as_u64()?;
+    let declaration = serde_json::from_value(change["declaration"].take()).ok()?;
+    Some(DeclaredPart { plan, declaration, from })
+}
+
 impl Written {
     fn of(commit: FramedCommit) -> Result<Self, Violation> {
         let (number, mut position) = (commit.number, commit.first_position);
@@ -178,6 +201,7 @@ impl Written {
                 RecordKind::SagaStep => {
                     Part::Step(postcard::from_bytes(&record.body).map_err(|error| wrong(record.kind, error))?)
                 }
+                RecordKind::Saga => declared(&record.body).map_or(Part::Other(record.kind), Part::Declared),
                 kind => Part::Other(kind),
             });
         }

@@ -1,7 +1,7 @@
 //! Runs many seeds on all cores, and says how many and how fast. It stops at the first failure, with the seed.
 //!
-//! `simulate [--appends | --deliveries | --timers] [--seeds N] [--from N] [--seed N] [--record FILE] [-v]` simulates appends, then
-//! subscriptions, then timers, or only one of them. `--record` writes what a run came to into that file's sections, which have the
+//! `simulate [--appends | --deliveries | --timers | --sagas] [--seeds N] [--from N] [--seed N] [--record FILE] [-v]` simulates appends, then
+//! subscriptions, then timers, then sagas, or only one of them. `--record` writes what a run came to into that file's sections, which have the
 //! names of what is simulated, and wants all that was run to be committed.
 
 use std::path::PathBuf;
@@ -11,7 +11,7 @@ use std::thread::ScopedJoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use std::{fmt, io};
 
-use quipu_testkit::{DeliverySimulation, Failure, Simulation, TimerSimulation, Voice, proof};
+use quipu_testkit::{DeliverySimulation, Failure, SagaSimulation, Simulation, TimerSimulation, Voice, proof};
 
 /// A seed makes and drops what it knows thousands of times: a third of its time, with the C library's allocator.
 #[global_allocator]
@@ -19,8 +19,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// How often a long run says how far it is.
 const PROGRESS: Duration = Duration::from_secs(30);
-const USAGE: &str =
-    "usage: simulate [--appends | --deliveries | --timers] [--seeds N] [--from N] [--seed N] [--record FILE] [-v]";
+const USAGE: &str = "usage: simulate [--appends | --deliveries | --timers | --sagas] [--seeds N] [--from N] [--seed N] [--record FILE] [-v]";
 
 /// What is simulated.
 #[derive(Clone, Copy)]
@@ -28,6 +27,7 @@ enum World {
     Appends,
     Deliveries,
     Timers,
+    Sagas,
 }
 
 struct Arguments {
@@ -45,6 +45,8 @@ struct Sums {
     operations: AtomicU64,
     deliveries: AtomicU64,
     timers: AtomicU64,
+    instances: AtomicU64,
+    commands: AtomicU64,
     opens: AtomicU64,
     power_cuts: AtomicU64,
     faults: AtomicU64,
@@ -70,7 +72,7 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Arguments, String> {
     // Fresh seeds unless asked otherwise: every run then looks somewhere new.
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let from = now * 1_000_000;
-    let worlds = &[World::Appends, World::Deliveries, World::Timers];
+    let worlds = &[World::Appends, World::Deliveries, World::Timers, World::Sagas];
     let mut arguments = Arguments { worlds, from, seeds: 100, record: None, voice: Voice::Quiet };
     while let Some(word) = words.next() {
         let mut value = || words.next().ok_or_else(|| format!("expected a value after {word}"));
@@ -86,6 +88,7 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Arguments, String> {
             "--appends" => arguments.worlds = &[World::Appends],
             "--deliveries" => arguments.worlds = &[World::Deliveries],
             "--timers" => arguments.worlds = &[World::Timers],
+            "--sagas" => arguments.worlds = &[World::Sagas],
             "-v" => arguments.voice = Voice::Verbose,
             _ => return Err(format!("expected an option, found {word}")),
         }
@@ -155,6 +158,7 @@ impl fmt::Display for World {
             Self::Appends => "appends",
             Self::Deliveries => "deliveries",
             Self::Timers => "timers",
+            Self::Sagas => "sagas",
         })
     }
 }
@@ -181,6 +185,13 @@ impl World {
                 add(&sums.events, report.events);
                 (report.opens, report.power_cuts, report.faults)
             }
+            Self::Sagas => {
+                let report = SagaSimulation::run(seed, voice)?;
+                add(&sums.instances, report.instances);
+                add(&sums.commands, report.commands);
+                add(&sums.events, report.events);
+                (report.opens, report.power_cuts, report.faults)
+            }
         };
         add(&sums.opens, opens);
         add(&sums.power_cuts, power_cuts);
@@ -196,6 +207,8 @@ impl fmt::Display for Sums {
             (&self.operations, "operations"),
             (&self.deliveries, "deliveries"),
             (&self.timers, "timers"),
+            (&self.instances, "instances of sagas"),
+            (&self.commands, "commands"),
             (&self.opens, "starts"),
             (&self.power_cuts, "power cuts"),
             (&self.faults, "injected errors"),

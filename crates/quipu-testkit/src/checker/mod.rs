@@ -20,6 +20,7 @@ pub mod indexes;
 pub mod linearizable;
 pub mod pages;
 pub mod read;
+pub mod sagas;
 pub mod timers;
 pub mod whole;
 

@@ -91,7 +91,20 @@ struct Pending {
     after: u64,
     /// The commit that it made, with the timers that it set and cancelled.
     made: Option<(u64, Made)>,
-    is_settled: bool,
+    said: Said,
+}
+
+/// Which commit the answer of an operation says that it is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Said {
+    /// It has none yet.
+    Nothing,
+    /// This one.
+    Commit(u64),
+    /// One, but not which.
+    Some,
+    /// None.
+    None,
 }
 
 /// What an operation has to leave behind as the log stands.
@@ -215,9 +228,22 @@ impl Ledger {
     /// Something is asked; its number.
     pub fn asked(&mut self, asked: Asked) -> usize {
         let (after, at) = (self.commits(), self.operations.len());
-        self.operations.push(Pending { asked, after, made: None, is_settled: false });
+        self.operations.push(Pending { asked, after, made: None, said: Said::Nothing });
         self.open.push(at);
         at
+    }
+
+    /// An answer has come, and the commits that it is about are yet to be read.
+    pub fn told(&mut self, at: usize, told: &Told) {
+        let is_new = |item: &Option<Published>| match item {
+            Some(Published::Scheduled(scheduled)) => !scheduled.is_duplicate,
+            other => matches!(other, Some(Published::Recorded(_))),
+        };
+        self.operations[at].said = match told {
+            Told::Done { commit: 0, items, .. } if items.iter().any(is_new) => Said::Some,
+            Told::Done { commit: 0, .. } | Told::Refused(_) => Said::None,
+            Told::Done { commit, .. } => Said::Commit(*commit),
+        };
     }
 
     /// A commit is on the disk: the next, or one that is known and must still be the same.
@@ -354,14 +380,24 @@ impl Ledger {
 
     /// A commit of somebody's operation.
     fn take(&mut self, commit: u64, parts: &[&Part]) -> Verdict {
-        let fits = |at: &&usize| {
-            let asked = &self.operations[**at].asked;
+        let fits = |at: &&usize, is_told: bool| {
+            let Pending { asked, said, .. } = &self.operations[**at];
             let made = self.made(asked);
-            !asked.fails
-                && made.parts.len() == parts.len()
+            let is_whole = made.parts.len() == parts.len();
+            let is_it = match said {
+                Said::Nothing => !is_told,
+                Said::Commit(said) => is_told && *said == commit,
+                Said::Some => is_told,
+                Said::None => false,
+            };
+            is_it
+                && !asked.fails
+                && is_whole
                 && made.parts.iter().zip(parts).all(|(expected, found)| fits(asked, expected, found))
         };
-        let Some(at) = self.open.iter().find(fits).copied() else {
+        // Of two that ask for the same it is the one that was told so, if one was.
+        let found = self.open.iter().find(|at| fits(at, true)).or_else(|| self.open.iter().find(|at| fits(at, false)));
+        let Some(at) = found.copied() else {
             let mut detail = format!("commit {commit} is of no operation:");
             parts.iter().for_each(|part| _ = write!(detail, " {}", told(part)));
             for at in &self.open {
@@ -415,7 +451,6 @@ impl Ledger {
             }
         };
         verdict.map_err(|why| wrong(format!("{:?} was answered {told:?}: {why}", pending.asked)))?;
-        self.operations[at].is_settled = true;
         self.open.retain(|open| *open != at);
         Ok(())
     }

@@ -46,4 +46,28 @@ impl Machine {
         self.die_while_opening(20)?;
         self.fail_while_opening(15)
     }
+
+    /// Ends the process in one way or another.
+    pub fn end_process(&mut self) -> Step {
+        match self.dice.below(3) {
+            1 if !self.disk.is_dead() => self.kill(),
+            2 if !self.disk.is_dead() => return self.close(),
+            _ => self.cut_power(),
+        }
+        Ok(())
+    }
+
+    /// Stops the process as it should be stopped.
+    pub fn close(&mut self) -> Step {
+        self.say(|| "close".into());
+        let tenant = self.tenant();
+        self.tenant = None;
+        tenant.close().or_else(|fault| self.tolerate("close", &fault))?;
+        drop(tenant);
+        if self.disk.is_dead() {
+            self.cut_power();
+        }
+        self.disk.heal();
+        Ok(())
+    }
 }

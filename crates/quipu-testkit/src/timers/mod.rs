@@ -217,12 +217,14 @@ impl TimerSimulation {
     }
 
     fn look_at_all(&mut self) -> Step {
+        let replies = std::mem::take(&mut *self.replies.lock());
+        replies.iter().for_each(|(at, told)| told.iter().for_each(|told| self.ledger.told(*at, told)));
         for written in self.raw.read_on(&self.machine.disk)? {
             self.machine.say(|| format!("commit {}: {} records", written.number, written.parts.len()));
             self.ledger.written(written)?;
         }
         self.ledger.read(self.now());
-        for (at, told) in std::mem::take(&mut *self.replies.lock()) {
+        for (at, told) in replies {
             self.machine.say(|| format!("operation {at}: {told:?}"));
             match told {
                 Ok(told) => self.ledger.answered(at, &told)?,

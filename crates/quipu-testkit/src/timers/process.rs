@@ -9,29 +9,11 @@ impl TimerSimulation {
     /// Ends the process in one way or another, and starts the next one.
     pub(super) fn restart(&mut self) -> Step {
         self.calls = self.calls.or_else(|| Some(self.machine.disk.calls()));
-        match self.machine.dice.below(3) {
-            1 if !self.machine.disk.is_dead() => self.machine.kill(),
-            2 if !self.machine.disk.is_dead() => self.close()?,
-            _ => self.machine.cut_power(),
-        }
+        self.machine.end_process()?;
         if self.cut_at.is_none() {
             self.machine.between_processes()?;
         }
         self.open()
-    }
-
-    /// Stops the process as it should be stopped.
-    fn close(&mut self) -> Step {
-        self.machine.say(|| "close".into());
-        let tenant = self.machine.tenant();
-        self.machine.tenant = None;
-        tenant.close().or_else(|fault| self.machine.tolerate("close", &fault))?;
-        drop(tenant);
-        if self.machine.disk.is_dead() {
-            self.machine.cut_power();
-        }
-        self.machine.disk.heal();
-        Ok(())
     }
 
     pub(super) fn open(&mut self) -> Step {
@@ -63,7 +45,7 @@ impl TimerSimulation {
 
     /// A stop and a start that knows nothing but the log.
     fn without_caches(&mut self) -> Step {
-        self.close()?;
+        self.machine.close()?;
         self.machine.caches().iter().for_each(|path| self.machine.disk.delete(path));
         self.machine.open()?;
         self.opened()
@@ -93,7 +75,7 @@ impl TimerSimulation {
         self.list()?;
         self.ledger.ended()?;
         let (events, commits) = (self.ledger.events(), self.ledger.commits());
-        self.close()?;
+        self.machine.close()?;
         folder::check(&self.machine.disk, FOLDER, events, commits)
     }
 }

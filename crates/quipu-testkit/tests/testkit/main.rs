@@ -19,6 +19,7 @@ mod others;
 mod outcomes;
 mod payloads;
 mod replays;
+mod sagas;
 mod seam;
 mod simulation;
 mod supply_chain;
