@@ -93,8 +93,9 @@ impl SagaSimulation {
                 self.event(kind, correlation, cause, "{}")
             }
         };
-        // Sometimes to somebody who did not ask.
-        if !self.is_draining && self.machine.dice.chance(3) {
+        // Sometimes to somebody who did not ask. What begins a saga makes one who does.
+        let is_answer = !event.kind().starts_with("start.");
+        if is_answer && !self.is_draining && self.machine.dice.chance(3) {
             let event = self.event(event.kind(), Some("nobody"), None, "{}");
             self.send(event)?;
         }
