@@ -18,7 +18,7 @@ use crate::query::{expr_of_query, first_match};
 use crate::sagas::StepCommit;
 use crate::schedules::{Come, FoldedSchedule, ScheduleRecord, Tick, TickError, Ticked};
 use crate::schemas::{Registry, SCHEMA_MARK, has_mark};
-use crate::timers::{Scheduled, TimerName, TimerRecord, Timers, Waits};
+use crate::timers::{DELIVER_AT, Scheduled, TimerName, TimerRecord, Timers, Waits};
 
 /// A commit is closed when it would grow beyond this, so that one publish of many events stays readable in pieces.
 /// Only for publishing: an append is always one commit.
@@ -151,10 +151,14 @@ impl Turn<'_> {
         }
         let cancels: Vec<Option<u64>> = append.cancels.iter().map(|name| self.waiting(name)).collect();
         for (index, event) in append.events.iter().enumerate() {
-            match self.waits_already(event, index, &[])? {
-                Some(Published::Refused(Refusal::WaitsAlready { timer, .. })) if cancels.contains(&Some(timer)) => {}
-                Some(Published::Refused(refusal)) => return Err(refusal.into()),
-                _ => {}
+            // An append tells the position of its events at once: none of them waits.
+            let timer = match self.waits_already(event, index, &[])? {
+                Some(Published::Refused(Refusal::WaitsAlready { timer, .. })) => timer,
+                Some(Published::Scheduled(Scheduled { timer, .. })) => timer,
+                _ => continue,
+            };
+            if !cancels.contains(&Some(timer)) {
+                return Err(Refusal::WaitsAlready { index, timer }.into());
             }
         }
         let known = self.refused_timers(&timers, known, &cancels)?;
@@ -294,7 +298,7 @@ impl Turn<'_> {
         let Waits { due, since, key, record, .. } = *waits;
         let payload = event.event().payload().map(|payload| payload.hash);
         let timer = self.fold.timers.set(due, since, key.as_deref(), event.pair, payload);
-        self.timers.set(&mut self.fold.timers, timer, due);
+        self.timers.set(&mut self.fold.timers, timer, due, since);
         payload.into_iter().for_each(|hash| self.timers.refer(hash));
         event.moved.into_iter().for_each(Moved::keep);
         open.push(record);
@@ -405,9 +409,13 @@ impl Turn<'_> {
         let Some(waiting) = body::decode(waiting).filter(|waiting| same_identity(waiting, &event.event())) else {
             return Ok(None);
         };
-        // One that waits for so long would wait until a later time each time it is sent.
-        let is_meant = |waits: &Waits| waits.since.is_some() || waits.due == pending.due;
-        let is_repeat = event.waits.as_deref().is_some_and(is_meant) && self.is_repeat(event, &waiting, 0)?;
+        let is_meant = match event.waits.as_deref() {
+            // One that waits for so long would wait until a later time each time it is sent.
+            Some(waits) => waits.since.is_some() || waits.due == pending.due,
+            // Its time has come, and its timer is about to fire.
+            None => event.event().attribute(DELIVER_AT).and_then(Timestamp::parse) == Some(pending.due),
+        };
+        let is_repeat = is_meant && self.is_repeat(event, &waiting, 0)?;
         Ok(Some(match is_repeat {
             true => Published::Scheduled(Scheduled { timer, due: pending.due, is_duplicate: true }),
             false => Published::Refused(Refusal::WaitsAlready { index, timer }),

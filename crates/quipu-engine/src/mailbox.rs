@@ -98,6 +98,10 @@ impl<T> Slot<T> {
         self.is_there.notify_one();
     }
 
+    pub fn is_there(&self) -> bool {
+        self.value.lock().is_some()
+    }
+
     pub fn take(&self) -> T {
         let mut value = self.value.lock();
         loop {

@@ -1,6 +1,6 @@
 //! What Quipu is tested with: a [`FaultyDisk`], virtual time and seeded randomness, a [`Model`] of what the store
 //! means, a [`Simulation`] that drives the real engine over both, a [`DeliverySimulation`] of subscriptions and their
-//! workers, the checkers that compare them, and the crash matrix. A dev-dependency of other crates only; nothing here
+//! workers, a [`TimerSimulation`], a [`SagaSimulation`], the checkers that compare them, and the crash matrix. A dev-dependency of other crates only; nothing here
 //! ships.
 
 pub mod checker;
@@ -17,9 +17,12 @@ pub mod mutation;
 mod names;
 mod operation;
 pub mod proof;
+mod raw_log;
+mod sagas;
 mod simulation;
 mod submit;
 mod tamper;
+mod timers;
 mod workload;
 
 pub use clock::VirtualClock;
@@ -32,6 +35,9 @@ pub use machine::{FOLDER, Failure, Voice, is_cache};
 pub use memory_log::MemoryLog;
 pub use model::{Model, Remembered, scan};
 pub use operation::{Answer, Draft, Entry, Logged, Operation, Proposal};
+pub use raw_log::{ChangedPart, DeclaredPart, Part, RawLog, StepPart, TimerPart, Written};
+pub use sagas::{SagaReport, SagaSimulation};
 pub use simulation::{Report, Simulation};
 pub use tamper::tamper;
+pub use timers::{TimerReport, TimerSimulation};
 pub use workload::Workload;

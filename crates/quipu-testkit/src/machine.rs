@@ -2,6 +2,7 @@
 //! It says how a process ends and begins; what it is asked for meanwhile is its simulation's business.
 
 mod caches;
+mod faults;
 
 use std::fmt;
 use std::sync::Arc;
@@ -213,6 +214,14 @@ impl Machine {
         let tenant = self.open_tenant().map_err(|fault| violated("open", fault.to_string()))?;
         self.tenant = Some(Arc::clone(&tenant));
         Ok(tenant)
+    }
+
+    /// Begins a process on a disk whose power is cut at a call.
+    pub fn open_and_cut(&mut self, call: u64) -> Result<(), Fault> {
+        self.opens += 1;
+        self.disk.crash_at(call);
+        self.tenant = Some(self.open_tenant()?);
+        Ok(())
     }
 
     /// Begins a process that nobody keeps.

@@ -27,9 +27,8 @@ pub struct Mutation {
 pub enum Catcher {
     /// A simulation of a kind finds it within so many seeds, and the checker of this name says so.
     Simulation {
-        /// Whether it is the one of subscriptions.
-        #[serde(default)]
-        deliveries: bool,
+        /// What is simulated, as the option of `simulate` says it.
+        world: String,
         /// The name of the checker as a violation gives it.
         checker: String,
         /// From seed 0 on.

@@ -107,7 +107,7 @@ impl Tenant {
         let (slot, answer) = Slot::pair();
         let reply = Box::new(move |result| slot.put(result));
         self.ask_sagas(Asked::Act { number, act, reason: reason.to_owned(), operation, reply });
-        self.drive_round();
+        self.drive_round(&answer);
         answer.take()
     }
 

@@ -106,7 +106,7 @@ impl Tenant {
     ) -> Result<(), NotDone> {
         let (slot, answer) = Slot::pair();
         self.ask_sagas(Asked::Define(Box::new(make), Box::new(move |result| slot.put(result))));
-        self.drive_round();
+        self.drive_round(&answer);
         Ok(answer.take()?)
     }
 }

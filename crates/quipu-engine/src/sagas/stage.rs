@@ -14,7 +14,7 @@ use super::call::CallWatchers;
 use super::ready::{Entry, Plans, Ready};
 use super::records::{FoldedSagas, InstanceState, SagaRecord, StepRecord};
 use crate::append::Prepared;
-use crate::mailbox::{Input, Reply};
+use crate::mailbox::{Input, Reply, Slot};
 use crate::subscriptions::NotDone;
 use crate::tenant::Tenant;
 
@@ -203,8 +203,9 @@ impl Tenant {
 
     /// Lets what is due come, and says when the next is.
     pub(crate) fn sagas_due(self: &Arc<Self>) -> Option<Timestamp> {
-        let next = self.next_of_sagas();
-        if self.has_unstepped() || next.is_some_and(|next| next <= self.world.clock.now()) {
+        let (next, now) = (self.next_of_sagas(), self.world.clock.now());
+        let is_set_back = next.is_some() && self.sagas.stage.lock().latest.0 > now.0.saturating_add(SET_BACK_US);
+        if self.has_unstepped() || is_set_back || next.is_some_and(|next| next <= now) {
             self.drive_sagas();
             return None;
         }
@@ -224,10 +225,14 @@ impl Tenant {
     }
 
     /// Without threads nobody else drives: whoever waits for an answer does the rounds.
-    pub(super) fn drive_round(self: &Arc<Self>) {
+    pub(super) fn drive_round<T>(self: &Arc<Self>, answer: &Slot<T>) {
         while !self.has_threads() && (self.step_sagas() || self.has_round()) {
             self.decide();
             self.flush();
+            // What cannot be written would be tried for ever.
+            if answer.is_there() && self.refuses_appends().is_some() {
+                return;
+            }
         }
     }
 

@@ -40,7 +40,6 @@ impl Tenant {
         let mut due = Vec::new();
         {
             let mut winding = self.timers.wheel.lock();
-            winding.latest = winding.latest.max(now);
             winding.wheel.advance(now, FIRES_MAX, &mut due);
             self.timers.turned(&winding);
         }
@@ -137,8 +136,13 @@ impl Tenant {
 
     /// If the clock was set back, what waits for so long waits no longer than that from now on.
     fn turn_back(&self, now: Timestamp) {
-        if self.timers.wheel.lock().latest.0 <= now.0.saturating_add(SET_BACK_US) {
-            return;
+        {
+            let mut winding = self.timers.wheel.lock();
+            if winding.latest.0 <= now.0.saturating_add(SET_BACK_US) {
+                // Also while nothing is due: what is set meanwhile is set by this clock.
+                winding.latest = winding.latest.max(now);
+                return;
+            }
         }
         let mut fold = self.decider.lock();
         let mut winding = self.timers.wheel.lock();

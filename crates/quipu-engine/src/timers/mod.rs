@@ -77,7 +77,7 @@ pub(crate) struct Timers {
     payloads: Mutex<HashMap<[u8; 32], u32>>,
 }
 
-/// The wheel, and the latest time by which it was turned.
+/// The wheel, and the latest time that the clock has shown when it mattered.
 pub(crate) struct Winding {
     pub wheel: Wheel,
     latest: Timestamp,
@@ -95,9 +95,10 @@ impl Timers {
         timers
     }
 
-    /// A timer was set.
-    pub fn set(&self, folded: &mut FoldedTimers, timer: u64, due: Timestamp) {
+    /// A timer was set; `since` it waits, if it is to wait for so long. The clock has shown that time, also if nobody has looked since.
+    pub fn set(&self, folded: &mut FoldedTimers, timer: u64, due: Timestamp, since: Option<Timestamp>) {
         let mut winding = self.wheel.lock();
+        winding.latest = winding.latest.max(since.unwrap_or(winding.latest));
         folded.wind(timer, &mut winding.wheel, due);
         self.turned(&winding);
     }

@@ -2,10 +2,15 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use quipu_domain::saga::{ActKind, What};
 use quipu_domain::{Direction, Event, Filter};
-use quipu_engine::{InstanceFilter, InstanceState, NotDone, PlanName, Published, SagaDeclaration, SagaRefusal, Tenant};
+use quipu_engine::{
+    Clock, Engine, InstanceFilter, InstanceState, NotDone, PlanName, Published, SagaDeclaration, SagaRefusal, Tenant,
+    World,
+};
+use quipu_store::DiskStorage;
 
 use crate::support::*;
 
@@ -208,6 +213,35 @@ fn a_stop_between_any_two_steps_changes_nothing() {
         assert_eq!(shop.sent()[3..], ["shipment.cancel", "payment.refund", "inventory.release", "order.failed"]);
         shop.restart();
         assert_eq!((shop.sent().len(), shop.state(1)), (7, InstanceState::Compensated));
+    }
+}
+
+/// Nothing comes meanwhile: it is the thread that has to see that the clock shows less.
+#[test]
+fn a_thread_notices_that_the_clock_was_set_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = Arc::new(Hands::default());
+    clock.0.store(3_600 * SECOND_US, Ordering::Relaxed);
+    let (storage, random) = (Arc::new(DiskStorage::new(folder.path())), Arc::new(Counter::default()));
+    let world = World { storage, clock: Arc::clone(&clock) as Arc<dyn Clock>, random };
+    let engine = Engine::open(world, small()).unwrap();
+    let tenant = engine.tenant("default").unwrap();
+    let nap = r#"{"saga": "nap", "starts_on": "start", "steps": [{"s": {"sleep": "10s"}}], "completes_with": "awake"}"#;
+    tenant.apply_saga(saga(nap), false, false).unwrap();
+    publish(&tenant, &event_of("start", "1", "s", "{}"));
+    let state = || tenant.instance(1).map(|instance| instance.state);
+    let mut tries = 0..500;
+    while state().is_err() {
+        std::thread::sleep(Duration::from_millis(20));
+        tries.next().expect("it begins");
+    }
+    clock.0.store(0, Ordering::Relaxed);
+    // Far fewer than would bring the clock to where it was.
+    let mut tries = 0..100;
+    while state().unwrap() != InstanceState::Completed {
+        clock.0.fetch_add(10 * SECOND_US, Ordering::Relaxed);
+        std::thread::sleep(Duration::from_millis(150));
+        tries.next().expect("it waits no longer than it was to");
     }
 }
 

@@ -86,6 +86,27 @@ fn an_event_with_a_time_to_come_is_recorded_then_and_once() {
     assert!(matches!(publish(&tenant, &delayed("past", 9)), Published::Recorded(place) if place.position == 3));
 }
 
+/// Whoever got no answer sends it again, however much later: also in the moment between its time and its being recorded.
+#[test]
+fn a_repeat_is_answered_with_its_timer_also_when_that_is_due() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = Arc::new(Hands::default());
+    let tenant = open_at(folder.path(), small(), Arc::clone(&clock)).unwrap();
+    assert_eq!(publish(&tenant, &delayed("later", 10)), scheduled(1, 10));
+    clock.0.store(10 * SECOND_US, Ordering::Relaxed);
+    let again = Scheduled { timer: 1, due: Timestamp(10 * SECOND_US), is_duplicate: true };
+    assert_eq!(publish(&tenant, &delayed("later", 10)), Published::Scheduled(again));
+    let waits = Refusal::WaitsAlready { index: 0, timer: 1 };
+    assert_eq!(publish(&tenant, &delayed("later", 9)), Published::Refused(waits.clone()), "another time");
+    // An append cannot say where it is, and does not record it before its timer does.
+    let events = || vec![prepare(&tenant, &delayed("later", 10))];
+    let refused = tenant.append_wait(Append { events: events(), ..Append::default() });
+    assert!(matches!(&refused, Err(NotAppended::Refused(refusal)) if *refusal == waits), "{refused:?}");
+    fire(&tenant);
+    assert_eq!(ids(&tenant), ["later"]);
+    assert!(matches!(publish(&tenant, &delayed("later", 10)), Published::Duplicate(place) if place.position == 1));
+}
+
 #[test]
 fn timers_wait_through_a_stop_and_through_a_snapshot() {
     for with_snapshot in [false, true] {
@@ -228,6 +249,21 @@ fn what_waits_for_so_long_waits_no_longer_by_a_clock_that_is_set_back() {
             fire(&tenant);
             assert_eq!(ids(&tenant), expected, "after {seconds} s");
         }
+    }
+}
+
+/// Nothing was due for a while, so nobody looked at the clock before it was set back.
+#[test]
+fn a_clock_that_is_set_back_is_noticed_also_if_nothing_was_due_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = Arc::new(Hands::default());
+    let tenant = open_at(folder.path(), small(), Arc::clone(&clock)).unwrap();
+    clock.0.store(3_600 * SECOND_US, Ordering::Relaxed);
+    set(&tenant, timer(&tenant, &event("after", "s"), FireAt::AfterMs(10_000), None));
+    for (seconds, expected) in [(600, vec![]), (609, vec![]), (610, vec!["after"])] {
+        clock.0.store(seconds * SECOND_US, Ordering::Relaxed);
+        fire(&tenant);
+        assert_eq!(ids(&tenant), expected, "at {seconds} s");
     }
 }
 

@@ -107,8 +107,8 @@ impl<'f> Table<'f> {
 
 fn row(mutation: &Mutation, outcome: &Outcome) -> String {
     let by = match &mutation.caught_by {
-        Catcher::Simulation { checker, deliveries: false, .. } => format!("simulation, checker `{checker}`"),
-        Catcher::Simulation { checker, .. } => format!("simulation of deliveries, checker `{checker}`"),
+        Catcher::Simulation { world, checker, .. } if world == "appends" => format!("simulation, checker `{checker}`"),
+        Catcher::Simulation { world, checker, .. } => format!("simulation of {world}, checker `{checker}`"),
         Catcher::Test { name, .. } => format!("test `{name}`"),
     };
     match outcome {
@@ -232,16 +232,15 @@ impl Tree {
 /// What makes two of them one check, and how long it is.
 fn kind(catcher: &Catcher) -> (String, u64) {
     match catcher {
-        Catcher::Simulation { deliveries, seeds, .. } => (format!("simulation {deliveries}"), *seeds),
+        Catcher::Simulation { world, seeds, .. } => (format!("simulation {world}"), *seeds),
         Catcher::Test { package, name } => (format!("test {package} {name}"), 0),
     }
 }
 
 fn words(catcher: &Catcher) -> Vec<String> {
     let line = match catcher {
-        Catcher::Simulation { deliveries, seeds, .. } => {
-            let kind = if *deliveries { "--deliveries" } else { "--appends" };
-            format!("run -q --profile mutate -p quipu-testkit --bin simulate -- {kind} --from 0 --seeds {seeds}")
+        Catcher::Simulation { world, seeds, .. } => {
+            format!("run -q --profile mutate -p quipu-testkit --bin simulate -- --{world} --from 0 --seeds {seeds}")
         }
         Catcher::Test { package, name } => format!("test --profile mutate -p {package} --tests {name} -- --exact"),
     };

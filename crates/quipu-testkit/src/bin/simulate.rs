@@ -1,8 +1,8 @@
 //! Runs many seeds on all cores, and says how many and how fast. It stops at the first failure, with the seed.
 //!
-//! `simulate [--appends | --deliveries] [--seeds N] [--from N] [--seed N] [--record FILE] [-v]` simulates appends, then
-//! subscriptions, or only one of both. `--record` writes what a run came to into that file's sections `appends` and
-//! `deliveries`, and wants all that was run to be committed.
+//! `simulate [--appends | --deliveries | --timers | --sagas] [--seeds N] [--from N] [--seed N] [--record FILE] [-v]` simulates appends, then
+//! subscriptions, then timers, then sagas, or only one of them. `--record` writes what a run came to into that file's sections, which have the
+//! names of what is simulated, and wants all that was run to be committed.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -11,7 +11,7 @@ use std::thread::ScopedJoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use std::{fmt, io};
 
-use quipu_testkit::{DeliverySimulation, Failure, Simulation, Voice, proof};
+use quipu_testkit::{DeliverySimulation, Failure, SagaSimulation, Simulation, TimerSimulation, Voice, proof};
 
 /// A seed makes and drops what it knows thousands of times: a third of its time, with the C library's allocator.
 #[global_allocator]
@@ -19,13 +19,15 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// How often a long run says how far it is.
 const PROGRESS: Duration = Duration::from_secs(30);
-const USAGE: &str = "usage: simulate [--appends | --deliveries] [--seeds N] [--from N] [--seed N] [--record FILE] [-v]";
+const USAGE: &str = "usage: simulate [--appends | --deliveries | --timers | --sagas] [--seeds N] [--from N] [--seed N] [--record FILE] [-v]";
 
 /// What is simulated.
 #[derive(Clone, Copy)]
 enum World {
     Appends,
     Deliveries,
+    Timers,
+    Sagas,
 }
 
 struct Arguments {
@@ -42,6 +44,9 @@ struct Sums {
     events: AtomicU64,
     operations: AtomicU64,
     deliveries: AtomicU64,
+    timers: AtomicU64,
+    instances: AtomicU64,
+    commands: AtomicU64,
     opens: AtomicU64,
     power_cuts: AtomicU64,
     faults: AtomicU64,
@@ -67,7 +72,7 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Arguments, String> {
     // Fresh seeds unless asked otherwise: every run then looks somewhere new.
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let from = now * 1_000_000;
-    let worlds = &[World::Appends, World::Deliveries];
+    let worlds = &[World::Appends, World::Deliveries, World::Timers, World::Sagas];
     let mut arguments = Arguments { worlds, from, seeds: 100, record: None, voice: Voice::Quiet };
     while let Some(word) = words.next() {
         let mut value = || words.next().ok_or_else(|| format!("expected a value after {word}"));
@@ -82,6 +87,8 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Arguments, String> {
             "--record" => arguments.record = Some(value()?.into()),
             "--appends" => arguments.worlds = &[World::Appends],
             "--deliveries" => arguments.worlds = &[World::Deliveries],
+            "--timers" => arguments.worlds = &[World::Timers],
+            "--sagas" => arguments.worlds = &[World::Sagas],
             "-v" => arguments.voice = Voice::Verbose,
             _ => return Err(format!("expected an option, found {word}")),
         }
@@ -150,6 +157,8 @@ impl fmt::Display for World {
         f.write_str(match self {
             Self::Appends => "appends",
             Self::Deliveries => "deliveries",
+            Self::Timers => "timers",
+            Self::Sagas => "sagas",
         })
     }
 }
@@ -170,6 +179,19 @@ impl World {
                 add(&sums.events, report.events);
                 (report.opens, report.power_cuts, report.faults)
             }
+            Self::Timers => {
+                let report = TimerSimulation::run(seed, voice)?;
+                add(&sums.timers, report.set);
+                add(&sums.events, report.events);
+                (report.opens, report.power_cuts, report.faults)
+            }
+            Self::Sagas => {
+                let report = SagaSimulation::run(seed, voice)?;
+                add(&sums.instances, report.instances);
+                add(&sums.commands, report.commands);
+                add(&sums.events, report.events);
+                (report.opens, report.power_cuts, report.faults)
+            }
         };
         add(&sums.opens, opens);
         add(&sums.power_cuts, power_cuts);
@@ -180,13 +202,19 @@ impl World {
 
 impl fmt::Display for Sums {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [events, operations, deliveries, opens, power_cuts, faults] =
-            [&self.events, &self.operations, &self.deliveries, &self.opens, &self.power_cuts, &self.faults]
-                .map(|sum| sum.load(Ordering::Relaxed));
-        write!(
-            f,
-            "{events} events of {operations} operations, {deliveries} deliveries, {opens} starts, {power_cuts} power \
-             cuts, {faults} injected errors"
-        )
+        let all = [
+            (&self.events, "events"),
+            (&self.operations, "operations"),
+            (&self.deliveries, "deliveries"),
+            (&self.timers, "timers"),
+            (&self.instances, "instances of sagas"),
+            (&self.commands, "commands"),
+            (&self.opens, "starts"),
+            (&self.power_cuts, "power cuts"),
+            (&self.faults, "injected errors"),
+        ];
+        // What a world does not have is not told.
+        let told = all.map(|(sum, what)| (sum.load(Ordering::Relaxed), what)).into_iter().filter(|(sum, _)| *sum > 0);
+        f.write_str(&told.map(|(sum, what)| format!("{sum} {what}")).collect::<Vec<_>>().join(", "))
     }
 }

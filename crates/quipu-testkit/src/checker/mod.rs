@@ -20,6 +20,8 @@ pub mod indexes;
 pub mod linearizable;
 pub mod pages;
 pub mod read;
+pub mod sagas;
+pub mod timers;
 pub mod whole;
 
 /// What a checker found wrong.

@@ -155,7 +155,7 @@ impl DeliverySimulation {
             935..965 => self.decide(),
             965..975 => self.maintain(),
             975..988 => {
-                self.inject();
+                self.machine.inject();
                 Ok(())
             }
             988..992 => self.restart(),

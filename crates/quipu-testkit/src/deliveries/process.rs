@@ -8,40 +8,9 @@ use quipu_engine::Tenant;
 use super::{DeliverySimulation, Step};
 use crate::checker::deliveries::Fact;
 use crate::checker::violated;
-use crate::{FailedSync, Kind, Trigger};
+use crate::{Kind, Trigger};
 
 impl DeliverySimulation {
-    pub(super) fn inject(&mut self) {
-        self.machine.faults += 1;
-        self.machine.disk.heal();
-        let call = self.machine.dice.between(1, 20);
-        match self.machine.dice.below(5) {
-            0 => {
-                let outcome = *self.machine.dice.pick(&FailedSync::ALL);
-                self.machine.say(|| format!("inject: sync {call} fails, {outcome:?}"));
-                self.machine.disk.failed_sync(outcome);
-                self.machine.disk.fail(Kind::Sync, Trigger::At(call));
-            }
-            1 => {
-                self.machine.say(|| format!("inject: write {call} fails"));
-                self.machine.disk.fail(Kind::Write, Trigger::At(call));
-            }
-            2 => {
-                self.machine.say(|| format!("inject: read {call} fails"));
-                self.machine.disk.fail(Kind::Read, Trigger::At(call));
-            }
-            3 => {
-                let bytes = self.machine.disk.bytes() + self.machine.dice.below(8_000);
-                self.machine.say(|| format!("inject: room for {bytes} bytes"));
-                self.machine.disk.limit_bytes(Some(bytes));
-            }
-            _ => {
-                self.machine.say(|| format!("inject: a power cut at call {call}"));
-                self.machine.disk.crash_at(self.machine.disk.calls() + call);
-            }
-        }
-    }
-
     /// Ends the process in one way or another, and starts the next one.
     pub(super) fn restart(&mut self) -> Step {
         match self.machine.dice.below(3) {
@@ -51,13 +20,7 @@ impl DeliverySimulation {
             2 if !self.machine.disk.is_dead() => self.close()?,
             _ => self.machine.cut_power(),
         }
-        if self.machine.own_dice.chance(10) {
-            self.machine.tenant = None;
-            self.machine.spoil_caches();
-        }
-        // Sometimes the power fails again while the store recovers.
-        self.machine.die_while_opening(20)?;
-        self.machine.fail_while_opening(15)?;
+        self.machine.between_processes()?;
         self.open()
     }
 
