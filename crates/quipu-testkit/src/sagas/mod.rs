@@ -8,6 +8,9 @@ mod people;
 mod plans;
 mod process;
 
+use std::sync::Arc;
+
+use parking_lot::Mutex;
 use quipu_domain::saga::{Answer, Attempt};
 use quipu_domain::{Event, Timestamp};
 use quipu_engine::{Clock, NotDone, Options, Published};
@@ -55,6 +58,8 @@ pub struct SagaSimulation {
     /// Calls that endpoints have, and answers on their way.
     calls: Vec<(u64, Attempt)>,
     answers: Vec<(u64, Attempt, Answer)>,
+    /// Answers that were not taken: they are told again.
+    untold: Arc<Mutex<Vec<(u64, Attempt, Answer)>>>,
     /// What an endpoint refused, it refuses for ever under the same key.
     refused: Vec<(u64, String)>,
     next_id: u64,
@@ -101,6 +106,7 @@ impl SagaSimulation {
             replies: Vec::new(),
             calls: Vec::new(),
             answers: Vec::new(),
+            untold: Arc::default(),
             refused: Vec::new(),
             next_id: 0,
             decisions: 0,

@@ -1,6 +1,10 @@
 //! Those who are asked: each does what a command says once for each key, answers when it did, and undoes when it is told.
 
+use std::sync::Arc;
+
 use quipu_domain::saga::{Action, Answer, Attempt, Plan, Purpose, Role};
+
+use quipu_engine::CallAnswer;
 
 use super::{SagaSimulation, Step};
 use crate::checker::sagas::{Command, run_of};
@@ -143,6 +147,7 @@ impl SagaSimulation {
 
     /// The answer of an endpoint comes.
     pub(super) fn answer(&mut self) -> Step {
+        self.answers.append(&mut self.untold.lock());
         if self.answers.is_empty() || self.is_down() {
             return Ok(());
         }
@@ -150,9 +155,13 @@ impl SagaSimulation {
         let (number, attempt, answer) = self.answers.remove(at);
         self.machine.say(|| format!("answer of {attempt} to instance {number}: {answer:?}"));
         let body = (answer == Answer::Done).then(|| "{}".to_owned());
-        let answer = CallAnswer { answer, status: None, text: String::new(), body };
-        // What is not taken over a fault is asked for again.
-        self.machine.tenant().answer_call(number, attempt, answer, |_| ());
+        let untold = Arc::clone(&self.untold);
+        let told = CallAnswer { answer, status: None, text: String::new(), body };
+        self.machine.tenant().answer_call(number, attempt, told, move |result| {
+            if result.is_err() {
+                untold.lock().push((number, attempt, answer));
+            }
+        });
         Ok(())
     }
 

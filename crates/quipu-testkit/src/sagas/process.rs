@@ -47,6 +47,7 @@ impl SagaSimulation {
         }
         self.calls.clear();
         self.answers.clear();
+        self.untold = Arc::default();
         Ok(())
     }
 
@@ -103,7 +104,7 @@ impl SagaSimulation {
                 () if !self.messages.is_empty() => self.deliver()?,
                 () if !self.replies.is_empty() => self.publish()?,
                 () if !self.calls.is_empty() => self.call()?,
-                () if !self.answers.is_empty() => self.answer()?,
+                () if !self.answers.is_empty() || !self.untold.lock().is_empty() => self.answer()?,
                 () if open.is_empty() => return Ok(()),
                 () if of(InstanceState::NeedsPerson).is_some() => {
                     let number = of(InstanceState::NeedsPerson).expect("it is");
