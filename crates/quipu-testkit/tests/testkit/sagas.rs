@@ -46,9 +46,9 @@ fn a_power_cut_at_any_call_sends_no_command_twice_and_leaves_no_instance_behind(
             SagaSimulation::run_and_cut(1, call).unwrap_or_else(|failure| panic!("cut at call {call}: {failure}"));
         commands += report.commands;
         if report.calls < call {
-            assert!(call > 100, "the script has {call} calls");
+            assert!(call > 50, "the script has {call} calls");
             break;
         }
     }
-    assert!(commands > 1_000, "{commands} commands in all runs");
+    assert!(commands > 200, "{commands} commands in all runs");
 }
