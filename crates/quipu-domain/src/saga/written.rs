@@ -27,6 +27,9 @@ pub const WRITTEN_SENDS_MAX: usize = 64;
 /// Longest name of a timer, bytes.
 pub const WRITTEN_TIMER_NAME_BYTES_MAX: usize = 128;
 
+/// Since when a timer waits that waits for a time of the clock and not for so long.
+const AT_A_TIME: Timestamp = Timestamp(i64::MIN);
+
 /// What a saga that is written in Rust declares.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -60,6 +63,8 @@ pub enum Asked {
     Timer {
         /// Its name.
         name: Box<str>,
+        /// When it was due: it may be set anew meanwhile.
+        at: Timestamp,
     },
     /// What it wanted to publish was not taken.
     NotSent {
@@ -217,8 +222,10 @@ pub(super) fn may(state: &State, act: ActKind) -> Result<(), NotPossible> {
         ActKind::Undo => Ok(()),
         _ if is_over => Err(NotPossible::Ended),
         ActKind::Retry { from: Some(_) } => Err(NotPossible::NoSuchStep),
-        ActKind::Retry { .. } | ActKind::Skip | ActKind::Resolve if has_failed => Ok(()),
-        ActKind::Retry { .. } | ActKind::Skip | ActKind::Resolve => Err(NotPossible::NobodyAsked),
+        // Whatever it waits for: its code may be gone.
+        ActKind::Resolve => Ok(()),
+        ActKind::Retry { .. } | ActKind::Skip if has_failed => Ok(()),
+        ActKind::Retry { .. } | ActKind::Skip => Err(NotPossible::NobodyAsked),
         ActKind::Resume if state.paused.is_some() && !has_failed => Ok(()),
         ActKind::Resume => Err(NotPossible::NotPaused),
         _ if state.paused.is_some() => Err(NotPossible::Paused),
@@ -263,6 +270,8 @@ impl Machine {
             return;
         }
         match input {
+            // It would have begun it, and is nothing else to it.
+            Input::Event { roles: [], .. } => {}
             Input::Event { position, .. } if self.state.phase == Phase::Ended => {
                 self.note(What::NotAsked, position, "")
             }
@@ -294,11 +303,12 @@ impl Machine {
 
     fn ask_next(&mut self) {
         // What another answer cancelled does not fire any more.
-        while let Some(Asked::Timer { name }) = self.coded().asked.front().cloned() {
-            if self.coded().timers.iter().any(|(other, _)| *other == name) {
+        let coded = self.coded();
+        while let Some(Asked::Timer { name, at }) = coded.asked.front() {
+            if coded.timers.iter().any(|(other, due)| other == name && due.at == *at) {
                 break;
             }
-            self.coded().asked.pop_front();
+            coded.asked.pop_front();
         }
         if !self.coded().asked.is_empty() {
             self.effects.push(Effect::Ask { node: 0, iteration: 0 });
@@ -308,7 +318,7 @@ impl Machine {
     fn due(&mut self, until: Timestamp) {
         let mut due: Vec<_> = self.coded().timers.iter().filter(|(_, due)| due.at <= until).cloned().collect();
         due.sort_by_key(|(_, due)| due.at);
-        due.into_iter().for_each(|(name, _)| self.ask(Asked::Timer { name }));
+        due.into_iter().for_each(|(name, due)| self.ask(Asked::Timer { name, at: due.at }));
     }
 
     fn not_sent(&mut self, attempt: Attempt, reason: &str) {
@@ -339,7 +349,7 @@ impl Machine {
         let Some(asked) = self.coded().asked.pop_front() else { return };
         match &asked {
             Asked::Event { position } => self.note(What::Stepped, *position, ""),
-            Asked::Timer { name } => {
+            Asked::Timer { name, .. } => {
                 self.coded().timers.retain(|(other, _)| other != name);
                 self.note(What::Stepped, 0, &format!("timer {name}"));
             }
@@ -351,12 +361,12 @@ impl Machine {
         for (name, wait) in &wanted.timers {
             let timers = &mut self.coded().timers;
             timers.retain(|(other, _)| other != name);
-            let at = match wait {
-                Some(Wait::Ms(ms)) => now.plus_ms(i64::try_from(*ms).unwrap_or(i64::MAX)),
-                Some(Wait::Until(at)) => *at,
+            let due = match wait {
+                Some(Wait::Ms(ms)) => Due { since: now, at: now.plus_ms(i64::try_from(*ms).unwrap_or(i64::MAX)) },
+                Some(Wait::Until(at)) => Due { since: AT_A_TIME, at: *at },
                 None => continue,
             };
-            timers.push((name.clone(), Due { since: now, at }));
+            timers.push((name.clone(), due));
         }
         for sending in &wanted.sends {
             self.send(sending.clone());
@@ -435,7 +445,7 @@ impl Machine {
             ActKind::Pause { place } => self.state.paused = Some(Paused { since: self.now, place }),
             ActKind::Resume | ActKind::Retry { .. } => self.resume(),
             ActKind::Skip => {
-                if let Some(Asked::Timer { name }) = self.coded().asked.pop_front() {
+                if let Some(Asked::Timer { name, .. }) = self.coded().asked.pop_front() {
                     self.coded().timers.retain(|(other, _)| *other != name);
                 }
                 self.resume();
@@ -455,7 +465,7 @@ impl Machine {
         let coded = self.coded();
         // What failed did not stop the clock for the others.
         if !std::mem::take(&mut coded.has_failed) {
-            for (_, due) in &mut coded.timers {
+            for (_, due) in coded.timers.iter_mut().filter(|(_, due)| due.since != AT_A_TIME) {
                 due.since.0 = due.since.0.saturating_add(stood_us);
                 due.at.0 = due.at.0.saturating_add(stood_us);
             }

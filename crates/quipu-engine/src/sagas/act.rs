@@ -1,10 +1,9 @@
 //! What people do to an instance.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use quipu_domain::REASON_BYTES_MAX;
-use quipu_domain::saga::{ActKind, NotPossible, Plan, State, may};
+use quipu_domain::saga::{ActKind, Plan, State, may};
 
 use super::SagaRefusal;
 use super::records::InstanceState;
@@ -100,9 +99,6 @@ impl Tenant {
         let needs_reason = matches!(act, ActKind::Skip | ActKind::Resolve);
         if reason.len() > REASON_BYTES_MAX || (needs_reason && reason.trim().is_empty()) {
             return Err(SagaRefusal::InvalidReason { limit: REASON_BYTES_MAX }.into());
-        }
-        if self.sagas.waits_for_code.load(Ordering::Acquire) {
-            return Err(SagaRefusal::NotPossible(NotPossible::NoCode).into());
         }
         let (slot, answer) = Slot::pair();
         let reply = Box::new(move |result| slot.put(result));

@@ -48,7 +48,7 @@ impl std::fmt::Debug for dyn SagaCode {
 
 impl Tenant {
     /// Declares a saga that is written in Rust, and brings its code. As long as the code of one is missing that new instances begin with,
-    /// or that has open instances, no saga of the tenant goes on: nothing is lost meanwhile, since they follow the log.
+    /// or that has open instances, no saga of the tenant follows the log: nothing is lost meanwhile. What people do is done.
     ///
     /// A version that is older than what is declared, and not declared itself, is left out: no instance needs it.
     ///
@@ -98,6 +98,7 @@ impl Tenant {
 
     /// Looks whether the code of a saga is missing that has something to do.
     pub(super) fn look_for_code(&self) {
+        let _one_at_a_time = self.sagas.looking.lock();
         let plans = Arc::clone(&self.sagas.plans.read());
         let waits = plans.lack_code(&self.decider.lock().sagas);
         self.sagas.waits_for_code.store(waits, Ordering::Release);
@@ -105,11 +106,11 @@ impl Tenant {
 }
 
 impl Plans {
-    /// Whether one lacks its code that new instances begin with, or that has some.
+    /// Whether one lacks its code that new instances begin with, or that has open ones.
     pub fn lack_code(&self, folded: &FoldedSagas) -> bool {
         let is_needed = |(number, ready): &(&u32, &Arc<Ready>)| {
-            let has_instances = folded.plans.get(number).is_some_and(|plan| plan.instances > 0);
-            has_instances || self.newest.get(&ready.name) == Some(number)
+            let is_open = folded.plans.get(number).is_some_and(|plan| plan.open > 0);
+            is_open || self.newest.get(&ready.name) == Some(number)
         };
         self.all.iter().filter(|(_, ready)| ready.lacks_code()).any(|one| is_needed(&one))
     }

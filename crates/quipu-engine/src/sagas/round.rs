@@ -5,8 +5,8 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use quipu_domain::saga::{
-    Act, ActKind, Again, Answer, Asked as AskedOfCode, Attempt, Effect, Input as Fed, Kind, Note, Parent, Purpose,
-    Question, Role, State, Status, Told, Wanted, may, step,
+    Act, ActKind, Again, Answer, Asked as AskedOfCode, Attempt, Effect, Input as Fed, Kind, NotPossible, Note, Parent,
+    Purpose, Question, Role, State, Status, Told, Wanted, may, step,
 };
 use quipu_domain::saga::{HOPS_MAX, Message, Outcome as Ending, VARIABLES_BYTES_MAX};
 use quipu_domain::{Data, Direction, Event, Filter, Timestamp, Value};
@@ -113,6 +113,8 @@ struct Round<'a> {
     commands: Vec<Prepared>,
     bytes: usize,
     calls: Vec<(u64, Attempt)>,
+    /// Every instance that is not paused was told of the events up to here.
+    told_to: u64,
 }
 
 impl Tenant {
@@ -127,10 +129,6 @@ impl Tenant {
             // In a round of its own: what is new is looked at by the patterns that it leaves.
             self.sagas.asked.lock().splice(0..0, asked);
             return Ok(self.define_round(defined, seen, outcome));
-        }
-        if self.sagas.waits_for_code.load(std::sync::atomic::Ordering::Acquire) {
-            self.sagas.asked.lock().splice(0..0, asked);
-            return Ok(Outcome { seen, ..outcome });
         }
         let plans = Arc::clone(&self.sagas.plans.read());
         let (last, count, to) = {
@@ -152,6 +150,7 @@ impl Tenant {
             commands: Vec::new(),
             bytes: 0,
             calls: Vec::new(),
+            told_to: seen,
         };
         // What is asked is fed before what is new, and after a fault it is answered with that.
         let mut answers: Vec<(Reply<Acted>, Acted)> = Vec::new();
@@ -187,9 +186,13 @@ impl Tenant {
             outcome.answered.into_iter().for_each(|reply| reply(Err(fault.clone())));
             return Err(fault);
         }
-        let come = self.take_due(now);
+        // Without the code of one the log is not followed, but what people do is done.
+        let waits = self.sagas.waits_for_code.load(std::sync::atomic::Ordering::Acquire);
+        let come = if waits { Vec::new() } else { self.take_due(now) };
         outcome.come = come.iter().map(|due| due.owner.0).collect();
-        let fed = round.due(&outcome.come).and_then(|()| round.follow(seen, self.position()));
+        let follow =
+            |round: &mut Round<'_>| if waits { Ok((seen, false)) } else { round.follow(seen, self.position()) };
+        let fed = round.due(&outcome.come).and_then(|()| follow(&mut round));
         let (seen, is_more) = match fed {
             Ok(fed) => fed,
             Err(fault) => {
@@ -272,6 +275,9 @@ impl Round<'_> {
     fn act(&mut self, number: u64, act: ActKind, reason: String, operation: u64, seen: u64) -> Result<Acted, Fault> {
         let refused = |refusal| Ok(Err(NotDone::RefusedSaga(refusal)));
         let Some(open) = self.load(number) else { return refused(SagaRefusal::NoInstance { number }) };
+        if open.ready.lacks_code() && act != ActKind::Resolve {
+            return refused(SagaRefusal::NotPossible(NotPossible::NoCode));
+        }
         let act = if let ActKind::Pause { .. } = act { ActKind::Pause { place: seen } } else { act };
         let asked = Act { what: act, operation, reason: &reason };
         if let Err(why) = may(&open.ready.plan, &open.state, asked.what) {
@@ -288,6 +294,18 @@ impl Round<'_> {
         }
         let status = self.open.get(&number).and_then(|open| open.state.status());
         Ok(Ok(status.map_or(InstanceState::Running, InstanceState::of)))
+    }
+
+    /// Lets an instance go on that is to be undone: what came meanwhile may say what there is to undo.
+    fn go_on(&mut self, number: u64) -> Result<(), Fault> {
+        let Some(open) = self.load(number) else { return Ok(()) };
+        let Some(paused) = open.state.paused() else { return Ok(()) };
+        let act = if open.state.has_code_failed() { ActKind::Retry { from: None } } else { ActKind::Resume };
+        self.feed(number, Told1::Act(act, "the saga that began it is undone".to_owned(), 0))?;
+        match self.open.get(&number).is_some_and(|open| open.state.paused().is_none()) {
+            true => self.catch_up(number, paused.place, self.told_to),
+            false => Ok(()),
+        }
     }
 
     /// Feeds what came while an instance was paused.
@@ -309,9 +327,11 @@ impl Round<'_> {
             {
                 let recorded = &page.events[hit.event];
                 let cause = self.tenant.cause_of(&recorded.event(), number);
-                let roles = hit.roles.into_iter().filter(|role| *role != Role::Start).collect();
+                let roles: Vec<Role> = hit.roles.into_iter().filter(|role| *role != Role::Start).collect();
                 let position = recorded.stamp.position;
-                self.feed(number, Told1::Event { position, roles, cause })?;
+                if !roles.is_empty() {
+                    self.feed(number, Told1::Event { position, roles, cause })?;
+                }
             }
             next = page.next.filter(|next| *next <= to);
         }
@@ -370,6 +390,7 @@ impl Round<'_> {
     fn hit(&mut self, hit: Hit, recorded: &Recorded) -> Result<(), Fault> {
         let Hit { ready, caused_by, key, hash, mut roles, .. } = hit;
         let position = recorded.stamp.position;
+        self.told_to = position - 1;
         if ready.plan.kind() == Kind::Rule {
             self.cache.put(self.tenant, recorded.clone())?;
             return self.rule(ready, key, position);
@@ -484,6 +505,7 @@ impl Round<'_> {
                 let ready = Arc::clone(&self.open[&number].ready);
                 match self.child_of(number, &ready, attempt) {
                     Some(child) => {
+                        self.go_on(child)?;
                         let reason = "the saga that began it is undone".to_owned();
                         self.queue.push_back((child, Told1::Act(ActKind::Undo, reason, 0)));
                         None
@@ -597,14 +619,14 @@ impl Round<'_> {
     fn ask_code(&mut self, number: u64, ready: &Ready) -> Result<Answered, Fault> {
         let state = self.open[&number].state.clone();
         let (Some(asked), Some(code)) = (state.asked(), ready.code.get()) else {
-            return Ok(Answered::Failed("nothing is asked there".into()));
+            return Ok(Answered::Failed("its code is missing: open the store by the program that brings it".into()));
         };
         let input = match asked {
             AskedOfCode::Event { position } => match self.cache.get(self.tenant, *position)? {
                 Some(recorded) => CodeInput::Event(Box::new(recorded.clone())),
                 None => return Ok(Answered::Failed(format!("the event at position {position} is not there any more"))),
             },
-            AskedOfCode::Timer { name } => CodeInput::Timer(name),
+            AskedOfCode::Timer { name, .. } => CodeInput::Timer(name),
             AskedOfCode::NotSent { kind, reason } => CodeInput::NotSent { kind, reason },
             AskedOfCode::Cancel { reason } => CodeInput::Cancel(reason),
         };

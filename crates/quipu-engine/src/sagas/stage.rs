@@ -40,6 +40,8 @@ pub(crate) struct Sagas {
     is_on: AtomicBool,
     /// One is written in Rust, and its program has not brought its code yet: nothing goes on.
     pub(super) waits_for_code: AtomicBool,
+    /// Whoever looks whether that is so does it alone.
+    pub(super) looking: Mutex<()>,
     /// When something is due, microseconds.
     next: AtomicI64,
     /// A round failed: nothing is read before this time.
@@ -141,6 +143,7 @@ impl Sagas {
             defining: Mutex::default(),
             is_on: AtomicBool::new(!folded.plans.is_empty()),
             waits_for_code: AtomicBool::new(plans.lack_code(folded)),
+            looking: Mutex::default(),
             seen: AtomicU64::new(if folded.plans.is_empty() { position } else { folded.to }),
             next: AtomicI64::new(i64::MAX),
             not_before: AtomicI64::new(i64::MIN),
@@ -193,8 +196,7 @@ impl Tenant {
         let sagas = &self.sagas;
         let waits = sagas.waits_for_code.load(Ordering::Acquire);
         let is_behind = sagas.is_on.load(Ordering::Acquire) && sagas.seen.load(Ordering::Acquire) < self.position();
-        let is_asked = || sagas.asked.lock().iter().any(|asked| !waits || matches!(asked, Asked::Define(..)));
-        if (!is_behind || waits) && !is_asked() {
+        if (!is_behind || waits) && sagas.asked.lock().is_empty() {
             return false;
         }
         let not_before = sagas.not_before.load(Ordering::Acquire);

@@ -176,10 +176,75 @@ fn without_its_code_nothing_goes_on_and_nothing_is_missed() {
         Err(NotDone::RefusedSaga(SagaRefusal::NotPossible(NotPossible::NoCode))) => {}
         other => panic!("{other:?}"),
     }
+    // What is declared is not held up where people are concerned.
+    assert_eq!(shop.states().len(), 1);
     shop.bring(1, false);
     // Its timer came before the answer was read.
     assert_eq!(shop.sent(), ["payment.charge", "payment.charge", "order.paid", "payment.charge"]);
     assert!(!shop.tenant.saga(&PlanName::saga("payment")).unwrap().lacks_code);
+}
+
+#[test]
+fn code_that_is_lost_can_be_got_rid_of() {
+    let mut shop = Shop::new();
+    shop.bring(1, false);
+    let declared =
+        r#"{"saga": "order", "starts_on": "cart.sent", "steps": [{"w": {"wait": "paid", "timeout": "1h"}}]}"#;
+    shop.tenant.apply_saga(SagaDeclaration::Saga(serde_json::from_str(declared).unwrap()), false, false).unwrap();
+    shop.publish("order.placed", "o1");
+    shop.publish("cart.sent", "c1");
+    shop.restart();
+    assert_eq!(shop.tenant.act_on_instance(2, ActKind::Cancel, "", 0).unwrap(), InstanceState::Cancelled);
+    assert_eq!(shop.tenant.act_on_instance(1, ActKind::Resolve, "by hand", 0).unwrap(), InstanceState::Resolved);
+    shop.tenant.remove_saga(&PlanName::saga("payment")).unwrap();
+    shop.publish("cart.sent", "c2");
+    assert_eq!(shop.states()[0], ("c2".to_owned(), InstanceState::Running), "the others go on");
+}
+
+#[test]
+fn a_version_without_open_instances_needs_no_code() {
+    let mut shop = Shop::new();
+    shop.bring(1, false);
+    shop.publish("order.placed", "o1");
+    shop.publish("payment.charged", "o1");
+    shop.bring(2, false);
+    shop.restart();
+    shop.bring(2, false);
+    shop.publish("order.placed", "o2");
+    assert_eq!(shop.states()[0], ("o2".to_owned(), InstanceState::Running));
+}
+
+#[test]
+fn another_start_in_a_pause_is_nothing_to_it() {
+    let mut shop = Shop::new();
+    shop.bring(1, false);
+    shop.publish("order.placed", "o1");
+    shop.tenant.act_on_instance(1, ActKind::Pause { place: 0 }, "", 0).unwrap();
+    shop.publish("order.placed", "o1");
+    assert_eq!(shop.tenant.act_on_instance(1, ActKind::Resume, "", 0).unwrap(), InstanceState::Running);
+    assert_eq!(shop.sent(), ["payment.charge"]);
+}
+
+#[test]
+fn a_paused_one_that_is_undone_is_told_first_what_came() {
+    let mut shop = Shop::new();
+    shop.bring(1, false);
+    let around = r#"{"saga": "order", "starts_on": "order.placed", "steps": [
+        {"pay": {"saga": "payment", "timeout": "1h"}}]}"#;
+    shop.tenant.remove_saga(&PlanName::saga("payment")).unwrap();
+    let mut hears = written(1);
+    hears.starts_on = Which::Types(vec!["never".into()]);
+    let code = Arc::new(Payment { asked: Arc::clone(&shop.asked), is_broken: false });
+    shop.tenant.bring_saga(hears, code).unwrap();
+    shop.tenant.apply_saga(SagaDeclaration::Saga(serde_json::from_str(around).unwrap()), false, false).unwrap();
+    shop.publish("order.placed", "o1");
+    assert_eq!(shop.sent(), ["payment.charge"]);
+    let child = shop.tenant.instance(2).unwrap();
+    shop.tenant.act_on_instance(2, ActKind::Pause { place: 0 }, "", 0).unwrap();
+    shop.publish("payment.charged", &child.key);
+    assert_eq!(shop.tenant.act_on_instance(1, ActKind::Cancel, "", 0).unwrap(), InstanceState::Compensating);
+    shop.run();
+    assert_eq!(shop.sent(), ["payment.charge", "order.paid", "payment.refund"], "it knew of the payment");
 }
 
 #[test]

@@ -206,25 +206,28 @@ pub(crate) struct Code<M>(pub M);
 
 impl<M: StateMachine> SagaCode for Code<M> {
     fn ask(&self, state: Option<&str>, input: CodeInput<'_>) -> Result<Wanted, String> {
+        // Reading and writing a state is code of its author too.
+        catch_unwind(AssertUnwindSafe(|| self.stepped(state, input))).unwrap_or_else(|panic| {
+            let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+            let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+            Err(format!("its code panicked: {}", text.unwrap_or_default()))
+        })
+    }
+}
+
+impl<M: StateMachine> Code<M> {
+    fn stepped(&self, state: Option<&str>, input: CodeInput<'_>) -> Result<Wanted, String> {
         let mut state: M::State = match state {
             Some(text) => serde_json::from_str(text).map_err(|error| format!("its state cannot be read: {error}"))?,
             None => M::State::default(),
         };
-        let stepped = catch_unwind(AssertUnwindSafe(|| match input {
+        let effects = match input {
             CodeInput::Event(recorded) => self.0.step(&mut state, Input::Event(&recorded.event())),
             CodeInput::Timer(name) => self.0.step(&mut state, Input::Timer(name)),
             CodeInput::NotSent { kind, reason } => self.0.step(&mut state, Input::NotSent { kind, reason }),
             CodeInput::Cancel(reason) => self.0.step(&mut state, Input::Cancel(reason)),
-        }));
-        let effects = match stepped {
-            Ok(Ok(effects)) => effects,
-            Ok(Err(error)) => return Err(error.to_string()),
-            Err(panic) => {
-                let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-                let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
-                return Err(format!("its code panicked: {}", text.unwrap_or_default()));
-            }
         };
+        let effects = effects.map_err(|error| error.to_string())?;
         if let Some(invalid) = effects.invalid {
             return Err(invalid);
         }
@@ -235,7 +238,7 @@ impl<M: StateMachine> SagaCode for Code<M> {
 
 impl Quipu {
     /// Runs a saga that is written in Rust: declares it if it is new, and brings its code. To be called each time the store is opened, also
-    /// for old versions that have open instances; until the code of all is there no saga of the tenant goes on, and none misses anything.
+    /// for old versions that have open instances; until the code of all is there no saga of the tenant follows the log, and none misses anything.
     ///
     /// # Errors
     /// [`SagaRefusal::Invalid`](super::SagaRefusal::Invalid): a name, a type or a key that is none, or the number of a version under which

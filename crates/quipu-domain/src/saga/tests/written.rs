@@ -130,12 +130,51 @@ fn timers_come_in_their_order_and_one_that_was_cancelled_does_not() {
     driven.now = 2_000_000;
     // The first cancels the third and sets itself again.
     driven.feed(Input::Due { until: Timestamp(2_000_000) }, |asked| match asked {
-        Asked::Timer { name } if &**name == "a" => wants(&[], &[("c", None), ("a", Some(Wait::Ms(5)))], None),
+        Asked::Timer { name, .. } if &**name == "a" => wants(&[], &[("c", None), ("a", Some(Wait::Ms(5)))], None),
         _ => nothing(asked),
     });
-    let names: Vec<_> = driven.asked[1..].iter().map(|asked| format!("{asked:?}")).collect();
-    assert_eq!(names, [r#"Timer { name: "a" }"#, r#"Timer { name: "b" }"#]);
+    assert_eq!(names(&driven), ["a", "b"]);
     assert_eq!(driven.state.timers().map(|(name, due)| (name, due.at.0)).collect::<Vec<_>>(), [("a", 2_005_000)]);
+}
+
+/// The timers that its code was asked about.
+fn names(driven: &Driven) -> Vec<&str> {
+    let timer = |asked: &'_ Asked| matches!(asked, Asked::Timer { .. });
+    let name = |asked: &'_ Asked| if let Asked::Timer { name, .. } = asked { name.to_string() } else { String::new() };
+    driven.asked.iter().filter(|asked| timer(asked)).map(|asked| name(asked).leak() as &str).collect()
+}
+
+#[test]
+fn a_timer_that_another_sets_anew_waits_as_long_as_it_says() {
+    let mut driven = Driven::new();
+    driven.start(|_| wants(&[], &[("a", Some(Wait::Ms(1))), ("b", Some(Wait::Ms(1)))], None));
+    driven.now += 1_000;
+    driven.feed(Input::Due { until: Timestamp(driven.now) }, |_| wants(&[], &[("b", Some(Wait::Ms(60_000)))], None));
+    assert_eq!(names(&driven), ["a"]);
+    assert_eq!(driven.state.due().unwrap().at, Timestamp(driven.now + 60_000_000));
+}
+
+#[test]
+fn a_time_of_the_clock_does_not_move_by_a_pause() {
+    let mut driven = Driven::new();
+    driven.start(|_| wants(&[], &[("t", Some(Wait::Until(Timestamp(9_000_000))))], None));
+    driven.act(ActKind::Pause { place: 3 }, |_| panic!("nothing is asked"));
+    driven.now += 500_000;
+    driven.act(ActKind::Resume, |_| panic!("nothing is asked"));
+    let due = driven.state.due().unwrap();
+    assert_eq!(
+        (due.at, due.since <= Timestamp(0)),
+        (Timestamp(9_000_000), true),
+        "a clock that is set back is no matter"
+    );
+}
+
+#[test]
+fn another_start_is_nothing_to_its_code() {
+    let mut driven = Driven::new();
+    driven.start(nothing);
+    driven.feed(Input::Event { position: 9, roles: &[], cause: None }, |_| panic!("it does not hear of it"));
+    assert_eq!(driven.state.last(), 3);
 }
 
 #[test]
