@@ -1,5 +1,7 @@
 //! The life of the process, and the end of a run.
 
+use std::sync::Arc;
+
 use quipu_domain::saga::ActKind;
 use quipu_engine::InstanceState;
 
