@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use quipu_domain::saga::ActKind;
-use quipu_engine::InstanceState;
+use quipu_engine::{Calls, InstanceState};
 
 use super::{SagaSimulation, Step};
 use crate::RawLog;
@@ -12,6 +12,17 @@ use crate::machine::FOLDER;
 
 /// Far more turns than any run needs.
 const TURNS_MAX: u32 = 50_000;
+
+/// They are asked by the simulation.
+struct Endpoints;
+
+impl Calls for Endpoints {
+    fn may_call(&self, _: &str) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn wake(&self) {}
+}
 
 impl SagaSimulation {
     /// Ends the process in one way or another, and starts the next one.
@@ -50,6 +61,11 @@ impl SagaSimulation {
         self.calls.clear();
         self.answers.clear();
         self.untold = Arc::default();
+        // Whoever makes calls is told of those that are open.
+        match self.machine.tenant().on_calls(Arc::new(Endpoints)) {
+            Ok(guard) => drop(guard),
+            Err(fault) => self.machine.tolerate("calls", &fault)?,
+        }
         Ok(())
     }
 

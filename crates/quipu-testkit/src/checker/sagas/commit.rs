@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use quipu_domain::saga::{Action, Attempt, NodeId, Note, Plan, Purpose, State, Waiting, What, explain};
-use quipu_engine::InstanceState;
+use quipu_engine::{CALL_ANSWERED, InstanceState};
 use quipu_store::body;
 
 use super::{Account, Command, Heard, Ledger, RULES, Run, SOURCE, name_of, run_of, wrong};
@@ -23,7 +23,9 @@ impl Ledger {
                     if !self.ids.insert((heard.source.clone(), heard.id.clone())) {
                         return Err(wrong(format!("{} of {} is in the log twice", heard.id, heard.source)));
                     }
-                    if heard.source.starts_with(SOURCE) {
+                    if heard.kind == CALL_ANSWERED {
+                        self.answered(&heard)?;
+                    } else if heard.source.starts_with(SOURCE) {
                         let named = name_of(&heard.id);
                         let (number, attempt) = named.ok_or_else(|| wrong(format!("{} names no attempt", heard.id)))?;
                         commands.push(Command { number, attempt, heard: heard.clone() });
@@ -36,7 +38,8 @@ impl Ledger {
                 _ => {}
             }
         }
-        let has_published = self.events[before as usize..].iter().any(|heard| heard.source.starts_with("/quipu/"));
+        let mut new = self.events[before as usize..].iter();
+        let has_published = new.any(|heard| heard.source.starts_with("/quipu/") && heard.kind != CALL_ANSWERED);
         match step {
             Some(step) => self.stepped(written.number, before, step, &commands)?,
             None if has_published => {
@@ -163,6 +166,18 @@ impl Ledger {
         Ok(())
     }
 
+    /// What an endpoint answered is that of a call that was made to do a step.
+    fn answered(&self, heard: &Heard) -> Verdict {
+        let called = call_answered(heard).filter(|(number, attempt)| {
+            let account = self.instances.get(number);
+            account.is_none_or(|account| self.plans[&account.plan].plan.call(*attempt).is_some())
+        });
+        match called {
+            Some((_, attempt)) if attempt.purpose == Purpose::Command => Ok(()),
+            _ => Err(wrong(format!("{} answers no call of a step", heard.id))),
+        }
+    }
+
     /// The event of a note is one that can have led to it.
     fn means(&self, number: u64, note: &Note) -> Verdict {
         let account = &self.instances[&number];
@@ -178,6 +193,16 @@ impl Ledger {
         let Some(heard) = self.events.get(note.position as usize - 1) else {
             return Err(wrong(format!("instance {number} notes {note:?}, and there is no such event")));
         };
+        if heard.kind == CALL_ANSWERED {
+            let is_its = call_answered(heard).is_some_and(|(of, attempt)| {
+                of == number && run_of(attempt) == (note.node, note.iteration) && attempt.number == note.attempt
+            });
+            let is_success = matches!(note.what, What::Finished | What::LateSuccess);
+            return match is_its && is_success {
+                true => Ok(()),
+                false => Err(wrong(format!("instance {number} of {} notes {note:?} of {heard:?}", plan.name()))),
+            };
+        }
         let is_kind = prefixes.iter().any(|prefix| heard.kind.starts_with(prefix)) || account.key.contains('/');
         let named = heard.causation.as_deref().and_then(name_of).filter(|(cause, _)| *cause == number);
         let is_run = match (note.what, named) {
@@ -190,6 +215,11 @@ impl Ledger {
         }
         Err(wrong(format!("instance {number} of {} notes {note:?} of {heard:?}", plan.name())))
     }
+}
+
+/// The call whose answer an event keeps.
+fn call_answered(heard: &Heard) -> Option<(u64, Attempt)> {
+    heard.id.strip_suffix("/answer").and_then(name_of)
 }
 
 /// Whether time has passed. A call is over when its endpoint does not know.
