@@ -78,8 +78,8 @@ impl Tenant {
                     replies.push(Box::new(move |fault| reply(fault.map_or(Ok(()), |fault| Err(fault.clone())))));
                 }
                 Input::Tick(come, reply) => {
-                    turn.tick(come);
-                    replies.push(Box::new(move |fault| reply(fault.map_or(Ok(()), |fault| Err(fault.clone())))));
+                    let answer = turn.tick(come);
+                    replies.push(Box::new(move |fault| reply(fault.map_or(answer, |fault| Err(fault.clone())))));
                 }
                 Input::Step(step, reply) => {
                     turn.step(*step);
