@@ -13,6 +13,7 @@ pub mod cursor;
 pub mod deadletter;
 pub mod delivery;
 pub mod frame;
+pub mod intervention;
 pub mod key;
 pub mod mermaid;
 mod openapi;

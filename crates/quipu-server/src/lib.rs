@@ -36,6 +36,7 @@ mod home;
 /// Checks tokens; for the benchmark and the fuzz targets.
 #[doc(hidden)]
 pub mod identity;
+mod intervention;
 mod key;
 mod media;
 mod memory;

@@ -11,9 +11,9 @@ use axum::routing::{MethodRouter, delete, get, post, put};
 use quipu_api::{Code, OPERATIONS, Problem};
 
 use crate::{
-    Host, admission, answer, append, audit, catalog, consume, deadletter, document, health, key, operation, pattern,
-    problem, projection, publish, read, registry, replay, saga, schema, secret, state, stream, subscription, tail,
-    tenant, ticket, timer, trace, verification, websocket,
+    Host, admission, answer, append, audit, catalog, consume, deadletter, document, health, intervention, key,
+    operation, pattern, problem, projection, publish, read, registry, replay, saga, schema, secret, state, stream,
+    subscription, tail, tenant, ticket, timer, trace, verification, websocket,
 };
 
 type Route = fn() -> MethodRouter<Arc<Host>>;
@@ -114,6 +114,7 @@ const HANDLERS: &[(&str, Route)] = &[
     ("instance.retry", || post(saga::retry)),
     ("instance.skip", || post(saga::skip)),
     ("instance.resolve", || post(saga::resolve)),
+    ("instance.preview", || post(intervention::preview)),
     ("projection.verify", || post(verification::verify)),
     ("projection.verdicts", || get(verification::verdicts)),
     ("baseline.create", || post(verification::create)),

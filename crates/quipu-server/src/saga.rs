@@ -234,7 +234,7 @@ async fn run_instances(app: Arc<App>, request: Request) -> Result<Response, Prob
     .await
 }
 
-fn filter(asked: InstancesRequest, now: Timestamp) -> InstanceFilter {
+pub(crate) fn filter(asked: InstancesRequest, now: Timestamp) -> InstanceFilter {
     let InstancesRequest { saga, rule, expectation, states, key, search, older, stuck, .. } = asked;
     let named = [saga.map(PlanName::saga), rule.map(PlanName::rule), expectation.map(PlanName::expectation)];
     let before = |span: Span| now.plus_ms(i64::try_from(span.ms).unwrap_or(i64::MAX).saturating_neg());
@@ -266,7 +266,7 @@ fn numbered(text: &str) -> Result<u64, Problem> {
     parsed.ok_or_else(|| Problem::parameter("number", "a whole number from 1", text))
 }
 
-fn instance(info: InstanceInfo, access: &Access) -> InstanceAnswer {
+pub(crate) fn instance(info: InstanceInfo, access: &Access) -> InstanceAnswer {
     let variables = info.variables.filter(|_| access.has_whole(Permission::Read));
     let waiting = info
         .waiting

@@ -63,6 +63,13 @@ pub struct Note {
     pub text: Option<Box<str>>,
 }
 
+impl Note {
+    /// Whether an operation did it, whose number is in the place of the position.
+    pub fn is_of_operation(&self) -> bool {
+        self.what.is_act() && self.what != What::NotDone && self.position > 0
+    }
+}
+
 /// Longest text of a note, bytes.
 pub const NOTE_BYTES_MAX: usize = 256;
 

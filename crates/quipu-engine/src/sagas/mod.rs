@@ -11,6 +11,7 @@ mod check;
 mod define;
 mod follow;
 mod list;
+mod many;
 mod mapping;
 mod ready;
 mod records;

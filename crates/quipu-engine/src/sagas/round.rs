@@ -149,7 +149,10 @@ impl Tenant {
         // What is asked is fed before what is new, and after a fault it is answered with that.
         let mut answers: Vec<(Reply<Acted>, Acted)> = Vec::new();
         let mut fault = None;
-        for one in asked {
+        let mut asked = VecDeque::from(asked);
+        while round.bytes < ROUND_BYTES
+            && let Some(one) = asked.pop_front()
+        {
             match one {
                 Asked::Act { reply, .. } if fault.is_some() => {
                     answers.push((reply, Err(Fault::clone(fault.as_ref().expect("there is one")).into())));
@@ -173,6 +176,9 @@ impl Tenant {
                 Asked::Define(..) => unreachable!("they were taken out"),
             }
         }
+        // What finds no room is asked first in the next round.
+        outcome.is_more = !asked.is_empty();
+        self.sagas.asked.lock().splice(0..0, asked);
         if let Some(fault) = fault {
             for (reply, _) in answers {
                 reply(Err(fault.clone().into()));
@@ -193,7 +199,7 @@ impl Tenant {
             }
         };
         outcome.seen = seen;
-        outcome.is_more = is_more || !come.is_empty();
+        outcome.is_more |= is_more || !come.is_empty();
         outcome.answers = answers;
         round.finish(&mut outcome, to);
         Ok(outcome)
@@ -264,6 +270,14 @@ impl Round<'_> {
 
     fn act(&mut self, number: u64, act: ActKind, reason: String, operation: u64, seen: u64) -> Result<Acted, Fault> {
         let refused = |refusal| Ok(Err(NotDone::RefusedSaga(refusal)));
+        if self.load(number).is_none() {
+            return refused(SagaRefusal::NoInstance { number });
+        }
+        // What an operation did before a crash, and had not noted, is not done twice.
+        if operation > 0 && self.was_done(number, operation) {
+            let status = self.open.get(&number).and_then(|open| open.state.status());
+            return Ok(Ok(status.map_or(InstanceState::Running, InstanceState::of)));
+        }
         let Some(open) = self.load(number) else { return refused(SagaRefusal::NoInstance { number }) };
         let act = if let ActKind::Pause { .. } = act { ActKind::Pause { place: seen } } else { act };
         let asked = Act { what: act, operation, reason: &reason };
@@ -279,6 +293,13 @@ impl Round<'_> {
         }
         let status = self.open.get(&number).and_then(|open| open.state.status());
         Ok(Ok(status.map_or(InstanceState::Running, InstanceState::of)))
+    }
+
+    /// Whether an operation intervened in an instance already.
+    fn was_done(&self, number: u64, operation: u64) -> bool {
+        let by_it = |note: &Note| note.is_of_operation() && note.position == operation;
+        self.known.get(&number).is_some_and(|instance| instance.notes().iter().any(|(_, note)| by_it(note)))
+            || self.open.get(&number).is_some_and(|open| open.notes.iter().any(by_it))
     }
 
     /// Feeds what came while an instance was paused.

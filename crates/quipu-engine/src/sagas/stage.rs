@@ -218,8 +218,29 @@ impl Tenant {
     }
 
     pub(super) fn ask_sagas(self: &Arc<Self>, asked: Asked) {
-        self.sagas.asked.lock().push(asked);
+        self.ask_sagas_all(vec![asked]);
+    }
+
+    pub(super) fn ask_sagas_all(self: &Arc<Self>, asked: Vec<Asked>) {
+        self.sagas.asked.lock().extend(asked);
         self.drive_sagas();
+        self.fail_asked_if_closed();
+    }
+
+    /// Answers what nobody will do any more.
+    pub(crate) fn fail_asked_if_closed(&self) {
+        if !self.mailbox.lock().is_closed {
+            return;
+        }
+        let asked = std::mem::take(&mut *self.sagas.asked.lock());
+        for one in asked {
+            match one {
+                Asked::Act { reply, .. } => reply(Err(Fault::Closed.into())),
+                Asked::Define(_, reply) => reply(Err(Fault::Closed)),
+                // It is called again after the next opening.
+                Asked::Answered { .. } => {}
+            }
+        }
     }
 
     /// Does one round: what was asked, what is due, what is new. Whether the loop was given something; the next round begins when
@@ -259,6 +280,7 @@ impl Tenant {
         let at = self.world.clock.now().plus_ms(AGAIN_MS);
         self.sagas.not_before.store(at.0, Ordering::Release);
         self.wake_timers();
+        self.fail_asked_if_closed();
     }
 
     fn write_round(self: &Arc<Self>, mut outcome: Outcome) {

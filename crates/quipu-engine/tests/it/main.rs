@@ -13,6 +13,7 @@ mod damage;
 mod dead_letters;
 mod explain;
 mod given_up;
+mod interventions;
 mod maintain;
 mod offline;
 mod operations;
