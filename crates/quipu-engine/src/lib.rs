@@ -71,7 +71,7 @@ pub use read::{Page, Recorded, Stats, StreamInfo};
 pub use sagas::{
     Applied, Declaration as SagaDeclaration, DeclarationKind, InstanceFilter, InstanceInfo, InstancePage,
     InstanceState, Intervention, PlanInfo, PlanName, SAGA_ENDED_MAX, SAGA_ENDED_MS, SAGA_INSTANCES_MAX, SagaRefusal,
-    SentEvent, TimelineEntry,
+    SentEvent, TimelineEntry, WHAT_IF_INSTANCES_MAX, WHAT_IF_LISTED_MAX, WhatIf, WhatIfDifference, WhatIfVerdict,
 };
 pub use schemas::{
     CheckedSchema, CheckedUpcaster, Incompatible, NewSchema, NotUpcast, REASON_BYTES_MAX, Registered, SCHEMA_MARK,

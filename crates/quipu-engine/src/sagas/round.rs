@@ -5,15 +5,15 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use quipu_domain::saga::{
-    Act, ActKind, Again, Answer, Attempt, Effect, Input as Fed, Key, Kind, Note, Parent, Purpose, Question, Role,
-    State, Status, Told, may, step,
+    Act, ActKind, Again, Answer, Attempt, Effect, Input as Fed, Key, Kind, Note, Parent, Purpose, Role, State, Status,
+    may, step,
 };
 use quipu_domain::saga::{HOPS_MAX, Message, Outcome as Ending, VARIABLES_BYTES_MAX};
 use quipu_domain::{Data, Direction, Event, Filter, Timestamp, Value};
 use quipu_store::Fault;
 
 use super::follow::Hit;
-use super::mapping::{Asker, Cache, Mapped, data_of};
+use super::mapping::{Answered, Asker, Cache, Mapped, data_of};
 use super::ready::{Plans, Ready};
 use super::records::{Begun, Changed, Instance, InstanceState, StepRecord, key_hash};
 use super::stage::{Acted, Asked, Outcome};
@@ -49,12 +49,6 @@ enum Told1 {
     Told(u16, u16, Answered),
 }
 
-enum Answered {
-    Holds(bool),
-    Variables(String),
-    Failed(String),
-}
-
 impl Told1 {
     fn as_input(&self, number: u64) -> Fed<'_> {
         match self {
@@ -68,15 +62,7 @@ impl Told1 {
             Self::Act(what, reason, operation) => Fed::Act(Act { what: *what, operation: *operation, reason }),
             Self::Sent(attempt) => Fed::Sent { attempt: *attempt },
             Self::NotSent(attempt, reason) => Fed::NotSent { attempt: *attempt, reason },
-            Self::Told(node, iteration, told) => Fed::Told {
-                node: *node,
-                iteration: *iteration,
-                told: match told {
-                    Answered::Holds(holds) => Told::Holds(*holds),
-                    Answered::Variables(text) => Told::Variables(text),
-                    Answered::Failed(reason) => Told::Failed(reason),
-                },
-            },
+            Self::Told(node, iteration, told) => Fed::Told { node: *node, iteration: *iteration, told: told.told() },
         }
     }
 }
@@ -520,37 +506,9 @@ impl Round<'_> {
     }
 
     fn answer(&mut self, number: u64, node: u16) -> Result<Answered, Fault> {
-        let ready = Arc::clone(&self.open[&number].ready);
-        Ok(match ready.plan.question(node) {
-            None => Answered::Failed("nothing is asked there".into()),
-            Some(Question::Jq(text)) => match self.jq(number, None, &text)? {
-                Ok(holds) if holds == "true" => Answered::Holds(true),
-                Ok(holds) if holds == "false" => Answered::Holds(false),
-                Ok(other) => {
-                    let shown: String = other.chars().take(64).collect();
-                    Answered::Failed(format!("expected true or false, found {shown}"))
-                }
-                Err(reason) => Answered::Failed(reason),
-            },
-            Some(Question::Variables(text)) => match self.jq(number, None, &text)? {
-                Ok(variables) if variables.len() <= VARIABLES_BYTES_MAX => Answered::Variables(variables),
-                Ok(variables) => {
-                    let found = variables.len();
-                    Answered::Failed(format!(
-                        "expected variables of at most {VARIABLES_BYTES_MAX} bytes, found {found}"
-                    ))
-                }
-                Err(reason) => Answered::Failed(reason),
-            },
-            Some(Question::Pattern { pattern, of }) => {
-                let state = &self.open[&number].state;
-                let position = of.map_or(Some(state.start()), |node| state.event_of(node));
-                match position.map(|position| self.cache.get(self.tenant, position)).transpose()?.flatten() {
-                    Some(recorded) => Answered::Holds(pattern.matches_event(&recorded.event(), Some(&recorded.stamp))),
-                    None => Answered::Failed("expected an event of that step, found none".into()),
-                }
-            }
-        })
+        let (ready, key, state, attempt) = self.asker(number, None);
+        let asker = Asker { ready: &ready, key: &key, state: &state, attempt };
+        asker.answer(self.tenant, &mut self.cache, node)
     }
 
     fn begin_child(&mut self, number: u64, attempt: Attempt) -> Mapped<()> {

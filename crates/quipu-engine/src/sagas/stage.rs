@@ -113,13 +113,7 @@ impl Sagas {
     /// Those of a log that was opened.
     pub fn new(folded: &FoldedSagas, now: Timestamp, position: u64) -> Self {
         let plans = Plans::new(folded);
-        let mut stage = Stage {
-            patterns: plans.patterns(),
-            scratch: Scratch::default(),
-            wheel: Wheel::new(now),
-            handles: HashMap::new(),
-            latest: now,
-        };
+        let mut stage = Stage::of(plans.patterns(), now);
         let mut calls = VecDeque::new();
         for (number, instance) in folded.instances.iter().filter(|(_, instance)| !instance.status.is_ended()) {
             stage.set(number, instance.due, now);
@@ -156,6 +150,11 @@ impl Sagas {
 }
 
 impl Stage {
+    /// One that looks for these patterns, and has nothing due.
+    pub fn of(patterns: Snapshot<Entry>, now: Timestamp) -> Self {
+        Self { patterns, scratch: Scratch::default(), wheel: Wheel::new(now), handles: HashMap::new(), latest: now }
+    }
+
     /// Sets when an instance is due, in place of what was set.
     fn set(&mut self, number: u64, due: Option<Due>, now: Timestamp) {
         if let Some(handle) = self.handles.remove(&number) {

@@ -34,3 +34,4 @@ mod threads;
 mod timers;
 mod upcasters;
 mod walk;
+mod what_if;

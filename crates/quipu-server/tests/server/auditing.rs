@@ -1,5 +1,6 @@
 //! The audit trail over HTTP: what stands in it of each operation of the catalogue, done and refused, and who reads it.
 
+use quipu_api::catalogue::Needs;
 use quipu_api::{OPERATIONS, Operation};
 use quipu_domain::access::KeySecret;
 use quipu_engine::{Head, verify_export};
