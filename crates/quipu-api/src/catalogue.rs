@@ -71,6 +71,7 @@ pub const OPERATIONS: &[Operation] = &[
     operation::ITEMS,
     replay::PREVIEW,
     saga::PREVIEW,
+    saga::WHAT_IF,
     schema::REGISTER,
     schema::CHECK,
     schema::LIST,

@@ -37,6 +37,7 @@ pub mod tenant;
 pub mod timer;
 pub mod trace;
 pub mod verification;
+pub mod what_if;
 mod yaml;
 
 pub use append::{AcknowledgeBody, AppendAnswer, AppendRequest, CheckpointBody};

@@ -77,6 +77,7 @@ mod transport;
 mod verification;
 pub mod webhook;
 mod websocket;
+mod what_if;
 
 /// Counts what HTTP has read ahead; for the fuzz targets.
 #[doc(hidden)]

@@ -13,7 +13,7 @@ use quipu_api::{Code, OPERATIONS, Problem};
 use crate::{
     Host, admission, answer, append, audit, catalog, consume, deadletter, document, health, intervention, key,
     operation, pattern, problem, projection, publish, read, registry, replay, saga, schema, secret, state, stream,
-    subscription, tail, tenant, ticket, timer, trace, verification, websocket,
+    subscription, tail, tenant, ticket, timer, trace, verification, websocket, what_if,
 };
 
 type Route = fn() -> MethodRouter<Arc<Host>>;
@@ -115,6 +115,7 @@ const HANDLERS: &[(&str, Route)] = &[
     ("instance.skip", || post(saga::skip)),
     ("instance.resolve", || post(saga::resolve)),
     ("instance.preview", || post(intervention::preview)),
+    ("saga.whatif", || post(what_if::ask)),
     ("projection.verify", || post(verification::verify)),
     ("projection.verdicts", || get(verification::verdicts)),
     ("baseline.create", || post(verification::create)),

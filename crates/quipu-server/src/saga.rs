@@ -291,7 +291,7 @@ pub(crate) fn instance(info: InstanceInfo, access: &Access) -> InstanceAnswer {
     }
 }
 
-fn word(state: InstanceState) -> InstanceWord {
+pub(crate) fn word(state: InstanceState) -> InstanceWord {
     match state {
         InstanceState::Running => InstanceWord::Running,
         InstanceState::Compensating => InstanceWord::Compensating,

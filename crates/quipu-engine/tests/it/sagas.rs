@@ -5,7 +5,10 @@ use std::sync::atomic::Ordering;
 
 use quipu_domain::saga::{ActKind, What};
 use quipu_domain::{Direction, Event, Filter};
-use quipu_engine::{InstanceFilter, InstanceState, NotDone, PlanName, Published, SagaDeclaration, SagaRefusal, Tenant};
+use quipu_engine::{
+    InstanceFilter, InstanceState, NotDone, Options, PlanName, Published, SagaDeclaration, SagaRefusal, Tenant, World,
+};
+use quipu_store::MemoryStorage;
 
 use crate::support::*;
 
@@ -45,6 +48,19 @@ impl Shop {
             assert!(tenant.apply_saga(declaration.clone(), false, false).unwrap().is_new);
         }
         Self { tenant, clock, folder, next: 0 }
+    }
+
+    /// On no disk: for many histories one after the other.
+    pub fn in_memory(declarations: &[SagaDeclaration]) -> Self {
+        let clock = Arc::new(Hands::default());
+        clock.0.store(1_000 * SECOND_US, Ordering::Relaxed);
+        let storage = Arc::new(MemoryStorage::default());
+        let world = World { storage, clock: Arc::clone(&clock) as _, random: Arc::new(Counter::default()) };
+        let tenant = Tenant::open(&world, "t", Options::default()).unwrap();
+        for declaration in declarations {
+            assert!(tenant.apply_saga(declaration.clone(), false, false).unwrap().is_new);
+        }
+        Self { tenant, clock, folder: tempfile::tempdir().unwrap(), next: 0 }
     }
 
     pub fn publish(&mut self, kind: &str, correlation: &str, data: &str) {

@@ -131,7 +131,7 @@ fn what_a_new_step_would_come_to_is_not_known() {
 fn a_compensation_that_is_removed_shows() {
     let shop = history();
     let found = what_if(&shop, &ORDER.replace(", \"compensate\": \"inventory.release\"", ""));
-    assert_eq!((found.same, found.otherwise), (2, 3), "{found:?}");
+    assert_eq!((found.same, found.otherwise), (1, 4), "{found:?}");
     let declined = listed(&found, "declined");
     assert_eq!((declined.was, declined.would_be), (Some(InstanceState::Compensated), Some(InstanceState::Compensated)));
     assert_eq!(declined.why, "reserve_inventory was undone, which it would not be");
@@ -260,14 +260,14 @@ fn asked(shop: &Shop, kind: &str, key: &str) -> Option<String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 700, ..ProptestConfig::default() })]
 
     #[test]
     fn the_same_saga_over_any_history_gives_what_there_was(
         all in proptest::collection::vec(happens(), 1..60),
         cut in 0..100u64,
     ) {
-        let shop = Shop::new(&[saga(MANY)]);
+        let shop = Shop::in_memory(&[saga(MANY)]);
         for (at, one) in all.iter().enumerate() {
             match one {
                 Happens::Event { kind, key, n, is_named } => {
@@ -286,6 +286,7 @@ proptest! {
                 }),
             }
         }
+        prop_assume!(shop.tenant.position() > 0);
         let found = what_if(&shop, MANY);
         let count = shop.tenant.sagas().unwrap()[0].instances;
         prop_assert!(found.is_same() && found.same + found.open == count, "{found:?}");

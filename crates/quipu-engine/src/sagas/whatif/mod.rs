@@ -26,6 +26,7 @@ use crate::subscriptions::NotDone;
 use crate::tenant::Tenant;
 use instance::{World, Would};
 use real::{Counterpart, Reals};
+use verdict::End;
 pub use verdict::{WhatIf, WhatIfDifference, WhatIfVerdict};
 
 /// Most instances of one question: about 1 KiB of memory each.
@@ -224,6 +225,7 @@ impl Question<'_> {
 
     /// Lets pass what time is left, and says what became of each.
     fn end(mut self, end: Timestamp, is_wanted: &dyn Fn() -> bool) -> Result<Option<WhatIf>, Fault> {
+        let place = End { position: self.until, time: end };
         let mut found = WhatIf { left_out: self.left_out, before: self.before, ..WhatIf::default() };
         for (at, one) in self.instances.iter_mut().enumerate() {
             if at % CHUNK == 0 && !is_wanted() {
@@ -232,7 +234,7 @@ impl Question<'_> {
             one.advance(&mut world(self.tenant, &self.ready, &mut Cache::default()), end)?;
             let known = one.real.and_then(|number| self.reals.known(number));
             let is_forgotten = one.correlation.as_ref().is_some_and(|id| self.forgotten.contains(id));
-            found.count(verdict::of(one, known.as_ref(), &self.ready.plan, end, is_forgotten));
+            found.count(verdict::of(one, known.as_ref(), &self.ready.plan, place, is_forgotten));
         }
         for number in self.reals.without(&self.by_number, self.from, self.until) {
             // Beyond the most that are held, whether there would be one is not known.

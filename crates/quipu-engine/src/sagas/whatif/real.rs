@@ -32,6 +32,8 @@ pub(super) struct Known {
     pub key: Box<str>,
     pub status: InstanceState,
     pub updated: Timestamp,
+    /// The position of the newest event that moved it.
+    pub last: u64,
     /// The step that it failed by, and why.
     pub failure: Option<(String, &'static str)>,
     pub ready: Arc<Ready>,
@@ -96,6 +98,7 @@ impl Reals {
             key: instance.key.clone(),
             status: instance.status,
             updated: instance.updated,
+            last: state.last(),
             failure,
             ready,
             notes: instance.notes(),

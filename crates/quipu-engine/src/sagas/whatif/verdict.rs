@@ -29,7 +29,7 @@ pub struct WhatIf {
     pub unknown: u64,
     /// Those that differ, and in which somebody intervened.
     pub intervened: u64,
-    /// Those that had not ended, and would not have.
+    /// Those that had not ended, and would not have; and those that went on behind the range and are not the same.
     pub open: u64,
     /// Starts whose instance began before the range.
     pub before: u64,
@@ -130,8 +130,15 @@ pub(super) fn only_old(real: &Known) -> Found {
     })
 }
 
-/// How one compares, at a time.
-pub(super) fn of(one: &Would, real: Option<&Known>, plan: &Plan, end: Timestamp, is_forgotten: bool) -> Option<Found> {
+/// Where a range ends.
+#[derive(Clone, Copy)]
+pub(super) struct End {
+    pub position: u64,
+    pub time: Timestamp,
+}
+
+/// How one compares at the end of a range.
+pub(super) fn of(one: &Would, real: Option<&Known>, plan: &Plan, end: End, is_forgotten: bool) -> Option<Found> {
     let status = InstanceState::of(one.state.status()?);
     let sent_later = |attempt: &Attempt| real.is_some_and(|real| was_tried(real, plan, *attempt));
     let held = one.held(plan);
@@ -177,13 +184,16 @@ pub(super) fn of(one: &Would, real: Option<&Known>, plan: &Plan, end: Timestamp,
             true => difference(WhatIfVerdict::Intervened, None, (step, format!("somebody intervened in it; {why}"))),
         };
     }
+    // How the one that there was stood at the end of the range is not remembered if it went on behind it.
+    let went_on = goes_on || real.updated > end.time || real.last > end.position;
     match (status.is_ended(), real.status.is_ended()) {
         (true, true) if status == real.status => match other_steps(one, real, plan) {
+            Some(_) if went_on => Some(Found::Open),
             Some(why) => otherwise(why),
             None => Some(Found::Same),
         },
-        (false, true) if real.updated > end || goes_on => Some(Found::Open),
-        (false, false) if asks(status) == asks(real.status) || real.updated > end => Some(Found::Open),
+        _ if went_on => Some(Found::Open),
+        (false, false) if asks(status) == asks(real.status) => Some(Found::Open),
         _ => otherwise(why_not(one, status, real, plan)),
     }
 }

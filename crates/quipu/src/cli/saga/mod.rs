@@ -8,6 +8,7 @@ mod declared;
 mod instance;
 mod instances;
 mod timeline;
+mod what_if;
 
 use clap::{Args, Subcommand};
 use quipu_api::intervention::ActWord;
@@ -30,6 +31,8 @@ pub enum SagaCommand {
     Remove(Named),
     /// Print a saga as a flowchart of Mermaid
     Diagram(Named),
+    /// Say which instances would have ended otherwise with a changed saga; exit code 1 if any would, or nobody knows
+    WhatIf(what_if::WhatIf),
     /// List instances: of sagas, rules and expectations, the newest first
     Instances(Box<instances::Instances>),
     /// Show an instance, what it waits for and what may be done to it
@@ -124,6 +127,7 @@ pub fn run(command: SagaCommand, global: &Global, out: &mut Out) -> Outcome {
         SagaCommand::Show(which) => declared::show(Kind::Saga, &which.name, &client, out),
         SagaCommand::Remove(which) => declared::remove(Kind::Saga, &which.name, &client, out),
         SagaCommand::Diagram(which) => diagram(&which, &client, out),
+        SagaCommand::WhatIf(what_if) => what_if::run(what_if, &client, out),
         SagaCommand::Instances(instances) => instances::run(*instances, &client, out),
         SagaCommand::Instance(which) => instance::run(which, &client, out),
         SagaCommand::Timeline(which) => timeline::run(which, &client, out),
