@@ -260,7 +260,7 @@ fn asked(shop: &Shop, kind: &str, key: &str) -> Option<String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 700, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
     #[test]
     fn the_same_saga_over_any_history_gives_what_there_was(

@@ -261,10 +261,10 @@ impl Would {
         })
     }
 
-    /// What it waits for the answer to, though nobody was ever sent it as far as was read.
-    pub fn held(&self, plan: &Plan) -> Option<Attempt> {
+    /// All that it waits for the answer to, though nobody was sent it as far as was read.
+    pub fn held(&self, plan: &Plan) -> Vec<Attempt> {
         let held = self.commands.iter().filter(|(_, sent)| *sent == Sent::Held).map(|(attempt, _)| *attempt);
-        held.into_iter().find(|attempt| self.is_open(plan, *attempt))
+        held.filter(|attempt| self.is_open(plan, *attempt)).collect()
     }
 
     /// Tells it something, and all that follows from it.

@@ -143,8 +143,9 @@ pub(super) fn of(one: &Would, real: Option<&Known>, plan: &Plan, end: End, is_fo
     let sent_later = |attempt: &Attempt| real.is_some_and(|real| was_tried(real, plan, *attempt));
     let held = one.held(plan);
     // What was sent behind the range is not read: there it goes on.
-    let goes_on = held.as_ref().is_some_and(sent_later);
-    let doubt = one.doubt.or(held.filter(|_| !goes_on).map(|attempt| (attempt, Doubt::NobodySent)));
+    let never_sent = held.iter().find(|attempt| !sent_later(attempt)).map(|attempt| (*attempt, Doubt::NobodySent));
+    let goes_on = never_sent.is_none() && !held.is_empty();
+    let doubt = one.doubt.or(never_sent);
     let difference = |verdict, would_be, (step, why): (Option<String>, String)| {
         Some(Found::Differs(WhatIfDifference {
             verdict,
