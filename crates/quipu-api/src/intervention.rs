@@ -1,5 +1,6 @@
 //! Acts on many instances of sagas, as they are previewed. Confirmed and tracked they are operations like others.
 
+use quipu_domain::REASON_BYTES_MAX;
 use quipu_domain::saga::Span;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -121,7 +122,13 @@ impl InterventionRequest {
     /// `malformed-json`, or `invalid-request` with the place.
     pub fn from_json(bytes: &[u8]) -> Result<Self, Problem> {
         let request: Self = read_json(bytes, "an object with work, select and ratepersecond")?;
-        let InterventionWork { act, from, .. } = &request.work;
+        let InterventionWork { act, from, reason } = &request.work;
+        let reason = reason.as_deref().unwrap_or_default();
+        let needs_reason = matches!(act, ActWord::Skip | ActWord::Resolve);
+        if reason.len() > REASON_BYTES_MAX || (needs_reason && reason.trim().is_empty()) {
+            let detail = format!("expected a reason of 1 to {REASON_BYTES_MAX} bytes");
+            return Err(Problem::pointer("/work/reason", detail).with("limit", REASON_BYTES_MAX));
+        }
         if from.is_some() && *act != ActWord::Retry {
             let detail = format!("expected from only to retry, found it to {}", act.as_str());
             return Err(Problem::pointer("/work/from", detail));
@@ -182,6 +189,7 @@ mod tests {
             (r#"{"work":{"act":"pause"},"select":{"state":"running"}}"#, None),
             (r#"{"work":{"act":"pause"},"select":{"older":"5"}}"#, None),
             (r#"{"work":{"act":"pause","from":"pay"},"select":{}}"#, Some("/work/from")),
+            (r#"{"work":{"act":"skip"},"select":{}}"#, Some("/work/reason")),
             (r#"{"work":{"act":"pause"},"select":{"saga":"a","rule":"b"}}"#, Some("/select")),
             (search.as_str(), Some("/select")),
         ] {
