@@ -261,6 +261,7 @@ impl Tenant {
         self.mailbox.lock().is_closed = true;
         while self.decide() > 0 {}
         while self.flush() > 0 || (!self.written.lock().is_empty() && self.poison().is_none()) {}
+        self.fail_asked_if_closed();
         match self.poison() {
             Some(_) => Ok(()),
             None => self.log.close(),

@@ -340,6 +340,17 @@ impl State {
         cells.chain(self.timers().map(|(name, due)| (name.to_owned(), due.at))).collect()
     }
 
+    /// Changes until when the answer to an attempt is waited for, for ever without a time: for whoever asks what would have become of
+    /// an instance, and learns only later when its command was published.
+    pub fn wait(&mut self, attempt: Attempt, due: Option<Due>) {
+        let is_it = |cell: &&mut Cell| {
+            cell.run() == (attempt.node, attempt.iteration) && cell.purpose == attempt.purpose && cell.at == At::Waiting
+        };
+        if let Some(cell) = self.cells.iter_mut().find(is_it) {
+            cell.due = due;
+        }
+    }
+
     /// The calls that are out: after a restart they are made again, under the same names.
     pub fn calls(&self) -> impl Iterator<Item = Attempt> {
         let is_live = self.paused.is_none();
