@@ -71,6 +71,8 @@ pub const OPERATIONS: &[Operation] = &[
     operation::GET,
     operation::ITEMS,
     replay::PREVIEW,
+    saga::PREVIEW,
+    saga::WHAT_IF,
     schema::REGISTER,
     schema::CHECK,
     schema::LIST,
@@ -225,6 +227,8 @@ pub enum Needs {
     Credential,
     /// This permission: for the subscription in the path, or else whole.
     Permission(Permission),
+    /// One of these permissions, whole: which of them, what it is about decides.
+    Either(Permission, Permission),
     /// This permission, however narrow: what it is narrowed to decides about each event and each subscription.
     Part(Permission),
 }
@@ -259,7 +263,11 @@ impl Operation {
 
     /// Whether each time that it is done is written down in the audit trail: whatever administers, and reading the trail.
     pub fn is_audited(&self) -> bool {
-        let (Needs::Permission(permission) | Needs::Part(permission)) = self.needs else { return false };
+        // Of two permissions both are of the same kind.
+        let (Needs::Permission(permission) | Needs::Either(permission, _) | Needs::Part(permission)) = self.needs
+        else {
+            return false;
+        };
         match permission {
             Permission::Audit | Permission::Operate => true,
             Permission::Manage
@@ -301,13 +309,13 @@ impl Method {
     }
 }
 
-impl Needs {
-    /// One word.
-    pub fn as_str(self) -> &'static str {
+impl std::fmt::Display for Needs {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Nothing => "none",
-            Self::Credential => "any",
-            Self::Permission(permission) | Self::Part(permission) => permission.as_str(),
+            Self::Nothing => f.write_str("none"),
+            Self::Credential => f.write_str("any"),
+            Self::Permission(permission) | Self::Part(permission) => f.write_str(permission.as_str()),
+            Self::Either(one, other) => write!(f, "{one} or {other}"),
         }
     }
 }

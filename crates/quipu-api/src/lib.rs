@@ -13,6 +13,7 @@ pub mod cursor;
 pub mod deadletter;
 pub mod delivery;
 pub mod frame;
+pub mod intervention;
 pub mod key;
 pub mod mermaid;
 mod openapi;
@@ -37,6 +38,7 @@ pub mod tenant;
 pub mod timer;
 pub mod trace;
 pub mod verification;
+pub mod what_if;
 mod yaml;
 
 pub use append::{AcknowledgeBody, AppendAnswer, AppendRequest, CheckpointBody};

@@ -65,7 +65,9 @@ fn describe(operation: &Operation, generator: &mut SchemaGenerator) -> Value {
         "timer.set" => ("201", "It was set; 200 if the event waited or was recorded before."),
         "schedule.apply" => ("201", "It was declared; 200 if it was declared already or nothing was to be changed."),
         "key.create" => ("201", "It was made."),
-        "operation.preview" | "replay.preview" => ("201", "It was previewed; nothing is done yet."),
+        "operation.preview" | "replay.preview" | "instance.preview" => {
+            ("201", "It was previewed; nothing is done yet.")
+        }
         _ => ("200", "Done."),
     };
     let answers = contents(operation.answers, Some(operation.example.answer), generator);
@@ -94,7 +96,7 @@ fn describe(operation: &Operation, generator: &mut SchemaGenerator) -> Value {
         "description": operation.description,
         "tags": [operation.name.split('.').next()],
         "responses": responses,
-        "x-permission": operation.needs.as_str(),
+        "x-permission": operation.needs.to_string(),
     });
     if operation.needs != Needs::Nothing {
         entry["security"] = json!([{ "key": [] }]);

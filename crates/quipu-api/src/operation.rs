@@ -1,4 +1,4 @@
-//! Operations on many dead letters, and replays, as they are previewed, tracked and listed. The catalogue knows another kind of
+//! Operations on many dead letters or instances, and replays, as they are previewed, tracked and listed. The catalogue knows another kind of
 //! operation: what a user can do at all.
 
 use std::fmt;
@@ -8,6 +8,7 @@ use serde::de::{IgnoredAny, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::deadletter::{DeadLetterBody, DiscardRequest};
+use crate::intervention::InterventionWork;
 use crate::parameter::{number, once};
 use crate::replay::{ReplayBody, ReplayWork};
 use crate::request::{limit, pairs, unknown};
@@ -29,7 +30,7 @@ pub struct PreviewRequest {
     pub rate_per_second: Option<f64>,
 }
 
-/// What an operation does: to each dead letter, or with a range of the log.
+/// What an operation does: to each dead letter or instance, or with a range of the log.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum WorkBody {
@@ -39,6 +40,8 @@ pub enum WorkBody {
     Discard(DiscardRequest),
     /// Delivers events of the log once more; previewed by `POST /v1/replays`.
     Replay(ReplayWork),
+    /// Intervenes in instances; previewed by `POST /v1/saga-operations`.
+    Saga(InterventionWork),
 }
 
 /// Where a redrive goes.
@@ -81,7 +84,7 @@ pub struct OperationAnswer {
     /// At most so many a second; absent if as fast as possible.
     #[serde(rename = "ratepersecond", default, skip_serializing_if = "Option::is_none")]
     pub rate_per_second: Option<f64>,
-    /// Dead letters, or events of a replay, in all, exactly.
+    /// Dead letters, instances, or events of a replay, in all, exactly.
     pub total: u64,
     /// Those that were looked at, refused ones included; of a replay those whose delivery is over.
     pub done: u64,
@@ -109,7 +112,7 @@ pub enum OperationWord {
     Previewed,
     /// It is at work.
     Running,
-    /// Every dead letter was looked at.
+    /// Every dead letter or instance was looked at.
     Finished,
     /// Somebody ended it before that; what was done stays done.
     Cancelled,
@@ -135,16 +138,16 @@ pub struct OperationsAnswer {
     pub operations: Vec<OperationAnswer>,
 }
 
-/// A page of what became of the dead letters of an operation, in its order.
+/// A page of what became of the dead letters or instances of an operation, in its order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ItemsAnswer {
-    /// The dead letters.
+    /// The dead letters or instances.
     pub items: Vec<ItemBody>,
     /// The `from` of the next page; null once the end was reached.
     pub next: Option<u64>,
 }
 
-/// What became of one dead letter.
+/// What became of one dead letter or instance.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ItemBody {
     /// Its number.
@@ -156,7 +159,7 @@ pub struct ItemBody {
     pub error: Option<String>,
 }
 
-/// What became of one dead letter of an operation.
+/// What became of one dead letter or instance of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ItemWord {
@@ -187,9 +190,13 @@ impl PreviewRequest {
         if let WorkBody::Discard(discard) = &request.work {
             discard.check("/work/discard/reason")?;
         }
-        if let WorkBody::Replay(_) = &request.work {
-            let detail = "expected redrive or discard, found replay; a replay is previewed by POST /v1/replays";
-            return Err(Problem::pointer("/work", detail));
+        let elsewhere = match &request.work {
+            WorkBody::Redrive(_) | WorkBody::Discard(_) => None,
+            WorkBody::Replay(_) => Some("found replay; a replay is previewed by POST /v1/replays"),
+            WorkBody::Saga(_) => Some("found saga; an act on instances is previewed by POST /v1/saga-operations"),
+        };
+        if let Some(found) = elsewhere {
+            return Err(Problem::pointer("/work", format!("expected redrive or discard, {found}")));
         }
         let SelectBody { ids, subscription, kind, fingerprint } = &request.select;
         let Some(ids) = ids else { return Ok(request) };
@@ -233,11 +240,13 @@ impl<'de> Deserialize<'de> for WorkBody {
             redrive: Option<RedriveWork>,
             discard: Option<DiscardRequest>,
             replay: Option<ReplayWork>,
+            saga: Option<InterventionWork>,
         }
         match Members::deserialize(deserializer)? {
-            Members { redrive: Some(redrive), discard: None, replay: None } => Ok(Self::Redrive(redrive)),
-            Members { redrive: None, discard: Some(discard), replay: None } => Ok(Self::Discard(discard)),
-            Members { redrive: None, discard: None, replay: Some(replay) } => Ok(Self::Replay(replay)),
+            Members { redrive: Some(redrive), discard: None, replay: None, saga: None } => Ok(Self::Redrive(redrive)),
+            Members { redrive: None, discard: Some(discard), replay: None, saga: None } => Ok(Self::Discard(discard)),
+            Members { redrive: None, discard: None, replay: Some(replay), saga: None } => Ok(Self::Replay(replay)),
+            Members { redrive: None, discard: None, replay: None, saga: Some(saga) } => Ok(Self::Saga(saga)),
             _ => Err(serde::de::Error::custom("expected work to be either redrive or discard")),
         }
     }

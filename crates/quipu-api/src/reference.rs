@@ -34,6 +34,7 @@ fn section(page: &mut String, operation: &Operation) {
         Needs::Nothing => "no credential needed".to_owned(),
         Needs::Credential => "any credential".to_owned(),
         Needs::Part(permission) => format!("permission `{permission}`"),
+        Needs::Either(one, other) => format!("permission `{one}` or `{other}`, not narrowed"),
         Needs::Permission(permission) if path.contains("{name}") => format!("permission `{permission}` for it"),
         Needs::Permission(permission) => format!("permission `{permission}`, not narrowed"),
     };

@@ -175,6 +175,19 @@ pub enum InstanceWord {
 }
 
 impl InstanceWord {
+    /// All of them.
+    pub const ALL: [Self; 9] = [
+        Self::Running,
+        Self::Compensating,
+        Self::NeedsPerson,
+        Self::Paused,
+        Self::Completed,
+        Self::Compensated,
+        Self::Cancelled,
+        Self::Resolved,
+        Self::Failed,
+    ];
+
     /// As it is written.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -199,15 +199,21 @@ impl Turn<'_> {
 
     /// Records the events of ticks, and how far their schedules have come. Those of schedules that were changed meanwhile are passed
     /// over.
-    pub fn tick(&mut self, come: Vec<Come>) {
+    ///
+    /// # Errors
+    /// The index cannot be read: what cannot be told from a repeat, and what comes after it in its schedule, was not recorded.
+    pub fn tick(&mut self, come: Vec<Come>) -> Result<(), Fault> {
         let (mut open, mut ticks) = (Vec::new(), Vec::with_capacity(come.len()));
+        let mut result = Ok(());
         for come in come {
             let folded = self.fold.schedules.all.get(&come.declaration.name);
             let is_it =
                 |one: &&FoldedSchedule| one.last == come.after && Arc::ptr_eq(&one.declaration, &come.declaration);
             if let Some(folded) = folded.filter(is_it) {
                 let missed = folded.missed;
-                if let Some(ticked) = self.ticked(come, missed, &mut open) {
+                let (ticked, seen) = self.ticked(come, missed, &mut open);
+                result = result.and(seen);
+                if let Some(ticked) = ticked {
                     self.fold.schedules.tick(&ticked);
                     ticks.push(ticked);
                 }
@@ -217,11 +223,12 @@ impl Turn<'_> {
             open.push(ScheduleRecord::Ticked { ticks }.record());
         }
         self.commit(open);
+        result
     }
 
     /// Records the events of the ticks of one schedule. Up to the first that cannot be told from a repeat, since the index cannot
     /// be read: it and the others come again.
-    fn ticked(&mut self, come: Come, missed: u64, open: &mut Vec<Record>) -> Option<Ticked> {
+    fn ticked(&mut self, come: Come, missed: u64, open: &mut Vec<Record>) -> (Option<Ticked>, Result<(), Fault>) {
         let Come { declaration, after, ticks, dropped, last } = come;
         let mut ticked = Ticked {
             schedule: declaration.name.clone(),
@@ -236,7 +243,7 @@ impl Turn<'_> {
         for Tick { at, event } in ticks {
             match event.map(|event| self.publish_tick(event, open)) {
                 // Those that were dropped are before the first, and come again with it.
-                Ok(Err(_)) => return (ticked.last > after).then_some(ticked),
+                Ok(Err(fault)) => return ((ticked.last > after).then_some(ticked), Err(fault)),
                 Ok(Ok(Ok(position))) => {
                     (ticked.published, ticked.missed) = (ticked.published + 1, 0);
                     (ticked.newest, ticked.error) = (Some((at, position)), None);
@@ -248,7 +255,7 @@ impl Turn<'_> {
             }
             ticked.last = at;
         }
-        Some(Ticked { last, ..ticked })
+        (Some(Ticked { last, ..ticked }), Ok(()))
     }
 
     /// The position of the event of a tick, which may be recorded already; or why it is refused.

@@ -78,8 +78,8 @@ impl Tenant {
                     replies.push(Box::new(move |fault| reply(fault.map_or(Ok(()), |fault| Err(fault.clone())))));
                 }
                 Input::Tick(come, reply) => {
-                    turn.tick(come);
-                    replies.push(Box::new(move |fault| reply(fault.map_or(Ok(()), |fault| Err(fault.clone())))));
+                    let answer = turn.tick(come);
+                    replies.push(Box::new(move |fault| reply(fault.map_or(answer, |fault| Err(fault.clone())))));
                 }
                 Input::Step(step, reply) => {
                     turn.step(*step);
@@ -261,6 +261,7 @@ impl Tenant {
         self.mailbox.lock().is_closed = true;
         while self.decide() > 0 {}
         while self.flush() > 0 || (!self.written.lock().is_empty() && self.poison().is_none()) {}
+        self.fail_asked_if_closed();
         match self.poison() {
             Some(_) => Ok(()),
             None => self.log.close(),

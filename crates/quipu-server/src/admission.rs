@@ -294,6 +294,9 @@ impl App {
         match operation.needs {
             Needs::Nothing | Needs::Credential => Ok(()),
             Needs::Part(permission) => self.demand(permission),
+            // Which of them it has to be, whoever looks at what it is about decides.
+            Needs::Either(_, other) if self.access().has_whole(other) => Ok(()),
+            Needs::Either(one, _) => self.demand_whole(one),
             Needs::Permission(permission) if operation.path.contains("{name}") => {
                 self.demand_for(permission, &subscription::name(request))
             }

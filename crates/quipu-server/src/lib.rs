@@ -38,6 +38,7 @@ mod home;
 /// Checks tokens; for the benchmark and the fuzz targets.
 #[doc(hidden)]
 pub mod identity;
+mod intervention;
 mod key;
 mod media;
 mod memory;
@@ -80,6 +81,7 @@ mod transport;
 mod verification;
 pub mod webhook;
 mod websocket;
+mod what_if;
 
 /// Counts what HTTP has read ahead; for the fuzz targets.
 #[doc(hidden)]

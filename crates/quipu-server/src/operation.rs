@@ -1,5 +1,5 @@
-//! Operations on many dead letters: previewed, confirmed, cancelled and tracked. What they do is the engine's. Replays are
-//! previewed elsewhere.
+//! Operations on many dead letters: previewed, confirmed, cancelled and tracked. What they do is the engine's. Replays and acts on
+//! instances are previewed elsewhere.
 
 use std::sync::Arc;
 
@@ -10,6 +10,7 @@ use axum::response::Response;
 use quipu_api::deadletter::DiscardRequest;
 use quipu_api::operation::{ItemBody, ItemWord, ItemsRequest, OperationWord, RedriveWork, SelectBody, WorkBody};
 use quipu_api::{ItemsAnswer, OperationAnswer, OperationsAnswer, PreviewAnswer, PreviewRequest, Problem};
+use quipu_domain::Permission;
 use quipu_domain::delivery::RateLimit;
 use quipu_domain::limits::PAGE_EVENTS_DEFAULT;
 use quipu_engine::{
@@ -20,7 +21,7 @@ use crate::deadletter::{body_of, id};
 use crate::read::query;
 use crate::refusal::ask;
 use crate::subscription::{json, read_body};
-use crate::{App, problem, replay};
+use crate::{App, intervention, problem, replay};
 
 pub(crate) async fn preview(Extension(app): Extension<Arc<App>>, request: Request) -> Response {
     problem::answer(run_preview(app, request).await)
@@ -56,6 +57,7 @@ fn work(work: WorkBody) -> Result<Work, Problem> {
         WorkBody::Redrive(RedriveWork { to }) => Ok(Work::Redrive { to }),
         WorkBody::Discard(DiscardRequest { reason }) => Ok(Work::Discard { reason }),
         WorkBody::Replay(_) => Err(Problem::pointer("/work", "expected redrive or discard, found replay")),
+        WorkBody::Saga(_) => Err(Problem::pointer("/work", "expected redrive or discard, found saga")),
     }
 }
 
@@ -72,18 +74,43 @@ pub(crate) async fn confirm(Extension(app): Extension<Arc<App>>, request: Reques
 }
 
 async fn run_confirm(app: Arc<App>, request: Request) -> Result<Response, Problem> {
-    let id = id(&request)?;
-    let work = ask(&app, move |tenant| Ok(tenant.operation(id).ok().map(|info| info.work))).await?;
-    work.map_or(Ok(()), |work| replay::demand_for_confirming(&app, &work))?;
+    if let Some(work) = demand_work(&app, id(&request)?).await? {
+        replay::demand_for_confirming(&app, &work)?;
+    }
     step(app, request, Tenant::confirm_operation).await
 }
 
 pub(crate) async fn cancel(Extension(app): Extension<Arc<App>>, request: Request) -> Response {
-    problem::answer(step(app, request, Tenant::cancel_operation).await)
+    problem::answer(run_step(app, request, Tenant::cancel_operation).await)
 }
 
 pub(crate) async fn get(Extension(app): Extension<Arc<App>>, request: Request) -> Response {
-    problem::answer(step(app, request, |tenant, id| Ok(tenant.operation(id)?)).await)
+    problem::answer(run_step(app, request, |tenant, id| Ok(tenant.operation(id)?)).await)
+}
+
+/// What an operation does, if the caller may know of it: the catalogue asks for one of two permissions.
+async fn demand_work(app: &App, id: u64) -> Result<Option<Work>, Problem> {
+    let work = ask(app, move |tenant| Ok(tenant.operation(id).ok().map(|info| info.work))).await?;
+    if let Some(work) = &work {
+        app.demand_whole(permission_for(work))?;
+    }
+    Ok(work)
+}
+
+fn permission_for(work: &Work) -> Permission {
+    match work {
+        Work::Redrive { .. } | Work::Discard { .. } | Work::Replay(_) => Permission::Redrive,
+        Work::Saga { .. } => Permission::Intervene,
+    }
+}
+
+async fn run_step(
+    app: Arc<App>,
+    request: Request,
+    done: impl FnOnce(&Arc<Tenant>, u64) -> Result<OperationInfo, NotDone> + Send + 'static,
+) -> Result<Response, Problem> {
+    demand_work(&app, id(&request)?).await?;
+    step(app, request, done).await
 }
 
 /// The operation in the path, after something was done with it.
@@ -97,9 +124,11 @@ async fn step(
 }
 
 pub(crate) async fn list(Extension(app): Extension<Arc<App>>) -> Response {
-    let all = ask(&app, |tenant| {
-        let operations = tenant.operations().iter().map(answer).collect();
-        Ok(json(&OperationsAnswer { operations }))
+    let access = app.access().clone();
+    let all = ask(&app, move |tenant| {
+        let all = tenant.operations();
+        let seen = all.iter().filter(|info| access.has_whole(permission_for(&info.work)));
+        Ok(json(&OperationsAnswer { operations: seen.map(answer).collect() }))
     });
     problem::answer(all.await)
 }
@@ -110,6 +139,7 @@ pub(crate) async fn items(Extension(app): Extension<Arc<App>>, request: Request)
 
 async fn run_items(app: Arc<App>, request: Request) -> Result<Response, Problem> {
     let id = id(&request)?;
+    demand_work(&app, id).await?;
     let ItemsRequest { from, limit } = ItemsRequest::from_query(query(&request))?;
     ask(&app, move |tenant| {
         let limit = limit.unwrap_or(PAGE_EVENTS_DEFAULT);
@@ -141,6 +171,7 @@ pub(crate) fn answer(info: &OperationInfo) -> OperationAnswer {
             Work::Redrive { to } => WorkBody::Redrive(RedriveWork { to: to.clone() }),
             Work::Discard { reason } => WorkBody::Discard(DiscardRequest { reason: reason.clone() }),
             Work::Replay(work) => replay::work(work),
+            Work::Saga { act, reason } => intervention::work(act, reason),
         },
         rate_per_second: info.rate.map(|rate| rate.per_second),
         total: info.total,

@@ -16,8 +16,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use quipu_domain::Subscription;
 use quipu_domain::delivery::CircuitState;
+use quipu_domain::{Subscription, is_subscription_name};
 use quipu_engine::{DefinitionGuard, Fault, NotDone, PlanName, SagaRefusal, SubscriptionRefusal, Tenant};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -174,6 +174,10 @@ impl Pushers {
                 }
                 _ => Ok(Created { is_new, secret: None }),
             };
+        }
+        // Before anything is kept under it: what is no name of a subscription may be what secrets of others are kept by.
+        if !is_subscription_name(name) {
+            return Err(SubscriptionRefusal::InvalidName { name: name.chars().take(200).collect() }.into());
         }
         let is_given = given.is_some();
         let secret = self.shared.secrets.begin(name, given)?;

@@ -51,7 +51,9 @@ fn refused_operation(refusal: &OperationRefusal) -> Problem {
         OperationRefusal::WrongState { id, state } => {
             of(Code::OperationState).with("id", *id).with("state", state.to_string())
         }
-        OperationRefusal::Nothing => of(Code::InvalidOperation).with("pointer", "/select"),
+        OperationRefusal::Nothing | OperationRefusal::NoInstance { .. } => {
+            of(Code::InvalidOperation).with("pointer", "/select")
+        }
         OperationRefusal::TooManyItems { limit } => {
             of(Code::InvalidOperation).with("pointer", "/select").with("limit", *limit)
         }
@@ -259,6 +261,7 @@ mod tests {
             (OperationRefusal::NotFound { id: 1 }, Code::OperationNotFound, "id"),
             (OperationRefusal::WrongState { id: 1, state }, Code::OperationState, "state"),
             (OperationRefusal::Nothing, Code::InvalidOperation, "pointer"),
+            (OperationRefusal::NoInstance { act: "retry" }, Code::InvalidOperation, "pointer"),
             (OperationRefusal::TooManyItems { limit: 1 }, Code::InvalidOperation, "limit"),
             (OperationRefusal::TooMany { limit: 1 }, Code::TooManyOperations, "limit"),
             (OperationRefusal::NoRoom { limit: 1, held: 1 }, Code::TooManyOperations, "held"),

@@ -11,9 +11,9 @@ use axum::routing::{MethodRouter, delete, get, post, put};
 use quipu_api::{Code, OPERATIONS, Problem};
 
 use crate::{
-    Host, admission, answer, append, audit, catalog, consume, deadletter, document, health, key, operation, pattern,
-    problem, projection, publish, read, registry, replay, saga, schedule, schema, secret, state, stream, subscription,
-    tail, tenant, ticket, timer, trace, verification, websocket,
+    Host, admission, answer, append, audit, catalog, consume, deadletter, document, health, intervention, key,
+    operation, pattern, problem, projection, publish, read, registry, replay, saga, schedule, schema, secret, state,
+    stream, subscription, tail, tenant, ticket, timer, trace, verification, websocket, what_if,
 };
 
 type Route = fn() -> MethodRouter<Arc<Host>>;
@@ -120,6 +120,8 @@ const HANDLERS: &[(&str, Route)] = &[
     ("schedule.remove", || delete(schedule::remove)),
     ("schedule.pause", || post(schedule::pause)),
     ("schedule.resume", || post(schedule::resume)),
+    ("instance.preview", || post(intervention::preview)),
+    ("saga.whatif", || post(what_if::ask)),
     ("projection.verify", || post(verification::verify)),
     ("projection.verdicts", || get(verification::verdicts)),
     ("baseline.create", || post(verification::create)),

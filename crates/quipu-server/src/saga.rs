@@ -241,7 +241,7 @@ async fn run_instances(app: Arc<App>, request: Request) -> Result<Response, Prob
     .await
 }
 
-fn filter(asked: InstancesRequest, now: Timestamp) -> InstanceFilter {
+pub(crate) fn filter(asked: InstancesRequest, now: Timestamp) -> InstanceFilter {
     let InstancesRequest { saga, rule, expectation, states, key, search, older, stuck, .. } = asked;
     let named = [saga.map(PlanName::saga), rule.map(PlanName::rule), expectation.map(PlanName::expectation)];
     let before = |span: Span| now.plus_ms(i64::try_from(span.ms).unwrap_or(i64::MAX).saturating_neg());
@@ -273,7 +273,7 @@ fn numbered(text: &str) -> Result<u64, Problem> {
     parsed.ok_or_else(|| Problem::parameter("number", "a whole number from 1", text))
 }
 
-fn instance(mut info: InstanceInfo, access: &Access, callers: &Callers) -> InstanceAnswer {
+pub(crate) fn instance(mut info: InstanceInfo, access: &Access, callers: &Callers) -> InstanceAnswer {
     for (at, url) in &info.calls {
         if let Some((reason, until)) = callers.held_back(url) {
             let (sentence, time) = &mut info.waiting[*at];
@@ -304,7 +304,7 @@ fn instance(mut info: InstanceInfo, access: &Access, callers: &Callers) -> Insta
     }
 }
 
-fn word(state: InstanceState) -> InstanceWord {
+pub(crate) fn word(state: InstanceState) -> InstanceWord {
     match state {
         InstanceState::Running => InstanceWord::Running,
         InstanceState::Compensating => InstanceWord::Compensating,

@@ -8,8 +8,10 @@ pub use quipu_domain::saga::{Expectation, Finding, Level, Note, Rule, Saga, What
 pub use quipu_engine::{
     Applied, DeclarationKind, InstanceFilter, InstanceInfo, InstancePage, InstanceState, Intervention, PlanInfo,
     PlanName, SAGA_ENDED_MAX, SAGA_ENDED_MS, SAGA_INSTANCES_MAX, SagaDeclaration, SagaRefusal, SentEvent,
-    TimelineEntry,
+    TimelineEntry, WHAT_IF_INSTANCES_MAX, WHAT_IF_LISTED_MAX, WhatIf, WhatIfDifference, WhatIfVerdict,
 };
+
+use quipu_domain::StartAt;
 
 use crate::{Error, Quipu};
 
@@ -122,5 +124,30 @@ impl Quipu {
     /// [`SagaRefusal::NoInstance`], [`SagaRefusal::NoStep`], [`SagaRefusal::NotPossible`], and [`SagaRefusal::InvalidReason`].
     pub fn intervene(&self, number: u64, intervention: &Intervention, reason: &str) -> Result<InstanceState, Error> {
         Ok(self.tenant.intervene(number, intervention, reason)?)
+    }
+
+    /// What would have become of the instances of a range if the saga of this name had been this one: which would have ended otherwise,
+    /// at which step, and why. Nothing is published. Whatever depends on the answer to what nobody was ever asked is unknown.
+    ///
+    /// ```
+    /// # let quipu = quipu::Quipu::in_memory()?;
+    /// use quipu::{Event, StartAt, sagas::Saga};
+    /// let saga = |timeout: &str| -> Saga {
+    ///     serde_json::from_value(serde_json::json!({"saga": "greeting", "starts_on": "guest.came", "steps": [
+    ///         {"greet": {"send": "guest.greet", "await": "guest.greeted", "timeout": timeout, "compensate": "none"}}
+    ///     ]})).unwrap()
+    /// };
+    /// quipu.apply_saga(saga("1h"))?;
+    /// quipu.publish(&Event::builder("1", "/door", "guest.came").build()?)?;
+    /// let found = quipu.what_if(saga("1h"), &StartAt::Beginning, &StartAt::Now)?;
+    /// assert!(found.is_same());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`SagaRefusal::Invalid`]; a range without an event; the log cannot be read.
+    pub fn what_if(&self, saga: Saga, from: &StartAt, until: &StartAt) -> Result<WhatIf, Error> {
+        let found = self.tenant.what_if(saga, from, until, &|| true)?;
+        Ok(found.expect("it is wanted to its end"))
     }
 }

@@ -1,4 +1,4 @@
-//! Operations on many dead letters: previewed, confirmed, tracked.
+//! Operations on many dead letters or instances of sagas: previewed, confirmed, tracked.
 
 use super::*;
 use crate::MEDIA_JSON;
@@ -22,6 +22,8 @@ const PAGE: &[Parameter] = &[
     },
 ];
 const ONE: Content = content(MEDIA_JSON, Some(|g| g.subschema_for::<OperationAnswer>()), "The operation as it is now.");
+/// `redrive` for operations on dead letters and replays, `intervene` for acts on instances of sagas.
+const EITHER: Needs = Needs::Either(Permission::Redrive, Permission::Intervene);
 /// What can stand against a step of an operation.
 const STEP: &[Code] = &[Code::OperationNotFound, Code::OperationState, Code::InvalidParameter];
 
@@ -58,13 +60,15 @@ pub(super) const CONFIRM: Operation = Operation {
     name: "operation.confirm",
     summary: "Begin an operation that was previewed",
     description: "Begins it, durably: it goes on after a restart. It does to each dead letter what redrive and discard do \
-        to one; a dead letter that somebody else has decided about meanwhile is refused, and the others go on.",
+        to one; a dead letter that somebody else has decided about meanwhile is refused, and the others go on. With instances of sagas it is the \
+        same: one that the act does not fit any more, or that is gone, is refused. One on dead letters, and a replay, needs `redrive`, an act on \
+        instances `intervene`; so do looking at it and cancelling it.",
     method: Method::Post,
     path: "/v1/operations/{id}/confirm",
     parameters: &[ID],
     bodies: &[],
     answers: &[ONE],
-    needs: Needs::Permission(Permission::Redrive),
+    needs: EITHER,
     refusals: &[STEP, APPENDING],
     example: Example {
         target: "/v1/operations/1/confirm",
@@ -83,7 +87,7 @@ pub(super) const CANCEL: Operation = Operation {
     parameters: &[ID],
     bodies: &[],
     answers: &[ONE],
-    needs: Needs::Permission(Permission::Redrive),
+    needs: EITHER,
     refusals: &[STEP, APPENDING],
     example: Example {
         target: "/v1/operations/1/cancel",
@@ -97,13 +101,13 @@ pub(super) const LIST: Operation = Operation {
     name: "operation.list",
     summary: "List operations",
     description: "Returns every operation that is known, the newest first: at most 100. The oldest that ended are forgotten \
-        first.",
+        first. Who may not redrive sees no operations on dead letters and no replays, who may not intervene no acts on instances.",
     method: Method::Get,
     path: "/v1/operations",
     parameters: &[],
     bodies: &[],
     answers: &[content(MEDIA_JSON, Some(|g| g.subschema_for::<OperationsAnswer>()), "The operations.")],
-    needs: Needs::Permission(Permission::Redrive),
+    needs: EITHER,
     refusals: &[&[Code::Internal]],
     example: Example {
         target: "/v1/operations",
@@ -122,7 +126,7 @@ pub(super) const GET: Operation = Operation {
     parameters: &[ID],
     bodies: &[],
     answers: &[ONE],
-    needs: Needs::Permission(Permission::Redrive),
+    needs: EITHER,
     refusals: &[&[Code::OperationNotFound, Code::InvalidParameter, Code::Internal]],
     example: Example {
         target: "/v1/operations/1",
@@ -134,15 +138,15 @@ pub(super) const GET: Operation = Operation {
 
 pub(super) const ITEMS: Operation = Operation {
     name: "operation.items",
-    summary: "See what became of each dead letter",
-    description: "Returns a page of the dead letters of an operation in its order: waiting, done, or refused; with the \
+    summary: "See what became of each dead letter or instance",
+    description: "Returns a page of the dead letters or instances of an operation in its order: waiting, done, or refused; with the \
         reason for the first 1,000 that were refused.",
     method: Method::Get,
     path: "/v1/operations/{id}/items",
     parameters: &[ID, PAGE],
     bodies: &[],
     answers: &[content(MEDIA_JSON, Some(|g| g.subschema_for::<ItemsAnswer>()), "A page of dead letters.")],
-    needs: Needs::Permission(Permission::Redrive),
+    needs: EITHER,
     refusals: &[&[Code::OperationNotFound, Code::InvalidParameter, Code::Internal]],
     example: Example {
         target: "/v1/operations/1/items?limit=2",

@@ -3,11 +3,13 @@
 use quipu_domain::saga::{Expectation, Rule, Saga};
 
 use super::*;
+use crate::intervention::{InterventionPreview, InterventionRequest};
 use crate::parameter::{Kind, Place};
 use crate::request::InstancesRequest;
 use crate::saga::{
     ActRequest, AppliedSaga, DeclaredSaga, DeclaredSagas, InstanceAnswer, InstancesPage, RemovedSaga, TimelineAnswer,
 };
+use crate::what_if::{WhatIfAnswer, WhatIfRequest};
 use crate::{MEDIA_JSON, MEDIA_TEXT, MEDIA_YAML};
 
 const fn named(name: &'static str, description: &'static str) -> Parameter {
@@ -513,3 +515,65 @@ pub(super) const RESOLVE: Operation = act(
     },
     "saga resolve",
 );
+
+pub(super) const PREVIEW: Operation = Operation {
+    name: "instance.preview",
+    summary: "Preview an act on many instances",
+    description: "Counts, exactly, the instances that are selected and that the act fits as they stand, and shows the first of them. Nothing \
+        is done before it is confirmed, within 15 minutes, as an operation: `POST /v1/operations/{id}/confirm` begins it. Then the act is done \
+        to each of them once, in the order of their numbers, over any crash; what comes to match later is not touched, and one that it does not \
+        fit any more is refused. At most 1,000,000 instances; `ratepersecond` holds it back.",
+    method: Method::Post,
+    path: "/v1/saga-operations",
+    parameters: &[],
+    bodies: &[content(
+        MEDIA_JSON,
+        Some(|g| g.subschema_for::<InterventionRequest>()),
+        "What to do to which instances.",
+    )],
+    answers: &[content(MEDIA_JSON, Some(|g| g.subschema_for::<InterventionPreview>()), "The count and a sample.")],
+    needs: INTERVENE,
+    refusals: &[
+        &[Code::MalformedJson, Code::InvalidRequest, Code::InvalidOperation, Code::TooManyOperations],
+        BODY,
+        APPENDING,
+    ],
+    example: Example {
+        target: "/v1/saga-operations",
+        body: Some((
+            MEDIA_JSON,
+            r#"{"work":{"act":"cancel","reason":"the warehouse burnt down"},"select":{"saga":"order_fulfilment","states":["running"]},"ratepersecond":50}"#,
+        )),
+        answer: r#"{"id":1,"state":"previewed","work":{"saga":{"act":"cancel","reason":"the warehouse burnt down"}},"ratepersecond":50.0,"total":1,"done":0,"refused":0,"time":"2026-01-31T10:00:00.000Z","remainingseconds":1,"confirmbefore":"2026-01-31T10:15:00.000Z","sample":[{"number":7,"kind":"saga","name":"order_fulfilment","version":1,"key":"o7","state":"running","openedtime":"2026-01-31T09:30:00.000Z","updatedtime":"2026-01-31T09:30:00.000Z","duetime":"2026-01-31T10:30:00.000Z","start":41,"waiting":[{"sentence":"pay, attempt 1: waits for the answer payment.charged","time":"2026-01-31T10:30:00.000Z"}],"acts":["cancel","pause"]}]}"#,
+    },
+    command: Some("saga cancel"),
+};
+
+pub(super) const WHAT_IF: Operation = Operation {
+    name: "saga.whatif",
+    summary: "Ask what a changed saga would have made of history",
+    description: "Feeds the events of a range once more, in memory, to instances of the declaration, and holds each against the instance of the \
+        same key that there was: which would have ended otherwise or done something else, and at which step. Nothing is published and nothing \
+        is written. Commands are taken as sent when they were sent, and answers are those that came. Whatever depends on the answer to what \
+        nobody was ever asked is `unknown`, and never guessed. Reads the whole range. Who goes away cancels it.",
+    method: Method::Post,
+    path: "/v1/saga-what-if",
+    parameters: &[],
+    bodies: &[content(MEDIA_JSON, Some(|g| g.subschema_for::<WhatIfRequest>()), "The declaration, and which events.")],
+    answers: &[content(MEDIA_JSON, Some(|g| g.subschema_for::<WhatIfAnswer>()), "What it would have made of them.")],
+    needs: ORCHESTRATE,
+    refusals: &[
+        &[Code::MalformedJson, Code::InvalidRequest, Code::InvalidSaga, Code::InvalidOperation, Code::Damaged],
+        BODY,
+        APPENDING,
+    ],
+    example: Example {
+        target: "/v1/saga-what-if",
+        body: Some((
+            MEDIA_JSON,
+            r#"{"declaration":{"saga":"order_fulfilment","starts_on":"order.placed","steps":[{"pay":{"send":"payment.charge","await":"payment.charged","fail_on":"payment.declined","timeout":"10m","compensate":"payment.refund"}}]},"until":{"position":1}}"#,
+        )),
+        answer: r#"{"from":1,"until":900,"untiltime":"2026-01-31T10:00:00.000Z","same":297,"otherwise":1,"onlynew":0,"onlyold":0,"unknown":0,"intervened":0,"open":2,"before":0,"leftout":0,"differences":[{"verdict":"otherwise","key":"o7","number":7,"was":"compensated","wouldbe":"completed","step":"pay","why":"it would not fail at pay, as it did: nobody answered in time"}]}"#,
+    },
+    command: Some("saga what-if"),
+};

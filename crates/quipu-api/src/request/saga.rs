@@ -8,9 +8,6 @@ use super::{pairs, unknown, write_query};
 use crate::parameter::once;
 use crate::{Code, Problem};
 
-/// Longest text that is searched for, bytes: no key is longer.
-const SEARCH_BYTES_MAX: usize = 512;
-
 /// How a declaration is to be applied.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ApplyRequest {
@@ -75,6 +72,8 @@ pub struct InstancesRequest {
 }
 
 impl InstancesRequest {
+    /// Longest text that is searched for, bytes: no key is longer.
+    pub const SEARCH_BYTES_MAX: usize = 512;
     /// The words of `state`.
     pub const STATES: &[&str] = &[
         "running",
@@ -113,9 +112,15 @@ impl InstancesRequest {
                 }
                 "state" => return Err(Problem::parameter(&name, &Self::STATES.join(", "), &value)),
                 "key" => once(&name, &mut request.key, value.into_owned())?,
-                "search" if value.len() <= SEARCH_BYTES_MAX => once(&name, &mut request.search, value.into_owned())?,
+                "search" if value.len() <= Self::SEARCH_BYTES_MAX => {
+                    once(&name, &mut request.search, value.into_owned())?
+                }
                 "search" => {
-                    return Err(Problem::parameter(&name, &format!("at most {SEARCH_BYTES_MAX} bytes"), &value));
+                    return Err(Problem::parameter(
+                        &name,
+                        &format!("at most {} bytes", Self::SEARCH_BYTES_MAX),
+                        &value,
+                    ));
                 }
                 "older" => once(&name, &mut request.older, span(&name, &value)?)?,
                 "stuck" => once(&name, &mut request.stuck, span(&name, &value)?)?,

@@ -6,7 +6,7 @@ use super::attempt::Purpose;
 use super::effect::{Effect, What};
 use super::input::{Act, ActKind};
 use super::plan::{Action, Doing, NodeId, Plan};
-use super::state::{At, Cell, Done, Failure, How, Outcome, Paused, Phase, State, Undo, Why};
+use super::state::{At, Cell, Done, Failure, How, Kept, Outcome, Paused, Phase, State, Undo, Why};
 use super::step::{Machine, Todo};
 use super::written;
 
@@ -167,7 +167,8 @@ impl Machine<'_> {
         }
     }
 
-    /// Timeouts move by how long it stood still; what is out is asked for once more.
+    /// Timeouts move by how long it stood still; what is out is asked for once more, but for calls that were answered meanwhile. All
+    /// their answers are taken in before anything is undone.
     fn resume(&mut self) {
         let Some(paused) = self.state.paused.take() else { return };
         let stood_us = self.now.0.saturating_sub(paused.since.0).max(0);
@@ -177,10 +178,13 @@ impl Machine<'_> {
                 due.at.0 = due.at.0.saturating_add(stood_us);
             }
         }
+        let answers = std::mem::take(&mut self.state.kept);
+        let is_answered = |cell: &Cell| answers.iter().any(|kept| kept.attempt == cell.attempt());
         for cell in self.state.cells.clone() {
             let task =
                 if cell.purpose == Purpose::Command { self.plan.task(cell.node) } else { self.plan.undo(cell.node) };
             match (cell.at, task.map(|task| &task.action)) {
+                (At::Calling, _) if is_answered(&cell) => {}
                 (At::Calling, _) => self.effects.push(Effect::Call(cell.attempt())),
                 (At::Waiting, Some(Action::Begin(_))) => self.effects.push(Effect::Begin(cell.attempt())),
                 (At::Waiting, Some(Action::Undo)) => {
@@ -189,6 +193,10 @@ impl Machine<'_> {
                 }
                 _ => {}
             }
+        }
+        for Kept { attempt, answer, position, text } in answers {
+            self.heard(attempt, answer, position, &text);
+            self.go_on();
         }
     }
 

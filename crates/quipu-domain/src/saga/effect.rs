@@ -68,6 +68,11 @@ impl Note {
         self.text =
             Some(&text[..text.floor_char_boundary(NOTE_BYTES_MAX)]).filter(|text| !text.is_empty()).map(Box::from);
     }
+
+    /// Whether an operation did it, whose number is in the place of the position.
+    pub fn is_of_operation(&self) -> bool {
+        self.what.is_act() && self.what != What::NotDone && self.position > 0
+    }
 }
 
 /// Longest text of a note, bytes.

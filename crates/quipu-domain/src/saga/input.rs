@@ -1,5 +1,7 @@
 //! What an instance is told.
 
+use serde::{Deserialize, Serialize};
+
 use super::attempt::Attempt;
 use super::plan::{NodeId, Role};
 use super::state::{Outcome, Parent};
@@ -79,7 +81,7 @@ pub enum Input<'a> {
 }
 
 /// What an endpoint answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Answer {
     /// It was done.
     Done,

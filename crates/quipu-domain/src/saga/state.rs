@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::attempt::{Attempt, Purpose};
+use super::input::Answer;
 use super::plan::NodeId;
 use super::written::Coded;
 use crate::Timestamp;
@@ -31,6 +32,8 @@ pub struct State {
     pub(super) failure: Option<Failure>,
     pub(super) outcome: Option<Outcome>,
     pub(super) paused: Option<Paused>,
+    /// What calls were answered during the pause, one answer for each attempt: taken in when it ends, before anything else.
+    pub(super) kept: Vec<Kept>,
     pub(super) parent: Option<Parent>,
     /// Events that are being published: 0 once the commit is complete. Nothing is undone before it is known what was sent.
     pub(super) sending: u16,
@@ -236,6 +239,16 @@ pub struct Paused {
     pub place: u64,
 }
 
+/// What a call was answered during a pause.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Kept {
+    pub attempt: Attempt,
+    pub answer: Answer,
+    /// Of the event that keeps it, 0 without one.
+    pub position: u64,
+    pub text: Box<str>,
+}
+
 /// The instance and the step that began this one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Parent {
@@ -305,7 +318,8 @@ impl State {
     pub fn oldest_position(&self) -> u64 {
         let early = self.early.iter().map(|(_, position)| *position);
         let done = self.done.iter().map(|done| done.position).filter(|position| *position > 0);
-        early.chain(done).chain(self.asked_positions()).chain([self.start, self.last]).min().unwrap_or(0)
+        let kept = self.kept.iter().map(|kept| kept.position).filter(|position| *position > 0);
+        early.chain(done).chain(kept).chain(self.asked_positions()).chain([self.start, self.last]).min().unwrap_or(0)
     }
 
     /// When it is to be fed [`super::Input::Due`]; never while it is paused or over.
@@ -324,6 +338,17 @@ impl State {
         }
         let cells = self.cells.iter().filter_map(|cell| Some((plan.step_name(cell.node).to_owned(), cell.due?.at)));
         cells.chain(self.timers().map(|(name, due)| (name.to_owned(), due.at))).collect()
+    }
+
+    /// Changes until when the answer to an attempt is waited for, for ever without a time: for whoever asks what would have become of
+    /// an instance, and learns only later when its command was published.
+    pub fn wait(&mut self, attempt: Attempt, due: Option<Due>) {
+        let is_it = |cell: &&mut Cell| {
+            cell.run() == (attempt.node, attempt.iteration) && cell.purpose == attempt.purpose && cell.at == At::Waiting
+        };
+        if let Some(cell) = self.cells.iter_mut().find(is_it) {
+            cell.due = due;
+        }
     }
 
     /// The calls that are out: after a restart they are made again, under the same names.

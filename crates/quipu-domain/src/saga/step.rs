@@ -6,10 +6,10 @@
 use std::collections::VecDeque;
 
 use super::attempt::{Attempt, Purpose};
-use super::effect::{Effect, Note, Step, What};
+use super::effect::{Effect, NOTE_BYTES_MAX, Note, Step, What};
 use super::input::{Answer, Input};
 use super::plan::{NodeId, Plan, Task};
-use super::state::{At, Cell, Done, Due, Failure, Heard, How, Outcome, Phase, State, Undo, Why};
+use super::state::{At, Cell, Done, Due, Failure, Heard, How, Kept, Outcome, Phase, State, Undo, Why};
 use super::written;
 use crate::Timestamp;
 
@@ -69,24 +69,21 @@ impl Machine<'_> {
         if self.state.phase == Phase::New {
             return self.note(What::NotAsked, (0, 0), 0, 0);
         }
-        // A pause ends by reading again what came meanwhile, by calling again, and by asking again after children.
+        // A pause ends by reading again what came meanwhile, by calling again what was not answered, and by asking again after children.
         let is_outside =
             matches!(input, Input::Event { .. } | Input::Due { .. } | Input::Answered { .. } | Input::Child { .. });
         if is_outside && self.state.paused.is_some() {
+            // Whoever called was told that it is taken, and does not say it again.
+            if let Input::Answered { attempt, answer, position, text } = input {
+                self.keep(attempt, answer, position, text);
+            }
             return;
         }
         match input {
             Input::Start { .. } => {}
             Input::Event { position, roles, cause } => self.event(position, roles, cause),
             Input::Due { until } => self.due(until),
-            Input::Answered { attempt, answer, position, text } => {
-                let first = self.notes.len();
-                self.answered(attempt, answer, position);
-                // The first is about the answer, whatever follows from it.
-                if let Some(note) = self.notes.get_mut(first) {
-                    note.set_text(text);
-                }
-            }
+            Input::Answered { attempt, answer, position, text } => self.heard(attempt, answer, position, text),
             Input::Sent { attempt } => self.sent(attempt),
             Input::NotSent { attempt, reason } => self.not_sent(attempt, reason),
             Input::Told { node, iteration, told } => self.told((node, iteration), told),
@@ -98,15 +95,20 @@ impl Machine<'_> {
     /// Does all that was set off.
     pub fn work(&mut self) {
         loop {
-            while let Some(todo) = self.todo.pop_front() {
-                match todo {
-                    Todo::Open(run) => self.open(run),
-                    Todo::Finished(run) => self.finished(run),
-                    Todo::Failed(run, failure) => self.failed(run, failure),
-                }
-            }
+            self.go_on();
             if !self.undo_next() {
                 return self.close();
+            }
+        }
+    }
+
+    /// Does what was set off, and undoes nothing yet.
+    pub fn go_on(&mut self) {
+        while let Some(todo) = self.todo.pop_front() {
+            match todo {
+                Todo::Open(run) => self.open(run),
+                Todo::Finished(run) => self.finished(run),
+                Todo::Failed(run, failure) => self.failed(run, failure),
             }
         }
     }
@@ -255,6 +257,37 @@ impl Machine<'_> {
             (Purpose::Command, None) => self.refused_late(run, Some(attempt.number), 0),
             (_, Some(at)) => self.ask_person(at, Why::NotSent),
             (_, None) => {}
+        }
+    }
+
+    /// Keeps an answer until the pause ends. That nobody knows is kept only for want of a better one.
+    fn keep(&mut self, attempt: Attempt, answer: Answer, position: u64, text: &str) {
+        let run = (attempt.node, attempt.iteration);
+        let made = match (self.find_cell(run, attempt.purpose), self.find_done(run)) {
+            (Some(at), _) => self.state.cells[at].attempts,
+            (None, Some(at)) if attempt.purpose == Purpose::Command => self.state.done[at].attempts,
+            // It undoes nothing any more.
+            _ => return,
+        };
+        if !(1..=made).contains(&attempt.number) {
+            return;
+        }
+        let is_better = |kept: &Kept| kept.attempt == attempt && !matches!(kept.answer, Answer::Unsure { .. });
+        if self.state.kept.iter().any(is_better) {
+            return;
+        }
+        self.state.kept.retain(|kept| kept.attempt != attempt);
+        let text = text[..text.floor_char_boundary(NOTE_BYTES_MAX)].into();
+        self.state.kept.push(Kept { attempt, answer, position, text });
+    }
+
+    /// An endpoint answered.
+    pub fn heard(&mut self, attempt: Attempt, answer: Answer, position: u64, text: &str) {
+        let first = self.notes.len();
+        self.answered(attempt, answer, position);
+        // The first is about the answer, whatever follows from it.
+        if let Some(note) = self.notes.get_mut(first) {
+            note.set_text(text);
         }
     }
 

@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::REFUSED_REASONS_MAX;
 
-/// The numbers of the dead letters, ascending. A copy is the same memory.
+/// The numbers of the dead letters or instances, ascending. A copy is the same memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Items(Arc<[u64]>);
 

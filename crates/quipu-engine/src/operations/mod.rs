@@ -1,6 +1,6 @@
 //! Operations: work on many things that somebody looked at before it began. Three steps: *preview* counts exactly and
 //! shows a sample, *confirm* begins it, and then it is *tracked*: progress, what became of each item, cancel. It goes
-//! on after a restart. What an operation does to one dead letter is in `work.rs`; one that delivers a range of events is a
+//! on after a restart. What an operation does to dead letters and to instances of sagas is in `work.rs`; one that delivers a range of events is a
 //! *replay* (`replay/mod.rs`), which has no list of items.
 
 mod cancel;
@@ -66,7 +66,7 @@ pub struct OperationInfo {
 /// One item of an operation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Item {
-    /// The dead letter.
+    /// The dead letter, or the instance.
     pub id: u64,
     /// What became of it.
     pub outcome: ItemOutcome,
@@ -103,6 +103,11 @@ pub enum OperationRefusal {
     },
     /// Nothing was selected.
     Nothing,
+    /// No instance was selected that the act fits.
+    NoInstance {
+        /// The act.
+        act: &'static str,
+    },
     /// More was selected than one operation takes.
     TooManyItems {
         /// How many it takes.
@@ -145,6 +150,12 @@ impl std::fmt::Display for OperationRefusal {
             ),
             Self::WrongState { id, state } => write!(f, "operation {id} is {state}"),
             Self::Nothing => f.write_str("expected at least one dead letter that nobody has decided about, found none"),
+            Self::NoInstance { act } => {
+                write!(
+                    f,
+                    "expected at least one instance that {act} fits as it stands, found none among those selected"
+                )
+            }
             Self::TooManyItems { limit } => write!(f, "expected at most {limit} items; select fewer"),
             Self::TooMany { limit } => {
                 write!(f, "expected at most {limit} operations that are previewed or running; confirm or cancel some")

@@ -14,10 +14,11 @@ use super::run::Operation;
 use super::{
     OPERATION_ITEMS_MAX, OPERATIONS_ITEMS_MAX, OPERATIONS_MAX, OperationInfo, OperationRefusal, Operations, PREVIEW_MS,
 };
+use crate::sagas::{InstanceFilter, InstanceInfo, Intervention};
 use crate::subscriptions::{DeadLetterFilter, DeadLetterLine, DeadLetterState, NotDone};
 use crate::tenant::Tenant;
 
-/// Dead letters that a preview shows.
+/// Dead letters or instances that a preview shows.
 const SAMPLE: usize = 5;
 /// Numbers that are reserved at once: a commit each time, and so many are left out by a restart.
 const NUMBERS: u64 = 100;
@@ -83,6 +84,35 @@ impl Tenant {
         }
         let info = self.hold_preview(work, rate, selected.iter().map(|line| line.id).collect())?;
         Ok((info, selected.into_iter().take(SAMPLE).collect()))
+    }
+
+    /// As [`Tenant::preview_operation`], of an act on all instances that a filter takes. Those that it does not fit as they stand
+    /// are left out.
+    ///
+    /// # Errors
+    /// [`OperationRefusal`], [`crate::SagaRefusal::InvalidReason`]; [`Fault`].
+    pub fn preview_intervention(
+        self: &Arc<Self>,
+        act: Intervention,
+        reason: &str,
+        filter: &InstanceFilter,
+        rate: Option<RateLimit>,
+    ) -> Result<(OperationInfo, Vec<InstanceInfo>), NotDone> {
+        if let Some(problem) = rate.and_then(|rate| rate.problem()) {
+            return Err(OperationRefusal::InvalidRate { problem }.into());
+        }
+        act.check_reason(reason)?;
+        let selected = self.instances_for(filter, &act, OPERATION_ITEMS_MAX + 1)?;
+        if selected.is_empty() {
+            return Err(OperationRefusal::NoInstance { act: act.as_str() }.into());
+        }
+        if selected.len() > OPERATION_ITEMS_MAX {
+            return Err(OperationRefusal::TooManyItems { limit: OPERATION_ITEMS_MAX }.into());
+        }
+        let sample = self.instances_of(&selected[..selected.len().min(SAMPLE)]);
+        let work = Work::Saga { act, reason: reason.to_owned() };
+        let info = self.hold_preview(work, rate, selected.into_iter().collect())?;
+        Ok((info, sample))
     }
 
     /// Keeps what was counted until it is confirmed.

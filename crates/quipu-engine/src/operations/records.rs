@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::items::{ItemRefusal, Items, Refused};
 use super::replay::{FoldedReplay, Replay, ReplayVerdict};
 use super::{OPERATIONS_ITEMS_MAX, OPERATIONS_MAX};
+use crate::sagas::Intervention;
 use crate::subscriptions::ReplayCounts;
 
 /// What an operation does, to each item if it has any.
@@ -27,6 +28,13 @@ pub enum Work {
     },
     /// Delivers events of the log once more. It has no items.
     Replay(Box<Replay>),
+    /// Intervenes in an instance of a saga.
+    Saga {
+        /// What it does.
+        act: Intervention,
+        /// Why.
+        reason: String,
+    },
 }
 
 /// Where an operation is in its life.

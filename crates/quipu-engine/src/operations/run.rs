@@ -21,6 +21,8 @@ use crate::tenant::Tenant;
 
 /// Items of one operation that are done at once, so that others have their turn.
 const PORTION: usize = 1_000;
+/// The same of instances: each may publish several events.
+const PORTION_INSTANCES: usize = 200;
 /// How soon one that has more to do is at work again, milliseconds.
 const TURN_MS: i64 = 10;
 
@@ -47,7 +49,7 @@ impl Operation {
         let (saved, unsaved) = (folded.done, Vec::new());
         let replay = match &folded.work {
             Work::Replay(work) => Some(replay.unwrap_or_else(|| FoldedReplay::begun(work))),
-            Work::Redrive { .. } | Work::Discard { .. } => None,
+            Work::Redrive { .. } | Work::Discard { .. } | Work::Saga { .. } => None,
         };
         let verdict = replay.as_ref().and_then(|replay| replay.verdict.clone());
         let replay = replay.map(|replay| ReplayRun::of(replay.counts));
@@ -250,14 +252,15 @@ impl Tenant {
                 self.run_replay(operation, one, now);
                 continue;
             }
-            let allowed = one.folded.rate.map_or(PORTION, |rate| one.bucket.available(rate, now).min(PORTION));
+            let portion = if let Work::Saga { .. } = one.folded.work { PORTION_INSTANCES } else { PORTION };
+            let allowed = one.folded.rate.map_or(portion, |rate| one.bucket.available(rate, now).min(portion));
             let done = one.folded.done as usize;
             let items = one.folded.items[done..].iter().take(allowed).copied().collect::<Vec<_>>();
             if one.folded.rate.is_some() {
                 one.bucket.take(items.len());
             }
-            for id in items {
-                match self.work_on(operation, &one.folded.work, id) {
+            for outcome in self.work_on(operation, &one.folded.work, &items) {
+                match outcome {
                     Ok(()) => one.looked_at(None),
                     // The item stays to be done: the world may be better the next time.
                     Err(NotDone::Failed(fault)) => return Err(fault),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use quipu_domain::REASON_BYTES_MAX;
 use quipu_domain::saga::{ActKind, Plan, State, may};
+use serde::{Deserialize, Serialize};
 
 use super::SagaRefusal;
 use super::records::InstanceState;
@@ -12,8 +13,8 @@ use crate::mailbox::Slot;
 use crate::subscriptions::NotDone;
 use crate::tenant::Tenant;
 
-/// What somebody may do to an instance.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What somebody may do to an instance. New ones are added at the end, since operations are written with them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Intervention {
     /// Undoes what was done, and ends.
     Cancel,
@@ -54,6 +55,23 @@ impl Intervention {
         Self::ALL.iter().filter(fits).map(Self::as_str).collect()
     }
 
+    /// Whether it fits how an instance stands.
+    pub(super) fn fits(&self, plan: &Plan, state: &State) -> bool {
+        self.of_plan(plan).is_ok_and(|act| may(plan, state, act).is_ok())
+    }
+
+    /// What it is to instances of a plan.
+    pub(super) fn of_plan(&self, plan: &Plan) -> Result<ActKind, SagaRefusal> {
+        let Self::Retry { from: Some(step) } = self else { return Ok(self.kind(None)) };
+        let from = plan.step_named(step).ok_or_else(|| SagaRefusal::NoStep { step: step.clone() })?;
+        Ok(self.kind(Some(from)))
+    }
+
+    /// Whether it has a reason, if it needs one, and none that is too long.
+    pub(crate) fn check_reason(&self, reason: &str) -> Result<(), SagaRefusal> {
+        check_reason(self.kind(None), reason)
+    }
+
     fn kind(&self, from: Option<u16>) -> ActKind {
         match self {
             Self::Cancel => ActKind::Cancel,
@@ -67,6 +85,14 @@ impl Intervention {
     }
 }
 
+fn check_reason(act: ActKind, reason: &str) -> Result<(), SagaRefusal> {
+    let needs_reason = matches!(act, ActKind::Skip | ActKind::Resolve);
+    if reason.len() > REASON_BYTES_MAX || (needs_reason && reason.trim().is_empty()) {
+        return Err(SagaRefusal::InvalidReason { limit: REASON_BYTES_MAX });
+    }
+    Ok(())
+}
+
 impl Tenant {
     /// Intervenes in an instance. How it stands then.
     ///
@@ -78,11 +104,8 @@ impl Tenant {
         intervention: &Intervention,
         reason: &str,
     ) -> Result<InstanceState, NotDone> {
-        let from = match intervention {
-            Intervention::Retry { from: Some(step) } => Some(self.step_of_instance(number, step)?),
-            _ => None,
-        };
-        self.act_on_instance(number, intervention.kind(from), reason, 0)
+        let act = self.act_of(number, intervention)?;
+        self.act_on_instance(number, act, reason, 0)
     }
 
     /// The same; `operation` is that which does it for many, 0 without one.
@@ -96,10 +119,7 @@ impl Tenant {
         reason: &str,
         operation: u64,
     ) -> Result<InstanceState, NotDone> {
-        let needs_reason = matches!(act, ActKind::Skip | ActKind::Resolve);
-        if reason.len() > REASON_BYTES_MAX || (needs_reason && reason.trim().is_empty()) {
-            return Err(SagaRefusal::InvalidReason { limit: REASON_BYTES_MAX }.into());
-        }
+        check_reason(act, reason)?;
         let (slot, answer) = Slot::pair();
         let reply = Box::new(move |result| slot.put(result));
         self.ask_sagas(Asked::Act { number, act, reason: reason.to_owned(), operation, reply });
@@ -107,13 +127,11 @@ impl Tenant {
         answer.take()
     }
 
-    /// The step of an instance's plan that has a name.
-    ///
-    /// # Errors
-    /// [`SagaRefusal::NoInstance`] and [`SagaRefusal::NoStep`].
-    pub fn step_of_instance(self: &Arc<Self>, number: u64, step: &str) -> Result<u16, NotDone> {
+    /// What an intervention is to an instance.
+    pub(super) fn act_of(self: &Arc<Self>, number: u64, intervention: &Intervention) -> Result<ActKind, NotDone> {
+        let Intervention::Retry { from: Some(step) } = intervention else { return Ok(intervention.kind(None)) };
         let (_, _, ready) = self.instance_and_plan(number)?;
-        let found = ready.and_then(|ready| ready.plan.step_named(step));
-        found.ok_or_else(|| SagaRefusal::NoStep { step: step.to_owned() }.into())
+        let no_step = || SagaRefusal::NoStep { step: step.clone() };
+        Ok(intervention.of_plan(&ready.ok_or_else(no_step)?.plan)?)
     }
 }

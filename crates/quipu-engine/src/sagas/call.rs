@@ -237,7 +237,7 @@ impl Tenant {
                 Ok(appended) => (answer, appended.events.first().map_or(0, |place| place.position)),
                 // Another answer to this very call.
                 Err(NotAppended::Refused(Refusal::IdConflict { position, .. })) => (answer, position),
-                Err(NotAppended::Refused(_)) => (unfit(answer), 0),
+                Err(NotAppended::Refused(_) | NotAppended::Fault(Fault::StorageQuota { .. })) => (unfit(answer), 0),
                 Err(NotAppended::Fault(fault)) => return reply(Err(fault)),
             };
             tenant.take_answer(number, attempt, answer, position, Box::new(reply));

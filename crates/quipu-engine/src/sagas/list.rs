@@ -134,7 +134,7 @@ pub struct SentEvent {
 type Shown = (Arc<Instance>, FoldedPlan, Option<Arc<Ready>>);
 
 impl InstanceFilter {
-    fn takes(&self, instance: &Instance, plan: &FoldedPlan) -> bool {
+    pub(super) fn takes(&self, instance: &Instance, plan: &FoldedPlan) -> bool {
         self.name.as_ref().is_none_or(|name| plan.name == *name)
             && (self.states.is_empty() || self.states.contains(&instance.status))
             && self.key.as_ref().is_none_or(|key| *instance.key == **key)

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
-use quipu_domain::saga::{Attempt, NodeId, State};
+use quipu_domain::saga::{Attempt, NodeId, Question, State, Told, VARIABLES_BYTES_MAX, Wanted};
 use quipu_domain::{Data, write_event};
 use quipu_store::Fault;
 
@@ -46,7 +46,60 @@ pub(super) struct Asker<'a> {
 /// What jq makes, or why it fails; or the world does.
 pub(super) type Mapped<T> = Result<Result<T, String>, Fault>;
 
+/// What a question of a plan came to.
+pub(super) enum Answered {
+    Wanted(Wanted),
+    Holds(bool),
+    Variables(String),
+    Failed(String),
+}
+
+impl Answered {
+    /// As an instance is told.
+    pub fn told(&self) -> Told<'_> {
+        match self {
+            Self::Wanted(wanted) => Told::Wanted(wanted),
+            Self::Holds(holds) => Told::Holds(*holds),
+            Self::Variables(text) => Told::Variables(text),
+            Self::Failed(reason) => Told::Failed(reason),
+        }
+    }
+}
+
 impl Asker<'_> {
+    /// What is asked at a step.
+    pub fn answer(&self, tenant: &Tenant, cache: &mut Cache, node: NodeId) -> Result<Answered, Fault> {
+        Ok(match self.ready.plan.question(node) {
+            None => Answered::Failed("nothing is asked there".into()),
+            Some(Question::Jq(text)) => match self.apply(tenant, cache, &text)? {
+                Ok(holds) if holds == "true" => Answered::Holds(true),
+                Ok(holds) if holds == "false" => Answered::Holds(false),
+                Ok(other) => {
+                    let shown: String = other.chars().take(64).collect();
+                    Answered::Failed(format!("expected true or false, found {shown}"))
+                }
+                Err(reason) => Answered::Failed(reason),
+            },
+            Some(Question::Variables(text)) => match self.apply(tenant, cache, &text)? {
+                Ok(variables) if variables.len() <= VARIABLES_BYTES_MAX => Answered::Variables(variables),
+                Ok(variables) => {
+                    let found = variables.len();
+                    Answered::Failed(format!(
+                        "expected variables of at most {VARIABLES_BYTES_MAX} bytes, found {found}"
+                    ))
+                }
+                Err(reason) => Answered::Failed(reason),
+            },
+            Some(Question::Pattern { pattern, of }) => {
+                let position = of.map_or(Some(self.state.start()), |node| self.state.event_of(node));
+                match position.map(|position| cache.get(tenant, position)).transpose()?.flatten() {
+                    Some(recorded) => Answered::Holds(pattern.matches_event(&recorded.event(), Some(&recorded.stamp))),
+                    None => Answered::Failed("expected an event of that step, found none".into()),
+                }
+            }
+        })
+    }
+
     /// The first output, as JSON.
     pub fn apply(&self, tenant: &Tenant, cache: &mut Cache, text: &str) -> Mapped<String> {
         let jq = match self.ready.jq(text) {

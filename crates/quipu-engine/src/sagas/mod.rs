@@ -13,6 +13,7 @@ mod code;
 mod define;
 mod follow;
 mod list;
+mod many;
 mod mapping;
 mod origin;
 mod ready;
@@ -20,6 +21,7 @@ mod records;
 mod refusal;
 mod round;
 mod stage;
+mod whatif;
 
 pub use act::Intervention;
 pub use call::{CALL_ANSWERED, CallAnswer, CallRequest, CallState, Calls, CallsGuard, SagaCall};
@@ -30,6 +32,7 @@ pub(crate) use records::FoldedSagas;
 pub use records::{Declaration, DeclarationKind, InstanceState, PlanName};
 pub use refusal::SagaRefusal;
 pub(crate) use stage::{Sagas, StepCommit};
+pub use whatif::{WHAT_IF_INSTANCES_MAX, WHAT_IF_LISTED_MAX, WhatIf, WhatIfDifference, WhatIfVerdict};
 
 /// Most sagas, rules and expectations of a tenant: each event is asked whether one of them wants it.
 const PLANS_MAX: usize = 1_000;

@@ -15,6 +15,8 @@ use crate::sharded::Sharded;
 /// Notes of an instance that are kept: the first, and the last.
 const NOTES_FIRST: usize = 64;
 const NOTES_LAST: usize = 128;
+/// Between them, the last that say which operation intervened: it is not to do so twice.
+const NOTES_OPERATIONS: usize = 16;
 
 /// What was declared.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -472,9 +474,12 @@ impl Instance {
         let all = self.notes();
         // Twice as many are let come together, so that this is not done for each.
         if all.len() > NOTES_FIRST + 2 * NOTES_LAST {
-            let gone = all.len() - NOTES_FIRST - NOTES_LAST;
-            self.skipped += gone as u32;
-            let kept = all[..NOTES_FIRST].iter().chain(&all[NOTES_FIRST + gone..]);
+            let (first, rest) = all.split_at(NOTES_FIRST);
+            let (between, last) = rest.split_at(rest.len() - NOTES_LAST);
+            let operations: Vec<_> = between.iter().filter(|(_, note)| note.is_of_operation()).collect();
+            let operations = &operations[operations.len().saturating_sub(NOTES_OPERATIONS)..];
+            self.skipped += (between.len() - operations.len()) as u32;
+            let kept = first.iter().chain(operations.iter().copied()).chain(last);
             self.notes = kept.flat_map(|one| postcard::to_stdvec(one).expect("as above")).collect();
         }
     }
@@ -487,5 +492,38 @@ impl Instance {
             rest = behind;
         }
         all
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quipu_domain::saga::What;
+
+    #[test]
+    fn what_operations_did_stays_known_however_much_happens_after_it() {
+        let mut instance = Instance {
+            plan: 1,
+            status: InstanceState::Running,
+            opened: Timestamp(0),
+            updated: Timestamp(0),
+            due: None,
+            key: "k".into(),
+            state: Box::default(),
+            skipped: 0,
+            notes: Box::default(),
+        };
+        let note = |what, position| Note { what, node: 1, iteration: 0, attempt: 1, position, text: None };
+        let mut count = 0;
+        for operation in 1..=20 {
+            instance.add_notes(&[note(What::Retried, operation)], Timestamp(1));
+            let others: Vec<Note> = (0..500).map(|_| note(What::Tried, 0)).collect();
+            instance.add_notes(&others, Timestamp(2));
+            count += 501;
+            let notes = instance.notes();
+            assert!(notes.iter().any(|(_, one)| one.is_of_operation() && one.position == operation), "{operation}");
+            assert!(notes.len() <= NOTES_FIRST + 2 * NOTES_LAST + NOTES_OPERATIONS);
+            assert_eq!(notes.len() + instance.skipped as usize, count, "each is kept or counted");
+        }
     }
 }

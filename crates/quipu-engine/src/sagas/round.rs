@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use quipu_domain::saga::{
     Act, ActKind, Again, Answer, Asked as AskedOfCode, Attempt, Effect, Input as Fed, Kind, NotPossible, Note, Parent,
-    Purpose, Question, Role, State, Status, Told, Wanted, may, step,
+    Purpose, Role, State, Status, may, step,
 };
 use quipu_domain::saga::{HOPS_MAX, Message, Outcome as Ending, VARIABLES_BYTES_MAX};
 use quipu_domain::{Data, Direction, Event, Filter, Timestamp, Value};
@@ -14,7 +14,7 @@ use quipu_store::Fault;
 
 use super::code::CodeInput;
 use super::follow::Hit;
-use super::mapping::{Asker, Cache, Mapped, data_of};
+use super::mapping::{Answered, Asker, Cache, Mapped, data_of};
 use super::origin::Origin;
 use super::ready::{Plans, Ready};
 use super::records::{Begun, Changed, Instance, InstanceState, StepRecord, key_hash};
@@ -48,13 +48,6 @@ enum Told1 {
     Told(u16, u16, Answered),
 }
 
-enum Answered {
-    Wanted(Wanted),
-    Holds(bool),
-    Variables(String),
-    Failed(String),
-}
-
 impl Told1 {
     fn as_input(&self, number: u64) -> Fed<'_> {
         match self {
@@ -70,16 +63,7 @@ impl Told1 {
             Self::Act(what, reason, operation) => Fed::Act(Act { what: *what, operation: *operation, reason }),
             Self::Sent(attempt) => Fed::Sent { attempt: *attempt },
             Self::NotSent(attempt, reason) => Fed::NotSent { attempt: *attempt, reason },
-            Self::Told(node, iteration, told) => Fed::Told {
-                node: *node,
-                iteration: *iteration,
-                told: match told {
-                    Answered::Wanted(wanted) => Told::Wanted(wanted),
-                    Answered::Holds(holds) => Told::Holds(*holds),
-                    Answered::Variables(text) => Told::Variables(text),
-                    Answered::Failed(reason) => Told::Failed(reason),
-                },
-            },
+            Self::Told(node, iteration, told) => Fed::Told { node: *node, iteration: *iteration, told: told.told() },
         }
     }
 }
@@ -155,7 +139,10 @@ impl Tenant {
         // What is asked is fed before what is new, and after a fault it is answered with that.
         let mut answers: Vec<(Reply<Acted>, Acted)> = Vec::new();
         let mut fault = None;
-        for one in asked {
+        let mut asked = VecDeque::from(asked);
+        while round.bytes < ROUND_BYTES
+            && let Some(one) = asked.pop_front()
+        {
             match one {
                 Asked::Act { reply, .. } if fault.is_some() => {
                     answers.push((reply, Err(Fault::clone(fault.as_ref().expect("there is one")).into())));
@@ -179,6 +166,9 @@ impl Tenant {
                 Asked::Define(..) => unreachable!("they were taken out"),
             }
         }
+        // What finds no room is asked first in the next round.
+        outcome.is_more = !asked.is_empty();
+        self.sagas.asked.lock().splice(0..0, asked);
         if let Some(fault) = fault {
             for (reply, _) in answers {
                 reply(Err(fault.clone().into()));
@@ -203,7 +193,7 @@ impl Tenant {
             }
         };
         outcome.seen = seen;
-        outcome.is_more = is_more || !come.is_empty();
+        outcome.is_more |= is_more || !come.is_empty();
         outcome.answers = answers;
         round.finish(&mut outcome, to);
         Ok(outcome)
@@ -274,6 +264,14 @@ impl Round<'_> {
 
     fn act(&mut self, number: u64, act: ActKind, reason: String, operation: u64, seen: u64) -> Result<Acted, Fault> {
         let refused = |refusal| Ok(Err(NotDone::RefusedSaga(refusal)));
+        if self.load(number).is_none() {
+            return refused(SagaRefusal::NoInstance { number });
+        }
+        // What an operation did before a crash, and had not noted, is not done twice.
+        if operation > 0 && self.was_done(number, operation) {
+            let status = self.open.get(&number).and_then(|open| open.state.status());
+            return Ok(Ok(status.map_or(InstanceState::Running, InstanceState::of)));
+        }
         let Some(open) = self.load(number) else { return refused(SagaRefusal::NoInstance { number }) };
         if open.ready.lacks_code() && act != ActKind::Resolve {
             return refused(SagaRefusal::NotPossible(NotPossible::NoCode));
@@ -306,6 +304,13 @@ impl Round<'_> {
             true => self.catch_up(number, paused.place, self.told_to),
             false => Ok(()),
         }
+    }
+
+    /// Whether an operation intervened in an instance already.
+    fn was_done(&self, number: u64, operation: u64) -> bool {
+        let by_it = |note: &Note| note.is_of_operation() && note.position == operation;
+        self.known.get(&number).is_some_and(|instance| instance.notes().iter().any(|(_, note)| by_it(note)))
+            || self.open.get(&number).is_some_and(|open| open.notes.iter().any(by_it))
     }
 
     /// Feeds what came while an instance was paused.
@@ -540,40 +545,12 @@ impl Round<'_> {
     }
 
     fn answer(&mut self, number: u64, node: u16) -> Result<Answered, Fault> {
-        let ready = Arc::clone(&self.open[&number].ready);
+        let (ready, key, state, attempt) = self.asker(number, None);
         if ready.plan.is_written() {
             return self.ask_code(number, &ready);
         }
-        Ok(match ready.plan.question(node) {
-            None => Answered::Failed("nothing is asked there".into()),
-            Some(Question::Jq(text)) => match self.jq(number, None, &text)? {
-                Ok(holds) if holds == "true" => Answered::Holds(true),
-                Ok(holds) if holds == "false" => Answered::Holds(false),
-                Ok(other) => {
-                    let shown: String = other.chars().take(64).collect();
-                    Answered::Failed(format!("expected true or false, found {shown}"))
-                }
-                Err(reason) => Answered::Failed(reason),
-            },
-            Some(Question::Variables(text)) => match self.jq(number, None, &text)? {
-                Ok(variables) if variables.len() <= VARIABLES_BYTES_MAX => Answered::Variables(variables),
-                Ok(variables) => {
-                    let found = variables.len();
-                    Answered::Failed(format!(
-                        "expected variables of at most {VARIABLES_BYTES_MAX} bytes, found {found}"
-                    ))
-                }
-                Err(reason) => Answered::Failed(reason),
-            },
-            Some(Question::Pattern { pattern, of }) => {
-                let state = &self.open[&number].state;
-                let position = of.map_or(Some(state.start()), |node| state.event_of(node));
-                match position.map(|position| self.cache.get(self.tenant, position)).transpose()?.flatten() {
-                    Some(recorded) => Answered::Holds(pattern.matches_event(&recorded.event(), Some(&recorded.stamp))),
-                    None => Answered::Failed("expected an event of that step, found none".into()),
-                }
-            }
-        })
+        let asker = Asker { ready: &ready, key: &key, state: &state, attempt };
+        asker.answer(self.tenant, &mut self.cache, node)
     }
 
     fn begin_child(&mut self, number: u64, attempt: Attempt) -> Mapped<()> {

@@ -127,13 +127,7 @@ impl Sagas {
     /// Those of a log that was opened.
     pub fn new(folded: &FoldedSagas, now: Timestamp, position: u64) -> Self {
         let plans = Plans::new(folded);
-        let mut stage = Stage {
-            patterns: plans.patterns(),
-            scratch: Scratch::default(),
-            wheel: Wheel::new(now),
-            handles: HashMap::new(),
-            latest: now,
-        };
+        let mut stage = Stage::of(plans.patterns(), now);
         for (number, instance) in folded.instances.iter().filter(|(_, instance)| !instance.status.is_ended()) {
             stage.set(number, instance.due, now);
         }
@@ -171,6 +165,11 @@ impl Sagas {
 }
 
 impl Stage {
+    /// One that looks for these patterns, and has nothing due.
+    pub fn of(patterns: Snapshot<Entry>, now: Timestamp) -> Self {
+        Self { patterns, scratch: Scratch::default(), wheel: Wheel::new(now), handles: HashMap::new(), latest: now }
+    }
+
     /// Sets when an instance is due, in place of what was set.
     fn set(&mut self, number: u64, due: Option<Due>, now: Timestamp) {
         if let Some(handle) = self.handles.remove(&number) {
@@ -239,8 +238,29 @@ impl Tenant {
     }
 
     pub(super) fn ask_sagas(self: &Arc<Self>, asked: Asked) {
-        self.sagas.asked.lock().push(asked);
+        self.ask_sagas_all(vec![asked]);
+    }
+
+    pub(super) fn ask_sagas_all(self: &Arc<Self>, asked: Vec<Asked>) {
+        self.sagas.asked.lock().extend(asked);
         self.drive_sagas();
+        self.fail_asked_if_closed();
+    }
+
+    /// Answers what nobody will do any more.
+    pub(crate) fn fail_asked_if_closed(&self) {
+        if !self.mailbox.lock().is_closed {
+            return;
+        }
+        let asked = std::mem::take(&mut *self.sagas.asked.lock());
+        for one in asked {
+            match one {
+                Asked::Act { reply, .. } => reply(Err(Fault::Closed.into())),
+                Asked::Define(_, reply) => reply(Err(Fault::Closed)),
+                // It is called again after the next opening.
+                Asked::Answered { .. } => {}
+            }
+        }
     }
 
     /// Does one round: what was asked, what is due, what is new. Whether the loop was given something; the next round begins when
@@ -280,6 +300,7 @@ impl Tenant {
         let at = self.world.clock.now().plus_ms(AGAIN_MS);
         self.sagas.not_before.store(at.0, Ordering::Release);
         self.wake_timers();
+        self.fail_asked_if_closed();
     }
 
     fn write_round(self: &Arc<Self>, mut outcome: Outcome) {

@@ -70,16 +70,17 @@ impl Tenant {
             return Ok(AppliedSchedule { version: before.version, is_new: false, ticks });
         }
         let version = before.as_ref().map_or(1, |before| before.version + 1);
-        let (anchor, last) = match &before {
+        let (anchor, last, keeps_place) = match &before {
             Some(before) => {
                 let was = &before.declaration;
                 let keeps_place = schedule.has_ticks_of(was) && !was.paused;
                 let anchor = if schedule.counts_from(was) { before.anchor } else { now };
-                // What is longer ago than it looked back is done with, however far it looks back from now on.
-                let until = if keeps_place { now.plus_ms(-was.catchup_ms()) } else { now };
-                (anchor, before.last.max(until))
+                // What is longer ago than it looked back is done with, however far it looks back from now on. Where the place is
+                // not kept it is now, also if that is before the last tick: a clock that was wrong is not waited for.
+                let last = if keeps_place { before.last.max(now.plus_ms(-was.catchup_ms())) } else { now };
+                (anchor, last, keeps_place)
             }
-            None => (now, now),
+            None => (now, now, false),
         };
         let timetable = schedule.timetable(anchor).map_err(ScheduleRefusal::Invalid)?;
         let ticks = self::ticks(&timetable, last.max(now), ticks);
@@ -87,7 +88,7 @@ impl Tenant {
             return Ok(AppliedSchedule { version, is_new: false, ticks });
         }
         let name = schedule.name.clone();
-        let record = ScheduleRecord::Declared { schedule: Box::new(schedule), at: now, anchor, last };
+        let record = ScheduleRecord::Declared { schedule: Box::new(schedule), at: now, anchor, last, keeps_place };
         self.record_schedule(&name, &record)?;
         Ok(AppliedSchedule { version, is_new: true, ticks })
     }

@@ -21,6 +21,9 @@ pub(crate) enum ScheduleRecord {
         anchor: Timestamp,
         /// No tick until then is published by it.
         last: Timestamp,
+        /// Whether it goes on where it was: ticks that came since the record was made are done with too.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        keeps_place: bool,
     },
     /// Nothing is published.
     Paused { schedule: String },
@@ -97,7 +100,8 @@ pub(crate) struct FoldedSchedule {
     pub version: u32,
     pub declared: Timestamp,
     pub anchor: Timestamp,
-    /// The last tick that is done with. It never goes back.
+    /// The last tick that is done with. It goes back only to the time at which somebody has it begin anew: by a clock that was set
+    /// back.
     pub last: Timestamp,
     pub published: u64,
     pub dropped: u64,
@@ -136,15 +140,14 @@ impl FoldedSchedules {
 
     fn take(&mut self, record: ScheduleRecord) {
         match record {
-            ScheduleRecord::Declared { schedule, at, anchor, last } => {
+            ScheduleRecord::Declared { schedule, at, anchor, last, keeps_place } => {
                 let folded = match self.all.get(&schedule.name) {
                     Some(before) => FoldedSchedule {
                         declaration: Arc::from(schedule),
                         version: before.version.saturating_add(1),
                         declared: at,
                         anchor,
-                        // Ticks may have come since the record was made.
-                        last: before.last.max(last),
+                        last: if keeps_place { before.last.max(last) } else { last },
                         error: None,
                         ..before.clone()
                     },
@@ -167,7 +170,7 @@ impl FoldedSchedules {
             ScheduleRecord::Paused { schedule } => self.set_paused(&schedule, true),
             ScheduleRecord::Resumed { schedule, at } => {
                 self.set_paused(&schedule, false);
-                self.all.get_mut(&schedule).into_iter().for_each(|folded| folded.last = folded.last.max(at));
+                self.all.get_mut(&schedule).into_iter().for_each(|folded| folded.last = at);
             }
             ScheduleRecord::Removed { schedule } => _ = self.all.remove(&schedule),
             ScheduleRecord::Ticked { ticks } => ticks.iter().for_each(|ticked| self.tick(ticked)),
@@ -212,7 +215,8 @@ mod tests {
 
     fn folded(text: &str, records: impl IntoIterator<Item = ScheduleRecord>) -> FoldedSchedules {
         let schedule = Box::new(serde_json::from_str(text).unwrap());
-        let first = ScheduleRecord::Declared { schedule, at: Timestamp(5), anchor: Timestamp(5), last: Timestamp(5) };
+        let (at, keeps_place) = (Timestamp(5), false);
+        let first = ScheduleRecord::Declared { schedule, at, anchor: at, last: at, keeps_place };
         let mut all = FoldedSchedules::default();
         [first].into_iter().chain(records).for_each(|record| all.apply(&record.record().body).unwrap());
         all
@@ -240,18 +244,22 @@ mod tests {
     }
 
     #[test]
-    fn the_place_never_goes_back() {
-        let again = |last| {
+    fn the_place_goes_back_only_where_it_is_not_kept() {
+        let declared = |last, keeps_place| {
             let schedule = Box::new(serde_json::from_str(TEXT).unwrap());
-            ScheduleRecord::Declared { schedule, at: Timestamp(6), anchor: Timestamp(5), last: Timestamp(last) }
+            let (at, anchor, last) = (Timestamp(6), Timestamp(5), Timestamp(last));
+            ScheduleRecord::Declared { schedule, at, anchor, last, keeps_place }
         };
+        let (again, anew) = (|last| declared(last, true), |last| declared(last, false));
         let ticks = |last| ScheduleRecord::Ticked { ticks: vec![ticked(last)] };
         let resumed = |at| ScheduleRecord::Resumed { schedule: "s".into(), at: Timestamp(at) };
         for (records, last) in [
             (vec![ticks(20), again(10)], 20),
             (vec![ticks(20), ticks(10)], 20),
-            (vec![ticks(20), resumed(10)], 20),
+            (vec![ticks(20), anew(10)], 10),
+            (vec![ticks(20), resumed(10)], 10),
             (vec![ticks(20), again(30)], 30),
+            (vec![ticks(20), anew(30)], 30),
             (vec![ticks(20), resumed(30)], 30),
         ] {
             assert_eq!(folded(TEXT, records).all["s"].last, Timestamp(last));

@@ -223,7 +223,7 @@ impl Tenant {
             if let Some(folded) = folded.filter(|folded| is_it(&folded.declaration))
                 && entered.is_some_and(is_it)
             {
-                // The loop may have taken a part of it, if it could not look for repeats.
+                // The loop may have taken a part of them, if it could not look for repeats.
                 let is_done = result.is_ok() && folded.last >= last;
                 book.set(&declaration.name, if is_done { next } else { Some(again) });
             }
@@ -236,8 +236,10 @@ impl Tenant {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::append::Append;
     use crate::options::Options;
     use crate::still;
+    use crate::timers::FireAt;
 
     fn hourly(members: &str) -> Schedule {
         let text = format!(r#"{{"schedule":"s","cron":"@hourly","event":{{"type":"a.b"}}{members}}}"#);
@@ -291,6 +293,43 @@ mod tests {
         };
         let (tenant, published) = positions_after(ticked);
         assert_eq!((published, tenant.schedule("s", 1).unwrap().unwrap().published), (0, 1));
+    }
+
+    #[test]
+    fn ticks_that_cannot_be_told_from_repeats_say_why_they_wait() {
+        let folder = tempfile::tempdir().unwrap();
+        let (tenant, clock) = still::tenant_with_clock(folder.path(), Options::default());
+        tenant.apply_schedule(hourly(""), 0, false).unwrap();
+        clock.wait_ms(3_600_000);
+        let now = tenant.world.clock.now();
+        // Something with its source and id waits already, and what it is cannot be read.
+        let tick = tenant.schedule("s", 1).unwrap().unwrap().ticks[0].plus_ms(-3_600_000);
+        let declaration = hourly("");
+        let event = declaration.event(tick, 0, None).unwrap();
+        let timer = tenant.prepare_timer(&event, FireAt::Time(now.plus_ms(60_000)), None, false).unwrap();
+        tenant.append_wait(Append { timers: vec![timer], ..Append::default() }).unwrap();
+        let due = tenant.take_due_schedules(now);
+        let Ok((come, outcomes)) = tenant.round_of_ticks(due, now) else { panic!("the disk has no faults yet") };
+        let damage = |path: &std::path::Path, bytes: &[u8]| std::fs::write(path, bytes).unwrap();
+        let segments: Vec<_> = std::fs::read_dir(folder.path().join("t/log")).unwrap().collect();
+        let segments = segments.into_iter().map(|entry| entry.unwrap().path()).filter(|path| path.is_file());
+        let segments: Vec<_> = segments.collect();
+        let before: Vec<Vec<u8>> = segments.iter().map(|path| std::fs::read(path).unwrap()).collect();
+        segments.iter().for_each(|path| damage(path, b""));
+        let also = Arc::clone(&tenant);
+        let reply = move |result| also.settle_ticks(outcomes, result);
+        assert!(tenant.enqueue(0, Input::Tick(come, Box::new(reply))));
+        tenant.decide();
+        tenant.flush();
+        let info = tenant.schedule("s", 1).unwrap().unwrap();
+        assert!(info.stuck.is_some() && info.published + info.refused == 0, "{info:?}");
+        segments.iter().zip(&before).for_each(|(path, bytes)| damage(path, bytes));
+        clock.wait_ms(AGAIN_MS);
+        assert!(tenant.tick_schedules());
+        tenant.decide();
+        tenant.flush();
+        let info = tenant.schedule("s", 1).unwrap().unwrap();
+        assert_eq!((info.stuck, info.refused), (None, 1), "another event has its source and id");
     }
 
     #[test]

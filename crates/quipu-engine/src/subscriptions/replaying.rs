@@ -127,7 +127,7 @@ impl Subscriptions {
         let at_work: BTreeMap<u64, _> = running
             .filter_map(|(id, one)| match &one.work {
                 Work::Replay(replay) => Some((*id, (replay, folded.counts_of(*id)))),
-                Work::Redrive { .. } | Work::Discard { .. } => None,
+                Work::Redrive { .. } | Work::Discard { .. } | Work::Saga { .. } => None,
             })
             .collect();
         for running in self.all() {

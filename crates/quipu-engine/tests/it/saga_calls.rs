@@ -1,16 +1,18 @@
 //! Calls of sagas as the engine hands them out and takes their answers: what is recorded, what is told once more, and what a schema refuses.
 
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 
 use quipu_domain::saga::Answer;
 use quipu_domain::schema::{Enforcement, SchemaRules};
-use quipu_domain::{Data, Event};
+use quipu_domain::{Data, Event, Quotas};
 use quipu_engine::{
-    CALL_ANSWERED, CallAnswer, CallState, Calls, CallsGuard, InstanceState, NewSchema, Published, SagaCall,
-    SagaDeclaration, Tenant,
+    CALL_ANSWERED, CallAnswer, CallState, Calls, CallsGuard, Engine, InstanceState, NewSchema, Published, SagaCall,
+    SagaDeclaration, Tenant, World,
 };
+use quipu_store::DiskStorage;
 
 use crate::support::*;
 
@@ -163,6 +165,43 @@ fn an_answer_that_its_schema_refuses_counts_as_none() {
     let said = timeline.iter().find_map(|entry| entry.note.text.clone()).unwrap();
     assert!(said.ends_with("cannot be recorded: a schema or a limit refuses it"), "{said}");
     assert_eq!(shop.tenant.instance(1).unwrap().state, InstanceState::Compensated);
+}
+
+#[test]
+fn an_answer_that_a_full_tenant_cannot_record_counts_as_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = World {
+        storage: Arc::new(DiskStorage::new(folder.path())),
+        clock: Arc::new(Hands::default()),
+        random: Arc::new(Counter::default()),
+    };
+    let engine = Engine::open(world, small()).unwrap();
+    engine.create_tenant("a", Quotas::default()).unwrap();
+    let tenant = engine.existing_tenant("a").unwrap();
+    let _follows = tenant.on_calls(Arc::new(Bank::default())).unwrap();
+    tenant.apply_saga(SagaDeclaration::Saga(serde_json::from_str(PAY).unwrap()), false, false).unwrap();
+    let event = Event::builder("o1", "/shop", "order.placed").correlation_id("o1").json("{}").build().unwrap();
+    assert!(matches!(publish(&tenant, &event), Published::Recorded(_)));
+    let call = wait_for(|| tenant.take_calls(10).pop());
+    engine.set_tenant_quotas("a", Quotas { storage_bytes: NonZeroU64::new(1), ..Quotas::default() }).unwrap();
+    let answer =
+        CallAnswer { answer: Answer::Done, status: Some(200), text: "answered".into(), body: Some("1".into()) };
+    let (told, is_told) = channel();
+    tenant.answer_call(call.number, call.attempt, answer, move |result| told.send(result).unwrap());
+    is_told.recv().unwrap().unwrap();
+    let ended = wait_for(|| Some(tenant.instance(1).unwrap()).filter(|found| found.state != InstanceState::Running));
+    assert_eq!((ended.state, tenant.position()), (InstanceState::Compensated, 1), "nothing is recorded of it");
+    engine.close().unwrap();
+}
+
+fn wait_for<T>(found: impl Fn() -> Option<T>) -> T {
+    for _ in 0..2_000 {
+        if let Some(found) = found() {
+            return found;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    panic!("it did not come");
 }
 
 #[test]

@@ -7,15 +7,15 @@ use std::time::Duration;
 use quipu_domain::saga::{ActKind, What};
 use quipu_domain::{Direction, Event, Filter};
 use quipu_engine::{
-    Clock, Engine, InstanceFilter, InstanceState, NotDone, PlanName, Published, SagaDeclaration, SagaRefusal, Tenant,
-    World,
+    Clock, Engine, InstanceFilter, InstanceState, NotDone, Options, PlanName, Published, SagaDeclaration, SagaRefusal,
+    Tenant, World,
 };
-use quipu_store::DiskStorage;
+use quipu_store::{DiskStorage, MemoryStorage};
 
 use crate::support::*;
 
 const SECOND_US: i64 = 1_000_000;
-const ORDER: &str = r#"{"saga": "order_fulfilment", "starts_on": "order.placed",
+pub const ORDER: &str = r#"{"saga": "order_fulfilment", "starts_on": "order.placed",
     "steps": [
         {"reserve_inventory": {"send": "inventory.reserve", "await": "inventory.reserved", "fail_on": "inventory.rejected",
             "timeout": "30s", "retry": {"max": 3, "backoff": "exponential"}, "compensate": "inventory.release"}},
@@ -25,14 +25,14 @@ const ORDER: &str = r#"{"saga": "order_fulfilment", "starts_on": "order.placed",
     ],
     "completes_with": "order.fulfilled", "fails_with": "order.failed"}"#;
 
-struct Shop {
-    tenant: Arc<Tenant>,
-    clock: Arc<Hands>,
+pub struct Shop {
+    pub tenant: Arc<Tenant>,
+    pub clock: Arc<Hands>,
     folder: tempfile::TempDir,
     next: u32,
 }
 
-fn saga(text: &str) -> SagaDeclaration {
+pub fn saga(text: &str) -> SagaDeclaration {
     SagaDeclaration::Saga(serde_json::from_str(text).unwrap())
 }
 
@@ -41,7 +41,7 @@ fn rule(text: &str) -> SagaDeclaration {
 }
 
 impl Shop {
-    fn new(declarations: &[SagaDeclaration]) -> Self {
+    pub fn new(declarations: &[SagaDeclaration]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let clock = Arc::new(Hands::default());
         clock.0.store(1_000 * SECOND_US, Ordering::Relaxed);
@@ -52,7 +52,20 @@ impl Shop {
         Self { tenant, clock, folder, next: 0 }
     }
 
-    fn publish(&mut self, kind: &str, correlation: &str, data: &str) {
+    /// On no disk: for many histories one after the other.
+    pub fn in_memory(declarations: &[SagaDeclaration]) -> Self {
+        let clock = Arc::new(Hands::default());
+        clock.0.store(1_000 * SECOND_US, Ordering::Relaxed);
+        let storage = Arc::new(MemoryStorage::default());
+        let world = World { storage, clock: Arc::clone(&clock) as _, random: Arc::new(Counter::default()) };
+        let tenant = Tenant::open(&world, "t", Options::default()).unwrap();
+        for declaration in declarations {
+            assert!(tenant.apply_saga(declaration.clone(), false, false).unwrap().is_new);
+        }
+        Self { tenant, clock, folder: tempfile::tempdir().unwrap(), next: 0 }
+    }
+
+    pub fn publish(&mut self, kind: &str, correlation: &str, data: &str) {
         self.next += 1;
         let id = format!("outside-{}", self.next);
         let event = Event::builder(id, "/outside", kind).subject("order/1").correlation_id(correlation).json(data);
@@ -61,7 +74,7 @@ impl Shop {
     }
 
     /// Lets everything happen that happens by itself.
-    fn run(&self) {
+    pub fn run(&self) {
         for _ in 0..40 {
             self.tenant.fire_timers();
             self.tenant.step_sagas();
@@ -70,13 +83,18 @@ impl Shop {
         }
     }
 
-    fn wait(&self, seconds: i64) {
+    pub fn wait(&self, seconds: i64) {
         self.clock.0.fetch_add(seconds * SECOND_US, Ordering::Relaxed);
         self.run();
     }
 
-    fn restart(&mut self) {
+    pub fn restart(&mut self) {
         self.tenant.close().unwrap();
+        self.crash();
+    }
+
+    /// As a restart, without writing anything before it.
+    pub fn crash(&mut self) {
         let clock = Arc::clone(&self.clock);
         let empty = tempfile::tempdir().unwrap();
         self.tenant = open_at(empty.path(), small(), Arc::clone(&clock)).unwrap();
@@ -85,20 +103,20 @@ impl Shop {
     }
 
     /// What sagas and rules published, by types.
-    fn sent(&self) -> Vec<String> {
+    pub fn sent(&self) -> Vec<String> {
         let page = self.tenant.read(&Filter::default(), Direction::Forward, None, 10_000).unwrap();
         let own =
             page.events.iter().map(|recorded| recorded.event()).filter(|event| event.source().starts_with("/quipu/"));
         own.map(|event| event.kind().to_owned()).collect()
     }
 
-    fn event(&self, kind: &str) -> Event<'static> {
+    pub fn event(&self, kind: &str) -> Event<'static> {
         let page = self.tenant.read(&Filter::default(), Direction::Backward, None, 10_000).unwrap();
         let found = page.events.iter().map(|recorded| recorded.event().into_owned()).find(|event| event.kind() == kind);
         found.unwrap_or_else(|| panic!("expected {kind}"))
     }
 
-    fn state(&self, number: u64) -> InstanceState {
+    pub fn state(&self, number: u64) -> InstanceState {
         self.tenant.instance(number).unwrap().state
     }
 }

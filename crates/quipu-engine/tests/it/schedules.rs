@@ -331,6 +331,43 @@ fn a_schedule_that_is_removed_and_declared_again_by_a_clock_that_was_set_back_re
 }
 
 #[test]
+fn after_a_clock_that_was_ahead_a_schedule_is_brought_back_by_a_pause_or_by_other_times_and_repeats_nothing() {
+    let paused = |house: &House| {
+        house.tenant().pause_schedule("s").unwrap();
+        house.tenant().resume_schedule("s").unwrap();
+    };
+    let declared_paused = |house: &House| {
+        apply(house.tenant(), hourly(r#","paused":true"#));
+        apply(house.tenant(), hourly(""));
+    };
+    let other_times = |house: &House| {
+        apply(house.tenant(), schedule(r#"{"schedule":"s","cron":"0 * * * *","event":{"type":"hour.struck"}}"#));
+    };
+    for bring_back in [&paused as &dyn Fn(&House), &declared_paused, &other_times] {
+        let mut house = House::new();
+        apply(house.tenant(), hourly(""));
+        house.at(HOUR);
+        house.at(1_000 * HOUR);
+        house.set_clock(HOUR + 1_800);
+        bring_back(&house);
+        assert_eq!(house.info("s").ticks[0], Timestamp(2 * HOUR * SECOND_US));
+        house.at(2 * HOUR);
+        house.restart();
+        for hour in [3, 999, 1_000, 1_001] {
+            house.at(hour * HOUR);
+        }
+        assert_eq!(house.hours(), [1, 1_000, 2, 3, 999, 1_001]);
+    }
+    // With the same times it keeps its place, whatever else is other.
+    let house = House::new();
+    apply(house.tenant(), hourly(""));
+    house.at(1_000 * HOUR);
+    house.set_clock(HOUR);
+    apply(house.tenant(), hourly(r#","missed":"all""#));
+    assert_eq!(house.info("s").ticks[0], Timestamp(1_001 * HOUR * SECOND_US));
+}
+
+#[test]
 fn nothing_is_published_before_from_or_from_until_on() {
     let mut house = House::new();
     apply(house.tenant(), hourly(r#","from":"1970-01-01T03:00:00Z","until":"1970-01-01T06:00:00Z""#));

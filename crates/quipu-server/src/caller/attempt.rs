@@ -12,13 +12,15 @@ use tokio::time::Instant;
 use super::turn::Waiting;
 use super::{Shared, key_of};
 use crate::gate::{Gate, Verdict};
+use crate::places::Place;
 use crate::webhook::{Invocation, Invoked};
 
 /// How long to wait after the log could not be read or written.
 const FAULT_PAUSE: Duration = Duration::from_secs(1);
 
-/// Makes a call, if it is still wanted and its gate lets it go. The call, if it is to wait again.
-pub(super) async fn attempt(shared: &Arc<Shared>, gate: &Arc<Gate>, waiting: Waiting) -> Option<Waiting> {
+/// Makes a call, if it is still wanted and its gate lets it go. The call, if it is to wait again. Its place is for as long as it is on
+/// its way: telling of it may last until the log can be written, and must not keep webhooks and other calls from going.
+pub(super) async fn attempt(shared: &Arc<Shared>, gate: &Arc<Gate>, waiting: Waiting, place: Place) -> Option<Waiting> {
     let (tenant, number, attempt) = (Arc::clone(&shared.tenant), waiting.call().number, waiting.call().attempt);
     let looked = tokio::task::spawn_blocking(move || tenant.saga_call(number, attempt)).await;
     let invoked = match looked {
@@ -37,12 +39,14 @@ pub(super) async fn attempt(shared: &Arc<Shared>, gate: &Arc<Gate>, waiting: Wai
         }
         Ok(Err(fault)) => {
             tracing::debug!(number, %attempt, %fault, "a call of a saga could not be looked up; trying again");
+            drop(place);
             tokio::time::sleep(FAULT_PAUSE).await;
             return Some(waiting);
         }
         // The server ends.
         Err(_) => return None,
     };
+    drop(place);
     tell(shared, &waiting, invoked).await;
     None
 }
@@ -61,10 +65,10 @@ async fn invoke(shared: &Shared, gate: &Arc<Gate>, waiting: &Waiting, request: C
         );
         return Some(Invoked::unsure(text));
     }
-    let timeout = waiting.deadline.saturating_duration_since(Instant::now());
-    let now = shared.tenant.now();
+    let (begun, now) = (Instant::now(), shared.tenant.now());
+    let timeout = waiting.deadline.saturating_duration_since(begun);
     // Asked last, so that a probe is always one that is sent.
-    if timeout.is_zero() || shared.is_stopping() {
+    if waiting.begin_by() <= begun || shared.is_stopping() {
         return None;
     }
     let entry = gate.enter(now)?;
@@ -84,7 +88,10 @@ async fn invoke(shared: &Shared, gate: &Arc<Gate>, waiting: &Waiting, request: C
         body,
     };
     let invoked = shared.outward.webhooks().invoke(call).await;
-    entry.settle(Verdict::of_status(invoked.status, invoked.retry_after), shared.tenant.now());
+    let in_time = begun.elapsed() < timeout;
+    if invoked.status.is_some() || in_time || waiting.is_fair(timeout) {
+        entry.settle(Verdict::of_status(invoked.status, invoked.retry_after), shared.tenant.now());
+    }
     Some(invoked)
 }
 

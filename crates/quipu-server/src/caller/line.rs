@@ -1,4 +1,5 @@
-//! The calls of one endpoint: they go as its gate has room and as many as may be on their way, those first whose time is over first.
+//! The calls of one endpoint: they go as its gate has room and as many as may be on their way, those first whose time is over first. One that
+//! has waited for nearly all of its time is not begun any more.
 //! It sleeps until there is another, the gate changes, or the time of one is over.
 
 use std::collections::BTreeMap;
@@ -95,7 +96,7 @@ impl Line {
 
     fn put(&mut self, waiting: Waiting) {
         self.next += 1;
-        self.queue.insert((waiting.deadline, self.next), waiting);
+        self.queue.insert((waiting.begin_by(), self.next), waiting);
     }
 
     /// Whether one may go now; nothing if there is none.
@@ -106,11 +107,7 @@ impl Line {
     fn begin(&mut self, place: Place) {
         let Some((_, waiting)) = self.queue.pop_first() else { return };
         let (shared, gate) = (Arc::clone(&self.shared), Arc::clone(self.seat.gate()));
-        self.tasks.spawn(async move {
-            let back = attempt(&shared, &gate, waiting).await;
-            drop(place);
-            back
-        });
+        self.tasks.spawn(async move { attempt(&shared, &gate, waiting, place).await });
     }
 
     /// Tells of those that have waited long enough.
@@ -124,7 +121,7 @@ impl Line {
             let timeout_ms = waiting.call().timeout_ms;
             self.tasks.spawn(async move {
                 let text = format!(
-                    "{origin} was not called within {timeout_ms} ms: it is left alone, or too much is on its way"
+                    "{origin} was not called in time, of {timeout_ms} ms hardly any are left: it is left alone, or too much is on its way"
                 );
                 tell(&shared, &waiting, Invoked::unsure(text)).await;
                 None
@@ -134,8 +131,8 @@ impl Line {
 
     /// How long nothing happens by itself.
     fn sleep(&self, room: Option<Room>) -> Duration {
-        let Some(((deadline, _), _)) = self.queue.first_key_value() else { return IDLE };
-        let left = deadline.saturating_duration_since(Instant::now());
+        let Some(((begin_by, _), _)) = self.queue.first_key_value() else { return IDLE };
+        let left = begin_by.saturating_duration_since(Instant::now());
         let until = match room {
             Some(Room::At(time)) => {
                 let us = time.0.saturating_sub(self.shared.tenant.now().0).max(0).unsigned_abs();

@@ -8,6 +8,10 @@ use quipu_engine::SagaCall;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::Instant;
 
+/// A call of which less than one in so many parts of its time is left is not begun, and one that had waited for more than that is no
+/// measure of its endpoint if it runs out of time: a backlog would make one that works look dead, for webhooks too.
+const PARTS: u32 = 10;
+
 /// The instance, the step, and which run of it.
 type Run = (u64, u16, u16);
 
@@ -52,7 +56,7 @@ impl Turns {
     }
 
     fn begin(&self, known: Known) {
-        let deadline = Instant::now() + Duration::from_millis(known.0.timeout_ms);
+        let deadline = Instant::now() + timeout_of(&known.0);
         // Nobody takes it any more when the server stops.
         let _ = self.0.turn.send(Waiting { known, deadline, turns: self.clone() });
     }
@@ -66,6 +70,21 @@ impl Waiting {
     pub fn call(&self) -> &SagaCall {
         &self.known.0
     }
+
+    /// It is not called from then on.
+    pub fn begin_by(&self) -> Instant {
+        self.deadline - timeout_of(self.call()) / PARTS
+    }
+
+    /// Whether an endpoint that did not answer in so much time may be taken for one that does not work.
+    pub fn is_fair(&self, given: Duration) -> bool {
+        let whole = timeout_of(self.call());
+        given >= whole - whole / PARTS
+    }
+}
+
+fn timeout_of(call: &SagaCall) -> Duration {
+    Duration::from_millis(call.timeout_ms)
 }
 
 impl Drop for Waiting {
@@ -93,6 +112,19 @@ mod tests {
     use tokio::sync::Semaphore;
 
     use super::*;
+
+    #[tokio::test]
+    async fn a_call_that_waited_is_begun_while_some_of_its_time_is_left_and_judges_nobody_by_the_rest() {
+        let (turns, mut arrivals) = Turns::new();
+        let attempt = Attempt { node: 1, iteration: 0, number: 1, purpose: Purpose::Command };
+        let call = SagaCall { number: 7, attempt, url: "https://a.example".into(), timeout_ms: 10_000 };
+        turns.wait(call, Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap());
+        let waiting = arrivals.try_recv().unwrap();
+        assert_eq!(waiting.deadline - waiting.begin_by(), Duration::from_secs(1));
+        for (given_ms, is_fair) in [(10_000, true), (9_990, true), (9_000, true), (8_999, false), (1, false)] {
+            assert_eq!(waiting.is_fair(Duration::from_millis(given_ms)), is_fair, "{given_ms} ms");
+        }
+    }
 
     #[tokio::test]
     async fn what_undoes_a_step_waits_for_the_call_that_did_it_and_other_steps_do_not() {

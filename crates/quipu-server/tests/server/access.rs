@@ -111,8 +111,12 @@ async fn every_operation_needs_a_credential_but_those_that_say_so() {
 async fn every_operation_needs_its_permission_and_no_other() {
     let host = closed().await;
     for operation in OPERATIONS {
-        let (Needs::Permission(needed) | Needs::Part(needed)) = operation.needs else { continue };
-        let others = key(&host, permissions(in_a_tenant().filter(|one| *one != needed)));
+        let (needed, other) = match operation.needs {
+            Needs::Permission(needed) | Needs::Part(needed) => (needed, None),
+            Needs::Either(needed, other) => (needed, Some(other)),
+            Needs::Nothing | Needs::Credential => continue,
+        };
+        let others = key(&host, permissions(in_a_tenant().filter(|one| *one != needed && Some(*one) != other)));
         let refused = ask(&host, operation, Some(&others)).await;
         assert_eq!((refused.status, code(&refused).as_str()), (403, "forbidden"), "{}", operation.name);
         assert_eq!(refused.json()["permission"], needed.as_str());

@@ -1,5 +1,6 @@
 //! The audit trail over HTTP: what stands in it of each operation of the catalogue, done and refused, and who reads it.
 
+use quipu_api::catalogue::Needs;
 use quipu_api::{OPERATIONS, Operation};
 use quipu_domain::access::KeySecret;
 use quipu_engine::{Head, verify_export};
@@ -75,13 +76,13 @@ async fn every_act_that_administers_stands_in_the_trail_with_its_outcome_and_not
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_refusal_stands_in_the_trail_of_whoever_was_known_and_of_strangers() {
-    let guarded: Vec<_> = OPERATIONS.iter().filter(|operation| operation.needs.as_str() != "none").collect();
+    let guarded: Vec<_> = OPERATIONS.iter().filter(|operation| operation.needs != Needs::Nothing).collect();
     // A trail notes a hundred kinds of refusals a minute, and there are more operations.
     for some in guarded.chunks(80) {
         let host = closed().await;
         let auditor = auditor(&host);
         for operation in some {
-            let Some(needed) = in_a_tenant().find(|one| one.as_str() == operation.needs.as_str()) else { continue };
+            let Some(needed) = in_a_tenant().find(|one| one.as_str() == operation.needs.to_string()) else { continue };
             let others = key(&host, permissions(in_a_tenant().filter(|one| *one != needed)));
             assert_eq!(ask(&host, operation, Some(&others)).await.status, 403);
             let found = acts(&host, &auditor, &format!("actor={}&outcome=refused", actor(&others))).await;
@@ -249,7 +250,7 @@ async fn strangers_who_try_for_long_fill_no_disk() {
     let wrong = KeySecret::new([1; 32]).token("test", "0123456789abcdef").to_string();
     let tries = (0..300).map(async |n: u32| {
         let operation = &OPERATIONS[n as usize % OPERATIONS.len()];
-        if operation.needs.as_str() != "none" {
+        if operation.needs != Needs::Nothing {
             within(ask(&host, operation, Some(&wrong))).await;
         }
     });

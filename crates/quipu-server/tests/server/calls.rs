@@ -260,7 +260,7 @@ async fn an_endpoint_that_is_down_is_left_alone_and_holds_up_nobody_else() {
     // The time of a step goes on while its endpoint is left alone; a call that was not made is no attempt of the endpoint's.
     until(&platform, 6, "compensated").await;
     let lines = timeline(&platform, 6).await;
-    assert!(lines[2].contains("was not called within 500 ms"), "{lines:?}");
+    assert!(lines[2].contains("was not called in time, of 500 ms"), "{lines:?}");
     assert_eq!(down.waiting(), 0);
 }
 
@@ -440,6 +440,24 @@ async fn a_call_is_signed_with_the_secrets_of_its_saga_which_stand_nowhere_else(
     applied(&platform, &pay).await;
     let listed = platform.host.client().await.get("/v1/sagas/pay/secrets").await.json();
     assert_eq!(listed["secrets"], json!([]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_subscription_cannot_be_made_under_what_the_secrets_of_a_saga_are_kept_by() {
+    let (platform, mut receiver) = (Platform::start().await, Receiver::answering(200).await);
+    let step = json!({"http": {"url": receiver.url(), "sign": true}, "timeout": "10s"});
+    applied(&platform, &saga("pay", &charge(&receiver.url(), &step))).await;
+    let made = send(&platform.host, "POST", "/v1/sagas/pay/secrets", None, Some(("application/json", "{}"))).await;
+    let secret = Secret::parse(made.json()["secret"].as_str().unwrap()).unwrap();
+    let mut client = platform.host.client().await;
+    for given in ["", r#","secret":"whsec_AwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwM=""#] {
+        let body = format!(r#"{{"name":"sagas/pay","push":{{"url":"{}"{given}}}}}"#, receiver.url());
+        let refused = client.post("/v1/subscriptions", "application/json", &body).await;
+        assert_eq!((refused.status, &refused.json()["code"]), (400, &json!("invalid-subscription")), "{refused:?}");
+    }
+    place(&platform, "o1").await;
+    assert_eq!(signed_by(&receiver.next().await, &[&secret]), (vec![true], 1));
+    until(&platform, 1, "completed").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

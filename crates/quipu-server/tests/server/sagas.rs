@@ -229,3 +229,82 @@ async fn a_tenant_has_sagas_and_instances_of_its_own() {
     assert_eq!(other.position(), 1, "nothing was published for it");
     assert!(waits_for(&shop.get("/v1/saga-instances/1").await, "pay"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_act_on_many_is_for_who_may_intervene_and_dead_letters_are_not() {
+    let shop = Shop::open().await;
+    for order in ["o1", "o2", "o3"] {
+        shop.publish("order.placed", order, "{}").await;
+    }
+    shop.until(3, |found| waits_for(found, "pay, attempt 1")).await;
+    let intervener = key(&shop.host, json!([{"permissions": ["intervene"]}]));
+    let redriver = key(&shop.host, json!([{"permissions": ["redrive"]}]));
+    let body = r#"{"work":{"act":"cancel","reason":"recalled"},"select":{"saga":"order","states":["running"]}}"#;
+    let preview =
+        async |key: &str| shop.send("POST", "/v1/saga-operations", key, Some(("application/json", body))).await;
+    assert_eq!(preview(&redriver).await.json()["permission"], "intervene");
+    let previewed = preview(&intervener).await;
+    let found = previewed.json();
+    assert_eq!((previewed.status, &found["total"], &found["state"]), (201, &json!(3), &json!("previewed")), "{found}");
+    assert_eq!(found["work"], json!({"saga": {"act": "cancel", "reason": "recalled"}}));
+    assert_eq!(found["sample"].as_array().unwrap().len(), 3);
+    let id = found["id"].as_u64().unwrap();
+    for (method, target) in [
+        ("POST", format!("/v1/operations/{id}/confirm")),
+        ("POST", format!("/v1/operations/{id}/cancel")),
+        ("GET", format!("/v1/operations/{id}")),
+        ("GET", format!("/v1/operations/{id}/items")),
+    ] {
+        let refused = shop.send(method, &target, &redriver, None).await;
+        assert_eq!((refused.status, &refused.json()["permission"]), (403, &json!("intervene")), "{target}");
+    }
+    let listed = async |key: &str| shop.send("GET", "/v1/operations", key, None).await.json()["operations"].clone();
+    assert_eq!((listed(&redriver).await, listed(&intervener).await[0]["id"].as_u64()), (json!([]), Some(id)));
+    let begun = shop.send("POST", &format!("/v1/operations/{id}/confirm"), &intervener, None).await;
+    assert_eq!(begun.status, 200, "{begun:?}");
+    let done = within(async {
+        loop {
+            shop.host.advance(100);
+            let found = shop.send("GET", &format!("/v1/operations/{id}"), &intervener, None).await.json();
+            if found["ended"].is_string() {
+                return found;
+            }
+        }
+    })
+    .await;
+    assert_eq!((&done["state"], &done["done"], &done["refused"]), (&json!("finished"), &json!(3), &json!(0)), "{done}");
+    let timeline = shop.get("/v1/saga-instances/2/timeline").await;
+    let acts: Vec<&Value> =
+        timeline["entries"].as_array().unwrap().iter().filter(|one| one["what"] == "cancelled").collect();
+    assert_eq!((acts.len(), &acts[0]["operation"], &acts[0]["text"]), (1, &json!(id), &json!("recalled")));
+    let trail = shop.get(&format!("/v1/audit?subject=operations/{id}")).await;
+    assert!(
+        trail.to_string().contains("instance.preview") && trail.to_string().contains("operation.confirm"),
+        "{trail}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn history_is_asked_what_a_changed_saga_would_have_made_of_it() {
+    let shop = Shop::open().await;
+    shop.publish("order.placed", "o1", "{}").await;
+    shop.until(1, |found| waits_for(found, "pay, attempt 1")).await;
+    shop.publish("payment.declined", "o1", "{}").await;
+    shop.until(1, |found| found["state"] == "compensated").await;
+    let declaration = shop.get("/v1/sagas/order").await["declaration"].clone();
+    let ask = async |declaration: &Value| {
+        let body = json!({"declaration": declaration}).to_string();
+        shop.send("POST", "/v1/saga-what-if", &shop.admin, Some(("application/json", &body))).await
+    };
+    let same = ask(&declaration).await.json();
+    assert_eq!((&same["same"], &same["differences"]), (&json!(1), &json!([])), "{same}");
+    let mut changed = declaration.clone();
+    changed["steps"][0]["pay"]["fail_on"] = json!("payment.refused");
+    let found = ask(&changed).await.json();
+    assert_eq!((&found["otherwise"], &found["differences"][0]["wouldbe"]), (&json!(1), &json!("running")), "{found}");
+    let refused = ask(&json!({"saga": "order"})).await;
+    assert_eq!(code(&refused), "invalid-saga", "{refused:?}");
+    let intervener = key(&shop.host, json!([{"permissions": ["intervene"]}]));
+    let refused = shop.send("POST", "/v1/saga-what-if", &intervener, Some(("application/json", "{}"))).await;
+    assert_eq!((refused.status, &refused.json()["permission"]), (403, &json!("orchestrate")));
+}

@@ -35,7 +35,7 @@ impl Exit {
         match self {
             Self::Ok => "done; also when the reader of standard output went away",
             Self::Failed => {
-                "refused, or failed: at least one event was refused, a condition did not hold, a pattern did not match, a schema was not taken, a projection is not what the log says, a replay left a dead letter or did not come to its end, the disk is full"
+                "refused, or failed: at least one event was refused, a condition did not hold, a pattern did not match, a schema was not taken, a projection is not what the log says, a replay left a dead letter or did not come to its end, a changed saga would have made something else of history, the disk is full"
             }
             Self::Usage => "wrong usage: an unknown flag, a missing argument, an invalid configuration",
             Self::NotFound => {

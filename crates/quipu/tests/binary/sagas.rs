@@ -294,3 +294,30 @@ fn rules_and_expectations_are_declared_and_work() {
     shop.run(&["expect", "show", "welcome"]).ended(3);
     shop.run(&["expect", "remove", "shipped_in_time"]).ok();
 }
+
+#[test]
+fn many_instances_are_intervened_in_at_once_and_a_changed_saga_is_asked_about_history() {
+    let shop = Shop::open();
+    let text = example("order_fulfilment.yaml");
+    let file = shop.user.write("order.yaml", &text);
+    shop.run(&["saga", "apply", &file]).ok();
+    shop.publish("order.placed", "{}").ok();
+    shop.until(&["saga", "instances"], |page| page["instances"][0]["state"] == "running");
+    let of_it = ["saga", "pause", "--all", "--saga", "order_fulfilment", "--state", "running"];
+    let unasked = shop.run(&of_it).ended(2);
+    assert!(unasked.stdout.contains("1 instance; the first is above"), "{unasked:?}");
+    assert!(unasked.stderr.contains("--yes"), "{unasked:?}");
+    shop.run(&["saga", "pause", "1", "--saga", "order_fulfilment"]).ended(2);
+    let done = shop.run(&[&of_it[..], &["--yes", "--wait", "--reason", "stock is counted"]].concat()).ok();
+    assert!(done.stdout.contains("is finished: 1 of 1, 0 refused"), "{done:?}");
+    let listed = shop.run(&["operation", "list"]).ok().stdout;
+    assert!(listed.contains("pause: stock is counted"), "{listed}");
+    assert!(shop.run(&["operation", "items", "2"]).ok().stdout.contains("done"), "the first was not confirmed");
+    shop.run(&["saga", "resume", "--all", "--search", "nothing here", "--yes"]).ended(1);
+    shop.run(&["saga", "cancel", "--all", "--yes", "--wait"]).ok();
+    let asked = shop.run(&["saga", "what-if", &file]).ended(1).stdout;
+    assert!(asked.contains("intervened") && asked.contains("1 differ, and somebody intervened"), "{asked}");
+    let asked = shop.run(&["saga", "what-if", &file, "--over", "beginning..now", "-o", "json"]).ended(1).json();
+    assert_eq!((&asked["intervened"], &asked["differences"][0]["number"]), (&json!(1), &json!(1)), "{asked}");
+    shop.run(&["saga", "what-if", &file, "--over", "later"]).ended(2);
+}

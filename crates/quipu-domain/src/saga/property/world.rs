@@ -310,15 +310,12 @@ impl World {
         self.answers.push((attempt, answer));
     }
 
-    /// An answer of an endpoint is fed. One that comes during a pause is lost: it is called again afterwards.
+    /// An answer of an endpoint is fed, during a pause too: then it is taken in when that ends.
     fn answer(&mut self) {
         if self.answers.is_empty() {
             return;
         }
         let (attempt, answer) = self.answers.remove(self.dice.roll(self.answers.len()));
-        if self.is_paused() {
-            return self.feed(Input::Answered { attempt, answer, position: 0, text: "" });
-        }
         match answer {
             Answer::Done if attempt.purpose == Purpose::Command => _ = self.ledger.succeeded.insert(run_of(attempt)),
             Answer::Refused if attempt.purpose == Purpose::Command => _ = self.ledger.refused.insert(attempt),

@@ -1,7 +1,7 @@
 //! What somebody does to an instance.
 
 use super::instance::Instance;
-use crate::saga::{ActKind, NotPossible, Outcome, Status, What, may};
+use crate::saga::{ActKind, Answer, NotPossible, Outcome, Status, What, may};
 
 const STEPS: &str = "[{a: {send: c.a, reply: r.a, timeout: 10s, compensate: u.a}},
                       {b: {send: c.b, reply: r.b, fail_on: f.b, timeout: 10s, compensate: u.b}}]";
@@ -56,6 +56,64 @@ fn calls_and_sagas_that_are_out_are_asked_for_again_after_a_pause() {
     instance.act(ActKind::Resume).sends(&["https://a.example 2.0/1", "begin t 3.0/1"]);
     assert_eq!(instance.state.calls().count(), 1);
     assert_eq!(instance.state.children(&instance.plan).len(), 1);
+}
+
+const CALLS: &str = "[{p: {parallel: [{a: {http: 'https://a.example', compensate: u.a}},
+                                       {b: {http: 'https://b.example', compensate: u.b}}]}}, {z: {send: c.z, reply: r.z, compensate: none}}]";
+
+#[test]
+fn what_a_call_is_answered_during_a_pause_is_taken_in_when_it_ends() {
+    let mut instance = Instance::of(CALLS);
+    instance.sends(&["https://a.example 2.0/1", "https://b.example 3.0/1"]).act(ActKind::Pause { place: 1 });
+    instance.answered("2.0/1", Answer::Done).is(Status::Paused).sends(&[]);
+    // It is not called again.
+    instance.act(ActKind::Resume).sends(&["https://b.example 3.0/1"]);
+    instance.answered("3.0/1", Answer::Done).sends(&["c.z 4.0/1"]).is(Status::Running);
+    // Whoever is told twice has the better of both, and what was never asked is not kept.
+    let mut instance = Instance::of(CALLS);
+    instance.act(ActKind::Pause { place: 1 });
+    for answer in [Answer::UNSURE, Answer::Done, Answer::Done, Answer::UNSURE] {
+        instance.answered("2.0/1", answer).answered("2.0/2", answer).answered("2.0/c/1", answer);
+    }
+    instance.answered("3.0/1", Answer::Refused).sends(&["https://a.example 2.0/1", "https://b.example 3.0/1"]);
+    assert_eq!(instance.state.kept.len(), 2);
+    // What is refused is not undone, though it was given up before that was read.
+    instance.act(ActKind::Resume).sends(&["u.a 2.0/c/1", "failed end/1"]).is(Status::Ended(Outcome::Compensated));
+    assert!(instance.state.kept.is_empty());
+}
+
+#[test]
+fn what_is_cancelled_during_a_pause_knows_what_was_answered_before() {
+    for (a, b, undone) in [
+        (Answer::Done, Answer::Refused, &["u.a 2.0/c/1"][..]),
+        (Answer::Refused, Answer::Refused, &[]),
+        (Answer::Refused, Answer::Done, &["u.b 3.0/c/1"]),
+        (Answer::Done, Answer::UNSURE, &["u.b 3.0/c/1", "u.a 2.0/c/1"]),
+    ] {
+        let mut instance = Instance::of(CALLS);
+        instance.sends(&["https://a.example 2.0/1", "https://b.example 3.0/1"]).act(ActKind::Pause { place: 1 });
+        instance.answered("2.0/1", a).answered("3.0/1", b).act(ActKind::Cancel);
+        let expected: Vec<&str> = undone.iter().copied().chain(["failed end/1"]).collect();
+        instance.sends(&expected).is(Status::Ended(Outcome::Cancelled));
+        // What undoes it sees what it was answered.
+        let is_seen = |node| instance.state.event_of(node).is_some();
+        assert_eq!((is_seen(2), is_seen(3)), (a == Answer::Done, b == Answer::Done));
+    }
+}
+
+#[test]
+fn a_compensation_that_is_answered_during_a_pause_is_not_made_again() {
+    let steps = "[{a: {http: 'https://a.example', compensate: {http: 'https://u.example'}}}, {z: {sleep: 1m}}]";
+    for act in [ActKind::Resume, ActKind::Undo] {
+        let mut instance = Instance::of(steps);
+        instance.answered("1.0/1", Answer::Done).act(ActKind::Cancel);
+        instance.sends(&["https://a.example 1.0/1", "https://u.example 1.0/c/1"]).act(ActKind::Pause { place: 1 });
+        instance.answered("1.0/c/1", Answer::Done).act(act);
+        if act == ActKind::Undo {
+            instance.is(Status::Paused).act(ActKind::Resume);
+        }
+        instance.sends(&["failed end/1"]).is(Status::Ended(Outcome::Cancelled));
+    }
 }
 
 #[test]

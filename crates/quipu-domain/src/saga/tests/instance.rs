@@ -6,7 +6,8 @@ use serde_json::{Value as Json, json};
 
 use crate::Timestamp;
 use crate::saga::{
-    Act, ActKind, Attempt, Effect, Finding, Input, Note, Plan, Question, Role, Saga, State, Status, Told, What, step,
+    Act, ActKind, Answer, Attempt, Effect, Finding, Input, Note, Plan, Question, Role, Saga, State, Status, Told, What,
+    step,
 };
 
 /// A declaration from text as in YAML's flow style, so that tables are short: bare words are texts, and `reply` is the member
@@ -168,6 +169,14 @@ impl Instance {
         let roles: Vec<Role> = listens.map(|listen| listen.role).collect();
         let cause = (!cause.is_empty()).then(|| cause.parse::<Attempt>().unwrap());
         self.feed(Input::Event { position: self.position, roles: &roles, cause })
+    }
+
+    /// The call of this name is answered; that it was done is an event.
+    pub fn answered(&mut self, name: &str, answer: Answer) -> &mut Self {
+        let is_event = answer == Answer::Done;
+        self.position += u64::from(is_event);
+        let position = if is_event { self.position } else { 0 };
+        self.feed(Input::Answered { attempt: name.parse().unwrap(), answer, position, text: "answered" })
     }
 
     /// Time passes, timer by timer.

@@ -17,7 +17,7 @@ impl Operations {
         let one = self.get(id).ok().filter(|one| one.state() == OperationState::Previewed)?;
         match &one.folded.work {
             Work::Replay(replay) => Some(replay.as_ref().clone()),
-            Work::Redrive { .. } | Work::Discard { .. } => None,
+            Work::Redrive { .. } | Work::Discard { .. } | Work::Saga { .. } => None,
         }
     }
 

@@ -50,7 +50,7 @@ impl Tenant {
     }
 
     /// The first and the last position of a range.
-    pub(super) fn range(&self, from: &StartAt, until: &StartAt) -> Result<(u64, u64), NotDone> {
+    pub(crate) fn range(&self, from: &StartAt, until: &StartAt) -> Result<(u64, u64), NotDone> {
         let place = |member: &str, place: &StartAt| self.before(place, member).map_err(of_replay);
         let from = place("/from", from)? + 1;
         let until = match until {

@@ -3,13 +3,13 @@
 
 use clap::Args;
 use quipu_api::operation::{SelectBody, WorkBody};
-use quipu_api::{OperationAnswer, PreviewAnswer, PreviewRequest};
+use quipu_api::{PreviewAnswer, PreviewRequest};
 
 use super::super::client::Client;
 use super::super::confirm::Confirm;
 use super::super::count::counted;
-use super::super::exit::{Exit, Failure, Outcome};
-use super::super::operation::{ended, progress, watch};
+use super::super::exit::{Failure, Outcome};
+use super::super::operation::{begin, progress, rate};
 use super::super::output::{Format, Out};
 use super::{FilterFlags, Id, list};
 
@@ -35,12 +35,6 @@ pub struct Bulk {
     confirm: Confirm,
 }
 
-/// A rate; NaN and infinity, which JSON does not have, would become none at all.
-fn rate(text: &str) -> Result<f64, String> {
-    let rate = text.parse::<f64>().ok().filter(|rate| rate.is_finite() && *rate > 0.0);
-    rate.ok_or_else(|| "expected a number above 0".to_owned())
-}
-
 impl Bulk {
     /// The one that it is about, or none if it is about many. Flags that say nothing about one are refused.
     pub fn one(&self, id: Option<u64>) -> Result<Option<Id>, Failure> {
@@ -55,22 +49,8 @@ impl Bulk {
         let body = PreviewRequest { work, select: self.select(), rate_per_second: self.rate };
         let preview: PreviewAnswer = client.parse(&client.send("/v1/operations", &body)?)?;
         self.show(&preview, out)?;
-        let id = preview.operation.id;
         let question = format!("{verb} {}", counted(preview.operation.total, "dead letter"));
-        if let Err(failure) = self.confirm.ask(&question) {
-            // The preview is forgotten by itself; this is sooner.
-            let _ = client.act(&format!("/v1/operations/{id}/cancel"));
-            return Err(failure);
-        }
-        let begun: OperationAnswer = client.parse(&client.act(&format!("/v1/operations/{id}/confirm"))?)?;
-        if self.wait {
-            return ended(&watch(id, client)?, out);
-        }
-        match out.format {
-            Format::Table => out.line(&format!("operation {id} begins; to follow it: quipu operation watch {id}"))?,
-            Format::Json | Format::Ndjson => out.document(&begun)?,
-        }
-        Ok(Exit::Ok)
+        begin(preview.operation.id, self.confirm, &question, self.wait, client, out)
     }
 
     fn select(&self) -> SelectBody {

@@ -17,7 +17,7 @@ const JSON_LINES: u64 = 100;
 /// Items asked for at once when everything is listed.
 const PAGE_LINES: u64 = 1_000;
 
-const HEADER: [&str; 3] = ["DEAD LETTER", "OUTCOME", "ERROR"];
+const HEADER: [&str; 3] = ["NUMBER", "OUTCOME", "ERROR"];
 
 #[derive(Clone, Copy, Debug, Args)]
 pub struct Items {

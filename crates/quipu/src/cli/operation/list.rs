@@ -27,6 +27,11 @@ fn row(operation: &OperationAnswer) -> Vec<String> {
         WorkBody::Redrive(RedriveWork { to: Some(to) }) => format!("redrive to {to}"),
         WorkBody::Discard(discard) => format!("discard: {}", discard.reason),
         WorkBody::Replay(ReplayWork { to, from, until, .. }) => format!("replay {from} to {until} to {to}"),
+        WorkBody::Saga(saga) => {
+            let from = saga.from.as_ref().map_or(String::new(), |step| format!(" from {step}"));
+            let reason = saga.reason.as_ref().map_or(String::new(), |reason| format!(": {reason}"));
+            format!("{}{from}{reason}", saga.act.as_str())
+        }
     };
     vec![
         operation.id.to_string(),

@@ -1,12 +1,15 @@
-//! `quipu operation …`: operations on many dead letters, how far they are, and what became of each dead letter. They are
-//! begun by `quipu deadletter redrive --all` and `discard --all`, and by `quipu replay`, which delivers events of the log.
+//! `quipu operation …`: operations on many dead letters or instances of sagas, how far they are, and what became of each. They are
+//! begun by `quipu deadletter redrive --all` and `discard --all`, by acts of `quipu saga` with `--all`, and by `quipu replay`, which
+//! delivers events of the log.
 
+mod begin;
 mod items;
 mod list;
 mod watch;
 
 use clap::{Args, Subcommand};
 use quipu_api::OperationAnswer;
+use quipu_api::operation::WorkBody;
 
 use super::Global;
 use super::client::{Client, Query};
@@ -15,6 +18,7 @@ use super::event::client;
 use super::exit::{Exit, Outcome};
 use super::output::{Format, Out};
 
+pub use begin::{begin, rate};
 pub use watch::{ended, progress, watch};
 
 #[derive(Debug, Subcommand)]
@@ -23,11 +27,11 @@ pub enum OperationCommand {
     List,
     /// Show an operation and how far it is
     Show(Id),
-    /// Follow an operation until it ends; exit code 1 if a dead letter was refused, a replay left one, or it was cancelled
+    /// Follow an operation until it ends; exit code 1 if something was refused, a replay left a dead letter, or it was cancelled
     Watch(Id),
     /// End an operation; what it has done stays done
     Cancel(Id),
-    /// Say what became of each of its dead letters
+    /// Say what became of each of its dead letters or instances
     Items(items::Items),
 }
 
@@ -66,8 +70,15 @@ fn cancel(id: Id, client: &Client, out: &mut Out) -> Outcome {
     let text = client.act(&id.path("/cancel"))?;
     match out.format {
         Format::Table => {
-            let OperationAnswer { id, done, total, replay, .. } = client.parse(&text)?;
-            let total = counted(total, if replay.is_some() { "event" } else { "dead letter" });
+            let OperationAnswer { id, done, total, work, .. } = client.parse(&text)?;
+            let total = counted(
+                total,
+                match work {
+                    WorkBody::Redrive(_) | WorkBody::Discard(_) => "dead letter",
+                    WorkBody::Replay(_) => "event",
+                    WorkBody::Saga(_) => "instance",
+                },
+            );
             out.line(&format!("operation {id} is cancelled, having looked at {done} of {total}"))?;
         }
         Format::Json | Format::Ndjson => out.json(&text)?,

@@ -1,20 +1,25 @@
-//! `quipu saga cancel`, `pause`, `resume`, `retry`, `skip` and `resolve`: what people do to an instance.
+//! `quipu saga cancel`, `pause`, `resume`, `retry`, `skip` and `resolve`: what people do to an instance, or with `--all` to many.
 
 use clap::Args;
+use quipu_api::intervention::{ActWord, InterventionWork};
 use quipu_api::saga::ActRequest;
 
 use super::super::client::Client;
 use super::super::exit::Outcome;
 use super::super::output::Out;
+use super::bulk::Bulk;
 use super::instance::{Numbered, show};
 
 #[derive(Debug, Args)]
 pub struct Act {
-    #[command(flatten)]
-    which: Numbered,
+    /// The number of the instance
+    #[arg(value_name = "NUMBER", required_unless_present = "all", conflicts_with = "all")]
+    number: Option<u64>,
     /// Why; it is recorded
     #[arg(long)]
     reason: Option<String>,
+    #[command(flatten)]
+    bulk: Bulk,
 }
 
 #[derive(Debug, Args)]
@@ -28,25 +33,31 @@ pub struct Retry {
 
 #[derive(Debug, Args)]
 pub struct Decide {
-    #[command(flatten)]
-    which: Numbered,
+    /// The number of the instance
+    #[arg(value_name = "NUMBER", required_unless_present = "all", conflicts_with = "all")]
+    number: Option<u64>,
     /// Why; it is recorded
     #[arg(long)]
     reason: String,
+    #[command(flatten)]
+    bulk: Bulk,
 }
 
-pub fn run(word: &str, Act { which, reason }: Act, client: &Client, out: &mut Out) -> Outcome {
-    send(word, which, &ActRequest { reason, from: None }, client, out)
+pub fn run(act: ActWord, Act { number, reason, bulk }: Act, client: &Client, out: &mut Out) -> Outcome {
+    send(number, bulk, InterventionWork { act, from: None, reason }, client, out)
 }
 
-pub fn retry(Retry { act: Act { which, reason }, from }: Retry, client: &Client, out: &mut Out) -> Outcome {
-    send("retry", which, &ActRequest { reason, from }, client, out)
+pub fn retry(Retry { act: Act { number, reason, bulk }, from }: Retry, client: &Client, out: &mut Out) -> Outcome {
+    send(number, bulk, InterventionWork { act: ActWord::Retry, from, reason }, client, out)
 }
 
-pub fn decide(word: &str, Decide { which, reason }: Decide, client: &Client, out: &mut Out) -> Outcome {
-    send(word, which, &ActRequest { reason: Some(reason), from: None }, client, out)
+pub fn decide(act: ActWord, Decide { number, reason, bulk }: Decide, client: &Client, out: &mut Out) -> Outcome {
+    send(number, bulk, InterventionWork { act, from: None, reason: Some(reason) }, client, out)
 }
 
-fn send(word: &str, which: Numbered, body: &ActRequest, client: &Client, out: &mut Out) -> Outcome {
-    show(&client.send(&which.path(&format!("/{word}")), body)?, client, out)
+fn send(number: Option<u64>, bulk: Bulk, work: InterventionWork, client: &Client, out: &mut Out) -> Outcome {
+    let Some(number) = bulk.one(number)? else { return bulk.run(work, client, out) };
+    let InterventionWork { act, from, reason } = work;
+    let path = Numbered { number }.path(&format!("/{}", act.as_str()));
+    show(&client.send(&path, &ActRequest { reason, from })?, client, out)
 }

@@ -11,10 +11,12 @@ use super::super::exit::{Exit, Outcome};
 use super::super::output::{Format, Out};
 use super::super::paging::{limit, pages};
 
-const HEADER: [&str; 7] = ["NUMBER", "NAME", "KEY", "STATE", "OPENED", "UPDATED", "WAITS FOR"];
+pub const HEADER: [&str; 7] = ["NUMBER", "NAME", "KEY", "STATE", "OPENED", "UPDATED", "WAITS FOR"];
 
-#[derive(Debug, Args)]
-pub struct Instances {
+/// Which instances: all that match every flag.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Which instances")]
+pub struct Which {
     /// Of this saga
     #[arg(long, value_name = "NAME", conflicts_with_all = ["rule", "expectation"])]
     saga: Option<String>,
@@ -42,6 +44,12 @@ pub struct Instances {
     /// That are being undone: short for --state compensating
     #[arg(long)]
     compensating: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Instances {
+    #[command(flatten)]
+    which: Which,
     /// At most so many [default: 20 in a table, 100 in JSON, all as NDJSON]
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     limit: Option<u64>,
@@ -50,12 +58,17 @@ pub struct Instances {
     cursor: Option<String>,
 }
 
+impl Which {
+    /// As a list of them is asked for.
+    pub fn request(self) -> InstancesRequest {
+        let Self { saga, rule, expectation, mut states, key, search, older, stuck, compensating } = self;
+        states.extend(compensating.then(|| "compensating".to_owned()));
+        InstancesRequest { saga, rule, expectation, states, key, search, older, stuck, ..InstancesRequest::default() }
+    }
+}
+
 pub fn run(asked: Instances, client: &Client, out: &mut Out) -> Outcome {
-    let Instances { saga, rule, expectation, mut states, key, search, older, stuck, compensating, .. } = asked;
-    states.extend(compensating.then(|| "compensating".to_owned()));
-    let asked_of =
-        InstancesRequest { saga, rule, expectation, states, key, search, older, stuck, ..InstancesRequest::default() };
-    let question = asked_of.to_query();
+    let question = asked.which.request().to_query();
     let path = match question.as_str() {
         "" => "/v1/saga-instances".to_owned(),
         question => format!("/v1/saga-instances?{question}"),
@@ -87,7 +100,7 @@ pub fn run(asked: Instances, client: &Client, out: &mut Out) -> Outcome {
     Ok(Exit::Ok)
 }
 
-fn row(one: &InstanceAnswer) -> Vec<String> {
+pub fn row(one: &InstanceAnswer) -> Vec<String> {
     vec![
         one.number.to_string(),
         one.name.clone(),

@@ -3,12 +3,15 @@
 
 mod act;
 mod apply;
+mod bulk;
 mod declared;
 mod instance;
 mod instances;
 mod timeline;
+mod what_if;
 
 use clap::{Args, Subcommand};
+use quipu_api::intervention::ActWord;
 
 use super::Global;
 use super::client::{Client, encode};
@@ -28,26 +31,28 @@ pub enum SagaCommand {
     Remove(Named),
     /// Print a saga as a flowchart of Mermaid
     Diagram(Named),
+    /// Say which instances would have ended otherwise with a changed saga; exit code 1 if any would, or nobody knows
+    WhatIf(what_if::WhatIf),
     /// List instances: of sagas, rules and expectations, the newest first
-    Instances(instances::Instances),
+    Instances(Box<instances::Instances>),
     /// Show an instance, what it waits for and what may be done to it
     Instance(instance::Numbered),
     /// Show what made an instance what it is
     Timeline(instance::Numbered),
     /// Say in sentences what an instance waits for
     Explain(instance::Numbered),
-    /// Have an instance undo what it did, and end
-    Cancel(act::Act),
-    /// Stop an instance for a while
-    Pause(act::Act),
-    /// Let a paused instance go on
-    Resume(act::Act),
-    /// Try again what an instance asks about, or go on again from a step
-    Retry(act::Retry),
-    /// Go on without what an instance asks about
-    Skip(act::Decide),
-    /// Take what an instance asks about as done by hand
-    Resolve(act::Decide),
+    /// Have an instance undo what it did, and end; or with --all many
+    Cancel(Box<act::Act>),
+    /// Stop an instance for a while, or with --all many
+    Pause(Box<act::Act>),
+    /// Let a paused instance go on, or with --all many
+    Resume(Box<act::Act>),
+    /// Try again what an instance asks about, or go on again from a step; or with --all many
+    Retry(Box<act::Retry>),
+    /// Go on without what an instance asks about, or with --all many
+    Skip(Box<act::Decide>),
+    /// Take what an instance asks about as done by hand, or with --all many
+    Resolve(Box<act::Decide>),
 }
 
 #[derive(Debug, Subcommand)]
@@ -122,16 +127,17 @@ pub fn run(command: SagaCommand, global: &Global, out: &mut Out) -> Outcome {
         SagaCommand::Show(which) => declared::show(Kind::Saga, &which.name, &client, out),
         SagaCommand::Remove(which) => declared::remove(Kind::Saga, &which.name, &client, out),
         SagaCommand::Diagram(which) => diagram(&which, &client, out),
-        SagaCommand::Instances(instances) => instances::run(instances, &client, out),
+        SagaCommand::WhatIf(what_if) => what_if::run(what_if, &client, out),
+        SagaCommand::Instances(instances) => instances::run(*instances, &client, out),
         SagaCommand::Instance(which) => instance::run(which, &client, out),
         SagaCommand::Timeline(which) => timeline::run(which, &client, out),
         SagaCommand::Explain(which) => instance::explain(which, &client, out),
-        SagaCommand::Cancel(act) => act::run("cancel", act, &client, out),
-        SagaCommand::Pause(act) => act::run("pause", act, &client, out),
-        SagaCommand::Resume(act) => act::run("resume", act, &client, out),
-        SagaCommand::Retry(retry) => act::retry(retry, &client, out),
-        SagaCommand::Skip(decide) => act::decide("skip", decide, &client, out),
-        SagaCommand::Resolve(decide) => act::decide("resolve", decide, &client, out),
+        SagaCommand::Cancel(act) => act::run(ActWord::Cancel, *act, &client, out),
+        SagaCommand::Pause(act) => act::run(ActWord::Pause, *act, &client, out),
+        SagaCommand::Resume(act) => act::run(ActWord::Resume, *act, &client, out),
+        SagaCommand::Retry(retry) => act::retry(*retry, &client, out),
+        SagaCommand::Skip(decide) => act::decide(ActWord::Skip, *decide, &client, out),
+        SagaCommand::Resolve(decide) => act::decide(ActWord::Resolve, *decide, &client, out),
     }
 }
 

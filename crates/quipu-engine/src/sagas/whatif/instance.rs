@@ -1,0 +1,455 @@
+//! An instance of the new declaration, in memory. It is stepped as the stage steps one; what it sends is taken as sent once the instance
+//! that there was sent the same, and what others answered that one they answer this one.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use quipu_domain::Timestamp;
+use quipu_domain::saga::{
+    Action, Answer, Attempt, Due, Effect, Input, NodeId, Note, Outcome, Plan, Purpose, Role, State, Status, Waiting,
+    What, explain, step,
+};
+use quipu_store::Fault;
+
+use super::super::mapping::{Answered, Asker, Cache};
+use super::super::ready::Ready;
+use super::real::Known;
+use crate::tenant::Tenant;
+
+/// What an instance is stepped with.
+pub(super) struct World<'a> {
+    pub tenant: &'a Tenant,
+    pub ready: &'a Arc<Ready>,
+    pub cache: &'a mut Cache,
+}
+
+pub(super) struct Would {
+    pub key: Box<str>,
+    /// What its commands would be correlated by, if no counterpart of it is remembered.
+    pub correlation: Option<Box<str>>,
+    /// The number of the instance that there was.
+    pub real: Option<u64>,
+    /// What that is stepped by.
+    of: Option<Arc<Ready>>,
+    pub state: State,
+    at: Timestamp,
+    commands: Vec<(Attempt, Sent)>,
+    /// What endpoints and sagas within it told the one that there was.
+    facts: Vec<Fact>,
+    /// What of that it is to be told, in the order of time.
+    coming: VecDeque<(Timestamp, Coming)>,
+    /// Each run of a step that was begun to be done, or to be undone.
+    pub steps: BTreeSet<(NodeId, u16, bool)>,
+    /// From where on nobody knows what would have become of it.
+    pub doubt: Option<(Attempt, Doubt)>,
+}
+
+/// A command whose answer is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sent {
+    /// The instance that there was did not send it yet: no time passes for it.
+    Held,
+    /// Both sent it.
+    Known,
+    /// Only the instance that there was sent it so far.
+    Passed,
+}
+
+/// Why nobody knows what would have become of an instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Doubt {
+    /// It waits for the answer to what nobody was ever sent.
+    NobodySent,
+    /// It would have sent it later than it was sent, and answered perhaps.
+    SentBefore,
+    /// The answer may be one to an attempt that it would not have made by then.
+    OtherAttempt,
+}
+
+/// Something that became of a step of the instance that there was.
+struct Fact {
+    at: Timestamp,
+    attempt: Attempt,
+    what: Became,
+    position: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Became {
+    Tried,
+    Done,
+    Refused,
+    Unsure,
+    NotSent,
+}
+
+#[derive(Clone, Copy)]
+enum Coming {
+    Answered(Attempt, Answer, u64),
+    Child(Attempt, Outcome),
+}
+
+/// What an instance is told at once.
+enum Follows {
+    Sent(Attempt),
+    NotSent(Attempt, String),
+    Told(NodeId, u16, Answered),
+}
+
+impl Follows {
+    fn input(&self) -> Input<'_> {
+        match self {
+            Self::Sent(attempt) => Input::Sent { attempt: *attempt },
+            Self::NotSent(attempt, reason) => Input::NotSent { attempt: *attempt, reason },
+            Self::Told(node, iteration, told) => Input::Told { node: *node, iteration: *iteration, told: told.told() },
+        }
+    }
+}
+
+impl Coming {
+    fn input(&self) -> Input<'_> {
+        match *self {
+            Self::Answered(attempt, answer, position) => Input::Answered { attempt, answer, position },
+            Self::Child(attempt, outcome) => Input::Child { attempt, outcome },
+        }
+    }
+}
+
+impl Would {
+    pub fn new(
+        key: Box<str>,
+        correlation: Option<Box<str>>,
+        real: Option<u64>,
+        known: Option<Known>,
+        ready: &Ready,
+    ) -> Self {
+        Self {
+            key,
+            correlation,
+            real,
+            facts: known.as_ref().map_or_else(Vec::new, |known| facts(known, &ready.plan)),
+            of: known.map(|known| known.ready),
+            state: State::default(),
+            at: Timestamp(i64::MIN),
+            commands: Vec::new(),
+            coming: VecDeque::new(),
+            steps: BTreeSet::new(),
+            doubt: None,
+        }
+    }
+
+    /// Whether another may begin under its key.
+    pub fn has_ended(&self) -> bool {
+        self.doubt.is_some() || matches!(self.state.status(), Some(Status::Ended(_)) | None)
+    }
+
+    pub fn start(&mut self, world: &mut World<'_>, number: u64, position: u64, now: Timestamp) -> Result<(), Fault> {
+        self.feed(world, &Input::Start { number, position, parent: None, variables: None }, now)
+    }
+
+    /// Lets time pass.
+    pub fn advance(&mut self, world: &mut World<'_>, to: Timestamp) -> Result<(), Fault> {
+        while self.doubt.is_none() {
+            let due = self.state.due().filter(|due| due.at <= to);
+            let coming = self.coming.front().copied().filter(|(at, _)| *at <= to);
+            match (coming, due) {
+                (Some((at, coming)), due) if due.is_none_or(|due| at <= due.at) => {
+                    self.coming.pop_front();
+                    self.feed(world, &coming.input(), at)?;
+                }
+                (_, Some(due)) => self.feed(world, &Input::Due { until: due.at }, due.at)?,
+                _ => break,
+            }
+        }
+        Ok(())
+    }
+
+    /// The instance that there was published a command.
+    pub fn pass(
+        &mut self,
+        world: &mut World<'_>,
+        attempt: Attempt,
+        kind: &str,
+        sent: Timestamp,
+        recorded: Timestamp,
+    ) -> Result<(), Fault> {
+        self.advance(world, recorded)?;
+        let plan = &world.ready.plan;
+        let Some(attempt) = self.same(plan, attempt) else { return Ok(()) };
+        let is_it = plan.message(attempt, &self.state).is_some_and(|message| &*message.kind == kind);
+        let Some(ms) = plan.timeout_ms(attempt).filter(|_| is_it) else { return Ok(()) };
+        match self.commands.iter_mut().find(|(other, _)| *other == attempt) {
+            Some((_, place)) if *place == Sent::Held => {
+                *place = Sent::Known;
+                let at = sent.plus_ms(i64::try_from(ms).unwrap_or(i64::MAX));
+                self.state.wait(attempt, Some(Due { since: sent, at }));
+            }
+            Some(_) => {}
+            None => self.commands.push((attempt, Sent::Passed)),
+        }
+        Ok(())
+    }
+
+    /// An event of its key came.
+    pub fn event(
+        &mut self,
+        world: &mut World<'_>,
+        position: u64,
+        roles: &[Role],
+        cause: Option<Attempt>,
+        at: Timestamp,
+    ) -> Result<(), Fault> {
+        self.advance(world, at)?;
+        // One that answers what this one has no step for answers nothing that it asked.
+        let other = |attempt: Attempt| Attempt { node: NodeId::MAX, ..attempt };
+        let cause = cause.map(|attempt| self.same(&world.ready.plan, attempt).unwrap_or_else(|| other(attempt)));
+        if self.doubt.is_none() {
+            self.doubt = self.doubt_about(&world.ready.plan, roles, cause);
+        }
+        if self.doubt.is_some() {
+            return Ok(());
+        }
+        self.feed(world, &Input::Event { position, roles, cause }, at)
+    }
+
+    /// The attempt of this declaration's step of the same name, if that sends the same.
+    fn same(&self, plan: &Plan, attempt: Attempt) -> Option<Attempt> {
+        let of = &self.of.as_ref()?.plan;
+        let same = Attempt { node: plan.step_named(of.step_name(attempt.node))?, ..attempt };
+        let kind = |plan: &Plan, attempt| plan.message(attempt, &self.state).map(|message| message.kind.clone());
+        (attempt.purpose != Purpose::End && kind(of, attempt) == kind(plan, same)).then_some(same)
+    }
+
+    /// Whether nobody knows if the event would have come.
+    fn doubt_about(&self, plan: &Plan, roles: &[Role], cause: Option<Attempt>) -> Option<(Attempt, Doubt)> {
+        let place = |attempt: Attempt| self.commands.iter().find(|(other, _)| *other == attempt).map(|(_, sent)| *sent);
+        if let Some(cause) = cause {
+            let has_sent = self.newest(cause.node, is_undo(cause)).is_some();
+            return match place(cause) {
+                Some(Sent::Passed) if has_sent => Some((cause, Doubt::OtherAttempt)),
+                Some(Sent::Held) => Some((cause, Doubt::NobodySent)),
+                _ => None,
+            };
+        }
+        roles.iter().filter_map(|role| about(*role)).find_map(|(node, of_undo)| {
+            let newest = self.newest(node, of_undo)?;
+            let is_later = |(other, sent): &(Attempt, Sent)| {
+                *sent == Sent::Passed && run(*other) == run(newest) && other.number > newest.number
+            };
+            if place(newest) == Some(Sent::Held) && self.is_open(plan, newest) {
+                Some((newest, Doubt::NobodySent))
+            } else if self.commands.iter().any(is_later) {
+                Some((newest, Doubt::OtherAttempt))
+            } else {
+                None
+            }
+        })
+    }
+
+    /// The newest attempt that it has made of a step.
+    fn newest(&self, node: NodeId, of_undo: bool) -> Option<Attempt> {
+        let made = self.commands.iter().rev().filter(|(_, sent)| *sent != Sent::Passed).map(|(attempt, _)| *attempt);
+        made.into_iter().find(|attempt| attempt.node == node && is_undo(*attempt) == of_undo)
+    }
+
+    /// Whether the answer to an attempt is waited for.
+    fn is_open(&self, plan: &Plan, attempt: Attempt) -> bool {
+        explain(plan, &self.state).iter().any(|waiting| match waiting {
+            Waiting::Answer { attempt: open, .. } | Waiting::Endpoint { attempt: open } => *open == attempt,
+            Waiting::Child { attempt: open, .. } => run(*open).0 == attempt.node && run(*open).1 == attempt.iteration,
+            _ => false,
+        })
+    }
+
+    /// All that it waits for the answer to, though nobody was sent it as far as was read.
+    pub fn held(&self, plan: &Plan) -> Vec<Attempt> {
+        let held = self.commands.iter().filter(|(_, sent)| *sent == Sent::Held).map(|(attempt, _)| *attempt);
+        held.filter(|attempt| self.is_open(plan, *attempt)).collect()
+    }
+
+    /// Tells it something, and all that follows from it.
+    fn feed(&mut self, world: &mut World<'_>, input: &Input<'_>, at: Timestamp) -> Result<(), Fault> {
+        self.at = self.at.max(at);
+        let mut follows = VecDeque::new();
+        self.step(world, input.clone(), &mut follows)?;
+        while let Some(told) = follows.pop_front() {
+            self.step(world, told.input(), &mut follows)?;
+        }
+        Ok(())
+    }
+
+    fn step(&mut self, world: &mut World<'_>, input: Input<'_>, follows: &mut VecDeque<Follows>) -> Result<(), Fault> {
+        let stepped = step(&world.ready.plan, std::mem::take(&mut self.state), input, self.at);
+        self.state = stepped.state;
+        self.steps.extend(stepped.notes.iter().filter_map(begun));
+        for effect in stepped.effects {
+            follows.extend(self.carry_out(world, effect)?);
+        }
+        Ok(())
+    }
+
+    fn carry_out(&mut self, world: &mut World<'_>, effect: Effect) -> Result<Option<Follows>, Fault> {
+        let plan = &world.ready.plan;
+        Ok(match effect {
+            Effect::Send(attempt) => Some(match self.send(world, attempt)? {
+                Ok(()) => Follows::Sent(attempt),
+                Err(reason) => Follows::NotSent(attempt, reason),
+            }),
+            Effect::Call(attempt) => {
+                let answer = |fact: &Fact| {
+                    let answer = match fact.what {
+                        Became::Done => Answer::Done,
+                        Became::Refused => Answer::Refused,
+                        Became::Unsure => Answer::Unsure,
+                        Became::Tried | Became::NotSent => return None,
+                    };
+                    Some((fact.at, Coming::Answered(attempt, answer, fact.position)))
+                };
+                let answers: Vec<_> =
+                    self.facts.iter().filter(|fact| fact.attempt == named(attempt)).filter_map(answer).collect();
+                self.comes(attempt, answers);
+                None
+            }
+            Effect::Begin(attempt) => {
+                let of_it = |what| self.facts.iter().find(|fact| fact.attempt == attempt && fact.what == what);
+                let ends = [(Became::Done, Outcome::Completed), (Became::Refused, Outcome::Compensated)];
+                let end = ends.into_iter().find_map(|(what, outcome)| Some((of_it(what)?.at, outcome)));
+                let ms = i64::try_from(plan.timeout_ms(attempt).unwrap_or(u64::MAX)).unwrap_or(i64::MAX);
+                // How long it would have taken beyond what was waited for is not known.
+                let timed_out = of_it(Became::Unsure).filter(|fact| self.at.plus_ms(ms) <= fact.at);
+                let is_known = of_it(Became::Tried).is_some() && (end.is_some() || timed_out.is_some());
+                match (is_known, end) {
+                    (true, Some((at, outcome))) => self.comes(attempt, vec![(at, Coming::Child(attempt, outcome))]),
+                    (true, None) => {}
+                    (false, _) => self.hold(attempt),
+                }
+                None
+            }
+            Effect::UndoChild(attempt) => {
+                let undo = Attempt { purpose: Purpose::Compensation, ..attempt };
+                let is_it = |fact: &&Fact| run(fact.attempt) == run(undo) && fact.what == Became::Done;
+                match self.facts.iter().find(is_it).map(|fact| fact.at) {
+                    Some(at) => self.comes(undo, vec![(at, Coming::Child(attempt, Outcome::Compensated))]),
+                    None => {
+                        self.hold(undo);
+                        self.state.wait(Attempt { purpose: Purpose::Late, ..undo }, None);
+                    }
+                }
+                None
+            }
+            Effect::Ask { node, iteration } => {
+                let asker = Asker { ready: world.ready, key: &self.key, state: &self.state, attempt: None };
+                Some(Follows::Told(node, iteration, asker.answer(world.tenant, world.cache, node)?))
+            }
+            Effect::Tell { .. } => None,
+        })
+    }
+
+    /// Whether a command would be published: what it is made of is evaluated, and what became of the one that there was counts.
+    fn send(&mut self, world: &mut World<'_>, attempt: Attempt) -> Result<Result<(), String>, Fault> {
+        let plan = &world.ready.plan;
+        let Some(message) = plan.message(attempt, &self.state) else { return Ok(Err("there is no such step".into())) };
+        let asker = Asker { ready: world.ready, key: &self.key, state: &self.state, attempt: Some(attempt) };
+        for text in [&message.subject, &message.data].into_iter().flatten() {
+            if let Err(reason) = asker.apply(world.tenant, world.cache, text)? {
+                return Ok(Err(reason));
+            }
+        }
+        let is_refused = |fact: &Fact| fact.what == Became::NotSent && fact.attempt == named(attempt);
+        if self.facts.iter().any(is_refused) {
+            return Ok(Err("it could not be published".into()));
+        }
+        if plan.timeout_ms(attempt).is_some() {
+            match self.commands.iter().any(|(other, _)| *other == attempt) {
+                true => self.doubt = Some((attempt, Doubt::SentBefore)),
+                false => self.hold(attempt),
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    /// No time passes for it until it is known that somebody was sent it.
+    fn hold(&mut self, attempt: Attempt) {
+        self.commands.push((attempt, Sent::Held));
+        self.state.wait(attempt, None);
+    }
+
+    /// What it will be told, of what is known; if nothing is, it is held.
+    fn comes(&mut self, attempt: Attempt, what: Vec<(Timestamp, Coming)>) {
+        if what.is_empty() {
+            return self.hold(attempt);
+        }
+        self.coming.extend(what);
+        self.coming.make_contiguous().sort_by_key(|(at, _)| *at);
+    }
+}
+
+/// A note that says that a run of a step was begun to be done or to be undone.
+pub(super) fn begun(note: &Note) -> Option<(NodeId, u16, bool)> {
+    match note.what {
+        What::Tried => Some((note.node, note.iteration, false)),
+        What::UndoTried => Some((note.node, note.iteration, true)),
+        _ => None,
+    }
+}
+
+fn is_undo(attempt: Attempt) -> bool {
+    attempt.purpose != Purpose::Command
+}
+
+fn run(attempt: Attempt) -> (NodeId, u16, bool) {
+    (attempt.node, attempt.iteration, is_undo(attempt))
+}
+
+/// As facts are known by: notes do not tell a late compensation from another.
+fn named(attempt: Attempt) -> Attempt {
+    if attempt.purpose == Purpose::Late { Attempt { purpose: Purpose::Compensation, ..attempt } } else { attempt }
+}
+
+/// The step that a role is about, and whether it is about undoing it.
+fn about(role: Role) -> Option<(NodeId, bool)> {
+    match role {
+        Role::Start => None,
+        Role::Reply(node) | Role::Refusal(node) => Some((node, false)),
+        Role::Undone(node) | Role::NotUndone(node) => Some((node, true)),
+    }
+}
+
+/// What is worth to be known of an instance that there was: what its calls and the sagas within it came to, and what could not be
+/// published. Answers to commands are in the log.
+fn facts(known: &Known, plan: &Plan) -> Vec<Fact> {
+    let of = &known.ready.plan;
+    let mut facts: Vec<Fact> = Vec::new();
+    let mut undone: BTreeMap<(NodeId, u16), bool> = BTreeMap::new();
+    for (at, note) in &known.notes {
+        let Some(node) = plan.step_named(of.step_name(note.node)) else { continue };
+        let at_run = (note.node, note.iteration);
+        if let Some((.., of_undo)) = begun(note) {
+            undone.insert(at_run, of_undo);
+        }
+        let of_undo = undone.get(&at_run).copied().unwrap_or(false);
+        let action = if of_undo { of.compensation(note.node) } else { of.action(note.node) };
+        let is_begin = matches!(action, Some(Action::Begin(_)));
+        let is_kept = matches!(action, Some(Action::Call(_) | Action::Begin(_) | Action::Undo));
+        let what = match note.what {
+            What::NotSent => Became::NotSent,
+            _ if !is_kept => continue,
+            What::Tried | What::UndoTried => Became::Tried,
+            What::Finished | What::Undone | What::LateSuccess => Became::Done,
+            What::Refused | What::UndoRefused | What::LateRefusal => Became::Refused,
+            What::TimedOut | What::UndoTimedOut | What::LateDoubt => Became::Unsure,
+            // A saga within it failed, unless it was given up before.
+            What::Failed if is_begin => Became::Refused,
+            _ => continue,
+        };
+        let purpose = if of_undo { Purpose::Compensation } else { Purpose::Command };
+        let attempt = Attempt { node, iteration: note.iteration, number: note.attempt, purpose };
+        let was_given_up =
+            |fact: &Fact| fact.attempt == attempt && matches!(fact.what, Became::Unsure | Became::NotSent);
+        if note.what == What::Failed && facts.iter().any(was_given_up) {
+            continue;
+        }
+        facts.push(Fact { at: *at, attempt, what, position: note.position });
+    }
+    facts
+}

@@ -1,0 +1,261 @@
+//! What a changed saga would have made of history: the events of a range are fed once more, in memory, to instances of the new
+//! declaration, and each is held against the instance that there was. Nothing is published and nothing is written.
+//!
+//! What others did is known only as far as it happened. A command is taken as sent when the instance that there was sent it; whatever
+//! depends on one that nobody was ever sent is unknown, and never guessed.
+
+mod instance;
+mod real;
+mod verdict;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+
+use quipu_domain::saga::{Again, Attempt, Key, Role, Saga};
+use quipu_domain::{Direction, Filter, StartAt, Timestamp};
+use quipu_store::Fault;
+
+use super::SagaRefusal;
+use super::follow::Hit;
+use super::mapping::Cache;
+use super::ready::{Plans, Ready};
+use super::records::{Declaration, PlanName};
+use super::stage::Stage;
+use crate::read::Recorded;
+use crate::subscriptions::NotDone;
+use crate::tenant::Tenant;
+use instance::{World, Would};
+use real::{Counterpart, Reals};
+use verdict::End;
+pub use verdict::{WhatIf, WhatIfDifference, WhatIfVerdict};
+
+/// Most instances of one question: about 1 KiB of memory each.
+pub const WHAT_IF_INSTANCES_MAX: usize = 200_000;
+/// Most instances of one verdict that are listed.
+pub const WHAT_IF_LISTED_MAX: usize = 100;
+/// Events that are read at once.
+const CHUNK: usize = 500;
+/// The number of the only plan that is asked.
+const PLAN: u32 = 1;
+
+/// What is fed, and how far it is.
+struct Question<'a> {
+    tenant: &'a Tenant,
+    ready: Arc<Ready>,
+    /// The first position, and the last.
+    from: u64,
+    until: u64,
+    reals: Reals,
+    instances: Vec<Would>,
+    /// The newest of a key.
+    by_key: HashMap<u128, usize>,
+    /// By the number of the instance that there was.
+    by_number: HashMap<u64, usize>,
+    /// Correlation ids of instances that there were and that are not remembered.
+    forgotten: HashSet<Box<str>>,
+    left_out: u64,
+    before: u64,
+}
+
+impl Tenant {
+    /// What would have become of the instances of a range if the saga had been this one. Reads the range as long as `is_wanted`; none if
+    /// it is not any more.
+    ///
+    /// # Errors
+    /// [`SagaRefusal::Invalid`]; a range that makes no sense, as that of a replay; the log cannot be read.
+    pub fn what_if(
+        self: &Arc<Self>,
+        saga: Saga,
+        from: &StartAt,
+        until: &StartAt,
+        is_wanted: &dyn Fn() -> bool,
+    ) -> Result<Option<WhatIf>, NotDone> {
+        let (first, last) = self.range(from, until)?;
+        let end = self.end_of(until, last)?;
+        let declaration = Declaration::from(saga);
+        let plan = declaration.plan().map_err(|findings| SagaRefusal::Invalid { findings })?;
+        let ready = Arc::new(Ready::new(PLAN, 0, plan));
+        if let Some((text, reason)) = ready.broken_jq() {
+            return Err(SagaRefusal::Invalid { findings: vec![verdict::broken(text, reason)] }.into());
+        }
+        let plans = only(&ready);
+        let mut stage = Stage::of(plans.patterns(), end);
+        let mut question = Question {
+            tenant: self,
+            from: first,
+            until: last,
+            reals: self.reals(&ready.name)?,
+            ready,
+            instances: Vec::new(),
+            by_key: HashMap::new(),
+            by_number: HashMap::new(),
+            forgotten: HashSet::new(),
+            left_out: 0,
+            before: 0,
+        };
+        let mut next = Some(first);
+        while let Some(at) = next {
+            if !is_wanted() {
+                return Ok(None);
+            }
+            let page = self.read_to(&Filter::default(), Direction::Forward, Some(at), CHUNK, last)?;
+            let hits = self.hits(&plans, &mut stage, &page.events)?;
+            question.page(&page.events, hits)?;
+            next = page.next.filter(|next| *next <= last);
+        }
+        question.end(end, is_wanted).map(|found| found.map(|found| found.over(first, last, end))).map_err(NotDone::from)
+    }
+
+    /// Until when time passes: that of the end, or of its event.
+    fn end_of(&self, until: &StartAt, last: u64) -> Result<Timestamp, Fault> {
+        let told = if let StartAt::Time(text) = until { Timestamp::parse(text) } else { None };
+        Ok(match (told, until) {
+            (Some(time), _) => time,
+            (None, StartAt::Position(_)) => self.event_at(last)?.map_or(self.now(), |one| one.stamp.recorded_time),
+            (None, _) => self.now(),
+        })
+    }
+}
+
+/// One plan, as if it were all that is declared.
+fn only(ready: &Arc<Ready>) -> Plans {
+    Plans {
+        all: BTreeMap::from([(PLAN, Arc::clone(ready))]),
+        newest: BTreeMap::from([(ready.name.clone(), PLAN)]),
+        looks_at_data: ready.looks_at_data,
+    }
+}
+
+impl Question<'_> {
+    /// Feeds a page of events: what the instances that there were published, and what is something to the new declaration.
+    fn page(&mut self, events: &[Recorded], hits: Vec<Hit>) -> Result<(), Fault> {
+        let mut cache = Cache::default();
+        let mut hits = hits.into_iter().peekable();
+        for (at, recorded) in events.iter().enumerate() {
+            if let Some((number, attempt)) = self.published(recorded) {
+                self.pass(number, attempt, recorded, &mut cache)?;
+            }
+            while let Some(hit) = hits.next_if(|hit| hit.event == at) {
+                self.hit(hit, recorded, &mut cache)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Which attempt of which instance an event is the command of.
+    fn published(&self, recorded: &Recorded) -> Option<(u64, Attempt)> {
+        let event = recorded.event();
+        let log = self.tenant.instance_id(0);
+        let log = log.strip_suffix("0/").unwrap_or(&log);
+        let name = event.id().strip_prefix(log).filter(|_| event.source() == self.ready.source)?;
+        let (number, attempt) = name.split_once('/')?;
+        Some((number.parse().ok()?, attempt.parse().ok()?))
+    }
+
+    /// A command of an instance that there was passes by.
+    fn pass(&mut self, number: u64, attempt: Attempt, recorded: &Recorded, cache: &mut Cache) -> Result<(), Fault> {
+        if let Some(at) = self.by_number.get(&number) {
+            let (mut world, event) = (world(self.tenant, &self.ready, cache), recorded.event());
+            // When its timeout began; it was recorded a little later.
+            let time = event.time().unwrap_or(recorded.stamp.recorded_time);
+            return self.instances[*at].pass(&mut world, attempt, event.kind(), time, recorded.stamp.recorded_time);
+        }
+        if !self.reals.is_remembered(number) {
+            self.forgotten.extend(recorded.event().correlation_id().map(Box::from));
+        }
+        Ok(())
+    }
+
+    /// As the stage does.
+    fn hit(&mut self, hit: Hit, recorded: &Recorded, cache: &mut Cache) -> Result<(), Fault> {
+        let Hit { caused_by, key, hash, mut roles, .. } = hit;
+        let (position, time) = (recorded.stamp.position, recorded.stamp.recorded_time);
+        let answered = caused_by.and_then(|number| self.by_number.get(&number).copied());
+        let existing = answered.or_else(|| self.by_key.get(&hash).copied());
+        let starts = roles.contains(&Role::Start);
+        roles.retain(|role| *role != Role::Start);
+        let mut world = world(self.tenant, &self.ready, cache);
+        match existing {
+            Some(at) if !starts || self.ready.plan.again() != Again::Begin || !self.instances[at].has_ended() => {
+                if roles.is_empty() {
+                    return Ok(());
+                }
+                let one = &mut self.instances[at];
+                let cause = one.real.and_then(|number| self.tenant.cause_of(&recorded.event(), number));
+                one.event(&mut world, position, &roles, cause, time)
+            }
+            _ if starts && !key.is_empty() => self.begin(key, hash, recorded, cache),
+            _ => Ok(()),
+        }
+    }
+
+    fn begin(&mut self, key: String, hash: u128, recorded: &Recorded, cache: &mut Cache) -> Result<(), Fault> {
+        let (position, time) = (recorded.stamp.position, recorded.stamp.recorded_time);
+        let real = match self.reals.counterpart(hash, position, self.from) {
+            // What came before the range is not known here.
+            Counterpart::Before => {
+                self.before += 1;
+                return Ok(());
+            }
+            Counterpart::Is(number) => Some(number).filter(|number| !self.by_number.contains_key(number)),
+            Counterpart::None => None,
+        };
+        if self.instances.len() >= WHAT_IF_INSTANCES_MAX {
+            self.left_out += 1;
+            return Ok(());
+        }
+        let at = self.instances.len();
+        let event = recorded.event();
+        // What its commands would be correlated by: so those of one that is not remembered are found.
+        let correlation = match self.ready.plan.key() {
+            Key::Correlation => key.as_str(),
+            _ => event.correlation_id().unwrap_or(&key),
+        };
+        let correlation = real.is_none().then(|| correlation.into());
+        let mut one =
+            Would::new(key.into(), correlation, real, real.and_then(|number| self.reals.known(number)), &self.ready);
+        // Waits of retries are spread by the number: those of the one that there was are the same.
+        let number = real.unwrap_or(self.reals.last() + 1 + at as u64);
+        one.start(&mut world(self.tenant, &self.ready, cache), number, position, time)?;
+        self.by_key.insert(hash, at);
+        real.into_iter().for_each(|number| _ = self.by_number.insert(number, at));
+        self.instances.push(one);
+        Ok(())
+    }
+
+    /// Lets pass what time is left, and says what became of each.
+    fn end(mut self, end: Timestamp, is_wanted: &dyn Fn() -> bool) -> Result<Option<WhatIf>, Fault> {
+        let place = End { position: self.until, time: end };
+        let mut found = WhatIf { left_out: self.left_out, before: self.before, ..WhatIf::default() };
+        for (at, one) in self.instances.iter_mut().enumerate() {
+            if at % CHUNK == 0 && !is_wanted() {
+                return Ok(None);
+            }
+            one.advance(&mut world(self.tenant, &self.ready, &mut Cache::default()), end)?;
+            let known = one.real.and_then(|number| self.reals.known(number));
+            let is_forgotten = one.correlation.as_ref().is_some_and(|id| self.forgotten.contains(id));
+            found.count(verdict::of(one, known.as_ref(), &self.ready.plan, place, is_forgotten));
+        }
+        for number in self.reals.without(&self.by_number, self.from, self.until) {
+            // Beyond the most that are held, whether there would be one is not known.
+            if self.left_out > 0 {
+                break;
+            }
+            found.count(self.reals.known(number).as_ref().map(verdict::only_old));
+        }
+        Ok(Some(found.sorted()))
+    }
+}
+
+fn world<'a>(tenant: &'a Tenant, ready: &'a Arc<Ready>, cache: &'a mut Cache) -> World<'a> {
+    World { tenant, ready, cache }
+}
+
+impl Tenant {
+    fn reals(self: &Arc<Self>, name: &PlanName) -> Result<Reals, Fault> {
+        // A copy that shares everything: what changes meanwhile does not wait.
+        let sagas = self.decider.lock().sagas.clone();
+        self.until_durable()?;
+        Ok(Reals::of(sagas, Arc::clone(&self.sagas.plans.read()), name))
+    }
+}

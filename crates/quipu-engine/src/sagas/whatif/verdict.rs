@@ -1,0 +1,284 @@
+//! What became of an instance of the new declaration beside the one that there was.
+
+use quipu_domain::Timestamp;
+use quipu_domain::saga::{Attempt, Finding, Level, Plan, Purpose, explain};
+
+use super::super::records::InstanceState;
+use super::WHAT_IF_LISTED_MAX;
+use super::instance::{Doubt, Would, begun};
+use super::real::Known;
+
+/// What a changed saga would have made of a range.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WhatIf {
+    /// The first position that was read.
+    pub from: u64,
+    /// The last.
+    pub until: u64,
+    /// Until when time passed.
+    pub until_time: Timestamp,
+    /// Instances that did the same and ended in the same way.
+    pub same: u64,
+    /// Those that would have ended in another way, or done something else.
+    pub otherwise: u64,
+    /// Those that there would have been.
+    pub only_new: u64,
+    /// Those that there would not have been.
+    pub only_old: u64,
+    /// Those of which nobody knows it: it depends on what never happened.
+    pub unknown: u64,
+    /// Those that differ, and in which somebody intervened.
+    pub intervened: u64,
+    /// Those that had not ended, and would not have; and those that went on behind the range and are not the same.
+    pub open: u64,
+    /// Starts whose instance began before the range.
+    pub before: u64,
+    /// Starts beyond the most instances that are held: nothing is said about them.
+    pub left_out: u64,
+    /// Those that differ or are not known, at most [`WHAT_IF_LISTED_MAX`] of a verdict.
+    pub differences: Vec<WhatIfDifference>,
+}
+
+/// How an instance compares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum WhatIfVerdict {
+    /// It would have ended in another way, or done something else.
+    Otherwise,
+    /// There would have been one.
+    OnlyNew,
+    /// There would have been none.
+    OnlyOld,
+    /// Nobody knows.
+    Unknown,
+    /// It differs, and somebody intervened.
+    Intervened,
+}
+
+/// An instance that differs, or of which nobody knows whether it does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WhatIfDifference {
+    /// How.
+    pub verdict: WhatIfVerdict,
+    /// Its key.
+    pub key: String,
+    /// The number of the instance that there was.
+    pub number: Option<u64>,
+    /// How that stands.
+    pub was: Option<InstanceState>,
+    /// How it would.
+    pub would_be: Option<InstanceState>,
+    /// At which step.
+    pub step: Option<String>,
+    /// Why, as a sentence.
+    pub why: String,
+}
+
+/// What is counted of one instance.
+pub(super) enum Found {
+    Same,
+    Open,
+    Differs(WhatIfDifference),
+}
+
+impl WhatIf {
+    /// Of this range.
+    pub(super) fn over(self, from: u64, until: u64, until_time: Timestamp) -> Self {
+        Self { from, until, until_time, ..self }
+    }
+
+    pub(super) fn count(&mut self, found: Option<Found>) {
+        let difference = match found {
+            None => return,
+            Some(Found::Same) => return self.same += 1,
+            Some(Found::Open) => return self.open += 1,
+            Some(Found::Differs(difference)) => difference,
+        };
+        let count = match difference.verdict {
+            WhatIfVerdict::Otherwise => &mut self.otherwise,
+            WhatIfVerdict::OnlyNew => &mut self.only_new,
+            WhatIfVerdict::OnlyOld => &mut self.only_old,
+            WhatIfVerdict::Unknown => &mut self.unknown,
+            WhatIfVerdict::Intervened => &mut self.intervened,
+        };
+        *count += 1;
+        if *count <= WHAT_IF_LISTED_MAX as u64 {
+            self.differences.push(difference);
+        }
+    }
+
+    pub(super) fn sorted(mut self) -> Self {
+        self.differences.sort_by_key(|one| (one.verdict, one.number));
+        self
+    }
+
+    /// Whether nothing differs, as far as it is known of every instance.
+    pub fn is_same(&self) -> bool {
+        self.otherwise + self.only_new + self.only_old + self.unknown + self.intervened + self.left_out == 0
+    }
+}
+
+/// An instance that only was.
+pub(super) fn only_old(real: &Known) -> Found {
+    Found::Differs(WhatIfDifference {
+        verdict: WhatIfVerdict::OnlyOld,
+        key: real.key.to_string(),
+        number: Some(real.number),
+        was: Some(real.status),
+        would_be: None,
+        step: None,
+        why: "no event of the range would have begun it".to_owned(),
+    })
+}
+
+/// Where a range ends.
+#[derive(Clone, Copy)]
+pub(super) struct End {
+    pub position: u64,
+    pub time: Timestamp,
+}
+
+/// How one compares at the end of a range.
+pub(super) fn of(one: &Would, real: Option<&Known>, plan: &Plan, end: End, is_forgotten: bool) -> Option<Found> {
+    let status = InstanceState::of(one.state.status()?);
+    let sent_later = |attempt: &Attempt| real.is_some_and(|real| was_tried(real, plan, *attempt));
+    let held = one.held(plan);
+    // What was sent behind the range is not read: there it goes on.
+    let never_sent = held.iter().find(|attempt| !sent_later(attempt)).map(|attempt| (*attempt, Doubt::NobodySent));
+    let goes_on = never_sent.is_none() && !held.is_empty();
+    let doubt = one.doubt.or(never_sent);
+    let difference = |verdict, would_be, (step, why): (Option<String>, String)| {
+        Some(Found::Differs(WhatIfDifference {
+            verdict,
+            key: one.key.to_string(),
+            number: real.map(|real| real.number),
+            was: real.map(|real| real.status),
+            would_be,
+            step,
+            why,
+        }))
+    };
+    let Some(real) = real else {
+        if is_forgotten || one.real.is_some() {
+            let why = "the instance that there was is not remembered any more".to_owned();
+            return difference(WhatIfVerdict::Unknown, None, (None, why));
+        }
+        let why = doubt.map_or_else(
+            || (None, "there was no instance of this key".to_owned()),
+            |doubt| {
+                let (step, why) = unknown(plan, doubt);
+                (step, format!("there was no instance of this key; {why}"))
+            },
+        );
+        return difference(WhatIfVerdict::OnlyNew, Some(status).filter(|_| doubt.is_none()), why);
+    };
+    let otherwise = |why: (Option<String>, String)| match real.is_intervened() {
+        false => difference(WhatIfVerdict::Otherwise, Some(status), why),
+        true => {
+            let (step, why) = why;
+            difference(WhatIfVerdict::Intervened, Some(status), (step, format!("somebody intervened in it; {why}")))
+        }
+    };
+    if let Some(doubt) = doubt {
+        let (step, why) = unknown(plan, doubt);
+        return match real.is_intervened() {
+            false => difference(WhatIfVerdict::Unknown, None, (step, why)),
+            true => difference(WhatIfVerdict::Intervened, None, (step, format!("somebody intervened in it; {why}"))),
+        };
+    }
+    // How the one that there was stood at the end of the range is not remembered if it went on behind it.
+    let went_on = goes_on || real.updated > end.time || real.last > end.position;
+    match (status.is_ended(), real.status.is_ended()) {
+        (true, true) if status == real.status => match other_steps(one, real, plan) {
+            Some(_) if went_on => Some(Found::Open),
+            Some(why) => otherwise(why),
+            None => Some(Found::Same),
+        },
+        _ if went_on => Some(Found::Open),
+        (false, false) if asks(status) == asks(real.status) => Some(Found::Open),
+        _ => otherwise(why_not(one, status, real, plan)),
+    }
+}
+
+fn asks(status: InstanceState) -> bool {
+    status == InstanceState::NeedsPerson
+}
+
+/// Whether the instance that there was made an attempt, whenever.
+fn was_tried(real: &Known, plan: &Plan, attempt: Attempt) -> bool {
+    let is_undo = attempt.purpose != Purpose::Command;
+    let name = plan.step_name(attempt.node);
+    real.notes.iter().any(|(_, note)| {
+        begun(note).is_some_and(|(node, iteration, of_undo)| {
+            (iteration, of_undo, note.attempt) == (attempt.iteration, is_undo, attempt.number)
+                && real.ready.plan.step_name(node) == name
+        })
+    })
+}
+
+/// What one of them did and the other did not, where both ended alike.
+fn other_steps(one: &Would, real: &Known, plan: &Plan) -> Option<(Option<String>, String)> {
+    if real.is_skipped {
+        return None;
+    }
+    let of = &real.ready.plan;
+    let was: Vec<(&str, u16, bool)> = real
+        .notes
+        .iter()
+        .filter_map(|(_, note)| begun(note))
+        .map(|(node, iteration, of_undo)| (of.step_name(node), iteration, of_undo))
+        .collect();
+    let would: Vec<(&str, u16, bool)> =
+        one.steps.iter().map(|(node, iteration, of_undo)| (plan.step_name(*node), *iteration, *of_undo)).collect();
+    let word = |of_undo: bool| if of_undo { "undone" } else { "done" };
+    if let Some((step, _, of_undo)) = would.iter().find(|step| !was.contains(step)) {
+        let word = word(*of_undo);
+        return Some((Some((*step).to_owned()), format!("{step} would be {word}, which it was not")));
+    }
+    let (step, _, of_undo) = was.iter().find(|step| !would.contains(step))?;
+    let word = word(*of_undo);
+    Some((Some((*step).to_owned()), format!("{step} was {word}, which it would not be")))
+}
+
+/// Why one would not have ended as the other did.
+fn why_not(one: &Would, status: InstanceState, real: &Known, plan: &Plan) -> (Option<String>, String) {
+    if let Some(failure) = one.state.failure() {
+        let step = plan.step_name(failure.node).to_owned();
+        let why = format!("it would fail at {step}: {}", failure.why.sentence());
+        return (Some(step), why);
+    }
+    if !status.is_ended()
+        && let Some(waiting) = explain(plan, &one.state).first()
+    {
+        return (None, format!("it would go on: {}", waiting.sentence(plan)));
+    }
+    match &real.failure {
+        Some((step, why)) => (Some(step.clone()), format!("it would not fail at {step}, as it did: {why}")),
+        None => (None, format!("it would be {}", status.as_str())),
+    }
+}
+
+/// Why nobody knows.
+fn unknown(plan: &Plan, (attempt, doubt): (Attempt, Doubt)) -> (Option<String>, String) {
+    let step = plan.step_name(attempt.node).to_owned();
+    let (number, of_undo) = (attempt.number, attempt.purpose != Purpose::Command);
+    let what = if of_undo { "its compensation, attempt" } else { "attempt" };
+    let why = match doubt {
+        Doubt::NobodySent => {
+            format!("nobody was ever asked for {step}, {what} {number}: what the answer would be is not known")
+        }
+        Doubt::SentBefore => {
+            format!("{step}, {what} {number}, would come later than it did: whether it would be answered is not known")
+        }
+        Doubt::OtherAttempt => format!(
+            "{step} was answered when more attempts had been made than {number}: whether it would have been is not known"
+        ),
+    };
+    (Some(step), why)
+}
+
+/// An expression that does not compile.
+pub(super) fn broken(text: &str, reason: &str) -> Finding {
+    let text: String = text.chars().take(64).collect();
+    let sentence = format!("expected jq, found {text}: {reason}");
+    Finding { level: Level::Refused, path: String::new(), sentence }
+}

@@ -1,0 +1,307 @@
+//! What a changed saga would have made of history: nothing else if nothing was changed, and nothing that nobody can know.
+
+use proptest::prelude::*;
+use quipu_domain::saga::Saga;
+use quipu_domain::{Direction, Event, Filter, StartAt};
+use quipu_engine::{
+    InstanceState, Intervention, NotDone, Published, SagaRefusal, WhatIf, WhatIfDifference, WhatIfVerdict,
+};
+
+use crate::sagas::{ORDER, Shop, saga};
+use crate::support::*;
+
+fn parsed(text: &str) -> Saga {
+    serde_json::from_str(text).unwrap()
+}
+
+fn what_if(shop: &Shop, text: &str) -> WhatIf {
+    over(shop, text, StartAt::Beginning, StartAt::Now)
+}
+
+fn over(shop: &Shop, text: &str, from: StartAt, until: StartAt) -> WhatIf {
+    shop.tenant.what_if(parsed(text), &from, &until, &|| true).unwrap().unwrap()
+}
+
+/// Orders that were fulfilled, declined, given up, answered late, and one that goes on.
+fn history() -> Shop {
+    let mut shop = Shop::new(&[saga(ORDER)]);
+    for order in ["fulfilled", "declined", "unshipped", "late", "open"] {
+        shop.publish("order.placed", order, "{}");
+        shop.publish("inventory.reserved", order, "{}");
+    }
+    for order in ["fulfilled", "unshipped"] {
+        shop.publish("payment.charged", order, "{}");
+    }
+    shop.publish("shipment.created", "fulfilled", "{}");
+    shop.publish("payment.declined", "declined", "{}");
+    shop.publish("payment.charged", "open", "{}");
+    shop.wait(180);
+    shop.publish("payment.charged", "late", "{}");
+    shop.publish("shipment.created", "late", "{}");
+    shop.wait(86_400 - 180);
+    for order in 1..=5 {
+        assert!(shop.state(order).is_ended(), "{order}");
+    }
+    shop.publish("order.placed", "new", "{}");
+    shop
+}
+
+fn listed<'a>(found: &'a WhatIf, key: &str) -> &'a WhatIfDifference {
+    found.differences.iter().find(|one| one.key == key).unwrap_or_else(|| panic!("expected {key}, found {found:?}"))
+}
+
+#[test]
+fn what_is_not_changed_changes_nothing() {
+    let shop = history();
+    let before = shop.tenant.position();
+    let found = what_if(&shop, ORDER);
+    assert_eq!((found.same, found.open, found.differences.as_slice()), (5, 1, [].as_slice()), "{found:?}");
+    assert!(found.is_same());
+    assert_eq!((found.from, found.until, shop.tenant.position()), (1, before, before), "nothing is published");
+}
+
+#[test]
+fn a_longer_timeout_turns_a_late_success_into_a_completed_order() {
+    let shop = history();
+    let found = what_if(&shop, &ORDER.replace("\"2m\"", "\"10m\""));
+    let late = listed(&found, "late");
+    assert_eq!(late.verdict, WhatIfVerdict::Unknown, "the shipment was never asked for: {late:?}");
+    assert_eq!(late.step.as_deref(), Some("ship_order"));
+    // Where the answer is all that was missing, it is known.
+    let last = r#"{"saga": "order_fulfilment", "starts_on": "order.placed", "steps": [
+        {"reserve_inventory": {"send": "inventory.reserve", "await": "inventory.reserved", "timeout": "30s", "compensate": "inventory.release"}},
+        {"process_payment": {"send": "payment.charge", "await": "payment.charged", "fail_on": "payment.declined",
+            "timeout": "2m", "compensate": "payment.refund"}}], "fails_with": "order.failed"}"#;
+    let mut shop = Shop::new(&[saga(last)]);
+    shop.publish("order.placed", "late", "{}");
+    shop.publish("inventory.reserved", "late", "{}");
+    shop.wait(180);
+    shop.publish("payment.charged", "late", "{}");
+    assert!(what_if(&shop, last).is_same());
+    let found = what_if(&shop, &last.replace("\"2m\"", "\"10m\""));
+    let late = listed(&found, "late");
+    assert_eq!((found.otherwise, late.verdict, late.number), (1, WhatIfVerdict::Otherwise, Some(1)));
+    assert_eq!((late.was, late.would_be), (Some(InstanceState::Compensated), Some(InstanceState::Completed)));
+    assert_eq!(late.step.as_deref(), Some("process_payment"));
+    assert!(late.why.contains("would not fail at process_payment") && late.why.contains("in time"), "{late:?}");
+    // And a shorter one gives up what was only slow.
+    let found = what_if(&shop, &last.replace("\"2m\"", "\"1m\""));
+    assert!(found.is_same(), "it was given up anyhow: {found:?}");
+}
+
+#[test]
+fn a_shorter_timeout_gives_up_what_was_answered_and_tries_what_nobody_was_sent() {
+    let mut shop = Shop::new(&[saga(ORDER)]);
+    shop.publish("order.placed", "slow", "{}");
+    shop.wait(20);
+    shop.publish("inventory.reserved", "slow", "{}");
+    shop.wait(60);
+    shop.publish("payment.charged", "slow", "{}");
+    shop.publish("shipment.created", "slow", "{}");
+    assert_eq!(shop.state(1), InstanceState::Completed);
+    let found = what_if(&shop, &ORDER.replace("\"2m\"", "\"59s\""));
+    let slow = listed(&found, "slow");
+    assert_eq!((slow.verdict, slow.would_be), (WhatIfVerdict::Otherwise, Some(InstanceState::Compensated)));
+    assert_eq!(slow.step.as_deref(), Some("process_payment"));
+    let found = what_if(&shop, &ORDER.replace("\"30s\"", "\"5s\""));
+    let slow = listed(&found, "slow");
+    assert_eq!((slow.verdict, slow.step.as_deref()), (WhatIfVerdict::Unknown, Some("reserve_inventory")), "{slow:?}");
+    assert!(slow.why.contains("nobody was ever asked"), "{slow:?}");
+}
+
+#[test]
+fn what_a_new_step_would_come_to_is_not_known() {
+    let shop = history();
+    let step = r#"{"check_fraud": {"send": "fraud.check", "await": "fraud.checked", "timeout": "1s", "compensate": "none"}},
+        {"process_payment""#;
+    let found = what_if(&shop, &ORDER.replace("{\"process_payment\"", step));
+    assert_eq!((found.unknown, found.same, found.otherwise), (5, 0, 0), "{found:?}");
+    let first = listed(&found, "fulfilled");
+    assert_eq!((first.step.as_deref(), first.would_be), (Some("check_fraud"), None));
+    assert_eq!(found.open, 1, "one has not come so far");
+    // One that needs no answer is known, and shows.
+    let mail = r#"{"mail": {"send": "mail.send", "compensate": "none"}}, {"process_payment""#;
+    let found = what_if(&shop, &ORDER.replace("{\"process_payment\"", mail));
+    let first = listed(&found, "fulfilled");
+    assert_eq!((found.otherwise, first.step.as_deref()), (5, Some("mail")), "{found:?}");
+    assert!(first.why.contains("mail would be done"), "{first:?}");
+}
+
+#[test]
+fn a_compensation_that_is_removed_shows() {
+    let shop = history();
+    let found = what_if(&shop, &ORDER.replace(", \"compensate\": \"inventory.release\"", ""));
+    assert_eq!((found.same, found.otherwise), (1, 4), "{found:?}");
+    let declined = listed(&found, "declined");
+    assert_eq!((declined.was, declined.would_be), (Some(InstanceState::Compensated), Some(InstanceState::Compensated)));
+    assert_eq!(declined.why, "reserve_inventory was undone, which it would not be");
+}
+
+#[test]
+fn what_begins_with_another_event_is_only_there_or_only_here() {
+    let shop = history();
+    let found = what_if(&shop, &ORDER.replace("\"starts_on\": \"order.placed\"", "\"starts_on\": \"order.paid\""));
+    assert_eq!((found.only_old, found.same, found.only_new), (6, 0, 0), "{found:?}");
+    let found =
+        what_if(&shop, r#"{"saga": "another", "starts_on": "order.placed", "steps": [{"rest": {"sleep": "1s"}}]}"#);
+    assert_eq!((found.only_new, found.only_old), (6, 0), "{found:?}");
+    assert_eq!(listed(&found, "declined").would_be, Some(InstanceState::Completed));
+    // What began before the range is left out.
+    let found = over(&shop, ORDER, StartAt::Position(2), StartAt::Now);
+    assert_eq!((found.before, found.only_old, found.only_new), (0, 0, 0), "{found:?}");
+    assert_eq!(found.same, 4);
+}
+
+#[test]
+fn where_somebody_intervened_it_is_said() {
+    let mut shop = Shop::new(&[saga(ORDER)]);
+    shop.publish("order.placed", "o1", "{}");
+    shop.tenant.intervene(1, &Intervention::Cancel, "the customer called").unwrap();
+    shop.run();
+    let found = what_if(&shop, ORDER);
+    let one = listed(&found, "o1");
+    assert_eq!((found.intervened, one.verdict), (1, WhatIfVerdict::Intervened), "{found:?}");
+    assert!(one.why.starts_with("somebody intervened"), "{one:?}");
+}
+
+#[test]
+fn a_saga_within_a_saga_comes_to_what_it_came_to() {
+    let inner = r#"{"saga": "inner", "starts_on": "inner.never", "steps": [
+        {"ask": {"send": "inner.ask", "await": "inner.answered", "fail_on": "inner.refused", "timeout": "10s", "compensate": "inner.undo"}}]}"#;
+    let outer = r#"{"saga": "outer", "starts_on": "order.placed", "steps": [
+        {"first": {"send": "a.do", "compensate": "a.undo"}},
+        {"within": {"saga": "inner", "timeout": "1h"}},
+        {"last": {"send": "b.do", "await": "b.done", "timeout": "20s", "compensate": "none"}}]}"#;
+    let mut shop = Shop::new(&[saga(inner), saga(outer)]);
+    for (order, answer) in [("o1", Some("inner.answered")), ("o2", Some("inner.refused")), ("o3", None)] {
+        shop.publish("order.placed", order, "{}");
+        let asked = shop.event("inner.ask");
+        if let Some(answer) = answer {
+            let correlation = asked.correlation_id().unwrap().to_owned();
+            let event = Event::builder(order, "/office", answer).correlation_id(correlation);
+            publish(&shop.tenant, &event.causation_id(asked.id().to_owned()).json("{}").build().unwrap());
+            shop.run();
+        }
+        shop.publish("b.done", order, "{}");
+    }
+    for _ in 0..30 {
+        shop.wait(1);
+    }
+    assert_eq!(
+        [1, 3, 5].map(|number| shop.state(number)),
+        [InstanceState::Completed, InstanceState::Compensated, InstanceState::Compensated]
+    );
+    let found = what_if(&shop, outer);
+    assert!(found.is_same() && found.same == 3, "{found:?}");
+    let found = what_if(&shop, &outer.replace(", \"compensate\": \"a.undo\"", ", \"compensate\": \"none\""));
+    assert_eq!((found.same, found.otherwise), (1, 2), "{found:?}");
+}
+
+#[test]
+fn a_declaration_or_a_range_that_makes_no_sense_is_refused_and_who_is_gone_is_answered_nothing() {
+    let shop = history();
+    let ask = |text: &str, from, until| shop.tenant.what_if(parsed(text), &from, &until, &|| true);
+    let broken = ORDER.replace("\"timeout\": \"30s\"", "\"timeout\": \"30s\", \"data\": \".start |\"");
+    let refused = ask(&broken, StartAt::Beginning, StartAt::Now).unwrap_err();
+    assert!(matches!(refused, NotDone::RefusedSaga(SagaRefusal::Invalid { .. })), "{refused}");
+    let refused = ask(ORDER, StartAt::Position(9), StartAt::Position(8)).unwrap_err();
+    assert!(matches!(refused, NotDone::RefusedOperation(_)), "{refused}");
+    let gone = shop.tenant.what_if(parsed(ORDER), &StartAt::Beginning, &StartAt::Now, &|| false);
+    assert_eq!(gone.unwrap(), None);
+}
+
+/// All that a saga can do but for calls and sagas within it, with times of seconds.
+const MANY: &str = r#"{"saga": "many", "starts_on": "start", "again": "begin", "steps": [
+    {"both": {"need": 1, "parallel": [
+        {"a": {"send": "a.do", "await": "a.done", "fail_on": "a.failed", "timeout": "5s",
+            "retry": {"max": 2, "backoff": "exponential", "on": ["timeout", "failure"]}, "compensate": "a.undo"}},
+        {"b": {"send": "b.do", "await": "b.done", "fail_on": "b.failed", "timeout": "3s",
+            "compensate": {"send": "b.undo", "await": "b.undone", "timeout": "2s", "retry": {"max": 2, "backoff": "none"}}}}
+    ]}},
+    {"rest": {"sleep": "2s"}},
+    {"which": {"if": ".start.data.n > 1", "then": [
+        {"round": {"loop": {"max": 3, "until": ".vars.done", "steps": [
+            {"c": {"send": "c.do", "await": "c.done", "timeout": "4s", "compensate": "c.undo", "set": "{done: (.event.data.n > 1)}"}}
+        ]}}}
+    ]}},
+    {"signal": {"wait": "signal", "timeout": "6s"}},
+    {"d": {"send": "d.do", "data": "{n: .start.data.n, signal: .steps.signal.data.n}", "compensate": "d.undo"}}
+], "completes_with": "many.done", "fails_with": "many.failed"}"#;
+
+#[derive(Clone, Debug)]
+enum Happens {
+    Event { kind: usize, key: u8, n: u8, is_named: bool },
+    Time(u8),
+}
+
+const KINDS: [&str; 10] =
+    ["start", "a.done", "a.failed", "b.done", "b.failed", "b.undone", "c.done", "signal", "a.done", "start"];
+
+fn happens() -> impl Strategy<Value = Happens> {
+    prop_oneof![
+        4 => (0..KINDS.len(), 0..3u8, 0..4u8, any::<bool>())
+            .prop_map(|(kind, key, n, is_named)| Happens::Event { kind, key, n, is_named }),
+        1 => (1..8u8).prop_map(Happens::Time),
+    ]
+}
+
+/// The newest command that an event of this type may answer.
+fn asked(shop: &Shop, kind: &str, key: &str) -> Option<String> {
+    let page = shop.tenant.read(&Filter::default(), Direction::Backward, None, 10_000).unwrap();
+    let command = match kind {
+        "b.undone" => "b.undo".to_owned(),
+        kind => format!("{}.do", kind.split_once('.')?.0),
+    };
+    let found = page.events.iter().map(|recorded| recorded.event().into_owned());
+    found
+        .into_iter()
+        .find(|event| event.kind() == command && event.correlation_id() == Some(key))
+        .map(|event| event.id().to_owned())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_same_saga_over_any_history_gives_what_there_was(
+        all in proptest::collection::vec(happens(), 1..60),
+        cut in 0..100u64,
+    ) {
+        let shop = Shop::in_memory(&[saga(MANY)]);
+        for (at, one) in all.iter().enumerate() {
+            match one {
+                Happens::Event { kind, key, n, is_named } => {
+                    let (kind, key) = (KINDS[*kind], format!("k{key}"));
+                    let mut event = Event::builder(at.to_string(), "/outside", kind).correlation_id(key.clone());
+                    if let Some(id) = asked(&shop, kind, &key).filter(|_| *is_named) {
+                        event = event.causation_id(id);
+                    }
+                    let event = event.json(format!("{{\"n\":{n}}}")).build().unwrap();
+                    assert!(matches!(publish(&shop.tenant, &event), Published::Recorded(_)));
+                    settle(&shop);
+                }
+                Happens::Time(seconds) => (0..*seconds).for_each(|_| {
+                    shop.clock.0.fetch_add(1_000_000, std::sync::atomic::Ordering::Relaxed);
+                    settle(&shop);
+                }),
+            }
+        }
+        prop_assume!(shop.tenant.position() > 0);
+        let found = what_if(&shop, MANY);
+        let count = shop.tenant.sagas().unwrap()[0].instances;
+        prop_assert!(found.is_same() && found.same + found.open == count, "{found:?}");
+        // Up to any place of it.
+        let until = 1 + cut % shop.tenant.position().max(1);
+        let part = over(&shop, MANY, StartAt::Beginning, StartAt::Position(until));
+        prop_assert_eq!((part.otherwise, part.only_new, part.only_old, part.unknown), (0, 0, 0, 0), "{} {:?}", until, part);
+    }
+}
+
+fn settle(shop: &Shop) {
+    shop.tenant.fire_timers();
+    for _ in 0..8 {
+        shop.tenant.step_sagas();
+        shop.tenant.decide();
+        shop.tenant.flush();
+    }
+}
