@@ -24,14 +24,14 @@ async fn run_preview(app: Arc<App>, request: Request) -> Result<Response, Proble
     let rate = asked.rate_per_second.map(operation::rate);
     let InterventionWork { act, from, reason } = asked.work;
     let act = intervention(act, from);
-    let access = app.access().clone();
+    let (access, callers) = (app.access().clone(), Arc::clone(&app.home.callers));
     let answer = scan(&app, move |tenant| {
         let filter = saga::filter(asked.select.into(), tenant.now());
         let (info, sample) = tenant.preview_intervention(act, reason.as_deref().unwrap_or_default(), &filter, rate)?;
         Ok(InterventionPreview {
             operation: operation::answer(&info),
             confirm_before: info.time.plus_ms(PREVIEW_MS).to_string(),
-            sample: sample.into_iter().map(|info| saga::instance(info, &access)).collect(),
+            sample: sample.into_iter().map(|info| saga::instance(info, &access, &callers)).collect(),
         })
     })
     .await?;

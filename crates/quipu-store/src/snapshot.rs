@@ -82,14 +82,17 @@ fn sealed(body: &[u8]) -> Vec<u8> {
 pub struct Sink<'a> {
     room: Vec<u8>,
     len: u64,
-    flush: &'a mut dyn FnMut(&[u8], u64) -> Result<(), Fault>,
+    flush: &'a mut Flush<'a>,
 }
+
+/// Takes bytes, and where they go.
+type Flush<'a> = dyn FnMut(&[u8], u64) -> Result<(), Fault> + 'a;
 
 /// How much is written at once.
 const SINK_BYTES: usize = 1 << 20;
 
 impl<'a> Sink<'a> {
-    fn new(flush: &'a mut dyn FnMut(&[u8], u64) -> Result<(), Fault>) -> Self {
+    fn new(flush: &'a mut Flush<'a>) -> Self {
         Self { room: Vec::with_capacity(SINK_BYTES + (64 << 10)), len: 0, flush }
     }
 
@@ -102,6 +105,15 @@ impl<'a> Sink<'a> {
             self.flush()?;
         }
         Ok(&mut self.room)
+    }
+
+    /// Writes some bytes.
+    ///
+    /// # Errors
+    /// Those before cannot be written.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), Fault> {
+        self.room()?.extend_from_slice(bytes);
+        Ok(())
     }
 
     fn flush(&mut self) -> Result<(), Fault> {
@@ -240,7 +252,7 @@ mod tests {
         let storage = DiskStorage::new(folder.path());
         for number in [3, 7, 12] {
             let body = format!("body {number}");
-            let write_body = |sink: &mut Sink<'_>| Ok(sink.room()?.extend_from_slice(body.as_bytes()));
+            let write_body = |sink: &mut Sink<'_>| sink.write(body.as_bytes());
             write(&storage, "s", number, write_body).unwrap();
         }
         assert_eq!(list(&storage, "s").unwrap(), [7, 12]);
@@ -257,9 +269,7 @@ mod tests {
     fn a_large_body_goes_through_in_pieces() {
         let folder = tempfile::tempdir().unwrap();
         let storage = DiskStorage::new(folder.path());
-        let body = |sink: &mut Sink<'_>| {
-            (0..500_000u64).try_for_each(|n| Ok(sink.room()?.extend_from_slice(&n.to_le_bytes())))
-        };
+        let body = |sink: &mut Sink<'_>| (0..500_000u64).try_for_each(|n| sink.write(&n.to_le_bytes()));
         write(&storage, "s", 1, body).unwrap();
         let read = read(&storage, "s", 1).unwrap().unwrap();
         assert_eq!((read.len() as u64, &read), (Sink::measure(body).unwrap(), &Sink::collect(body).unwrap()));

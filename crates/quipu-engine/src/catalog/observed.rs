@@ -204,7 +204,7 @@ impl Tenant {
     }
 
     fn save_observed(&self, observed: &mut Observed) {
-        let body = |sink: &mut snapshot::Sink<'_>| Ok(sink.room()?.extend_from_slice(&observed.encode()));
+        let body = |sink: &mut snapshot::Sink<'_>| sink.write(&observed.encode());
         let written = snapshot::write(self.world.storage.as_ref(), &self.catalog_folder(), observed.commit, body);
         // A cache that cannot be written is tried again after as many events.
         drop(written);

@@ -63,8 +63,8 @@ impl Tenant {
                 _ => None,
             };
             let of_name = fold.sagas.plans.iter().filter(|(_, plan)| plan.name == name);
-            let all = of_name.filter_map(|(number, plan)| Some((*number, plan.version, declared(plan)?)));
-            let found = all.filter(|(.., other)| other.version == written.version).last();
+            let mut all = of_name.filter_map(|(number, plan)| Some((*number, plan.version, declared(plan)?)));
+            let found = all.rfind(|(.., other)| other.version == written.version);
             let newest = fold.sagas.newest.get(&name).and_then(|plan| declared(fold.sagas.plans.get(plan)?));
             (found, newest)
         };

@@ -60,8 +60,11 @@ impl Tenant {
             }));
         }
         self.ask_sagas_all(asked);
-        self.drive_round();
-        answers.into_iter().map(|answer| answer?.take().map(|_| ())).collect()
+        let answer = |answer: Arc<Slot<Acted>>| {
+            self.drive_round(&answer);
+            answer.take().map(drop)
+        };
+        answers.into_iter().map(|one| one.and_then(answer)).collect()
     }
 }
 

@@ -109,7 +109,7 @@ impl Follows {
 impl Coming {
     fn input(&self) -> Input<'_> {
         match *self {
-            Self::Answered(attempt, answer, position) => Input::Answered { attempt, answer, position },
+            Self::Answered(attempt, answer, position) => Input::Answered { attempt, answer, position, text: "" },
             Self::Child(attempt, outcome) => Input::Child { attempt, outcome },
         }
     }
@@ -300,7 +300,7 @@ impl Would {
                     let answer = match fact.what {
                         Became::Done => Answer::Done,
                         Became::Refused => Answer::Refused,
-                        Became::Unsure => Answer::Unsure,
+                        Became::Unsure => Answer::UNSURE,
                         Became::Tried | Became::NotSent => return None,
                     };
                     Some((fact.at, Coming::Answered(attempt, answer, fact.position)))
