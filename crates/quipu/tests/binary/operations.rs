@@ -51,7 +51,7 @@ fn some_are_discarded_by_number_and_each_is_accounted_for() {
     let items = operation(&user, &server, &["items", &id, "-o", "ndjson"]).ok().lines();
     assert_eq!(items, [json!({"id":ids[0],"outcome":"done"}), json!({"id":ids[2],"outcome":"done"})]);
     let page = operation(&user, &server, &["items", &id, "--limit", "1"]).ok();
-    assert!(page.stdout.starts_with("DEAD LETTER") && page.stderr.contains("--from 1"), "{page:?}");
+    assert!(page.stdout.starts_with("NUMBER") && page.stderr.contains("--from 1"), "{page:?}");
     let open = deadletter(&user, &server, &["list", "-o", "ndjson"]).ok().lines();
     assert_eq!((open.len(), &open[0]["id"]), (1, &json!(ids[1])));
     let late = operation(&user, &server, &["cancel", &id]).ended(1);
