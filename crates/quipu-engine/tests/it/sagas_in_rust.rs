@@ -242,7 +242,7 @@ fn a_paused_one_that_is_undone_is_told_first_what_came() {
     let child = shop.tenant.instance(2).unwrap();
     shop.tenant.act_on_instance(2, ActKind::Pause { place: 0 }, "", 0).unwrap();
     shop.publish("payment.charged", &child.key);
-    assert_eq!(shop.tenant.act_on_instance(1, ActKind::Cancel, "", 0).unwrap(), InstanceState::Compensating);
+    assert_eq!(shop.tenant.act_on_instance(1, ActKind::Cancel, "", 0).unwrap(), InstanceState::Cancelled);
     shop.run();
     assert_eq!(shop.sent(), ["payment.charge", "order.paid", "payment.refund"], "it knew of the payment");
 }
