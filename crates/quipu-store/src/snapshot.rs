@@ -10,6 +10,8 @@ use std::sync::Arc;
 use crate::storage::{Fault, File, OpenMode, Storage};
 
 const MAGIC: &[u8; 8] = b"QUIPUSNP";
+/// How much of a file is made durable at once: the log, which others wait for, stands behind it at the disk.
+const SYNC_BYTES: usize = 4 << 20;
 /// Two are kept: if the newest is damaged, the one before saves reading the whole log.
 const KEPT: usize = 2;
 
@@ -31,7 +33,14 @@ pub(crate) fn write_in_mode(
 ) -> Result<(), Fault> {
     let temporary = format!("{path}.tmp");
     let file = create_temporary(storage, folder, &temporary, mode)?;
-    file.write_at(bytes, 0).map_err(|e| Fault::io("write", storage.display(&temporary), e))?;
+    let mut at = 0;
+    for piece in bytes.chunks(SYNC_BYTES) {
+        if at > 0 {
+            file.sync().map_err(|e| Fault::io("sync", storage.display(&temporary), e))?;
+        }
+        file.write_at(piece, at).map_err(|e| Fault::io("write", storage.display(&temporary), e))?;
+        at += piece.len() as u64;
+    }
     finish(storage, folder, &temporary, path, file.as_ref())
 }
 
@@ -167,9 +176,13 @@ pub fn write(
     let file = create_temporary(storage, folder, &temporary, OpenMode::CreateNew)?;
     let write_at =
         |bytes: &[u8], at| file.write_at(bytes, at).map_err(|e| Fault::io("write", storage.display(&temporary), e));
-    let mut crc = 0;
+    let (mut crc, mut synced) = (0, 0);
     let mut flush = |bytes: &[u8], at: u64| {
         crc = crc32c::crc32c_append(crc, bytes);
+        if at >= synced + SYNC_BYTES as u64 {
+            file.sync().map_err(|e| Fault::io("sync", storage.display(&temporary), e))?;
+            synced = at;
+        }
         write_at(bytes, at)
     };
     let mut sink = Sink::new(&mut flush);

@@ -139,6 +139,10 @@ impl Quipu {
     /// };
     /// quipu.apply_saga(saga("1h"))?;
     /// quipu.publish(&Event::builder("1", "/door", "guest.came").build()?)?;
+    /// // Sagas follow the log: what they have not seen yet did not become anything.
+    /// while quipu.sagas()?.iter().any(|saga| saga.behind > 0) {
+    ///     std::thread::sleep(std::time::Duration::from_millis(1));
+    /// }
     /// let found = quipu.what_if(saga("1h"), &StartAt::Beginning, &StartAt::Now)?;
     /// assert!(found.is_same());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
