@@ -14,10 +14,10 @@ use super::plan::{
     Question, RUNS_MAX, Reply, Role, TIMEOUT_MS_DEFAULT, Task, WAIT_MS_MAX,
 };
 use super::retry::Tries;
-use super::span::Span;
 use super::which::Which;
 use crate::limits::TYPE_BYTES_MAX;
 use crate::pattern::{Pattern, Takes};
+use crate::span::Span;
 use crate::subscription::is_subscription_name;
 
 /// How long an HTTP call may take that says nothing about it.

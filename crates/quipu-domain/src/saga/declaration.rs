@@ -9,8 +9,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value as Json};
 
 use super::retry::Retry;
-use super::span::Span;
 use super::which::Which;
+use crate::span::Span;
 
 /// A long business transaction that is finished or undone.
 ///

@@ -8,8 +8,8 @@ use super::finding::{Finding, Level};
 use super::key::Key;
 use super::plan::{Action, Kind, Plan, Reply, Task};
 use super::retry::Tries;
-use super::span::Span;
 use super::which::Which;
+use crate::span::Span;
 
 /// The type of the event that says that one is missing, unless another is given.
 pub const MISSED: &str = "expectation.missed";

@@ -38,7 +38,6 @@ mod property;
 mod retry;
 mod rule;
 mod settle;
-mod span;
 mod state;
 mod step;
 #[cfg(test)]
@@ -46,6 +45,7 @@ mod tests;
 mod which;
 mod written;
 
+pub use crate::span::Span;
 pub use act::{NotPossible, may};
 pub use attempt::{Attempt, NotAnAttempt, Purpose};
 pub use check::{Catalog, Checked, check};
@@ -65,7 +65,6 @@ pub use plan::{
 };
 pub use retry::{Backoff, BackoffName, Cause, Growing, Retry};
 pub use rule::{HOPS_MAX, Rule, circle};
-pub use span::Span;
 pub use state::{Due, EARLY_MAX, Failure, Outcome, Parent, Paused, State, Status, VARIABLES_BYTES_MAX, Why};
 pub use step::step;
 pub use which::Which;

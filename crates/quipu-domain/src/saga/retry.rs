@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::span::Span;
 use crate::delivery;
+use crate::span::Span;
 
 /// When a step is tried again.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
