@@ -102,6 +102,11 @@ impl<T> Slot<T> {
         self.value.lock().is_some()
     }
 
+    /// Waits until it is there.
+    pub fn wait(&self) {
+        self.is_there.wait_while(&mut self.value.lock(), |value| value.is_none());
+    }
+
     pub fn take(&self) -> T {
         let mut value = self.value.lock();
         loop {

@@ -32,6 +32,16 @@ impl Operations {
 }
 
 impl Tenant {
+    /// Takes back what others were given to do for it, and notes what they did.
+    fn take_back(self: &Arc<Self>, id: u64) -> Result<(), NotDone> {
+        let handed_over = std::mem::take(&mut self.operations.lock().get_mut(id)?.handed_over);
+        let done = self.withdraw_acts(id, handed_over);
+        let mut operations = self.operations.lock();
+        let one = operations.get_mut(id)?;
+        done.into_iter().try_for_each(|outcome| one.note(outcome))?;
+        Ok(())
+    }
+
     /// Ends an operation; what it has done stays done. One that was only previewed is forgotten.
     ///
     /// # Errors
@@ -42,6 +52,7 @@ impl Tenant {
         if let Some(forgotten) = self.operations.lock().hold(id, self.world.clock.now())? {
             return Ok(forgotten);
         }
+        self.take_back(id)?;
         let written = self.write_progress(&mut progress);
         let mut operations = self.operations.lock();
         operations.get_mut(id)?.is_held = false;

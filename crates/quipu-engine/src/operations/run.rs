@@ -16,15 +16,15 @@ use super::replay::{FoldedReplay, ReplayRun};
 use super::{
     FoldedOperations, Item, ItemOutcome, OperationInfo, OperationRefusal, Operations, ReplayInfo, ReplayVerdict, Work,
 };
+use crate::sagas::HandedOver;
 use crate::subscriptions::NotDone;
 use crate::tenant::Tenant;
 
-/// Items of one operation that are done at once, so that others have their turn.
-const PORTION: usize = 1_000;
-/// The same of instances: each may publish several events.
-const PORTION_INSTANCES: usize = 200;
 /// How soon one that has more to do is at work again, milliseconds.
 const TURN_MS: i64 = 10;
+/// How long one rests that failed, milliseconds: twice as long each time that it fails again before anything was done, up to a limit.
+const REST_MS: i64 = 100;
+const REST_MS_MAX: i64 = 30_000;
 
 /// An operation in memory.
 pub(crate) struct Operation {
@@ -42,6 +42,10 @@ pub(crate) struct Operation {
     saved: u64,
     /// Its end is being written down; until that is done, what it did to its last items may not be seen yet.
     pub(super) ending: Option<Timestamp>,
+    /// What the stage of sagas was given and has not done yet.
+    pub(super) handed_over: HandedOver,
+    /// How often it failed since something was done, and until when it rests.
+    failed: Option<(u32, Timestamp)>,
 }
 
 impl Operation {
@@ -54,7 +58,19 @@ impl Operation {
         let verdict = replay.as_ref().and_then(|replay| replay.verdict.clone());
         let replay = replay.map(|replay| ReplayRun::of(replay.counts));
         let bucket = TokenBucket::default();
-        Self { folded, is_confirmed, is_held: false, bucket, replay, verdict, unsaved, saved, ending: None }
+        Self {
+            folded,
+            is_confirmed,
+            is_held: false,
+            bucket,
+            replay,
+            verdict,
+            unsaved,
+            saved,
+            ending: None,
+            handed_over: HandedOver::default(),
+            failed: None,
+        }
     }
 
     /// Whether everything was done.
@@ -82,7 +98,49 @@ impl Operation {
         }
     }
 
-    /// Takes note of what became of the next item.
+    /// Those that are next, as many as its rate allows.
+    pub(super) fn next_items(&mut self, portion: usize, now: Timestamp) -> Vec<u64> {
+        let allowed = self.folded.rate.map_or(portion, |rate| self.bucket.available(rate, now).min(portion));
+        let done = self.folded.done as usize;
+        let items: Vec<u64> = self.folded.items[done..].iter().take(allowed).copied().collect();
+        if self.folded.rate.is_some() {
+            self.bucket.take(items.len());
+        }
+        items
+    }
+
+    /// Takes note of what became of the next item. If the world failed it stays to be done: that may be better the next time.
+    pub(super) fn note(&mut self, outcome: Result<(), NotDone>) -> Result<(), Fault> {
+        match outcome {
+            Ok(()) => self.looked_at(None),
+            Err(NotDone::Failed(fault)) => return Err(fault),
+            Err(refusal) => self.looked_at(Some(refusal.to_string())),
+        }
+        self.failed = None;
+        Ok(())
+    }
+
+    /// Takes note of what the stage of sagas has done so far.
+    pub(super) fn note_handed_over(&mut self) -> Result<(), Fault> {
+        while let Some(outcome) = self.handed_over.next_done() {
+            self.note(outcome)?;
+        }
+        Ok(())
+    }
+
+    /// Does nothing more for a while, since it failed.
+    fn rest(&mut self, now: Timestamp) {
+        let times = self.failed.map_or(0, |(times, _)| times);
+        let ms = REST_MS.saturating_mul(1 << times.min(16)).min(REST_MS_MAX);
+        self.failed = Some((times.saturating_add(1), now.plus_ms(ms)));
+    }
+
+    /// Until when it rests. A clock that is set back makes nobody rest for longer.
+    fn rests_until(&self, now: Timestamp) -> Option<Timestamp> {
+        let (_, until) = self.failed?;
+        (now < until && until <= now.plus_ms(REST_MS_MAX)).then_some(until)
+    }
+
     fn looked_at(&mut self, refused: Option<String>) {
         let at = self.folded.done;
         let refused = refused.map(|reason| {
@@ -243,37 +301,26 @@ impl Tenant {
         Ok(items.map(|(at, id)| one.item(at, *id)).collect())
     }
 
-    /// Does the next portion of every operation that runs, as fast as its rate allows.
+    /// Does the next portion of every operation that runs, as fast as its rate allows. One that fails rests, and keeps no other.
     pub(crate) fn run_operations(self: &Arc<Self>, now: Timestamp) -> Result<(), Fault> {
         let mut operations = self.operations.lock();
         operations.forget_old_previews(now);
-        for (operation, one) in operations.running().filter(|(_, one)| !one.is_held && one.ending.is_none()) {
+        let is_at_work = |one: &Operation| !one.is_held && one.ending.is_none() && one.rests_until(now).is_none();
+        let mut outcome = Ok(());
+        for (operation, one) in operations.running().filter(|(_, one)| is_at_work(one)) {
             if one.replay.is_some() {
                 self.run_replay(operation, one, now);
-                continue;
-            }
-            let portion = if let Work::Saga { .. } = one.folded.work { PORTION_INSTANCES } else { PORTION };
-            let allowed = one.folded.rate.map_or(portion, |rate| one.bucket.available(rate, now).min(portion));
-            let done = one.folded.done as usize;
-            let items = one.folded.items[done..].iter().take(allowed).copied().collect::<Vec<_>>();
-            if one.folded.rate.is_some() {
-                one.bucket.take(items.len());
-            }
-            for outcome in self.work_on(operation, &one.folded.work, &items) {
-                match outcome {
-                    Ok(()) => one.looked_at(None),
-                    // The item stays to be done: the world may be better the next time.
-                    Err(NotDone::Failed(fault)) => return Err(fault),
-                    Err(refusal) => one.looked_at(Some(refusal.to_string())),
-                }
+            } else if let Err(fault) = self.work_on(operation, one, now) {
+                one.rest(now);
+                outcome = Err(fault);
             }
         }
-        Ok(())
+        outcome
     }
 
     /// When an operation has work to do next.
     pub(crate) fn next_operation(&self, now: Timestamp) -> Option<Timestamp> {
-        let rests = |one: &Operation| one.replay.as_ref().and_then(|run| run.rests_until(now));
+        let rests = |one: &Operation| one.replay.as_ref().map_or(one.rests_until(now), |run| run.rests_until(now));
         let soon = now.plus_ms(TURN_MS);
         let operations = self.operations.lock();
         let running = operations.all.values().filter(|one| one.state() == OperationState::Running);

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::SagaRefusal;
 use super::records::InstanceState;
-use super::stage::Asked;
+use super::stage::{ActAsked, Asked};
 use crate::mailbox::Slot;
 use crate::subscriptions::NotDone;
 use crate::tenant::Tenant;
@@ -122,7 +122,7 @@ impl Tenant {
         check_reason(act, reason)?;
         let (slot, answer) = Slot::pair();
         let reply = Box::new(move |result| slot.put(result));
-        self.ask_sagas(Asked::Act { number, act, reason: reason.to_owned(), operation, reply });
+        self.ask_sagas(Asked::Act(ActAsked { number, act, reason: reason.to_owned(), operation, reply }));
         self.drive_round(&answer);
         answer.take()
     }

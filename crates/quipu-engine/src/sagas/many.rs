@@ -1,5 +1,7 @@
-//! An act on many instances: which they are, and a portion of them in as few rounds as it takes. Who does it is an operation.
+//! An act on many instances: which they are, and a portion of them, handed over to the stage in as few rounds
+//! as it takes. Who does it is an operation, which does not wait: it looks later what became of them.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use quipu_domain::saga::{ActKind, State};
@@ -7,7 +9,7 @@ use quipu_store::Fault;
 
 use super::act::Intervention;
 use super::list::{InstanceFilter, InstanceInfo};
-use super::stage::{Acted, Asked};
+use super::stage::{ActAsked, Acted, Asked};
 use crate::mailbox::Slot;
 use crate::subscriptions::NotDone;
 use crate::tenant::Tenant;
@@ -43,28 +45,78 @@ impl Tenant {
         numbers.iter().filter_map(|number| self.instance(*number).ok()).collect()
     }
 
-    /// Does an act to each instance for an operation, in their order. What that did before is done.
+    /// Has the stage do an act to each instance for an operation, in their order. What that did before is done.
     pub(crate) fn act_on_instances(
         self: &Arc<Self>,
         numbers: &[u64],
         act: &Intervention,
         reason: &str,
         operation: u64,
-    ) -> Vec<Result<(), NotDone>> {
-        let (mut asked, mut answers) = (Vec::with_capacity(numbers.len()), Vec::with_capacity(numbers.len()));
+    ) -> HandedOver {
+        if numbers.is_empty() {
+            return HandedOver::default();
+        }
+        let (mut asked, mut answers) = (Vec::with_capacity(numbers.len()), VecDeque::with_capacity(numbers.len()));
         for number in numbers {
-            answers.push(self.act_of(*number, act).map(|act| {
+            answers.push_back(self.act_of(*number, act).map(|act| {
                 let (one, slot) = ask(*number, act, reason, operation);
                 asked.push(one);
                 slot
             }));
         }
         self.ask_sagas_all(asked);
-        let answer = |answer: Arc<Slot<Acted>>| {
-            self.drive_round(&answer);
-            answer.take().map(drop)
-        };
-        answers.into_iter().map(|one| one.and_then(answer)).collect()
+        answers.iter().flatten().for_each(|answer| self.drive_round(answer));
+        HandedOver { answers, has_failed: false }
+    }
+
+    /// Has the stage leave alone what an operation asked of it, and waits for what it is at: a round. What was done, and not looked at
+    /// yet.
+    pub(crate) fn withdraw_acts(
+        self: &Arc<Self>,
+        operation: u64,
+        mut handed_over: HandedOver,
+    ) -> Vec<Result<(), NotDone>> {
+        self.sagas.withdrawn.lock().insert(operation);
+        self.drive_sagas();
+        let mut done = Vec::new();
+        while let Some(answer) = handed_over.answers.front() {
+            answer.iter().for_each(|answer| self.drive_round(answer));
+            if let Ok(answer) = answer {
+                answer.wait();
+            }
+            done.extend(handed_over.next_done());
+        }
+        self.sagas.withdrawn.lock().remove(&operation);
+        let is_done =
+            |outcome: &Result<(), NotDone>| !matches!(outcome, Err(NotDone::Failed(_) | NotDone::RefusedOperation(_)));
+        done.into_iter().take_while(is_done).collect()
+    }
+}
+
+/// Acts that the stage was given, in their order: it does them in that, too.
+#[derive(Default)]
+pub(crate) struct HandedOver {
+    answers: VecDeque<Result<Arc<Slot<Acted>>, NotDone>>,
+    has_failed: bool,
+}
+
+impl HandedOver {
+    /// What became of the next one, once that is durable. After one that failed nothing is told of the others: they are asked again,
+    /// and those that were done all the same are found so.
+    pub fn next_done(&mut self) -> Option<Result<(), NotDone>> {
+        while self.answers.front()?.as_ref().map_or(true, |answer| answer.is_there()) {
+            let outcome = self.answers.pop_front()?.and_then(|answer| answer.take().map(drop));
+            if !self.has_failed {
+                self.has_failed = matches!(outcome, Err(NotDone::Failed(_)));
+                return Some(outcome);
+            }
+        }
+        None
+    }
+
+    /// Whether nothing is on its way.
+    pub fn is_empty(&self) -> bool {
+        self.answers.is_empty()
     }
 }
 
@@ -72,5 +124,111 @@ impl Tenant {
 fn ask(number: u64, act: ActKind, reason: &str, operation: u64) -> (Asked, Arc<Slot<Acted>>) {
     let (slot, answer) = Slot::pair();
     let reply = Box::new(move |result| slot.put(result));
-    (Asked::Act { number, act, reason: reason.to_owned(), operation, reply }, answer)
+    (Asked::Act(ActAsked { number, act, reason: reason.to_owned(), operation, reply }), answer)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use quipu_domain::Event;
+    use quipu_domain::saga::ActKind;
+
+    use super::super::catch_up::{Behind, CatchUp};
+    use super::super::records::{InstanceState, key_hash};
+    use super::super::{Declaration, PlanName};
+    use super::{HandedOver, ask};
+    use crate::mailbox::Slot;
+    use crate::options::Options;
+    use crate::sagas::stage::{ActAsked, Acted, Asked};
+    use crate::still;
+    use crate::tenant::Tenant;
+
+    const WAITS: &str = r#"{"saga": "waits", "starts_on": "a.b", "steps": [
+        {"first": {"wait": "c.d"}}, {"second": {"wait": "e.f"}}]}"#;
+
+    fn publish(tenant: &Arc<Tenant>, kind: &str, id: &str, correlation: &str) {
+        let event = Event::builder(id, "/test", kind).correlation_id(correlation).build().unwrap();
+        tenant.publish_wait(vec![tenant.prepare(&event, None).unwrap()]).unwrap();
+    }
+
+    fn run(tenant: &Arc<Tenant>) {
+        for _ in 0..10 {
+            tenant.step_sagas();
+            tenant.decide();
+            tenant.flush();
+        }
+    }
+
+    /// Instances that are paused, and what they wait for behind so many other events.
+    fn behind(tenant: &Arc<Tenant>, count: u64, others: u64) {
+        let saga = Declaration::from(serde_json::from_str::<quipu_domain::saga::Saga>(WAITS).unwrap());
+        tenant.apply_saga(saga, false, false).unwrap();
+        (1..=count).for_each(|one| publish(tenant, "a.b", &format!("a{one}"), &one.to_string()));
+        run(tenant);
+        (1..=count).for_each(|one| {
+            tenant.act_on_instance(one, ActKind::Pause { place: 0 }, "", 0).unwrap();
+        });
+        let other = |one: u64| Event::builder(one.to_string(), "/test", "x.y").build().unwrap();
+        let prepared = (0..others).map(|one| tenant.prepare(&other(one), None).unwrap()).collect();
+        tenant.publish_wait(prepared).unwrap();
+        for one in 1..=count {
+            publish(tenant, "c.d", &format!("c{one}"), &one.to_string());
+            publish(tenant, "e.f", &format!("e{one}"), &one.to_string());
+        }
+        run(tenant);
+    }
+
+    fn act(number: u64) -> (ActAsked, Arc<Slot<Acted>>) {
+        match ask(number, ActKind::Resume, "", 7) {
+            (Asked::Act(act), slot) => (act, slot),
+            _ => unreachable!("it is an act"),
+        }
+    }
+
+    #[test]
+    fn acts_that_wait_until_the_log_was_read_are_taken_back_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let tenant = still::tenant(folder.path(), Options::default());
+        behind(&tenant, 3, 6_000);
+        let (asked, slots): (Vec<_>, Vec<_>) = (1..=3).map(act).unzip();
+        tenant.sagas.asked.lock().extend(asked.into_iter().map(Asked::Act));
+        let round = tenant.round().unwrap();
+        assert!(round.is_more && round.answers.is_empty() && round.commit.is_empty(), "one round does not read it all");
+        assert!(tenant.has_unstepped());
+        let answers = slots.into_iter().map(Ok).collect();
+        let done = tenant.withdraw_acts(7, HandedOver { answers, has_failed: false });
+        assert!(done.is_empty());
+        (1..=3).for_each(|one| assert_eq!(tenant.instance(one).unwrap().state, InstanceState::Paused));
+        assert!(!tenant.has_unstepped(), "nothing is left of it");
+    }
+
+    #[test]
+    fn acts_for_which_there_is_no_room_come_later_and_in_their_order() {
+        let folder = tempfile::tempdir().unwrap();
+        let tenant = still::tenant(folder.path(), Options::default());
+        behind(&tenant, 5, 10);
+        let (asked, slots): (Vec<_>, Vec<_>) = (1..=5).map(act).unzip();
+        let plan = *tenant.sagas.plans.read().all.keys().next().unwrap();
+        let waits = asked.into_iter().map(|act| {
+            let (number, key_hash) = (act.number, key_hash(&PlanName::saga("waits"), &act.number.to_string()));
+            (act, vec![Behind { number, plan, key_hash, place: 5 }])
+        });
+        let mut catch_up = CatchUp::of(waits.collect());
+        let plans = Arc::clone(&tenant.sagas.plans.read());
+        assert!(tenant.read_missed(&plans, &mut catch_up, tenant.position()).unwrap());
+        assert!(catch_up.make_room(10) && catch_up.later.is_empty(), "each missed two events");
+        assert!(catch_up.make_room(5));
+        assert_eq!(catch_up.acts.iter().map(|(act, _)| act.number).collect::<Vec<_>>(), [1, 2]);
+        assert_eq!(catch_up.later.iter().map(|act| act.number).collect::<Vec<_>>(), [3, 4, 5]);
+        assert!(!catch_up.make_room(1), "a single one keeps all that it missed");
+        assert_eq!((catch_up.acts.len(), catch_up.later.len()), (1, 4));
+        tenant.sagas.catching_up.lock().push_back(catch_up);
+        tenant.step_sagas();
+        tenant.decide();
+        tenant.flush();
+        assert_eq!(slots.iter().map(|slot| slot.is_there()).collect::<Vec<_>>(), [true, false, false, false, false]);
+        run(&tenant);
+        assert!(slots.iter().all(|slot| matches!(slot.take(), Ok(InstanceState::Completed))));
+    }
 }

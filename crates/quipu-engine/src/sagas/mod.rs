@@ -8,6 +8,7 @@
 
 mod act;
 mod call;
+mod catch_up;
 mod check;
 mod code;
 mod define;
@@ -28,6 +29,7 @@ pub use call::{CALL_ANSWERED, CallAnswer, CallRequest, CallState, Calls, CallsGu
 pub use code::{CodeInput, SagaCode};
 pub use define::Applied;
 pub use list::{InstanceFilter, InstanceInfo, InstancePage, PlanInfo, SentEvent, TimelineEntry};
+pub(crate) use many::HandedOver;
 pub(crate) use records::FoldedSagas;
 pub use records::{Declaration, DeclarationKind, InstanceState, PlanName};
 pub use refusal::SagaRefusal;

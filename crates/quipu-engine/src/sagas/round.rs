@@ -12,22 +12,22 @@ use quipu_domain::saga::{HOPS_MAX, Message, Outcome as Ending, VARIABLES_BYTES_M
 use quipu_domain::{Data, Direction, Event, Filter, Timestamp, Value};
 use quipu_store::Fault;
 
+use super::catch_up::{Backlog, Behind, CHUNK, CatchUp, Missed};
 use super::code::CodeInput;
 use super::follow::Hit;
 use super::mapping::{Answered, Asker, Cache, Mapped, data_of};
 use super::origin::Origin;
 use super::ready::{Plans, Ready};
 use super::records::{Begun, Changed, Instance, InstanceState, StepRecord, key_hash};
-use super::stage::{Acted, Asked, Outcome};
+use super::stage::{ActAsked, Acted, Asked, Outcome};
 use super::{PlanName, SAGA_ENDED_MAX, SAGA_ENDED_MS, SAGA_INSTANCES_MAX, SagaRefusal};
 use crate::append::Prepared;
 use crate::mailbox::Reply;
+use crate::operations::{OperationRefusal, OperationState};
 use crate::read::Recorded;
 use crate::subscriptions::NotDone;
 use crate::tenant::Tenant;
 
-/// Events that are read at once.
-const CHUNK: usize = 500;
 /// A round ends when it has so many bytes of events to publish and of states.
 const ROUND_BYTES: usize = 2 << 20;
 /// A place that nothing was written of is written when it is so many events old: an opening reads no more again.
@@ -99,7 +99,12 @@ struct Round<'a> {
     calls: Vec<(u64, Attempt)>,
     /// Every instance that is not paused was told of the events up to here.
     told_to: u64,
+    /// What was read of events that those missed that are to go on.
+    backlog: Backlog,
 }
+
+/// Who waits for an act, and what to answer once the round is durable.
+type Answers = Vec<(Reply<Acted>, Acted)>;
 
 impl Tenant {
     /// Does a round as far as it goes without the loop.
@@ -135,26 +140,25 @@ impl Tenant {
             bytes: 0,
             calls: Vec::new(),
             told_to: seen,
+            backlog: Backlog::default(),
         };
         // What is asked is fed before what is new, and after a fault it is answered with that.
-        let mut answers: Vec<(Reply<Acted>, Acted)> = Vec::new();
+        let mut answers = Vec::new();
         let mut fault = None;
         let mut asked = VecDeque::from(asked);
+        let mut catching_up = std::mem::take(&mut *self.sagas.catching_up.lock());
+        self.leave_withdrawn(&mut asked, &mut catching_up);
+        let mut behind = Vec::new();
         while round.bytes < ROUND_BYTES
             && let Some(one) = asked.pop_front()
         {
             match one {
-                Asked::Act { reply, .. } if fault.is_some() => {
-                    answers.push((reply, Err(Fault::clone(fault.as_ref().expect("there is one")).into())));
+                Asked::Act(act) if fault.is_some() => {
+                    answers.push((act.reply, Err(Fault::clone(fault.as_ref().expect("there is one")).into())));
                 }
-                Asked::Act { number, act, reason, operation, reply } => {
-                    match round.act(number, act, reason, operation, seen) {
-                        Ok(answer) => answers.push((reply, answer)),
-                        Err(failed) => {
-                            answers.push((reply, Err(failed.clone().into())));
-                            fault = Some(failed);
-                        }
-                    }
+                Asked::Act(act) => {
+                    let Some(act) = round.catch_up_first(act, seen, &mut behind, &mut catching_up) else { continue };
+                    fault = round.answer_act(act, seen, &mut answers).err();
                 }
                 Asked::Answered { reply, .. } if fault.is_some() => outcome.answered.push(reply),
                 Asked::Answered { number, attempt, answer, position, text, reply } => {
@@ -166,8 +170,27 @@ impl Tenant {
                 Asked::Define(..) => unreachable!("they were taken out"),
             }
         }
+        if !behind.is_empty() {
+            catching_up.push_back(CatchUp::of(behind));
+        }
+        if fault.is_none()
+            && let Some(mut first) = catching_up.pop_front()
+        {
+            match round.go_on_with(&mut first, seen, &mut answers) {
+                // Those that come later get a backlog of their own.
+                Ok(true) if first.acts.is_empty() => ask_again(&mut asked, first.later),
+                // It found no room for all.
+                Ok(true) => catching_up.push_front(first),
+                Ok(false) => catching_up.push_back(first),
+                Err(failed) => {
+                    answers.extend(first.all().map(|act| (act.reply, Err(failed.clone().into()))));
+                    fault = Some(failed);
+                }
+            }
+        }
         // What finds no room is asked first in the next round.
-        outcome.is_more = !asked.is_empty();
+        outcome.is_more = !asked.is_empty() || !catching_up.is_empty();
+        *self.sagas.catching_up.lock() = catching_up;
         self.sagas.asked.lock().splice(0..0, asked);
         if let Some(fault) = fault {
             for (reply, _) in answers {
@@ -208,6 +231,32 @@ impl Tenant {
             outcome.defined.push((record, ready, reply));
         }
         outcome
+    }
+
+    /// Answers the acts of operations that are being cancelled.
+    fn leave_withdrawn(&self, asked: &mut VecDeque<Asked>, catching_up: &mut VecDeque<CatchUp>) {
+        let withdrawn = self.sagas.withdrawn.lock().clone();
+        if withdrawn.is_empty() {
+            return;
+        }
+        let is_withdrawn = |act: &ActAsked| withdrawn.contains(&act.operation);
+        let refuse = |act: ActAsked| {
+            let (id, state) = (act.operation, OperationState::Cancelled);
+            (act.reply)(Err(OperationRefusal::WrongState { id, state }.into()));
+        };
+        for one in std::mem::take(asked) {
+            match one {
+                Asked::Act(act) if is_withdrawn(&act) => refuse(act),
+                one => asked.push_back(one),
+            }
+        }
+        for mut one in std::mem::take(catching_up) {
+            one.take_if(is_withdrawn).into_iter().for_each(refuse);
+            match one.acts.is_empty() {
+                true => ask_again(asked, one.later),
+                false => catching_up.push_back(one),
+            }
+        }
     }
 
     /// Sets again what was due and is not done.
@@ -262,6 +311,76 @@ impl Round<'_> {
         self.open.get_mut(&number)
     }
 
+    /// Whether the log behind an instance has to be read before an act on it. Then it waits, and so does whatever the same operation
+    /// asks after it; otherwise it is given back.
+    fn catch_up_first(
+        &mut self,
+        act: ActAsked,
+        seen: u64,
+        behind: &mut Vec<(ActAsked, Vec<Behind>)>,
+        catching_up: &mut VecDeque<CatchUp>,
+    ) -> Option<ActAsked> {
+        let operation = act.operation;
+        let is_of = |one: &&mut CatchUp| operation > 0 && one.is_of(operation);
+        if let Some(earlier) = catching_up.iter_mut().find(is_of) {
+            earlier.later.push_back(act);
+            return None;
+        }
+        let found = self.behind(&act, seen);
+        if found.is_empty() && !behind.iter().any(|(other, _)| operation > 0 && other.operation == operation) {
+            return Some(act);
+        }
+        behind.push((act, found));
+        None
+    }
+
+    /// The instances that an act may let go on: its own, and those within it that may be undone with it.
+    fn behind(&mut self, act: &ActAsked, seen: u64) -> Vec<Behind> {
+        let Some(open) = self.load(act.number) else { return Vec::new() };
+        let is_possible = may(&open.ready.plan, &open.state, act.act).is_ok();
+        let was_done = act.operation > 0 && self.was_done(act.number, act.operation);
+        if matches!(act.act, ActKind::Pause { .. }) || !is_possible || was_done {
+            return Vec::new();
+        }
+        let (mut found, mut within) = (Vec::new(), vec![act.number]);
+        while let Some(number) = within.pop() {
+            let Some(open) = self.load(number) else { continue };
+            let (ready, paused) = (Arc::clone(&open.ready), open.state.paused());
+            let key_hash = key_hash(&ready.name, &open.key);
+            let children = open.state.children(&ready.plan);
+            let place = paused.map(|paused| paused.place).filter(|place| *place < seen);
+            found.extend(place.map(|place| Behind { number, plan: ready.number, key_hash, place }));
+            within.extend(children.into_iter().filter_map(|attempt| self.child_of(number, &ready, attempt)));
+        }
+        found
+    }
+
+    /// Reads on for those that are behind and, if that is all, does the acts that waited for it, as far as there is room. Whether it was
+    /// all.
+    fn go_on_with(&mut self, catch_up: &mut CatchUp, seen: u64, answers: &mut Answers) -> Result<bool, Fault> {
+        if !self.tenant.read_missed(&self.plans, catch_up, seen)? {
+            return Ok(false);
+        }
+        self.backlog = std::mem::take(&mut catch_up.backlog);
+        while self.bytes < ROUND_BYTES
+            && let Some((act, _)) = catch_up.acts.pop_front()
+        {
+            self.answer_act(act, seen, answers)?;
+        }
+        catch_up.backlog = std::mem::take(&mut self.backlog);
+        Ok(true)
+    }
+
+    fn answer_act(&mut self, asked: ActAsked, seen: u64, answers: &mut Answers) -> Result<(), Fault> {
+        let ActAsked { number, act, reason, operation, reply } = asked;
+        let (answer, outcome) = match self.act(number, act, reason, operation, seen) {
+            Ok(answer) => (answer, Ok(())),
+            Err(fault) => (Err(fault.clone().into()), Err(fault)),
+        };
+        answers.push((reply, answer));
+        outcome
+    }
+
     fn act(&mut self, number: u64, act: ActKind, reason: String, operation: u64, seen: u64) -> Result<Acted, Fault> {
         let refused = |refusal| Ok(Err(NotDone::RefusedSaga(refusal)));
         if self.load(number).is_none() {
@@ -313,32 +432,23 @@ impl Round<'_> {
             || self.open.get(&number).is_some_and(|open| open.notes.iter().any(by_it))
     }
 
-    /// Feeds what came while an instance was paused.
+    /// Feeds what came while an instance was paused. What of it was not read for its act is read here.
     fn catch_up(&mut self, number: u64, from: u64, to: u64) -> Result<(), Fault> {
         let Some(open) = self.load(number) else { return Ok(()) };
-        let (ready, key) = (Arc::clone(&open.ready), open.key.clone());
-        // All of them: an answer may name its command and have any correlation id.
-        let filter = Filter::default();
-        let mut next = Some(from + 1).filter(|next| *next <= to);
-        while let Some(at) = next {
-            let page = self.tenant.read_to(&filter, Direction::Forward, Some(at), CHUNK, to)?;
-            let hits = {
-                let mut stage = self.tenant.sagas.stage.lock();
-                self.tenant.hits(&self.plans, &mut stage, &page.events)?
-            };
-            for hit in hits
-                .into_iter()
-                .filter(|hit| hit.ready.number == ready.number && (*hit.key == *key || hit.caused_by == Some(number)))
-            {
-                let recorded = &page.events[hit.event];
-                let cause = self.tenant.cause_of(&recorded.event(), number);
-                let roles: Vec<Role> = hit.roles.into_iter().filter(|role| *role != Role::Start).collect();
-                let position = recorded.stamp.position;
-                if !roles.is_empty() {
+        let (ready, key_hash) = (Arc::clone(&open.ready), key_hash(&open.ready.name, &open.key));
+        let behind = Behind { number, plan: ready.number, key_hash, place: from };
+        let mut backlog = self.backlog.split_off(number, from).unwrap_or_else(|| Backlog::of([behind]));
+        loop {
+            let missed = backlog.take(number);
+            for Missed { position, roles, cause } in missed.into_iter().filter(|one| one.position > from) {
+                if position <= to {
                     self.feed(number, Told1::Event { position, roles, cause })?;
                 }
             }
-            next = page.next.filter(|next| *next <= to);
+            if backlog.to >= to {
+                break;
+            }
+            self.tenant.read_chunk(&self.plans, &mut backlog, to)?;
         }
         // Calls and sagas within it are asked about again.
         let Some(open) = self.open.get(&number) else { return Ok(()) };
@@ -753,6 +863,11 @@ impl Tenant {
             .filter(has_ended)
             .collect()
     }
+}
+
+/// Puts acts before all that is asked.
+fn ask_again(asked: &mut VecDeque<Asked>, acts: VecDeque<ActAsked>) {
+    acts.into_iter().rev().for_each(|act| asked.push_front(Asked::Act(act)));
 }
 
 fn child_key(ready: &Ready, number: u64, attempt: Attempt) -> String {

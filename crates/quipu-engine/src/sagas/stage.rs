@@ -1,6 +1,6 @@
 //! The stage: when it works, what it is asked, and what follows once a round is durable.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
@@ -11,6 +11,7 @@ use quipu_domain::{Scratch, Snapshot, Timestamp};
 use quipu_store::{Fault, Record};
 
 use super::call::CallWatchers;
+use super::catch_up::CatchUp;
 use super::ready::{Entry, Plans, Ready};
 use super::records::{FoldedSagas, InstanceState, SagaRecord, StepRecord};
 use crate::append::Prepared;
@@ -31,6 +32,10 @@ pub(crate) struct Sagas {
     /// A round is on its way.
     is_stepping: AtomicBool,
     pub(super) asked: Mutex<Vec<Asked>>,
+    /// Acts that wait until the log behind their instances was read. Each is read on in its turn.
+    pub(super) catching_up: Mutex<VecDeque<CatchUp>>,
+    /// Operations whose acts are not to be done any more.
+    pub(super) withdrawn: Mutex<HashSet<u64>>,
     /// Serializes declarations.
     pub(super) defining: Mutex<()>,
     pub(super) plans: RwLock<Arc<Plans>>,
@@ -63,7 +68,7 @@ pub(crate) struct Stage {
 /// What is asked of the stage.
 pub(crate) enum Asked {
     /// An intervention.
-    Act { number: u64, act: ActKind, reason: String, operation: u64, reply: Reply<Acted> },
+    Act(ActAsked),
     /// An endpoint answered.
     Answered {
         number: u64,
@@ -75,6 +80,16 @@ pub(crate) enum Asked {
     },
     /// A declaration; it is made with the place that the stage has come to.
     Define(Box<dyn FnOnce(u64) -> (SagaRecord, Option<Ready>) + Send>, Reply<Result<(), Fault>>),
+}
+
+/// An intervention that is asked of the stage.
+pub(crate) struct ActAsked {
+    pub number: u64,
+    pub act: ActKind,
+    pub reason: String,
+    /// Which does it for many, 0 without one.
+    pub operation: u64,
+    pub reply: Reply<Acted>,
 }
 
 /// What a round came to, as the loop writes it.
@@ -100,7 +115,7 @@ impl StepCommit {
 }
 
 /// What became of an intervention.
-pub(super) type Acted = Result<InstanceState, NotDone>;
+pub(crate) type Acted = Result<InstanceState, NotDone>;
 /// A declaration, what can be stepped of it, and who waits for it to be durable.
 type Defined = (SagaRecord, Option<Ready>, Reply<Result<(), Fault>>);
 
@@ -134,6 +149,8 @@ impl Sagas {
         let sagas = Self {
             is_stepping: AtomicBool::new(false),
             asked: Mutex::default(),
+            catching_up: Mutex::default(),
+            withdrawn: Mutex::default(),
             defining: Mutex::default(),
             is_on: AtomicBool::new(!folded.plans.is_empty()),
             waits_for_code: AtomicBool::new(plans.lack_code(folded)),
@@ -195,11 +212,16 @@ impl Tenant {
         let sagas = &self.sagas;
         let waits = sagas.waits_for_code.load(Ordering::Acquire);
         let is_behind = sagas.is_on.load(Ordering::Acquire) && sagas.seen.load(Ordering::Acquire) < self.position();
-        if (!is_behind || waits) && sagas.asked.lock().is_empty() {
+        if (!is_behind || waits) && !self.has_asked() {
             return false;
         }
         let not_before = sagas.not_before.load(Ordering::Acquire);
         not_before == i64::MIN || self.world.clock.now().0 >= not_before
+    }
+
+    /// Whether somebody waits for a round to answer.
+    fn has_asked(&self) -> bool {
+        !self.sagas.asked.lock().is_empty() || !self.sagas.catching_up.lock().is_empty()
     }
 
     /// Lets what is due come, and says when the next is.
@@ -227,7 +249,9 @@ impl Tenant {
 
     /// Without threads nobody else drives: whoever waits for an answer does the rounds.
     pub(super) fn drive_round<T>(self: &Arc<Self>, answer: &Slot<T>) {
-        while !self.has_threads() && (self.step_sagas() || self.has_round()) {
+        // A round that fails answers some, and leaves the others for the next.
+        let is_waiting = || !answer.is_there() && self.has_asked();
+        while !self.has_threads() && (self.step_sagas() || self.has_round() || is_waiting()) {
             self.decide();
             self.flush();
             // What cannot be written would be tried for ever.
@@ -252,10 +276,13 @@ impl Tenant {
         if !self.mailbox.lock().is_closed {
             return;
         }
+        for catch_up in std::mem::take(&mut *self.sagas.catching_up.lock()) {
+            catch_up.all().for_each(|act| (act.reply)(Err(Fault::Closed.into())));
+        }
         let asked = std::mem::take(&mut *self.sagas.asked.lock());
         for one in asked {
             match one {
-                Asked::Act { reply, .. } => reply(Err(Fault::Closed.into())),
+                Asked::Act(act) => (act.reply)(Err(Fault::Closed.into())),
                 Asked::Define(_, reply) => reply(Err(Fault::Closed)),
                 // It is called again after the next opening.
                 Asked::Answered { .. } => {}

@@ -50,14 +50,16 @@ impl Places {
 }
 
 impl Tenant {
-    /// Lets become due what is due now, and routes what is new.
+    /// Lets become due what is due now, routes what is new, and has operations do their next portion. What fails keeps none of the
+    /// others.
     ///
     /// # Errors
-    /// The log cannot be read.
+    /// The log cannot be read, or an operation failed at something; it is tried again.
     pub fn deliver(self: &Arc<Self>) -> Result<(), Fault> {
-        self.run_operations(self.world.clock.now())?;
         self.subscriptions.all().iter().for_each(|running| self.tick(running));
-        self.route()
+        let routed = self.route();
+        let worked = self.run_operations(self.world.clock.now());
+        routed.and(worked)
     }
 
     /// Does what is due now, and says after how long something is due again. Progress is written when its time has come by

@@ -1,10 +1,14 @@
 //! Acts on many instances: counted before, done once to each that they fit, and gone on with after a crash.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
 use quipu_domain::delivery::RateLimit;
-use quipu_domain::saga::What;
+use quipu_domain::saga::{Outcome, Wanted, What, Which, Written};
+use quipu_domain::{Direction, Event, Filter};
 use quipu_engine::{
-    InstanceFilter, InstanceState, Intervention, ItemOutcome, NotDone, OperationInfo, OperationRefusal, OperationState,
-    PlanName, SagaRefusal,
+    CodeInput, InstanceFilter, InstanceState, Intervention, ItemOutcome, NotDone, OperationInfo, OperationRefusal,
+    OperationState, PlanName, SagaCode, SagaRefusal,
 };
 
 use crate::sagas::{ORDER, Shop, saga};
@@ -123,6 +127,186 @@ fn an_act_on_many_that_makes_no_sense_is_refused() {
     let rate = Some(RateLimit { per_second: -1.0, burst: 1 });
     let refused = shop.tenant.preview_intervention(Intervention::Cancel, "", &all(), rate).unwrap_err();
     assert!(matches!(refused, NotDone::RefusedOperation(OperationRefusal::InvalidRate { .. })), "{refused}");
+}
+
+/// Pauses all instances, and lets each miss the event that it waits for, behind many others.
+fn fall_behind(shop: &mut Shop, count: u64, others: u64) {
+    orders(shop, count);
+    for number in 1..=count {
+        shop.tenant.intervene(number, &Intervention::Pause, "a test").unwrap();
+    }
+    let others: Vec<_> = (0..others).map(|i| event_of("page.seen", &format!("p{i}"), "s", "{}")).collect();
+    others.chunks(1_000).for_each(|some| publish_all(&shop.tenant, some));
+    shop.run();
+    (1..=count).for_each(|order| shop.publish("inventory.reserved", &format!("o{order}"), "{}"));
+}
+
+#[test]
+fn what_many_missed_is_read_once_for_all_of_them() {
+    let reads = |count| {
+        let (mut shop, log) = Shop::on_blind_log(&[saga(ORDER)]);
+        fall_behind(&mut shop, count, 4_000);
+        begin(&shop, Intervention::Resume, None);
+        let before = log.reads.load(Ordering::Relaxed);
+        work(&shop, 100);
+        let reads = log.reads.load(Ordering::Relaxed) - before;
+        assert_eq!(shop.sent().iter().filter(|kind| *kind == "payment.charge").count() as u64, count);
+        reads
+    };
+    let (one, many) = (reads(1), reads(40));
+    // Each reads the events that its next command is made of.
+    assert!(many <= one + 40 * 4, "{one} reads for one, {many} for 40");
+}
+
+#[test]
+fn what_many_missed_is_told_once_whatever_a_crash_keeps_from_being_noted() {
+    let mut shop = Shop::new(&[saga(ORDER)]);
+    fall_behind(&mut shop, 7, 50);
+    let info = begin(&shop, Intervention::Resume, None);
+    shop.tenant.deliver().unwrap();
+    assert_eq!(shop.state(7), InstanceState::Running);
+    shop.crash();
+    assert_eq!(shop.tenant.operation(info.id).unwrap().done, 0);
+    work(&shop, 100);
+    let done = shop.tenant.operation(info.id).unwrap();
+    assert_eq!((done.state, done.done, done.refused), (OperationState::Finished, 7, 0));
+    (1..=7).for_each(|number| assert_eq!(acts(&shop, number, What::Resumed), [info.id], "{number}"));
+    assert_eq!(shop.sent().iter().filter(|kind| *kind == "payment.charge").count(), 7);
+}
+
+#[test]
+fn what_a_saga_within_missed_is_told_before_it_is_undone_with_the_others() {
+    let around = r#"{"saga": "around", "starts_on": "order.placed", "steps": [
+        {"inner": {"saga": "within", "timeout": "1h"}}]}"#;
+    let within = r#"{"saga": "within", "starts_on": "never.seen", "steps": [
+        {"reserve": {"send": "stock.reserve", "await": "stock.reserved", "compensate": "stock.release"}},
+        {"pay": {"send": "money.take", "await": "money.taken", "compensate": "money.return"}}]}"#;
+    let (mut shop, log) = Shop::on_blind_log(&[saga(within), saga(around)]);
+    orders(&mut shop, 20);
+    for number in 1..=40 {
+        shop.tenant.intervene(number, &Intervention::Pause, "a test").unwrap();
+    }
+    let others: Vec<_> = (0..4_000).map(|i| event_of("page.seen", &format!("p{i}"), "s", "{}")).collect();
+    publish_all(&shop.tenant, &others);
+    shop.run();
+    let instances = (1..=40).map(|number| shop.tenant.instance(number).unwrap());
+    let keys: Vec<String> = instances.filter(|one| one.name.name == "within").map(|one| one.key).collect();
+    keys.iter().for_each(|key| shop.publish("stock.reserved", key, "{}"));
+    let of_it = InstanceFilter { name: Some(PlanName::saga("around")), ..all() };
+    let (info, _) = shop.tenant.preview_intervention(Intervention::Cancel, "a test", &of_it, None).unwrap();
+    assert_eq!(info.total, 20);
+    shop.tenant.confirm_operation(info.id).unwrap();
+    let before = log.reads.load(Ordering::Relaxed);
+    work(&shop, 100);
+    let reads = log.reads.load(Ordering::Relaxed) - before;
+    assert!(reads < 150, "{reads} reads for 20 within others");
+    let sent = |kind: &str| shop.sent().iter().filter(|sent| *sent == kind).count();
+    assert_eq!((sent("money.take"), sent("stock.release")), (20, 20), "what came is known before it is undone");
+}
+
+#[test]
+fn others_go_on_while_the_log_is_read_for_one_that_was_paused() {
+    let mut shop = Shop::in_memory(&[saga(ORDER)]);
+    fall_behind(&mut shop, 1, 12_000);
+    shop.publish("order.placed", "o2", "{}");
+    // It is not seen yet.
+    let answer = Event::builder("a2", "/test", "inventory.reserved").correlation_id("o2").build().unwrap();
+    publish(&shop.tenant, &answer);
+    shop.tenant.intervene(1, &Intervention::Resume, "").unwrap();
+    let page = shop.tenant.read(&Filter::default(), Direction::Backward, None, 2).unwrap();
+    let newest: Vec<_> =
+        page.events.iter().map(|recorded| recorded.event().correlation_id().map(str::to_owned)).collect();
+    assert_eq!(newest, [Some("o1".to_owned()), Some("o2".to_owned())], "the other one was not kept waiting");
+}
+
+#[test]
+fn an_operation_that_fails_holds_up_no_delivery_and_no_other_operation() {
+    let (mut shop, log) = Shop::on_blind_log(&[saga(ORDER)]);
+    let once = r#"{"start":"beginning","ackdeadlinems":1000,"retry":{"maxattempts":1}}"#;
+    shop.tenant.create_subscription("s", serde_json::from_str(once).unwrap()).unwrap();
+    fall_behind(&mut shop, 3, 50);
+    assert_eq!(shop.tenant.pull("s", 1).unwrap().len(), 1);
+    orders(&mut shop, 4);
+    shop.tenant.deliver().unwrap();
+    let resumes = begin(&shop, Intervention::Resume, None);
+    let newest = InstanceFilter { key: Some("o4".into()), ..all() };
+    let (pauses, _) = shop.tenant.preview_intervention(Intervention::Pause, "", &newest, None).unwrap();
+    shop.tenant.confirm_operation(pauses.id).unwrap();
+    log.is_blind.store(true, Ordering::Relaxed);
+    log.is_scan_blind.store(true, Ordering::Relaxed);
+    shop.clock.0.fetch_add(1_001_000, Ordering::Relaxed);
+    assert!(shop.tenant.deliver().is_err());
+    assert_eq!(shop.state(4), InstanceState::Paused, "the other operation did what it could");
+    // It rests, and longer each time.
+    let failed = (0..1_000).filter(|_| {
+        shop.clock.0.fetch_add(10_000, Ordering::Relaxed);
+        shop.tenant.deliver().is_err()
+    });
+    let failed = failed.count();
+    assert!((3..10).contains(&failed), "it failed {failed} times in 10 s");
+    log.is_blind.store(false, Ordering::Relaxed);
+    log.is_scan_blind.store(false, Ordering::Relaxed);
+    // Without another look at what is due.
+    shop.tenant.checkpoint_deliveries().unwrap();
+    assert_eq!(shop.tenant.dead_letter(1).unwrap().0.attempts, 1, "the delivery's deadline was seen to");
+    work(&shop, 30_000);
+    let done = shop.tenant.operation(resumes.id).unwrap();
+    assert_eq!((done.state, done.done, done.refused), (OperationState::Finished, 3, 0));
+    assert_eq!(shop.sent().iter().filter(|kind| *kind == "payment.charge").count(), 3);
+}
+
+/// Its answer to a cancellation takes as long as somebody holds it.
+struct Slow {
+    is_asked: AtomicBool,
+    held: Mutex<()>,
+}
+
+impl SagaCode for Slow {
+    fn ask(&self, _: Option<&str>, input: CodeInput<'_>) -> Result<Wanted, String> {
+        let ends = matches!(input, CodeInput::Cancel(_)).then_some(Outcome::Cancelled);
+        if ends.is_some() {
+            self.is_asked.store(true, Ordering::Release);
+            drop(self.held.lock().unwrap());
+        }
+        Ok(Wanted { state: "{}".into(), sends: vec![], timers: vec![], ends })
+    }
+}
+
+fn until(what: &str, is_so: impl Fn() -> bool) {
+    for _ in 0..3_000 {
+        if is_so() {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    panic!("{what}");
+}
+
+#[test]
+fn deliveries_and_operations_do_not_wait_for_instances_that_are_acted_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = engine_with_time(folder.path(), small());
+    let tenant = engine.tenant("default").unwrap();
+    let once = r#"{"ackdeadlinems":1000,"retry":{"maxattempts":1}}"#;
+    tenant.create_subscription("s", serde_json::from_str(once).unwrap()).unwrap();
+    let code = Arc::new(Slow { is_asked: AtomicBool::new(false), held: Mutex::default() });
+    let starts_on = Which::Types(vec!["order.placed".into()]);
+    let (hears, key, again) = (None, None, Default::default());
+    let written = Written { saga: "slow".into(), version: 1, starts_on, hears, key, again };
+    tenant.bring_saga(written, Arc::clone(&code) as _).unwrap();
+    publish(&tenant, &event("1", "s"));
+    until("it begins", || tenant.instance(1).is_ok());
+    assert_eq!(tenant.pull("s", 1).unwrap().len(), 1);
+    let held = code.held.lock().unwrap();
+    let (info, _) = tenant.preview_intervention(Intervention::Cancel, "", &all(), None).unwrap();
+    tenant.confirm_operation(info.id).unwrap();
+    until("the act is at work", || code.is_asked.load(Ordering::Acquire));
+    until("the deadline of a delivery comes", || tenant.dead_letter(1).is_ok());
+    assert_eq!(tenant.operation(info.id).unwrap().done, 0);
+    drop(held);
+    until("it is done", || tenant.operation(info.id).unwrap().state == OperationState::Finished);
+    assert_eq!(tenant.instance(1).unwrap().state, InstanceState::Cancelled);
+    engine.close().unwrap();
 }
 
 /// A stop in the midst of it neither waits for ever nor loses or repeats anything.

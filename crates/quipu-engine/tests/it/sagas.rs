@@ -52,6 +52,18 @@ impl Shop {
         Self { tenant, clock, folder, next: 0 }
     }
 
+    /// On a log that can be made blind.
+    pub fn on_blind_log(declarations: &[SagaDeclaration]) -> (Self, Arc<BlindLog>) {
+        let (folder, clock) = (tempfile::tempdir().unwrap(), Arc::new(Hands::default()));
+        clock.0.store(1_000 * SECOND_US, Ordering::Relaxed);
+        let log = BlindLog::open(folder.path());
+        let tenant = Arc::clone(&log).tenant(folder.path(), Arc::clone(&clock));
+        for declaration in declarations {
+            assert!(tenant.apply_saga(declaration.clone(), false, false).unwrap().is_new);
+        }
+        (Self { tenant, clock, folder, next: 0 }, log)
+    }
+
     /// On no disk: for many histories one after the other.
     pub fn in_memory(declarations: &[SagaDeclaration]) -> Self {
         let clock = Arc::new(Hands::default());

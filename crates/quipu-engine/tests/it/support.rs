@@ -95,6 +95,8 @@ pub struct BlindLog {
     pub is_blind: AtomicBool,
     /// Whether commits cannot be read in order either.
     pub is_scan_blind: AtomicBool,
+    /// How often it was read.
+    pub reads: AtomicU64,
     /// Done once, in the middle of the next write.
     pub meanwhile: Mutex<Option<Box<dyn FnOnce() + Send>>>,
 }
@@ -108,6 +110,7 @@ impl BlindLog {
             log,
             is_blind: AtomicBool::new(false),
             is_scan_blind: AtomicBool::new(false),
+            reads: AtomicU64::new(0),
             meanwhile: Mutex::default(),
         })
     }
@@ -145,6 +148,7 @@ impl Log for BlindLog {
     }
 
     fn fetch(&self, locator: Locator, kind: RecordKind) -> Result<Fetched, Fault> {
+        self.reads.fetch_add(1, Ordering::Relaxed);
         if self.is_blind.load(Ordering::Relaxed) {
             return Err(Fault::io("read", "the log", std::io::Error::other("a test")));
         }
@@ -156,6 +160,7 @@ impl Log for BlindLog {
     }
 
     fn scan(&self, from: Locator, bytes_max: usize) -> Result<Chunk, Fault> {
+        self.reads.fetch_add(1, Ordering::Relaxed);
         if self.is_scan_blind.load(Ordering::Relaxed) {
             return Err(Fault::io("read", "the log", std::io::Error::other("a test")));
         }
