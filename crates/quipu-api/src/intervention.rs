@@ -17,7 +17,8 @@ use crate::{Code, Problem};
 pub struct InterventionRequest {
     /// What to do to each.
     pub work: InterventionWork,
-    /// Which instances; those that the act does not fit as they stand are left out.
+    /// Which instances; those that the act does not fit as they stand are left out. Without a saga, a rule, an expectation or a key, those
+    /// of sagas that no other saga began.
     pub select: SelectInstances,
     /// At most so many a second; as fast as possible if not given.
     #[serde(rename = "ratepersecond", default, skip_serializing_if = "Option::is_none")]
@@ -70,11 +71,12 @@ impl ActWord {
     }
 }
 
-/// Which instances: all that match every given member.
+/// Which instances: all that match every given member. If it has no saga, rule, expectation or key, instances of rules and expectations
+/// are not meant, nor those that another saga began.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SelectInstances {
-    /// Of this saga.
+    /// Of this saga, those within other sagas too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub saga: Option<String>,
     /// Of this rule.

@@ -522,7 +522,8 @@ pub(super) const PREVIEW: Operation = Operation {
     description: "Counts, exactly, the instances that are selected and that the act fits as they stand, and shows the first of them. Nothing \
         is done before it is confirmed, within 15 minutes, as an operation: `POST /v1/operations/{id}/confirm` begins it. Then the act is done \
         to each of them once, in the order of their numbers, over any crash; what comes to match later is not touched, and one that it does not \
-        fit any more is refused. At most 1,000,000 instances; `ratepersecond` holds it back.",
+        fit any more is refused. Unless a saga, a rule, an expectation or a key is named, it is about sagas that no other saga began: \
+        what is within them follows. At most 1,000,000 instances; `ratepersecond` holds it back.",
     method: Method::Post,
     path: "/v1/saga-operations",
     parameters: &[],

@@ -153,7 +153,8 @@ impl std::fmt::Display for OperationRefusal {
             Self::NoInstance { act } => {
                 write!(
                     f,
-                    "expected at least one instance that {act} fits as it stands, found none among those selected"
+                    "expected at least one instance that {act} fits as it stands, found none among those selected; instances of \
+                     rules, of expectations and within other sagas are selected by their name or key"
                 )
             }
             Self::TooManyItems { limit } => write!(f, "expected at most {limit} items; select fewer"),

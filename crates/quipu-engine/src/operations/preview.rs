@@ -87,7 +87,7 @@ impl Tenant {
     }
 
     /// As [`Tenant::preview_operation`], of an act on all instances that a filter takes. Those that it does not fit as they stand
-    /// are left out.
+    /// are left out; so are those of rules and expectations and those within other sagas, unless the filter has a name or a key.
     ///
     /// # Errors
     /// [`OperationRefusal`], [`crate::SagaRefusal::InvalidReason`]; [`Fault`].

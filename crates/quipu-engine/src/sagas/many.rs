@@ -9,13 +9,15 @@ use quipu_store::Fault;
 
 use super::act::Intervention;
 use super::list::{InstanceFilter, InstanceInfo};
+use super::records::DeclarationKind;
 use super::stage::{ActAsked, Acted, Asked};
 use crate::mailbox::Slot;
 use crate::subscriptions::NotDone;
 use crate::tenant::Tenant;
 
 impl Tenant {
-    /// The numbers of the instances that a filter takes and an act fits as they stand, ascending; not many more than `limit`.
+    /// The numbers of the instances that a filter takes and an act fits as they stand, ascending; not many more than `limit`. Whoever
+    /// names none means sagas that nobody else began: those within others follow them.
     pub(crate) fn instances_for(
         self: &Arc<Self>,
         filter: &InstanceFilter,
@@ -26,10 +28,12 @@ impl Tenant {
         let sagas = self.decider.lock().sagas.clone();
         self.until_durable()?;
         let plans = Arc::clone(&self.sagas.plans.read());
+        let is_named = filter.name.is_some() || filter.key.is_some();
         let fits = |plan: u32, state: &[u8]| {
             let ready = plans.all.get(&plan)?;
             let state: State = postcard::from_bytes(state).ok()?;
-            Some(act.fits(&ready.plan, &state))
+            let is_meant = is_named || (ready.name.kind == DeclarationKind::Saga && state.parent().is_none());
+            Some(is_meant && act.fits(&ready.plan, &state))
         };
         let meant = sagas.instances.iter().filter(|(_, instance)| {
             let plan = sagas.plans.get(&instance.plan);

@@ -8,7 +8,7 @@ use quipu_domain::saga::{Outcome, Wanted, What, Which, Written};
 use quipu_domain::{Direction, Event, Filter};
 use quipu_engine::{
     CodeInput, InstanceFilter, InstanceState, Intervention, ItemOutcome, NotDone, OperationInfo, OperationRefusal,
-    OperationState, PlanName, SagaCode, SagaRefusal,
+    OperationState, PlanName, SagaCode, SagaDeclaration, SagaRefusal,
 };
 
 use crate::sagas::{ORDER, Shop, saga};
@@ -111,6 +111,32 @@ fn an_act_on_many_goes_at_its_rate_and_leaves_the_rest_alone_when_it_is_cancelle
     work(&shop, 1_000);
     let states: Vec<bool> = (1..=6).map(|number| shop.state(number) == InstanceState::Paused).collect();
     assert_eq!(states, [true, true, true, false, false, false]);
+}
+
+#[test]
+fn who_names_nothing_means_sagas_that_no_other_began() {
+    let around = r#"{"saga": "around", "starts_on": "order.placed", "steps": [
+        {"inner": {"saga": "within", "timeout": "1h"}}]}"#;
+    let within = r#"{"saga": "within", "starts_on": "stock.wanted", "steps": [{"rest": {"wait": "stock.there"}}]}"#;
+    let expected = r#"{"expect": "a_payment", "after": "order.placed", "then": "payment.charged", "within": "1h"}"#;
+    let expected = SagaDeclaration::Expectation(serde_json::from_str(expected).unwrap());
+    let mut shop = Shop::new(&[saga(within), saga(around), expected]);
+    orders(&mut shop, 1);
+    shop.publish("stock.wanted", "alone", "{}");
+    let selected = |filter: InstanceFilter| {
+        let preview = shop.tenant.preview_intervention(Intervention::Cancel, "", &filter, None);
+        let mut found = preview.unwrap().1.iter().map(|one| one.name.name.clone()).collect::<Vec<_>>();
+        found.sort();
+        found
+    };
+    assert_eq!(shop.tenant.instances(&all(), None, 10).unwrap().total, 4);
+    assert_eq!(selected(all()), ["around", "within"], "the one that nobody began");
+    assert_eq!(selected(InstanceFilter { search: Some("o1".into()), ..all() }), ["around"]);
+    assert_eq!(selected(InstanceFilter { name: Some(PlanName::saga("within")), ..all() }), ["within", "within"]);
+    assert_eq!(selected(InstanceFilter { name: Some(PlanName::expectation("a_payment")), ..all() }), ["a_payment"]);
+    assert_eq!(selected(InstanceFilter { key: Some("o1".into()), ..all() }), ["a_payment", "around"]);
+    let child = shop.tenant.instances(&all(), None, 10).unwrap().instances.into_iter().find(|one| one.parent.is_some());
+    assert_eq!(selected(InstanceFilter { key: Some(child.unwrap().key), ..all() }), ["within"]);
 }
 
 #[test]

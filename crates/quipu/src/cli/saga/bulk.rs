@@ -16,7 +16,8 @@ use super::instances::{HEADER, Which, row};
 /// Which instances, and how it is done. All of these flags belong to `--all`.
 #[derive(Clone, Debug, Args)]
 pub struct Bulk {
-    /// All that match the flags below and that it fits, after a preview; tracked by `quipu operation`
+    /// All that match the flags below and that it fits, after a preview; tracked by `quipu operation`. Without a name or a key, sagas that
+    /// no other saga began
     #[arg(long)]
     all: bool,
     #[command(flatten)]
