@@ -1,14 +1,14 @@
 //! Acts on many instances of sagas, as they are previewed. Confirmed and tracked they are operations like others.
 
 use quipu_domain::REASON_BYTES_MAX;
-use quipu_domain::saga::Span;
+use quipu_domain::saga::{InstanceState, Span};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::operation::OperationAnswer;
 use crate::problem::read_json;
 use crate::request::InstancesRequest;
-use crate::saga::{InstanceAnswer, InstanceWord};
+use crate::saga::InstanceAnswer;
 use crate::{Code, Problem};
 
 /// Body of the preview of an act on many instances.
@@ -87,7 +87,7 @@ pub struct SelectInstances {
     pub expectation: Option<String>,
     /// That stand so: any of these; however they stand if there is none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub states: Vec<InstanceWord>,
+    pub states: Vec<InstanceState>,
     /// With this key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,

@@ -1,6 +1,6 @@
 //! Sagas, rules and expectations as they are declared and shown, and their instances.
 
-use quipu_domain::saga::{Expectation, Rule, Saga};
+use quipu_domain::saga::{Expectation, InstanceState, Rule, Saga};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -123,7 +123,7 @@ pub struct InstanceAnswer {
     /// Its key.
     pub key: String,
     /// How it stands.
-    pub state: InstanceWord,
+    pub state: InstanceState,
     /// When it began, RFC 3339.
     #[serde(rename = "openedtime")]
     pub opened_time: String,
@@ -148,60 +148,6 @@ pub struct InstanceAnswer {
     /// Its variables; only for who may read every event, since they are made of some.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub variables: Option<Value>,
-}
-
-/// How an instance stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum InstanceWord {
-    /// It goes on.
-    Running,
-    /// It undoes what it did.
-    Compensating,
-    /// Somebody has to decide.
-    NeedsPerson,
-    /// Somebody stopped it for a while.
-    Paused,
-    /// Every step was finished.
-    Completed,
-    /// It failed, and everything that it did was undone.
-    Compensated,
-    /// It was cancelled, and everything that it did was undone.
-    Cancelled,
-    /// It failed, and somebody settled by hand what could not be undone.
-    Resolved,
-    /// It failed, and something that could not be undone stands.
-    Failed,
-}
-
-impl InstanceWord {
-    /// All of them.
-    pub const ALL: [Self; 9] = [
-        Self::Running,
-        Self::Compensating,
-        Self::NeedsPerson,
-        Self::Paused,
-        Self::Completed,
-        Self::Compensated,
-        Self::Cancelled,
-        Self::Resolved,
-        Self::Failed,
-    ];
-
-    /// As it is written.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Running => "running",
-            Self::Compensating => "compensating",
-            Self::NeedsPerson => "needsperson",
-            Self::Paused => "paused",
-            Self::Completed => "completed",
-            Self::Compensated => "compensated",
-            Self::Cancelled => "cancelled",
-            Self::Resolved => "resolved",
-            Self::Failed => "failed",
-        }
-    }
 }
 
 /// What an instance failed by.

@@ -1,13 +1,13 @@
 //! What a changed saga would have made of history.
 
 use quipu_domain::StartAt;
+use quipu_domain::saga::InstanceState;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::Problem;
 use crate::problem::read_json;
-use crate::saga::InstanceWord;
 
 /// Body of the question.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -86,10 +86,10 @@ pub struct WhatIfBody {
     pub number: Option<u64>,
     /// How that stands now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub was: Option<InstanceWord>,
+    pub was: Option<InstanceState>,
     /// How it would stand; absent if that is not known, or there would be none.
     #[serde(rename = "wouldbe", default, skip_serializing_if = "Option::is_none")]
-    pub would_be: Option<InstanceWord>,
+    pub would_be: Option<InstanceState>,
     /// The step at which they part.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub step: Option<String>,

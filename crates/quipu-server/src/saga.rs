@@ -9,8 +9,8 @@ use axum::response::Response;
 use quipu_api::request::{ApplyRequest, InstancesRequest, Start};
 use quipu_api::saga::{
     ActRequest, AppliedSaga, DECLARATION_BYTES_MAX, DeclaredSaga, DeclaredSagas, FINDINGS_MAX, FailureBody,
-    FindingLevel, InstanceAnswer, InstanceWord, InstancesPage, RemovedSaga, SagaFinding, SagaKind, TimelineAnswer,
-    TimelineEvent, TimelineLine, WaitingBody, read_expectation, read_rule, read_saga,
+    FindingLevel, InstanceAnswer, InstancesPage, RemovedSaga, SagaFinding, SagaKind, TimelineAnswer, TimelineEvent,
+    TimelineLine, WaitingBody, read_expectation, read_rule, read_saga,
 };
 use quipu_api::{Code, MEDIA_TEXT, Problem};
 use quipu_domain::saga::{Finding, Level, Span, What};
@@ -291,7 +291,7 @@ pub(crate) fn instance(mut info: InstanceInfo, access: &Access, callers: &Caller
         name: info.name.name,
         version: info.version,
         key: info.key,
-        state: word(info.state),
+        state: info.state,
         opened_time: info.opened.to_string(),
         updated_time: info.updated.to_string(),
         due_time: info.due.map(|due| due.to_string()),
@@ -301,20 +301,6 @@ pub(crate) fn instance(mut info: InstanceInfo, access: &Access, callers: &Caller
         waiting: waiting.collect(),
         acts: info.acts.into_iter().map(str::to_owned).collect(),
         variables: variables.and_then(|text| serde_json::from_str(&text).ok()),
-    }
-}
-
-pub(crate) fn word(state: InstanceState) -> InstanceWord {
-    match state {
-        InstanceState::Running => InstanceWord::Running,
-        InstanceState::Compensating => InstanceWord::Compensating,
-        InstanceState::NeedsPerson => InstanceWord::NeedsPerson,
-        InstanceState::Paused => InstanceWord::Paused,
-        InstanceState::Completed => InstanceWord::Completed,
-        InstanceState::Compensated => InstanceWord::Compensated,
-        InstanceState::Cancelled => InstanceWord::Cancelled,
-        InstanceState::Resolved => InstanceWord::Resolved,
-        InstanceState::Failed => InstanceWord::Failed,
     }
 }
 

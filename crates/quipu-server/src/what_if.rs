@@ -13,7 +13,7 @@ use serde_json::json as value;
 
 use crate::refusal::scan;
 use crate::subscription::{json, read_body};
-use crate::{App, problem, saga};
+use crate::{App, problem};
 
 pub(crate) async fn ask(Extension(app): Extension<Arc<App>>, request: Request) -> Response {
     problem::answer(run(app, request).await)
@@ -48,8 +48,8 @@ fn answer(found: WhatIf) -> WhatIfAnswer {
         },
         key: one.key,
         number: one.number,
-        was: one.was.map(saga::word),
-        would_be: one.would_be.map(saga::word),
+        was: one.was,
+        would_be: one.would_be,
         step: one.step,
         why: one.why,
     };

@@ -30,6 +30,7 @@ mod finding;
 mod forward;
 mod header;
 mod input;
+mod instance_state;
 mod key;
 mod mermaid;
 mod plan;
@@ -58,6 +59,7 @@ pub use expectation::{Expectation, MISSED};
 pub use explain::{Waiting, explain};
 pub use finding::{Finding, Level};
 pub use input::{Act, ActKind, Answer, Input, Told};
+pub use instance_state::InstanceState;
 pub use key::Key;
 pub use plan::{
     Action, Call, Child, DEPTH_MAX, JQ_BYTES_MAX, Kind, Listen, Message, NODES_MAX, NodeId, Plan, Question, RUNS_MAX,

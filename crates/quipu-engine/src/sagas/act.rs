@@ -3,11 +3,10 @@
 use std::sync::Arc;
 
 use quipu_domain::REASON_BYTES_MAX;
-use quipu_domain::saga::{ActKind, Plan, State, may};
+use quipu_domain::saga::{ActKind, InstanceState, Plan, State, may};
 use serde::{Deserialize, Serialize};
 
 use super::SagaRefusal;
-use super::records::InstanceState;
 use super::stage::{ActAsked, Asked};
 use crate::mailbox::Slot;
 use crate::subscriptions::NotDone;

@@ -6,13 +6,13 @@ use std::collections::BinaryHeap;
 use std::sync::Arc;
 
 use quipu_domain::Timestamp;
-use quipu_domain::saga::{Attempt, Note, Plan, Purpose, State, Waiting, What, explain};
+use quipu_domain::saga::{Attempt, InstanceState, Note, Plan, Purpose, State, Waiting, What, explain};
 use quipu_store::Fault;
 
 use super::SagaRefusal;
 use super::act::Intervention;
 use super::ready::Ready;
-use super::records::{Declaration, FoldedPlan, Instance, InstanceState, PlanName, key_hash};
+use super::records::{Declaration, FoldedPlan, Instance, PlanName, key_hash};
 use crate::subscriptions::NotDone;
 use crate::tenant::Tenant;
 

@@ -136,10 +136,10 @@ mod tests {
     use std::sync::Arc;
 
     use quipu_domain::Event;
-    use quipu_domain::saga::ActKind;
+    use quipu_domain::saga::{ActKind, InstanceState};
 
     use super::super::catch_up::{Behind, CatchUp};
-    use super::super::records::{InstanceState, key_hash};
+    use super::super::records::key_hash;
     use super::super::{Declaration, PlanName};
     use super::{HandedOver, ask};
     use crate::mailbox::Slot;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use quipu_domain::Timestamp;
-use quipu_domain::saga::{Due, Expectation, Note, Outcome, Rule, Saga, Status, Written};
+use quipu_domain::saga::{Due, Expectation, InstanceState, Note, Rule, Saga, Written};
 use quipu_store::snapshot::Sink;
 use quipu_store::{Fault, Reader, Record, RecordKind, put, put_bytes};
 use serde::{Deserialize, Serialize};
@@ -119,79 +119,6 @@ pub(crate) struct Begun {
 impl StepRecord {
     pub fn record(&self) -> Record {
         Record::new(RecordKind::SagaStep, postcard::to_stdvec(self).expect("it has no map with keys unknown"))
-    }
-}
-
-/// How an instance stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum InstanceState {
-    /// It goes on.
-    Running,
-    /// It undoes what it did.
-    Compensating,
-    /// Somebody has to decide.
-    NeedsPerson,
-    /// Somebody stopped it for a while.
-    Paused,
-    /// Every step was finished.
-    Completed,
-    /// It failed, and everything that it did was undone.
-    Compensated,
-    /// It was cancelled, and everything that it did was undone.
-    Cancelled,
-    /// It failed, and somebody settled by hand what could not be undone.
-    Resolved,
-    /// It failed, and something that could not be undone stands.
-    Failed,
-}
-
-impl InstanceState {
-    pub(crate) fn of(status: Status) -> Self {
-        match status {
-            Status::Running => Self::Running,
-            Status::Compensating => Self::Compensating,
-            Status::NeedsPerson => Self::NeedsPerson,
-            Status::Paused => Self::Paused,
-            Status::Ended(Outcome::Completed) => Self::Completed,
-            Status::Ended(Outcome::Compensated) => Self::Compensated,
-            Status::Ended(Outcome::Cancelled) => Self::Cancelled,
-            Status::Ended(Outcome::Resolved) => Self::Resolved,
-            Status::Ended(Outcome::Failed) => Self::Failed,
-        }
-    }
-
-    /// All of them.
-    pub const ALL: [Self; 9] = [
-        Self::Running,
-        Self::Compensating,
-        Self::NeedsPerson,
-        Self::Paused,
-        Self::Completed,
-        Self::Compensated,
-        Self::Cancelled,
-        Self::Resolved,
-        Self::Failed,
-    ];
-
-    /// Whether it is over.
-    pub fn is_ended(self) -> bool {
-        self >= Self::Completed
-    }
-
-    /// The word of it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Running => "running",
-            Self::Compensating => "compensating",
-            Self::NeedsPerson => "needsperson",
-            Self::Paused => "paused",
-            Self::Completed => "completed",
-            Self::Compensated => "compensated",
-            Self::Cancelled => "cancelled",
-            Self::Resolved => "resolved",
-            Self::Failed => "failed",
-        }
     }
 }
 

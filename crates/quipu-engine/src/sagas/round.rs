@@ -5,8 +5,8 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use quipu_domain::saga::{
-    Act, ActKind, Again, Answer, Asked as AskedOfCode, Attempt, Effect, Input as Fed, Kind, NotPossible, Note, Parent,
-    Purpose, Role, State, Status, may, step,
+    Act, ActKind, Again, Answer, Asked as AskedOfCode, Attempt, Effect, Input as Fed, InstanceState, Kind, NotPossible,
+    Note, Parent, Purpose, Role, State, Status, may, step,
 };
 use quipu_domain::saga::{HOPS_MAX, Message, Outcome as Ending, VARIABLES_BYTES_MAX};
 use quipu_domain::{Data, Direction, Event, Filter, Timestamp, Value};
@@ -18,7 +18,7 @@ use super::follow::Hit;
 use super::mapping::{Answered, Asker, Cache, Mapped, data_of};
 use super::origin::Origin;
 use super::ready::{Plans, Ready};
-use super::records::{Begun, Changed, Instance, InstanceState, StepRecord, key_hash};
+use super::records::{Begun, Changed, Instance, StepRecord, key_hash};
 use super::stage::{ActAsked, Acted, Asked, Outcome};
 use super::{PlanName, SAGA_ENDED_MAX, SAGA_ENDED_MS, SAGA_INSTANCES_MAX, SagaRefusal};
 use crate::append::Prepared;
@@ -389,7 +389,7 @@ impl Round<'_> {
         // What an operation did before a crash, and had not noted, is not done twice.
         if operation > 0 && self.was_done(number, operation) {
             let status = self.open.get(&number).and_then(|open| open.state.status());
-            return Ok(Ok(status.map_or(InstanceState::Running, InstanceState::of)));
+            return Ok(Ok(status.map_or(InstanceState::Running, InstanceState::from)));
         }
         let Some(open) = self.load(number) else { return refused(SagaRefusal::NoInstance { number }) };
         if open.ready.lacks_code() && act != ActKind::Resolve {
@@ -410,7 +410,7 @@ impl Round<'_> {
             self.catch_up(number, paused.place, seen)?;
         }
         let status = self.open.get(&number).and_then(|open| open.state.status());
-        Ok(Ok(status.map_or(InstanceState::Running, InstanceState::of)))
+        Ok(Ok(status.map_or(InstanceState::Running, InstanceState::from)))
     }
 
     /// Lets an instance go on that is to be undone: what came meanwhile may say what there is to undo.
@@ -825,7 +825,7 @@ impl Round<'_> {
             outcome.dues.push((number, due));
             let begun = open.begun.then(|| Begun { plan: open.ready.number, key: open.key.into() });
             let state = postcard::to_stdvec(&open.state).expect("it has no map with keys unknown");
-            changed.push(Changed { number, begun, state, status: InstanceState::of(status), due, notes: open.notes });
+            changed.push(Changed { number, begun, state, status: InstanceState::from(status), due, notes: open.notes });
         }
         // What came and changed nothing waits as before.
         let settled: HashSet<u64> = outcome.dues.iter().map(|(number, _)| *number).collect();

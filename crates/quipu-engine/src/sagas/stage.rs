@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 use parking_lot::{Mutex, RwLock};
-use quipu_domain::saga::{ActKind, Answer, Attempt, Due};
+use quipu_domain::saga::{ActKind, Answer, Attempt, Due, InstanceState};
 use quipu_domain::timer::{Due as Come, Handle, Owner, Wheel};
 use quipu_domain::{Scratch, Snapshot, Timestamp};
 use quipu_store::{Fault, Record};
@@ -13,7 +13,7 @@ use quipu_store::{Fault, Record};
 use super::call::CallWatchers;
 use super::catch_up::CatchUp;
 use super::ready::{Entry, Plans, Ready};
-use super::records::{FoldedSagas, InstanceState, SagaRecord, StepRecord};
+use super::records::{FoldedSagas, SagaRecord, StepRecord};
 use crate::append::Prepared;
 use crate::mailbox::{Input, Reply, Slot};
 use crate::subscriptions::NotDone;

@@ -4,11 +4,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use quipu_domain::Timestamp;
-use quipu_domain::saga::{Note, State};
+use quipu_domain::saga::{InstanceState, Note, State};
 
 use super::super::PlanName;
 use super::super::ready::{Plans, Ready};
-use super::super::records::{FoldedSagas, Instance, InstanceState, key_hash};
+use super::super::records::{FoldedSagas, Instance, key_hash};
 
 /// All that are remembered of one saga.
 pub(super) struct Reals {

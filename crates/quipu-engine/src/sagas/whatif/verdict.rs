@@ -1,9 +1,8 @@
 //! What became of an instance of the new declaration beside the one that there was.
 
 use quipu_domain::Timestamp;
-use quipu_domain::saga::{Attempt, Finding, Level, Plan, Purpose, explain};
+use quipu_domain::saga::{Attempt, Finding, InstanceState, Level, Plan, Purpose, explain};
 
-use super::super::records::InstanceState;
 use super::WHAT_IF_LISTED_MAX;
 use super::instance::{Doubt, Would, begun};
 use super::real::Known;
@@ -139,7 +138,7 @@ pub(super) struct End {
 
 /// How one compares at the end of a range.
 pub(super) fn of(one: &Would, real: Option<&Known>, plan: &Plan, end: End, is_forgotten: bool) -> Option<Found> {
-    let status = InstanceState::of(one.state.status()?);
+    let status = InstanceState::from(one.state.status()?);
     let sent_later = |attempt: &Attempt| real.is_some_and(|real| was_tried(real, plan, *attempt));
     let held = one.held(plan);
     // What was sent behind the range is not read: there it goes on.

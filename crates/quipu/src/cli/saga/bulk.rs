@@ -3,7 +3,7 @@
 use clap::Args;
 use quipu_api::intervention::{InterventionPreview, InterventionRequest, InterventionWork, SelectInstances};
 use quipu_api::request::InstancesRequest;
-use quipu_api::saga::InstanceWord;
+use quipu_domain::saga::InstanceState;
 
 use super::super::client::Client;
 use super::super::confirm::Confirm;
@@ -55,8 +55,8 @@ impl Bulk {
 
 fn select(asked: InstancesRequest) -> SelectInstances {
     let InstancesRequest { saga, rule, expectation, states, key, search, older, stuck, .. } = asked;
-    let is_asked = |word: &InstanceWord| states.iter().any(|state| state == word.as_str());
-    let states = InstanceWord::ALL.into_iter().filter(is_asked).collect();
+    let is_asked = |word: &InstanceState| states.iter().any(|state| state == word.as_str());
+    let states = InstanceState::ALL.into_iter().filter(is_asked).collect();
     SelectInstances { saga, rule, expectation, states, key, search, older, stuck }
 }
 

@@ -1,7 +1,8 @@
 //! `quipu saga instance` and `explain`: how an instance stands, and why it stands still.
 
 use clap::Args;
-use quipu_api::saga::{InstanceAnswer, InstanceWord};
+use quipu_api::saga::InstanceAnswer;
+use quipu_domain::saga::InstanceState;
 
 use super::super::client::{Client, Query};
 use super::super::exit::{Exit, Failure, Outcome};
@@ -64,7 +65,7 @@ fn why(instance: &InstanceAnswer, out: &mut Out) -> Result<(), Failure> {
     }
     for waiting in &instance.waiting {
         let time = match (&waiting.time, instance.state) {
-            (Some(time), InstanceWord::Paused) if waiting.sentence.contains("resume") => format!(", since {time}"),
+            (Some(time), InstanceState::Paused) if waiting.sentence.contains("resume") => format!(", since {time}"),
             (Some(time), _) => format!(", until {time}"),
             (None, _) => String::new(),
         };

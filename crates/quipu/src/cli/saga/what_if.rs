@@ -1,9 +1,10 @@
 //! `quipu saga what-if`: which instances would have ended otherwise if the saga had been another.
 
 use clap::Args;
-use quipu_api::saga::{InstanceWord, read_saga};
+use quipu_api::saga::read_saga;
 use quipu_api::what_if::{WhatIfAnswer, WhatIfBody, WhatIfRequest};
 use quipu_domain::StartAt;
+use quipu_domain::saga::InstanceState;
 
 use super::super::client::Client;
 use super::super::count::counted;
@@ -74,7 +75,7 @@ fn show(answer: &WhatIfAnswer, out: &mut Out) -> Result<(), Failure> {
 }
 
 fn row(one: &WhatIfBody) -> Vec<String> {
-    let word = |word: Option<InstanceWord>| word.map_or(String::new(), |word| word.as_str().to_owned());
+    let word = |word: Option<InstanceState>| word.map_or(String::new(), |word| word.as_str().to_owned());
     vec![
         one.verdict.as_str().to_owned(),
         one.number.map(|number| number.to_string()).unwrap_or_default(),
