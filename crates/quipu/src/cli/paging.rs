@@ -1,11 +1,14 @@
 //! Lists that a server gives page by page. A table or a JSON document has so many entries and says how to go on; JSON lines are
 //! everything, unless a limit is given.
 
+use clap::Args;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::client::{Client, Query};
-use super::exit::Failure;
-use super::output::Format;
+use super::count::counted;
+use super::exit::{Exit, Failure, Outcome};
+use super::output::{Format, Out};
 
 /// Lines in a table: what fits on a screen.
 pub const TABLE_LINES: u64 = 20;
@@ -44,5 +47,60 @@ pub fn pages<P: DeserializeOwned>(
             return Ok(next);
         }
         cursor = next;
+    }
+}
+
+/// Flags of a list that has no others.
+#[derive(Debug, Args)]
+pub struct Paged {
+    /// At most so many [default: 20 in a table, 100 in JSON, all in NDJSON]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    limit: Option<u64>,
+    /// Go on where an earlier page ended
+    #[arg(long)]
+    cursor: Option<String>,
+}
+
+/// A list whose pages say how many entries there are in all.
+pub struct Listed<P, E> {
+    pub path: &'static str,
+    /// What one entry is called.
+    pub noun: &'static str,
+    pub header: &'static [&'static str],
+    /// The entries of a page, how many there are in all, and where to go on.
+    pub parts: fn(P) -> (Vec<E>, u64, Option<String>),
+    /// The same the other way round.
+    pub whole: fn(Vec<E>, u64, Option<String>) -> P,
+    pub row: fn(&E) -> Vec<String>,
+}
+
+impl<P: DeserializeOwned + Serialize, E: Serialize> Listed<P, E> {
+    /// Prints it as a table, a document or JSON lines.
+    pub fn run(&self, asked: Paged, client: &Client, out: &mut Out) -> Outcome {
+        let (mut entries, mut total) = (Vec::new(), 0);
+        let limit = limit(asked.limit, out.format);
+        let cursor = pages(client, self.path, &Query::new(), asked.cursor, limit, |page| {
+            let (mut some, of, cursor) = (self.parts)(page);
+            let count = some.len();
+            total = of;
+            match out.format {
+                Format::Ndjson => some.iter().try_for_each(|one| out.document(one))?,
+                Format::Table | Format::Json => entries.append(&mut some),
+            }
+            Ok((count, cursor))
+        })?;
+        match out.format {
+            Format::Ndjson => {}
+            Format::Json => out.document(&(self.whole)(entries, total, cursor))?,
+            Format::Table => {
+                out.table(self.header, &entries.iter().map(self.row).collect::<Vec<_>>())?;
+                out.flush()?;
+                if let Some(cursor) = cursor {
+                    let (shown, total) = (entries.len(), counted(total, self.noun));
+                    eprintln!("{shown} of {total}, more follow: the same command with --cursor {cursor}");
+                }
+            }
+        }
+        Ok(Exit::Ok)
     }
 }

@@ -12,13 +12,14 @@ use super::client::{Client, Query, encode};
 use super::event::client;
 use super::exit::{Exit, Outcome};
 use super::output::{Format, Out};
+use super::paging::Paged;
 
 #[derive(Debug, Subcommand)]
 pub enum ScheduleCommand {
     /// Declare a schedule, or change it
     Apply(apply::Apply),
     /// List schedules, each with its next tick
-    List(list::List),
+    List(Paged),
     /// Show a schedule, its last tick and why it stands still, if it does
     Show(Named),
     /// Print ticks to come: of a schedule, or of a file without declaring it

@@ -14,13 +14,14 @@ use super::client::{Client, Query};
 use super::event::client;
 use super::exit::{Exit, Outcome};
 use super::output::Out;
+use super::paging::Paged;
 
 #[derive(Debug, Subcommand)]
 pub enum TimerCommand {
     /// Publish an event at a time or after a while
     Set(Box<set::Set>),
     /// List timers that wait, those first that fire first
-    List(list::List),
+    List(Paged),
     /// Show a timer and its event
     Show(Number),
     /// Cancel a timer, by its number or its key
