@@ -26,7 +26,7 @@ pub(super) const LIST: Operation = Operation {
         body: None,
         answer: r#"{"name":"billing","secrets":[{"id":1,"created":"2026-01-31T09:30:00.000Z","ageseconds":60}]}"#,
     },
-    command: None,
+    command: Some("subscription secret list"),
 };
 
 pub(super) const ROTATE: Operation = Operation {
@@ -52,7 +52,7 @@ pub(super) const ROTATE: Operation = Operation {
         body: Some((MEDIA_JSON, "{}")),
         answer: r#"{"name":"billing","secret":"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw","secrets":[{"id":2,"created":"2026-02-01T09:30:00.000Z","ageseconds":0},{"id":1,"created":"2026-01-31T09:30:00.000Z","ageseconds":86400,"until":"2026-02-02T09:30:00.000Z"}]}"#,
     },
-    command: None,
+    command: Some("subscription secret set"),
 };
 
 /// The saga in the path.
@@ -76,7 +76,7 @@ pub(super) const SAGA_LIST: Operation = Operation {
         body: None,
         answer: r#"{"name":"order_payment","secrets":[{"id":1,"created":"2026-01-31T09:30:00.000Z","ageseconds":60}]}"#,
     },
-    command: None,
+    command: Some("saga secret list"),
 };
 
 pub(super) const SAGA_ROTATE: Operation = Operation {
@@ -102,7 +102,7 @@ pub(super) const SAGA_ROTATE: Operation = Operation {
         body: Some((MEDIA_JSON, "{}")),
         answer: r#"{"name":"order_payment","secret":"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw","secrets":[{"id":1,"created":"2026-02-01T09:30:00.000Z","ageseconds":0}]}"#,
     },
-    command: None,
+    command: Some("saga secret set"),
 };
 
 pub(super) const ENDPOINT: Operation = Operation {

@@ -33,6 +33,7 @@ mod replay;
 mod saga;
 mod schedule;
 mod schema;
+mod secret;
 mod serve;
 mod sse;
 mod store;

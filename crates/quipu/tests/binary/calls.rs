@@ -237,3 +237,43 @@ fn a_call_that_was_open_at_a_kill_is_made_again_under_its_key() {
     let bank = shop.bank.lock().unwrap();
     assert_eq!((bank.charged.len(), bank.refunded.len()), (1, 1));
 }
+
+/// 32 bytes each.
+const SECRETS: [&str; 2] =
+    ["whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=", "whsec_HxwdGhsZGBcWFRQTEhEQDw4NDAsKCQgHBgUEAwIBAB4="];
+
+#[test]
+fn secrets_are_made_and_printed_once_or_come_from_a_file_or_standard_input() {
+    let user = User::new();
+    let server = user.serve(&["--data", &user.path("data")]);
+    let run = |args: &[&str], stdin: &str| user.run_with(&[&["--url", &server.url], args].concat(), stdin);
+    let file = user.write("saga.json", r#"{"saga":"s","starts_on":"a.b","steps":[{"c":{"wait":"c.d"}}]}"#);
+    run(&["saga", "apply", &file], "").ok();
+    let push = user.write("push.json", r#"{"push":{"url":"https://example.com/in"},"paused":true}"#);
+    run(&["subscription", "create", "s", "--file", &push], "").ok();
+    let own = user.write("secret", &format!("{}\n", SECRETS[0]));
+    for noun in ["saga", "subscription"] {
+        let made = run(&[noun, "secret", "set", "s"], "").ok().stdout;
+        let secret = made.split_whitespace().find(|word| word.starts_with("whsec_")).map(|word| word.trim_matches(','));
+        let secret = secret.unwrap_or_else(|| panic!("{made}"));
+        run(&[noun, "secret", "set", "s", "--secret-file", &own], "").ok();
+        let given = run(&[noun, "secret", "set", "s", "--secret-file", "-", "-o", "json"], SECRETS[1]).ok();
+        assert_eq!(given.json().get("secret"), None, "it is known to who gave it");
+        let listed = run(&[noun, "secret", "list", "s", "-o", "json"], "").ok();
+        let of_subscription = usize::from(noun == "subscription");
+        assert_eq!(listed.json()["secrets"].as_array().unwrap().len(), 3 + of_subscription, "{listed:?}");
+        let table = run(&[noun, "secret", "list", "s"], "").ok();
+        for shown in [&given, &listed, &table] {
+            let is_told = |secret: &str| shown.stdout.contains(secret) || shown.stderr.contains(secret);
+            assert!(![secret, SECRETS[0], SECRETS[1]].into_iter().any(is_told), "{shown:?}");
+        }
+        // Kept as it is: giving the newest once more changes nothing.
+        let again = run(&[noun, "secret", "set", "s", "--secret-file", "-", "-o", "json"], SECRETS[1]).ok();
+        assert_eq!(again.json()["secrets"].as_array().unwrap().len(), 3 + of_subscription);
+        let empty = run(&[noun, "secret", "set", "s", "--secret-file", "-"], "\n").ended(2);
+        assert!(empty.stderr.contains("expected a secret, found nothing"), "{empty:?}");
+        let refused = run(&[noun, "secret", "set", "s", "--secret-file", "-"], "whsec_hunter2").ended(1);
+        assert!(refused.stderr.contains("[invalid-secret]") && !refused.stderr.contains("hunter2"), "{refused:?}");
+        assert!(run(&[noun, "secret", "list", "none"], "").code == 3);
+    }
+}

@@ -18,6 +18,7 @@ use super::client::{Client, encode};
 use super::event::client;
 use super::exit::{Exit, Outcome};
 use super::output::Out;
+use super::secret::{self, SecretCommand};
 
 #[derive(Debug, Subcommand)]
 pub enum SagaCommand {
@@ -53,6 +54,9 @@ pub enum SagaCommand {
     Skip(Box<act::Decide>),
     /// Take what an instance asks about as done by hand, or with --all many
     Resolve(Box<act::Decide>),
+    /// See or replace what calls of a saga are signed with
+    #[command(subcommand)]
+    Secret(SecretCommand),
 }
 
 #[derive(Debug, Subcommand)]
@@ -137,6 +141,7 @@ pub fn run(command: SagaCommand, global: &Global, out: &mut Out) -> Outcome {
         SagaCommand::Resume(act) => act::run(ActWord::Resume, *act, &client, out),
         SagaCommand::Retry(retry) => act::retry(*retry, &client, out),
         SagaCommand::Skip(decide) => act::decide(ActWord::Skip, *decide, &client, out),
+        SagaCommand::Secret(command) => secret::run(command, Kind::Saga.route(), &client, out),
         SagaCommand::Resolve(decide) => act::decide(ActWord::Resolve, *decide, &client, out),
     }
 }

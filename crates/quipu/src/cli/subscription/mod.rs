@@ -20,6 +20,7 @@ use super::Global;
 use super::event::client;
 use super::exit::Outcome;
 use super::output::Out;
+use super::secret::{self, SecretCommand};
 
 #[derive(Debug, Subcommand)]
 pub enum SubscriptionCommand {
@@ -43,6 +44,9 @@ pub enum SubscriptionCommand {
     Pull(pull::Pull),
     /// Answer deliveries: acknowledge them, or say that they failed or take longer
     Ack(ack::Ack),
+    /// See or replace what webhooks of a subscription are signed with
+    #[command(subcommand)]
+    Secret(SecretCommand),
 }
 
 /// Which subscription.
@@ -81,5 +85,6 @@ pub fn run(command: SubscriptionCommand, global: &Global, out: &mut Out) -> Outc
         SubscriptionCommand::Delete(delete) => delete::run(&delete, &client, out),
         SubscriptionCommand::Pull(pull) => pull::run(&pull, &client, out),
         SubscriptionCommand::Ack(ack) => ack::run(ack, &client, out),
+        SubscriptionCommand::Secret(command) => secret::run(command, "/v1/subscriptions", &client, out),
     }
 }
