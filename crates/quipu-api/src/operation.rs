@@ -99,6 +99,9 @@ pub struct OperationAnswer {
     /// Seconds until it ends at its rate, or as a replay went lately; null without either, and when it has ended.
     #[serde(rename = "remainingseconds")]
     pub remaining_seconds: Option<u64>,
+    /// Why it could not go on the last time; absent if it could. It is tried again, after 0.1 to 30 seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
     /// How far it is, if it is a replay.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replay: Option<ReplayBody>,

@@ -180,6 +180,7 @@ pub(crate) fn answer(info: &OperationInfo) -> OperationAnswer {
         time: info.time.to_string(),
         ended: info.ended.map(|time| time.to_string()),
         remaining_seconds: info.remaining_ms.map(|ms| ms.div_ceil(1_000)),
+        problem: info.problem.clone(),
         replay: info.replay.as_ref().map(replay::body),
     }
 }

@@ -35,6 +35,9 @@ impl Tenant {
     /// Takes back what others were given to do for it, and notes what they did.
     fn take_back(self: &Arc<Self>, id: u64) -> Result<(), NotDone> {
         let handed_over = std::mem::take(&mut self.operations.lock().get_mut(id)?.handed_over);
+        if handed_over.is_empty() {
+            return Ok(());
+        }
         let done = self.withdraw_acts(id, handed_over);
         let mut operations = self.operations.lock();
         let one = operations.get_mut(id)?;

@@ -59,6 +59,8 @@ pub struct OperationInfo {
     pub ended: Option<Timestamp>,
     /// Milliseconds until it ends: at its rate, or as a replay goes; not known otherwise.
     pub remaining_ms: Option<u64>,
+    /// Why it could not go on the last time, if it could not; it is tried again. That of a replay is told with the rest of it.
+    pub problem: Option<String>,
     /// More of it, if it is a replay.
     pub replay: Option<ReplayInfo>,
 }

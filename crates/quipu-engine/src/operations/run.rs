@@ -44,8 +44,15 @@ pub(crate) struct Operation {
     pub(super) ending: Option<Timestamp>,
     /// What the stage of sagas was given and has not done yet.
     pub(super) handed_over: HandedOver,
-    /// How often it failed since something was done, and until when it rests.
-    failed: Option<(u32, Timestamp)>,
+    failed: Option<Failed>,
+}
+
+/// That it failed since something was done.
+struct Failed {
+    times: u32,
+    /// It rests until then.
+    until: Timestamp,
+    problem: String,
 }
 
 impl Operation {
@@ -129,15 +136,16 @@ impl Operation {
     }
 
     /// Does nothing more for a while, since it failed.
-    fn rest(&mut self, now: Timestamp) {
-        let times = self.failed.map_or(0, |(times, _)| times);
+    fn rest(&mut self, now: Timestamp, fault: &Fault) {
+        let times = self.failed.as_ref().map_or(0, |failed| failed.times);
         let ms = REST_MS.saturating_mul(1 << times.min(16)).min(REST_MS_MAX);
-        self.failed = Some((times.saturating_add(1), now.plus_ms(ms)));
+        let (times, until) = (times.saturating_add(1), now.plus_ms(ms));
+        self.failed = Some(Failed { times, until, problem: fault.to_string() });
     }
 
     /// Until when it rests. A clock that is set back makes nobody rest for longer.
     fn rests_until(&self, now: Timestamp) -> Option<Timestamp> {
-        let (_, until) = self.failed?;
+        let until = self.failed.as_ref()?.until;
         (now < until && until <= now.plus_ms(REST_MS_MAX)).then_some(until)
     }
 
@@ -185,6 +193,7 @@ impl Operation {
                 ended: folded.ended.map(|(_, time)| time),
                 // As fast as it may, or as its consumers are, whichever takes longer.
                 remaining_ms: at_rate(left).max(run.remaining_ms(replay)).filter(|_| !is_over),
+                problem: None,
                 replay: Some(ReplayInfo {
                     counts,
                     per_second: run.per_second().filter(|_| !is_over),
@@ -204,6 +213,7 @@ impl Operation {
             time: folded.time,
             ended: folded.ended.map(|(_, time)| time),
             remaining_ms: at_rate(left).filter(|_| !is_over),
+            problem: self.failed.as_ref().map(|failed| failed.problem.clone()).filter(|_| !is_over),
             replay: None,
         }
     }
@@ -311,7 +321,7 @@ impl Tenant {
             if one.replay.is_some() {
                 self.run_replay(operation, one, now);
             } else if let Err(fault) = self.work_on(operation, one, now) {
-                one.rest(now);
+                one.rest(now, &fault);
                 outcome = Err(fault);
             }
         }

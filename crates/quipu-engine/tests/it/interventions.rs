@@ -270,6 +270,8 @@ fn an_operation_that_fails_holds_up_no_delivery_and_no_other_operation() {
     });
     let failed = failed.count();
     assert!((3..10).contains(&failed), "it failed {failed} times in 10 s");
+    let problem = shop.tenant.operation(resumes.id).unwrap().problem.unwrap();
+    assert!(problem.contains("a test"), "{problem}");
     log.is_blind.store(false, Ordering::Relaxed);
     log.is_scan_blind.store(false, Ordering::Relaxed);
     // Without another look at what is due.
@@ -277,7 +279,7 @@ fn an_operation_that_fails_holds_up_no_delivery_and_no_other_operation() {
     assert_eq!(shop.tenant.dead_letter(1).unwrap().0.attempts, 1, "the delivery's deadline was seen to");
     work(&shop, 30_000);
     let done = shop.tenant.operation(resumes.id).unwrap();
-    assert_eq!((done.state, done.done, done.refused), (OperationState::Finished, 3, 0));
+    assert_eq!((done.state, done.done, done.refused, done.problem), (OperationState::Finished, 3, 0, None));
     assert_eq!(shop.sent().iter().filter(|kind| *kind == "payment.charge").count(), 3);
 }
 

@@ -55,12 +55,14 @@ pub fn watch(id: u64, client: &Client) -> Result<OperationAnswer, Failure> {
 pub fn progress(operation: &OperationAnswer) -> String {
     let OperationAnswer { id, done, total, refused, .. } = operation;
     let left = operation.remaining_seconds.map_or(String::new(), |seconds| format!(", {seconds}s left"));
+    let stuck = |problem: &Option<String>| {
+        problem.as_ref().map_or(String::new(), |problem| format!(", stuck: {}", escape(problem)))
+    };
     let what = match &operation.replay {
-        None => format!("{refused} refused"),
+        None => format!("{refused} refused{}", stuck(&operation.problem)),
         Some(replay) => {
             let rate = replay.per_second.map_or(String::new(), |rate| format!(", {rate}/s"));
-            let problem =
-                replay.problem.as_ref().map_or(String::new(), |problem| format!(", stuck: {}", escape(problem)));
+            let problem = stuck(&replay.problem);
             format!("{} waiting, {} dead letters{rate}{problem}", replay.waiting, replay.dead_lettered)
         }
     };
