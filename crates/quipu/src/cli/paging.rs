@@ -61,42 +61,51 @@ pub struct Paged {
     cursor: Option<String>,
 }
 
+/// Entries of a list.
+pub struct Part<E> {
+    pub entries: Vec<E>,
+    /// How many there are in all.
+    pub total: u64,
+    /// Where to go on, if there are more.
+    pub cursor: Option<String>,
+}
+
 /// A list whose pages say how many entries there are in all.
 pub struct Listed<P, E> {
     pub path: &'static str,
     /// What one entry is called.
     pub noun: &'static str,
     pub header: &'static [&'static str],
-    /// The entries of a page, how many there are in all, and where to go on.
-    pub parts: fn(P) -> (Vec<E>, u64, Option<String>),
+    /// What a page has.
+    pub part: fn(P) -> Part<E>,
     /// The same the other way round.
-    pub whole: fn(Vec<E>, u64, Option<String>) -> P,
+    pub page: fn(Part<E>) -> P,
     pub row: fn(&E) -> Vec<String>,
 }
 
 impl<P: DeserializeOwned + Serialize, E: Serialize> Listed<P, E> {
     /// Prints it as a table, a document or JSON lines.
     pub fn run(&self, asked: Paged, client: &Client, out: &mut Out) -> Outcome {
-        let (mut entries, mut total) = (Vec::new(), 0);
+        let mut whole = Part { entries: Vec::new(), total: 0, cursor: None };
         let limit = limit(asked.limit, out.format);
-        let cursor = pages(client, self.path, &Query::new(), asked.cursor, limit, |page| {
-            let (mut some, of, cursor) = (self.parts)(page);
-            let count = some.len();
-            total = of;
+        whole.cursor = pages(client, self.path, &Query::new(), asked.cursor, limit, |page| {
+            let Part { mut entries, total, cursor } = (self.part)(page);
+            let count = entries.len();
+            whole.total = total;
             match out.format {
-                Format::Ndjson => some.iter().try_for_each(|one| out.document(one))?,
-                Format::Table | Format::Json => entries.append(&mut some),
+                Format::Ndjson => entries.iter().try_for_each(|one| out.document(one))?,
+                Format::Table | Format::Json => whole.entries.append(&mut entries),
             }
             Ok((count, cursor))
         })?;
         match out.format {
             Format::Ndjson => {}
-            Format::Json => out.document(&(self.whole)(entries, total, cursor))?,
+            Format::Json => out.document(&(self.page)(whole))?,
             Format::Table => {
-                out.table(self.header, &entries.iter().map(self.row).collect::<Vec<_>>())?;
+                out.table(self.header, &whole.entries.iter().map(self.row).collect::<Vec<_>>())?;
                 out.flush()?;
-                if let Some(cursor) = cursor {
-                    let (shown, total) = (entries.len(), counted(total, self.noun));
+                if let Some(cursor) = whole.cursor {
+                    let (shown, total) = (whole.entries.len(), counted(whole.total, self.noun));
                     eprintln!("{shown} of {total}, more follow: the same command with --cursor {cursor}");
                 }
             }

@@ -6,14 +6,14 @@ use quipu_api::schedule::{ScheduleBody, SchedulesPage};
 use super::super::client::Client;
 use super::super::exit::Outcome;
 use super::super::output::Out;
-use super::super::paging::{Listed, Paged};
+use super::super::paging::{Listed, Paged, Part};
 
 const SCHEDULES: Listed<SchedulesPage, ScheduleBody> = Listed {
     path: "/v1/schedules",
     noun: "schedule",
     header: &["NAME", "STATE", "NEXT", "NEWEST", "PUBLISHED", "DROPPED", "REFUSED", "TYPE"],
-    parts: |page| (page.schedules, page.total, page.cursor),
-    whole: |schedules, total, cursor| SchedulesPage { schedules, total, cursor },
+    part: |SchedulesPage { schedules, total, cursor }| Part { entries: schedules, total, cursor },
+    page: |Part { entries, total, cursor }| SchedulesPage { schedules: entries, total, cursor },
     row,
 };
 

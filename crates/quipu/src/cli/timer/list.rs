@@ -8,14 +8,14 @@ use serde_json::Value;
 use super::super::client::Client;
 use super::super::exit::Outcome;
 use super::super::output::{Out, member};
-use super::super::paging::{Listed, Paged};
+use super::super::paging::{Listed, Paged, Part};
 
 const TIMERS: Listed<TimersPage, TimerBody> = Listed {
     path: "/v1/timers",
     noun: "timer",
     header: &["TIMER", "DUE", "SET", "KEY", "TYPE", "SUBJECT"],
-    parts: |page| (page.timers, page.total, page.cursor),
-    whole: |timers, total, cursor| TimersPage { timers, total, cursor },
+    part: |TimersPage { timers, total, cursor }| Part { entries: timers, total, cursor },
+    page: |Part { entries, total, cursor }| TimersPage { timers: entries, total, cursor },
     row,
 };
 
