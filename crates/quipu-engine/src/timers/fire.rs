@@ -68,8 +68,13 @@ impl Tenant {
     /// The events of timers that are due, in order, and the timers whose events cannot be read. What would be too much waits in the wheel
     /// for the next time.
     fn read_due(&self, due: &[Due]) -> (Vec<(u64, Prepared)>, Vec<u64>) {
+        let places: Vec<Option<Locator>> = {
+            let fold = self.decider.lock();
+            // Those that are not there were cancelled.
+            due.iter().map(|due| Some(fold.timers.get(due.owner.0)?.locator)).collect()
+        };
         let (mut fires, mut failed, mut bytes) = (Vec::with_capacity(due.len()), Vec::new(), 0);
-        for chunk in due.chunks(READ_MAX) {
+        for (chunk, places) in due.chunks(READ_MAX).zip(places.chunks(READ_MAX)) {
             if bytes >= FIRE_BYTES {
                 let mut fold = self.decider.lock();
                 let mut winding = self.timers.wheel.lock();
@@ -79,12 +84,8 @@ impl Tenant {
                 self.timers.turned(&winding);
                 continue;
             }
-            let mut places: Vec<(Locator, u64)> = {
-                let fold = self.decider.lock();
-                let pending = chunk.iter().map(|due| due.owner.0);
-                // Those that are not there were cancelled.
-                pending.filter_map(|timer| Some((fold.timers.get(timer)?.locator, timer))).collect()
-            };
+            let there = chunk.iter().zip(places).filter_map(|(due, place)| Some(((*place)?, due.owner.0)));
+            let mut places: Vec<(Locator, u64)> = there.collect();
             places.sort_unstable();
             let begin = fires.len();
             for (timer, read) in self.read_timers(&places) {
