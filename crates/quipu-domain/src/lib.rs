@@ -14,6 +14,7 @@ mod filter;
 mod json;
 pub mod limits;
 mod pattern;
+pub mod pieces;
 pub mod projection;
 mod query;
 mod quotas;

@@ -9,10 +9,11 @@ use hashbrown::hash_map::Entry;
 
 /// What a copy of the map copies at once, whatever is in it.
 const GROUPS: usize = 256;
-/// Entries of a shard on average, at most. One turn of the loop changes a thousand entries and may copy as many shards.
-const ENTRIES: usize = 64;
+/// Entries of a shard on average, at most: one turn of the loop changes a thousand entries and may copy as many shards. Those that are to
+/// be split next have about twice as many, which just fit into a table of 128.
+const ENTRIES: usize = 48;
 
-/// What such a map is by: hashes that are made already, or running numbers.
+/// What such a map is by: running numbers, or hashes that are made already.
 pub(crate) trait Key: Copy + Eq + std::hash::Hash {
     /// Bits that the maps in it do not use. The lowest eight say which group, those above which shard of it.
     fn place(self) -> u32;
@@ -24,15 +25,27 @@ impl Key for u128 {
     }
 }
 
+/// Numbers that were given one after the other are looked up and changed together: they are in one shard.
 impl Key for u64 {
     fn place(self) -> u32 {
-        (spread(self) >> 24) as u32
+        (self >> 5) as u32
     }
 }
 
-/// Running numbers differ in their lowest bits alone.
+/// A hash of a source and an id, of which some bits are the same for all of a source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Pair(pub u64);
+
+impl Key for Pair {
+    fn place(self) -> u32 {
+        (spread(self.0) >> 24) as u32
+    }
+}
+
+/// Running numbers differ in their lowest bits alone, pairs of a source in their highest: with this they do in all.
 fn spread(number: u64) -> u64 {
-    number.wrapping_mul(0x9E37_79B9_7F4A_7C15)
+    let product = number.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    product ^ (product >> 32)
 }
 
 #[derive(Clone)]
@@ -41,7 +54,8 @@ pub(crate) struct Sharded<K, V> {
     len: usize,
 }
 
-/// As many shards as its entries need: always a power of two.
+/// As many shards as its entries need. They are split one at a time, in turn (linear hashing, W. Litwin, 1980): all groups become full at
+/// about the same time, and nobody waits until a million entries have moved.
 #[derive(Clone)]
 struct Group<K, V> {
     shards: Vec<Arc<Shard<K, V>>>,
@@ -82,7 +96,10 @@ impl<K: Key, V: Clone> Group<K, V> {
     }
 
     fn shard_of(&self, key: K) -> usize {
-        (key.place() >> 8) as usize & (self.shards.len() - 1)
+        let mask = self.shards.len().next_power_of_two() - 1;
+        let at = (key.place() >> 8) as usize & mask;
+        // That shard is still in the one that it will be split from.
+        if at < self.shards.len() { at } else { at & (mask >> 1) }
     }
 
     fn shard_mut(&mut self, key: K) -> &mut Shard<K, V> {
@@ -90,20 +107,24 @@ impl<K: Key, V: Clone> Group<K, V> {
         Arc::make_mut(&mut self.shards[at])
     }
 
-    /// Makes room for one entry more: doubles the shards that would be too large.
-    fn room(&mut self) {
-        if self.len >= self.shards.len() * ENTRIES {
-            self.split(self.shards.len() * 2);
+    /// Makes room for this many more.
+    fn room(&mut self, count: usize) {
+        while self.len + count > self.shards.len() * ENTRIES {
+            self.split();
         }
     }
 
-    fn split(&mut self, shards: usize) {
-        let old = std::mem::replace(&mut self.shards, vec![Arc::default(); shards]);
-        for shard in &old {
-            for (key, value) in shard.iter() {
-                self.shard_mut(*key).insert(*key, value.clone());
-            }
-        }
+    /// One shard more, with its half of the entries of another.
+    fn split(&mut self) {
+        let new = self.shards.len();
+        let old = new & ((new + 1).next_power_of_two() - 1 >> 1);
+        self.shards.push(Arc::default());
+        let (moves, stays): (Vec<_>, Vec<_>) = self.shards[old]
+            .iter()
+            .map(|(key, value)| (*key, value.clone()))
+            .partition(|(key, _)| self.shard_of(*key) == new);
+        self.shards[new] = Arc::new(moves.into_iter().collect());
+        self.shards[old] = Arc::new(stays.into_iter().collect());
     }
 }
 
@@ -119,11 +140,7 @@ impl<K: Key, V: Clone> Sharded<K, V> {
         // Hashes do not spread quite evenly.
         let each = count / GROUPS + count / GROUPS / 8;
         for group in &mut self.groups {
-            let group = Arc::make_mut(group);
-            let shards = (group.len + each).div_ceil(ENTRIES).next_power_of_two();
-            if shards > group.shards.len() {
-                group.split(shards);
-            }
+            Arc::make_mut(group).room(each);
         }
     }
 
@@ -144,7 +161,7 @@ impl<K: Key, V: Clone> Sharded<K, V> {
     /// What was there before.
     pub fn insert(&mut self, key: K, value: V) -> Option<V> {
         let group = Arc::make_mut(&mut self.groups[group_of(key)]);
-        group.room();
+        group.room(1);
         let old = group.shard_mut(key).insert(key, value);
         group.len += usize::from(old.is_none());
         self.len += usize::from(old.is_none());
@@ -171,7 +188,7 @@ impl<K: Key, V: Clone + Default> Sharded<K, V> {
     /// The entry, made if there is none.
     pub fn entry(&mut self, key: K) -> &mut V {
         let group = Arc::make_mut(&mut self.groups[group_of(key)]);
-        group.room();
+        group.room(1);
         let at = group.shard_of(key);
         match Arc::make_mut(&mut group.shards[at]).entry(key) {
             Entry::Occupied(entry) => entry.into_mut(),

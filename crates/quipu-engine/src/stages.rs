@@ -4,6 +4,7 @@
 
 use std::sync::atomic::Ordering;
 
+use parking_lot::MutexGuard;
 use quipu_store::{Commit, Fault, Record, RecordKind, snapshot};
 
 use crate::audit::Head;
@@ -15,7 +16,9 @@ use crate::tenant::Tenant;
 use crate::timers::TimerRecord;
 
 /// What one turn of the loop takes at most: longer turns would make the first of them wait for the last.
-const TURN_BYTES: usize = 8 << 20;
+const TURN_BYTES: usize = 1 << 20;
+/// And what it takes if what is due is among it.
+const TURN_DUE_BYTES: usize = 256 << 10;
 /// Full memtables that may wait for their run before the loop writes one itself.
 const SEALING_MAX: usize = 2;
 
@@ -105,7 +108,8 @@ impl Tenant {
         // Under the decider's lock, so that batches stand in order.
         let checkpoints = checkpoints_of(&commits);
         self.written.lock().push_back(Written { head, position, checkpoints, replies });
-        drop(fold);
+        // Whoever waits to look something up is not kept for another turn.
+        MutexGuard::unlock_fair(fold);
         if self.timers.next() != due_before {
             self.wake_timers();
         }
@@ -144,7 +148,8 @@ impl Tenant {
         let mut mailbox = self.mailbox.lock();
         let mut inputs = Vec::with_capacity(mailbox.inputs.len() + mailbox.urgent.len());
         let mut taken = 0;
-        while taken < TURN_BYTES
+        let most = if mailbox.urgent.is_empty() { TURN_BYTES } else { TURN_DUE_BYTES };
+        while taken < most
             && let Some((bytes, input)) = mailbox.pop()
         {
             taken += bytes;

@@ -70,16 +70,26 @@ fn bits_of(mut key: u64) -> Block {
 impl DedupFilter {
     /// Adds the keys of a run. Runs come in the order of their positions; sorted keys are added fastest.
     pub fn add(&mut self, positions: Range<u64>, keys: &[u64]) {
-        if self.generations.last().is_none_or(|last| last.keys + keys.len() > last.keys_max) {
+        self.reserve(positions.start, keys.len());
+        self.add_some(positions.end, keys);
+    }
+
+    /// Makes room for the keys of a run, which may then be added some at a time.
+    pub fn reserve(&mut self, first_position: u64, keys: usize) {
+        if self.generations.last().is_none_or(|last| last.keys + keys > last.keys_max) {
             let before: usize = self.generations.iter().map(|generation| generation.keys).sum();
             let growth = if before < KEYS_FEW { 8 } else { 1 };
-            let keys_max = KEYS_MIN.max(before * growth).max(keys.len());
-            self.generations.push(Generation::new(positions.start, keys_max));
+            let keys_max = KEYS_MIN.max(before * growth).max(keys);
+            self.generations.push(Generation::new(first_position, keys_max));
         }
+    }
+
+    /// Adds keys of the run that there was made room for, which ends before this position.
+    pub fn add_some(&mut self, end_position: u64, keys: &[u64]) {
         if let Some(last) = self.generations.last_mut() {
             keys.iter().for_each(|key| last.insert(*key));
             last.keys += keys.len();
-            last.positions.end = positions.end;
+            last.positions.end = end_position;
         }
     }
 

@@ -7,7 +7,7 @@
 use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 
-use parking_lot::{Mutex, RwLock};
+use parking_lot::{Mutex, RwLock, RwLockWriteGuard};
 use quipu_domain::{Direction, Event};
 use roaring::RoaringBitmap;
 
@@ -22,6 +22,8 @@ use crate::terms::{Expr, Term, TermHasher};
 
 /// How much of the log is read at once for a rebuild.
 const SCAN_BYTES: usize = 4 << 20;
+/// Keys that are added to the filter while appends wait: some 50 µs.
+const KEYS_ADDED: usize = 4_096;
 
 /// Which positions may match, in one stretch of the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -263,8 +265,14 @@ impl Index {
         let run = Arc::new(run::write(self.storage.as_ref(), &self.folder, &table)?);
         let mut keys: Vec<u64> = table.ids().keys().collect();
         keys.sort_unstable();
-        // The filter first: whoever sees the run must see its keys.
-        self.filter.write().add(run.first_position()..run.end_position(), &keys);
+        // The filter first: whoever sees the run must see its keys. Until then they are looked up in the memtable, so appends need not
+        // wait until all are there.
+        self.filter.write().reserve(run.first_position(), keys.len());
+        for some in keys.chunks(KEYS_ADDED) {
+            let mut filter = self.filter.write();
+            filter.add_some(run.end_position(), some);
+            RwLockWriteGuard::unlock_fair(filter);
+        }
         let mut tables = self.tables.write();
         self.runs.write().push(run);
         tables.sealing.remove(0);

@@ -2,6 +2,7 @@
 //! through one array, so an insert is one look-up and one push and allocates nothing of its own.
 
 use hashbrown::HashTable;
+use quipu_domain::pieces::Pieces;
 use roaring::RoaringBitmap;
 
 use crate::log::Locator;
@@ -12,12 +13,15 @@ const NONE: u32 = u32::MAX;
 /// A chain is followed this far when a set of positions is asked for. A term with more positions in one memtable
 /// matches every thirtieth event or so, and reading the log in order is then as good.
 const CHAIN_MAX: usize = 16_384;
+/// Tables of a large memtable, and the entries from which on it is one.
+const TABLES: usize = 256;
+const SPLIT_AT: usize = 8_192;
 
 /// Term → positions for events with consecutive positions.
 pub struct Memtable {
     first_position: u64,
     /// Shorter than `len` while the newest events are decided and not yet written.
-    locators: Vec<Locator>,
+    locators: Pieces<Locator>,
     len: u32,
     ids: Chains,
     terms: Chains,
@@ -26,9 +30,12 @@ pub struct Memtable {
 #[derive(Default)]
 pub(crate) struct Chains {
     /// Index of the newest entry of each key.
-    heads: HashTable<u32>,
-    entries: Vec<Entry>,
+    heads: Heads,
+    entries: Pieces<Entry>,
 }
+
+/// One table, or [`TABLES`] once that would be large: they grow one after the other, and never all at once.
+struct Heads(Vec<HashTable<u32>>);
 
 #[derive(Clone, Copy)]
 struct Entry {
@@ -46,12 +53,57 @@ fn spread(key: u64) -> u64 {
     product ^ (product >> 32)
 }
 
+impl Heads {
+    /// The tables themselves use the lowest bits, and the highest seven.
+    fn at(&self, hash: u64) -> usize {
+        (hash >> 48) as usize % self.0.len()
+    }
+
+    fn table(&self, hash: u64) -> &HashTable<u32> {
+        &self.0[self.at(hash)]
+    }
+
+    fn table_mut(&mut self, hash: u64) -> &mut HashTable<u32> {
+        let at = self.at(hash);
+        &mut self.0[at]
+    }
+
+    /// From one table to many, if it is one.
+    fn split(&mut self, entries: &Pieces<Entry>) {
+        if self.0.len() == 1 {
+            let one = std::mem::replace(&mut self.0, (0..TABLES).map(|_| HashTable::new()).collect());
+            for head in one.into_iter().flatten() {
+                let hash = |head: &u32| spread(entries[*head as usize].key);
+                self.table_mut(hash(&head)).insert_unique(hash(&head), head, hash);
+            }
+        }
+    }
+
+    fn len(&self) -> usize {
+        self.0.iter().map(HashTable::len).sum()
+    }
+
+    fn clear(&mut self) {
+        self.0.iter_mut().for_each(HashTable::clear);
+    }
+}
+
+impl Default for Heads {
+    fn default() -> Self {
+        Self(vec![HashTable::new()])
+    }
+}
+
 impl Chains {
     fn insert(&mut self, key: u64, at: u32) {
         let entries = &mut self.entries;
         let new = entries.len() as u32;
-        let found = self.heads.entry(
-            spread(key),
+        if entries.len() == SPLIT_AT {
+            self.heads.split(entries);
+        }
+        let hash = spread(key);
+        let found = self.heads.table_mut(hash).entry(
+            hash,
             |head| entries[*head as usize].key == key,
             |head| spread(entries[*head as usize].key),
         );
@@ -67,7 +119,8 @@ impl Chains {
 
     /// Positions of a key, newest first.
     fn newest(&self, key: u64) -> impl Iterator<Item = u32> {
-        let head = self.heads.find(spread(key), |head| self.entries[*head as usize].key == key).copied();
+        let hash = spread(key);
+        let head = self.heads.table(hash).find(hash, |head| self.entries[*head as usize].key == key).copied();
         std::iter::successors(head, |at| Some(self.entries[*at as usize].older).filter(|older| *older != NONE))
             .map(|at| self.entries[at as usize].at)
     }
@@ -121,7 +174,7 @@ impl Chains {
 impl Memtable {
     /// Empty; the first event will have this position.
     pub fn new(first_position: u64) -> Self {
-        Self { first_position, locators: Vec::new(), len: 0, ids: Chains::default(), terms: Chains::default() }
+        Self { first_position, locators: Pieces::default(), len: 0, ids: Chains::default(), terms: Chains::default() }
     }
 
     /// Empty again, for events from another position on. Keeps its memory: growing anew costs a third of an insert.
@@ -162,7 +215,7 @@ impl Memtable {
     /// Says where events that were inserted are, from position `first` on.
     pub fn place(&mut self, first: u64, locators: impl IntoIterator<Item = Locator>) {
         assert_eq!(first, self.first_position + self.locators.len() as u64, "events are placed in order");
-        self.locators.extend(locators);
+        locators.into_iter().for_each(|locator| self.locators.push(locator));
         assert!(self.locators.len() <= self.len as usize, "only what was inserted is placed");
     }
 
@@ -218,7 +271,7 @@ impl Memtable {
         &self.terms
     }
 
-    pub(crate) fn locators(&self) -> &[Locator] {
+    pub(crate) fn locators(&self) -> &Pieces<Locator> {
         &self.locators
     }
 }

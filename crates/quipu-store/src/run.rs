@@ -106,9 +106,11 @@ fn encode(table: &Memtable) -> Vec<u8> {
     let mut term_fences = encode_blocks(&mut out, table.terms(), &mut bitmaps);
     patch_bitmaps(&mut out, &bitmaps, id_fences.iter_mut().chain(&mut term_fences));
     let locators_at = out.len();
-    for block in table.locators().chunks(LOCATORS_PER_BLOCK as usize) {
+    let mut locators = table.locators().iter().peekable();
+    while locators.peek().is_some() {
         let block_at = out.len();
-        block.iter().for_each(|locator| out.extend_from_slice(&(*locator as u32).to_le_bytes()));
+        let block = locators.by_ref().take(LOCATORS_PER_BLOCK as usize);
+        block.for_each(|locator| out.extend_from_slice(&(*locator as u32).to_le_bytes()));
         let crc = crc32c::crc32c(&out[block_at..]);
         out.extend_from_slice(&crc.to_le_bytes());
     }

@@ -20,6 +20,7 @@
 use std::collections::BTreeSet;
 
 use crate::Timestamp;
+use crate::pieces::Pieces;
 
 const LEVELS: usize = 9;
 /// Slots that a level knows.
@@ -74,7 +75,7 @@ pub struct Wheel {
     /// The tick that it has come to, milliseconds. It never goes down: by a clock that is set back what is left of `ready` waits
     /// longer, and nothing else changes.
     tick: i64,
-    nodes: Vec<Node>,
+    nodes: Pieces<Node>,
     /// The first of the free nodes.
     free: u32,
     /// The first node of each slot, level by level.
@@ -111,7 +112,7 @@ impl Wheel {
     pub fn new(now: Timestamp) -> Self {
         Self {
             tick: now.0.div_euclid(1_000),
-            nodes: Vec::new(),
+            nodes: Pieces::default(),
             free: NONE,
             slots: Box::new([NONE; LEVELS * SLOTS]),
             taken: [0; LEVELS],
@@ -491,9 +492,9 @@ mod tests {
             let already = came.len();
             wheel.advance(next, usize::MAX, &mut came);
             assert!(came[already..].iter().all(|due| tick_of(due.at) * 1_000 == next.0), "at {next}");
-            let moved = wheel.nodes.iter().zip(&before).filter(|(now, before)| now.slot != before.slot).count();
+            let moved = wheel.nodes.iter().zip(before.iter()).filter(|(now, before)| now.slot != before.slot).count();
             assert!(moved <= MOVED_MAX + came.len() - already, "{moved} at {next}");
-            before.clone_from(&wheel.nodes);
+            before = wheel.nodes.clone();
         }
         assert_eq!(came.len(), 10_000);
     }

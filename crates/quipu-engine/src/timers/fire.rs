@@ -16,6 +16,8 @@ use crate::tenant::Tenant;
 /// Most timers that fire in one commit, and about how many bytes: appends wait for it.
 const FIRES_MAX: usize = 1_000;
 const FIRE_BYTES: usize = 2 << 20;
+/// Lots that are on their way to the loop: while one is recorded, the next is read.
+const FIRING_MAX: usize = 2;
 /// Records that are read at once.
 const READ_MAX: usize = 128;
 /// How soon what could not fire is tried again, milliseconds.
@@ -34,7 +36,8 @@ impl Tenant {
         if next > now {
             return Some(next);
         }
-        if self.timers.is_firing.swap(true, Ordering::AcqRel) {
+        // Nobody else adds to it.
+        if self.timers.firing.load(Ordering::Acquire) == FIRING_MAX {
             return None;
         }
         let mut due = Vec::new();
@@ -47,29 +50,36 @@ impl Tenant {
         let timers: Vec<u64> = fires.iter().map(|(timer, _)| *timer).collect();
         self.wind_again(&failed, now.plus_ms(AGAIN_MS));
         if fires.is_empty() {
-            self.timers.is_firing.store(false, Ordering::Release);
             return self.timers.next();
         }
+        self.timers.firing.fetch_add(1, Ordering::AcqRel);
         let tenant = Arc::clone(self);
         let reply = move |result: Result<(), Fault>| {
             if result.is_err() {
                 tenant.wind_again(&timers, tenant.world.clock.now().plus_ms(AGAIN_MS));
             }
-            tenant.timers.is_firing.store(false, Ordering::Release);
+            tenant.timers.firing.fetch_sub(1, Ordering::AcqRel);
             tenant.wake_timers();
         };
         let bytes = fires.iter().map(|(_, event)| event.bytes()).sum();
         if self.enqueue(bytes, Input::Fire(fires, Box::new(reply))) {
             self.drive_elsewhere();
         }
+        // The next are read while these are recorded.
+        self.wake_timers();
         None
     }
 
     /// The events of timers that are due, in order, and the timers whose events cannot be read. What would be too much waits in the wheel
     /// for the next time.
     fn read_due(&self, due: &[Due]) -> (Vec<(u64, Prepared)>, Vec<u64>) {
+        let places: Vec<Option<Locator>> = {
+            let fold = self.decider.lock();
+            // Those that are not there were cancelled.
+            due.iter().map(|due| Some(fold.timers.get(due.owner.0)?.locator)).collect()
+        };
         let (mut fires, mut failed, mut bytes) = (Vec::with_capacity(due.len()), Vec::new(), 0);
-        for chunk in due.chunks(READ_MAX) {
+        for (chunk, places) in due.chunks(READ_MAX).zip(places.chunks(READ_MAX)) {
             if bytes >= FIRE_BYTES {
                 let mut fold = self.decider.lock();
                 let mut winding = self.timers.wheel.lock();
@@ -79,12 +89,8 @@ impl Tenant {
                 self.timers.turned(&winding);
                 continue;
             }
-            let mut places: Vec<(Locator, u64)> = {
-                let fold = self.decider.lock();
-                let pending = chunk.iter().map(|due| due.owner.0);
-                // Those that are not there were cancelled.
-                pending.filter_map(|timer| Some((fold.timers.get(timer)?.locator, timer))).collect()
-            };
+            let there = chunk.iter().zip(places).filter_map(|(due, place)| Some(((*place)?, due.owner.0)));
+            let mut places: Vec<(Locator, u64)> = there.collect();
             places.sort_unstable();
             let begin = fires.len();
             for (timer, read) in self.read_timers(&places) {

@@ -8,7 +8,7 @@ mod records;
 mod refusal;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 use quipu_domain::limits::{TIMER_AHEAD_MS_MAX, TIMER_KEY_BYTES_MAX};
@@ -71,8 +71,8 @@ pub(crate) struct Timers {
     pub wheel: Mutex<Winding>,
     /// When the wheel comes to the next, microseconds.
     next: AtomicI64,
-    /// Some that are due are on their way to the loop.
-    is_firing: AtomicBool,
+    /// How many lots of those that are due are on their way to the loop.
+    firing: AtomicUsize,
     /// How many of the timers refer to data that is kept beside the log. Nothing is locked under it.
     payloads: Mutex<HashMap<[u8; 32], u32>>,
 }
@@ -89,8 +89,7 @@ impl Timers {
         let mut winding = Winding { wheel: Wheel::new(now), latest: now };
         folded.wind_all(&mut winding.wheel, now);
         let next = AtomicI64::new(winding.wheel.next().map_or(i64::MAX, |next| next.0));
-        let timers =
-            Self { wheel: Mutex::new(winding), next, is_firing: AtomicBool::new(false), payloads: Mutex::default() };
+        let timers = Self { wheel: Mutex::new(winding), next, firing: AtomicUsize::new(0), payloads: Mutex::default() };
         folded.payloads().for_each(|hash| timers.refer(hash));
         timers
     }

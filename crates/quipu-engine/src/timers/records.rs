@@ -6,7 +6,7 @@ use quipu_store::snapshot::Sink;
 use quipu_store::{Fault, Locator, Reader, Record, RecordKind, put, put_bytes};
 use serde::{Deserialize, Serialize};
 
-use crate::sharded::Sharded;
+use crate::sharded::{Pair, Sharded};
 
 /// A record of timers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -88,7 +88,7 @@ pub(crate) struct FoldedTimers {
     placed: u64,
     pending: Sharded<u64, Pending>,
     keys: Sharded<u128, u64>,
-    pairs: Sharded<u64, u64>,
+    pairs: Sharded<Pair, u64>,
     /// The hashes of data that is kept beside the log: few timers have such.
     payloads: Sharded<u64, [u8; 32]>,
 }
@@ -125,7 +125,7 @@ impl FoldedTimers {
         if key != 0 {
             self.keys.insert(key, timer);
         }
-        self.pairs.insert(pair, timer);
+        self.pairs.insert(Pair(pair), timer);
         payload.into_iter().for_each(|hash| _ = self.payloads.insert(timer, hash));
         timer
     }
@@ -137,8 +137,8 @@ impl FoldedTimers {
         if self.keys.get(pending.key) == Some(&timer) {
             self.keys.remove(pending.key);
         }
-        if self.pairs.get(pending.pair) == Some(&timer) {
-            self.pairs.remove(pending.pair);
+        if self.pairs.get(Pair(pending.pair)) == Some(&timer) {
+            self.pairs.remove(Pair(pending.pair));
         }
         Some((pending, self.payloads.remove(timer)))
     }
@@ -186,7 +186,7 @@ impl FoldedTimers {
 
     /// The timer whose event may have the source and id with this hash.
     pub fn of_pair(&self, pair: u64) -> Option<u64> {
-        self.pairs.get(pair).copied()
+        self.pairs.get(Pair(pair)).copied()
     }
 
     /// The hashes of data that is kept beside the log.
@@ -242,7 +242,7 @@ impl FoldedTimers {
             if key != 0 {
                 timers.keys.insert(key, timer);
             }
-            timers.pairs.insert(pair, timer);
+            timers.pairs.insert(Pair(pair), timer);
         }
         reader.rest().is_empty().then_some(timers)
     }
