@@ -152,6 +152,84 @@ fn what_begins_with_another_event_is_only_there_or_only_here() {
     assert_eq!(found.same, 4);
 }
 
+/// Rests a second whenever an order is placed.
+const RESTS: &str =
+    r#"{"saga": "rests", "starts_on": "order.placed", "again": "begin", "steps": [{"rest": {"sleep": "1s"}}]}"#;
+
+/// The same, and begins with another event.
+fn rests_on(starts: &str) -> String {
+    RESTS.replace("\"order.placed\"", starts)
+}
+
+#[test]
+fn an_instance_is_held_against_the_one_that_began_with_the_same_event_or_in_its_place() {
+    let mut shop = Shop::new(&[saga(RESTS)]);
+    shop.publish("order.placed", "o", "{}");
+    shop.wait(2);
+    shop.publish("order.imported", "o", "{}");
+    shop.wait(2);
+    shop.publish("order.placed", "o", "{}");
+    shop.wait(2);
+    assert_eq!([1, 2].map(|number| shop.state(number)), [InstanceState::Completed; 2]);
+    // The import begins one more; both others begin with the same event as they did.
+    let found = what_if(&shop, &rests_on(r#"["order.placed", "order.imported"]"#));
+    assert_eq!((found.same, found.only_new, found.only_old), (2, 1, 0), "{found:?}");
+    let new = listed(&found, "o");
+    assert_eq!((new.verdict, new.number), (WhatIfVerdict::OnlyNew, None));
+    assert_eq!(new.why, "no instance of this key began with this event");
+    // One that begins earlier is in the place of the next, and not of one that was there before.
+    let found = what_if(&shop, &rests_on("\"order.imported\""));
+    assert_eq!((found.same, found.only_new, found.only_old), (1, 0, 1), "{found:?}");
+    assert_eq!(listed(&found, "o").number, Some(1));
+    // Nor of one that began behind the range.
+    let until = StartAt::Position(2);
+    let found = over(&shop, &rests_on("\"order.imported\""), StartAt::Beginning, until);
+    assert_eq!((found.only_new, found.only_old), (1, 1), "{found:?}");
+}
+
+#[test]
+fn one_that_begins_earlier_is_held_against_the_only_one_of_its_key_though_that_began_with_its_event_too() {
+    let once = RESTS.replace(", \"again\": \"begin\"", "");
+    let mut shop = Shop::new(&[saga(&once)]);
+    shop.publish("order.imported", "o", "{}");
+    shop.publish("order.placed", "o", "{}");
+    shop.wait(2);
+    let found = what_if(&shop, &once.replace("\"order.placed\"", r#"["order.placed", "order.imported"]"#));
+    assert_eq!((found.same, found.only_new, found.only_old), (1, 0, 0), "{found:?}");
+}
+
+#[test]
+fn what_is_not_remembered_is_unknown_though_there_was_another_of_its_key() {
+    const WEEK: i64 = 8 * 86_400;
+    let mut shop = Shop::new(&[saga(RESTS)]);
+    shop.publish("order.imported", "o", "{}");
+    shop.publish("order.placed", "o", "{}");
+    shop.wait(2);
+    shop.wait(WEEK);
+    shop.publish("order.placed", "o", "{}");
+    shop.wait(2);
+    assert!(shop.tenant.instance(1).is_err(), "it is forgotten");
+    let found = what_if(&shop, RESTS);
+    assert_eq!((found.same, found.unknown, found.only_new, found.only_old), (1, 1, 0, 0), "{found:?}");
+    let first = listed(&found, "o");
+    assert_eq!((first.verdict, first.number, first.would_be), (WhatIfVerdict::Unknown, None, None));
+    assert!(first.why.contains("not remembered"), "{first:?}");
+    // Whether there was one in the place of the import, nobody knows either.
+    let found = what_if(&shop, &rests_on("\"order.imported\""));
+    assert_eq!((found.unknown, found.only_new, found.only_old), (1, 0, 1), "{found:?}");
+    // Before it was declared there was none, whatever is forgotten; nor was there one of a saga that never was.
+    let other = RESTS.replace("\"rests\"", "\"never\"");
+    assert_eq!(what_if(&shop, &other).only_new, 2);
+    let mut shop = Shop::new(&[saga(&other)]);
+    shop.publish("order.placed", "o", "{}");
+    shop.wait(WEEK);
+    shop.tenant.apply_saga(saga(RESTS), false, false).unwrap();
+    shop.publish("order.placed", "p", "{}");
+    shop.wait(2);
+    let found = what_if(&shop, RESTS);
+    assert_eq!((found.same, found.only_new, found.unknown), (1, 1, 0), "{found:?}");
+}
+
 #[test]
 fn where_somebody_intervened_it_is_said() {
     let mut shop = Shop::new(&[saga(ORDER)]);

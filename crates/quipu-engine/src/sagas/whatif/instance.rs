@@ -25,10 +25,10 @@ pub(super) struct World<'a> {
 
 pub(super) struct Would {
     pub key: Box<str>,
-    /// What its commands would be correlated by, if no counterpart of it is remembered.
-    pub correlation: Option<Box<str>>,
     /// The number of the instance that there was.
     pub real: Option<u64>,
+    /// Whether there may have been one that is not remembered.
+    pub is_forgotten: bool,
     /// What that is stepped by.
     of: Option<Arc<Ready>>,
     pub state: State,
@@ -116,17 +116,11 @@ impl Coming {
 }
 
 impl Would {
-    pub fn new(
-        key: Box<str>,
-        correlation: Option<Box<str>>,
-        real: Option<u64>,
-        known: Option<Known>,
-        ready: &Ready,
-    ) -> Self {
+    pub fn new(key: Box<str>, real: Option<u64>, is_forgotten: bool, known: Option<Known>, ready: &Ready) -> Self {
         Self {
             key,
-            correlation,
             real,
+            is_forgotten,
             facts: known.as_ref().map_or_else(Vec::new, |known| facts(known, &ready.plan)),
             of: known.map(|known| known.ready),
             state: State::default(),

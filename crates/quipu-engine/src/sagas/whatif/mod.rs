@@ -8,10 +8,10 @@ mod instance;
 mod real;
 mod verdict;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use quipu_domain::saga::{Again, Attempt, Key, Role, Saga};
+use quipu_domain::saga::{Again, Attempt, Role, Saga};
 use quipu_domain::{Direction, Filter, StartAt, Timestamp};
 use quipu_store::Fault;
 
@@ -25,7 +25,7 @@ use crate::read::Recorded;
 use crate::subscriptions::NotDone;
 use crate::tenant::Tenant;
 use instance::{World, Would};
-use real::{Counterpart, Reals};
+use real::{Beginning, Counterpart, Reals};
 use verdict::End;
 pub use verdict::{WhatIf, WhatIfDifference, WhatIfVerdict};
 
@@ -51,8 +51,6 @@ struct Question<'a> {
     by_key: HashMap<u128, usize>,
     /// By the number of the instance that there was.
     by_number: HashMap<u64, usize>,
-    /// Correlation ids of instances that there were and that are not remembered.
-    forgotten: HashSet<Box<str>>,
     left_out: u64,
     before: u64,
 }
@@ -89,7 +87,6 @@ impl Tenant {
             instances: Vec::new(),
             by_key: HashMap::new(),
             by_number: HashMap::new(),
-            forgotten: HashSet::new(),
             left_out: 0,
             before: 0,
         };
@@ -154,16 +151,11 @@ impl Question<'_> {
 
     /// A command of an instance that there was passes by.
     fn pass(&mut self, number: u64, attempt: Attempt, recorded: &Recorded, cache: &mut Cache) -> Result<(), Fault> {
-        if let Some(at) = self.by_number.get(&number) {
-            let (mut world, event) = (world(self.tenant, &self.ready, cache), recorded.event());
-            // When its timeout began; it was recorded a little later.
-            let time = event.time().unwrap_or(recorded.stamp.recorded_time);
-            return self.instances[*at].pass(&mut world, attempt, event.kind(), time, recorded.stamp.recorded_time);
-        }
-        if !self.reals.is_remembered(number) {
-            self.forgotten.extend(recorded.event().correlation_id().map(Box::from));
-        }
-        Ok(())
+        let Some(at) = self.by_number.get(&number) else { return Ok(()) };
+        let (mut world, event) = (world(self.tenant, &self.ready, cache), recorded.event());
+        // When its timeout began; it was recorded a little later.
+        let time = event.time().unwrap_or(recorded.stamp.recorded_time);
+        self.instances[*at].pass(&mut world, attempt, event.kind(), time, recorded.stamp.recorded_time)
     }
 
     /// As the stage does.
@@ -175,6 +167,10 @@ impl Question<'_> {
         let starts = roles.contains(&Role::Start);
         roles.retain(|role| *role != Role::Start);
         let mut world = world(self.tenant, &self.ready, cache);
+        // What was due before it may have ended the one that there is.
+        if let Some(at) = existing.filter(|_| starts) {
+            self.instances[at].advance(&mut world, time)?;
+        }
         match existing {
             Some(at) if !starts || self.ready.plan.again() != Again::Begin || !self.instances[at].has_ended() => {
                 if roles.is_empty() {
@@ -191,29 +187,26 @@ impl Question<'_> {
 
     fn begin(&mut self, key: String, hash: u128, recorded: &Recorded, cache: &mut Cache) -> Result<(), Fault> {
         let (position, time) = (recorded.stamp.position, recorded.stamp.recorded_time);
-        let real = match self.reals.counterpart(hash, position, self.from) {
+        let (ready, range) = (&*self.ready, self.from..=self.until);
+        let beginning = Beginning { recorded, key: &key, hash, ready, range };
+        let counterpart = self.reals.counterpart(self.tenant, &beginning)?;
+        let real = match counterpart {
             // What came before the range is not known here.
             Counterpart::Before => {
                 self.before += 1;
                 return Ok(());
             }
             Counterpart::Is(number) => Some(number).filter(|number| !self.by_number.contains_key(number)),
-            Counterpart::None => None,
+            Counterpart::Forgotten | Counterpart::None => None,
         };
         if self.instances.len() >= WHAT_IF_INSTANCES_MAX {
             self.left_out += 1;
             return Ok(());
         }
         let at = self.instances.len();
-        let event = recorded.event();
-        // What its commands would be correlated by: so those of one that is not remembered are found.
-        let correlation = match self.ready.plan.key() {
-            Key::Correlation => key.as_str(),
-            _ => event.correlation_id().unwrap_or(&key),
-        };
-        let correlation = real.is_none().then(|| correlation.into());
-        let mut one =
-            Would::new(key.into(), correlation, real, real.and_then(|number| self.reals.known(number)), &self.ready);
+        let known = real.and_then(|number| self.reals.known(number));
+        let is_forgotten = counterpart == Counterpart::Forgotten || (real.is_some() && known.is_none());
+        let mut one = Would::new(key.into(), real, is_forgotten, known, &self.ready);
         // Waits of retries are spread by the number: those of the one that there was are the same.
         let number = real.unwrap_or(self.reals.last() + 1 + at as u64);
         one.start(&mut world(self.tenant, &self.ready, cache), number, position, time)?;
@@ -233,8 +226,7 @@ impl Question<'_> {
             }
             one.advance(&mut world(self.tenant, &self.ready, &mut Cache::default()), end)?;
             let known = one.real.and_then(|number| self.reals.known(number));
-            let is_forgotten = one.correlation.as_ref().is_some_and(|id| self.forgotten.contains(id));
-            found.count(verdict::of(one, known.as_ref(), &self.ready.plan, place, is_forgotten));
+            found.count(verdict::of(one, known.as_ref(), &self.ready.plan, place));
         }
         for number in self.reals.without(&self.by_number, self.from, self.until) {
             // Beyond the most that are held, whether there would be one is not known.

@@ -138,7 +138,7 @@ pub(super) struct End {
 }
 
 /// How one compares at the end of a range.
-pub(super) fn of(one: &Would, real: Option<&Known>, plan: &Plan, end: End, is_forgotten: bool) -> Option<Found> {
+pub(super) fn of(one: &Would, real: Option<&Known>, plan: &Plan, end: End) -> Option<Found> {
     let status = InstanceState::of(one.state.status()?);
     let sent_later = |attempt: &Attempt| real.is_some_and(|real| was_tried(real, plan, *attempt));
     let held = one.held(plan);
@@ -158,15 +158,15 @@ pub(super) fn of(one: &Would, real: Option<&Known>, plan: &Plan, end: End, is_fo
         }))
     };
     let Some(real) = real else {
-        if is_forgotten || one.real.is_some() {
-            let why = "the instance that there was is not remembered any more".to_owned();
+        if one.is_forgotten {
+            let why = "if there was an instance in its place, it is not remembered any more".to_owned();
             return difference(WhatIfVerdict::Unknown, None, (None, why));
         }
         let why = doubt.map_or_else(
-            || (None, "there was no instance of this key".to_owned()),
+            || (None, "no instance of this key began with this event".to_owned()),
             |doubt| {
                 let (step, why) = unknown(plan, doubt);
-                (step, format!("there was no instance of this key; {why}"))
+                (step, format!("no instance of this key began with this event; {why}"))
             },
         );
         return difference(WhatIfVerdict::OnlyNew, Some(status).filter(|_| doubt.is_none()), why);
