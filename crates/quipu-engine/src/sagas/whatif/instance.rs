@@ -1,18 +1,19 @@
 //! An instance of the new declaration, in memory. It is stepped as the stage steps one; what it sends is taken as sent once the instance
-//! that there was sent the same, and what others answered that one they answer this one.
+//! that there was sent the same, and what others answered that one they answer this one if it asks the same of them.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use quipu_domain::Timestamp;
 use quipu_domain::saga::{
-    Action, Answer, Attempt, Due, Effect, Input, NodeId, Note, Outcome, Plan, Purpose, Role, State, Status, Waiting,
-    What, explain, step,
+    Answer, Attempt, Due, Effect, Input, NodeId, Note, Outcome, Plan, Purpose, Role, State, Status, Waiting, What,
+    explain, step,
 };
 use quipu_store::Fault;
 
-use super::super::mapping::{Answered, Asker, Cache};
+use super::super::mapping::{Answered, Asker, Cache, Mapped};
 use super::super::ready::Ready;
+use super::facts::{Began, Facts, after, said};
 use super::real::Known;
 use crate::tenant::Tenant;
 
@@ -35,7 +36,7 @@ pub(super) struct Would {
     at: Timestamp,
     commands: Vec<(Attempt, Sent)>,
     /// What endpoints and sagas within it told the one that there was.
-    facts: Vec<Fact>,
+    facts: Facts,
     /// What of that it is to be told, in the order of time.
     coming: VecDeque<(Timestamp, Coming)>,
     /// Each run of a step that was begun to be done, or to be undone.
@@ -53,6 +54,8 @@ enum Sent {
     Known,
     /// Only the instance that there was sent it so far.
     Passed,
+    /// It is no command, and nobody knows what it would come to.
+    Unknown(Doubt),
 }
 
 /// Why nobody knows what would have become of an instance.
@@ -64,23 +67,14 @@ pub(super) enum Doubt {
     SentBefore,
     /// The answer may be one to an attempt that it would not have made by then.
     OtherAttempt,
-}
-
-/// Something that became of a step of the instance that there was.
-struct Fact {
-    at: Timestamp,
-    attempt: Attempt,
-    what: Became,
-    position: u64,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Became {
-    Tried,
-    Done,
-    Refused,
-    Unsure,
-    NotSent,
+    /// It would ask for something else than was asked for.
+    OtherSaid,
+    /// What was asked for is not known any more.
+    NotKept,
+    /// What was asked for was given up sooner than it would be.
+    CutShort,
+    /// What was asked for was never answered, and not given up.
+    NotHeard,
 }
 
 #[derive(Clone, Copy)]
@@ -116,12 +110,22 @@ impl Coming {
 }
 
 impl Would {
-    pub fn new(key: Box<str>, real: Option<u64>, is_forgotten: bool, known: Option<Known>, ready: &Ready) -> Self {
-        Self {
+    pub fn new(
+        world: &mut World<'_>,
+        key: Box<str>,
+        real: Option<u64>,
+        is_forgotten: bool,
+        known: Option<Known>,
+    ) -> Result<Self, Fault> {
+        let facts = match &known {
+            Some(known) => Facts::of(known, &world.ready.plan, world.tenant, world.cache)?,
+            None => Facts::none(),
+        };
+        Ok(Self {
             key,
             real,
             is_forgotten,
-            facts: known.as_ref().map_or_else(Vec::new, |known| facts(known, &ready.plan)),
+            facts,
             of: known.map(|known| known.ready),
             state: State::default(),
             at: Timestamp(i64::MIN),
@@ -129,7 +133,7 @@ impl Would {
             coming: VecDeque::new(),
             steps: BTreeSet::new(),
             doubt: None,
-        }
+        })
     }
 
     /// Whether another may begin under its key.
@@ -175,8 +179,7 @@ impl Would {
         match self.commands.iter_mut().find(|(other, _)| *other == attempt) {
             Some((_, place)) if *place == Sent::Held => {
                 *place = Sent::Known;
-                let at = sent.plus_ms(i64::try_from(ms).unwrap_or(i64::MAX));
-                self.state.wait(attempt, Some(Due { since: sent, at }));
+                self.state.wait(attempt, Some(Due { since: sent, at: after(sent, ms) }));
             }
             Some(_) => {}
             None => self.commands.push((attempt, Sent::Passed)),
@@ -255,10 +258,14 @@ impl Would {
         })
     }
 
-    /// All that it waits for the answer to, though nobody was sent it as far as was read.
-    pub fn held(&self, plan: &Plan) -> Vec<Attempt> {
-        let held = self.commands.iter().filter(|(_, sent)| *sent == Sent::Held).map(|(attempt, _)| *attempt);
-        held.filter(|attempt| self.is_open(plan, *attempt)).collect()
+    /// All that it waits for the answer to, though nobody was sent it as far as was read, or nobody knows what it would come to, and why.
+    pub fn held(&self, plan: &Plan) -> Vec<(Attempt, Option<Doubt>)> {
+        let held = self.commands.iter().filter_map(|(attempt, sent)| match sent {
+            Sent::Held => Some((*attempt, None)),
+            Sent::Unknown(doubt) => Some((*attempt, Some(*doubt))),
+            Sent::Known | Sent::Passed => None,
+        });
+        held.filter(|(attempt, _)| self.is_open(plan, *attempt)).collect()
     }
 
     /// Tells it something, and all that follows from it.
@@ -289,43 +296,50 @@ impl Would {
                 Ok(()) => Follows::Sent(attempt),
                 Err(reason) => Follows::NotSent(attempt, reason),
             }),
-            Effect::Call(attempt) => {
-                let answer = |fact: &Fact| {
-                    let answer = match fact.what {
-                        Became::Done => Answer::Done,
-                        Became::Refused => Answer::Refused,
-                        Became::Unsure => Answer::UNSURE,
-                        Became::Tried | Became::NotSent => return None,
-                    };
-                    Some((fact.at, Coming::Answered(attempt, answer, fact.position)))
-                };
-                let answers: Vec<_> =
-                    self.facts.iter().filter(|fact| fact.attempt == named(attempt)).filter_map(answer).collect();
-                self.comes(attempt, answers);
-                None
-            }
-            Effect::Begin(attempt) => {
-                let of_it = |what| self.facts.iter().find(|fact| fact.attempt == attempt && fact.what == what);
-                let ends = [(Became::Done, Outcome::Completed), (Became::Refused, Outcome::Compensated)];
-                let end = ends.into_iter().find_map(|(what, outcome)| Some((of_it(what)?.at, outcome)));
-                let ms = i64::try_from(plan.timeout_ms(attempt).unwrap_or(u64::MAX)).unwrap_or(i64::MAX);
-                // How long it would have taken beyond what was waited for is not known.
-                let timed_out = of_it(Became::Unsure).filter(|fact| self.at.plus_ms(ms) <= fact.at);
-                let is_known = of_it(Became::Tried).is_some() && (end.is_some() || timed_out.is_some());
-                match (is_known, end) {
-                    (true, Some((at, outcome))) => self.comes(attempt, vec![(at, Coming::Child(attempt, outcome))]),
-                    (true, None) => {}
-                    (false, _) => self.hold(attempt),
+            Effect::Call(attempt) => match self.ask(world, attempt)? {
+                Ok(began) => {
+                    let ms = plan.call(attempt).map_or(u64::MAX, |call| call.timeout_ms);
+                    match began.and_then(|began| self.facts.call(attempt, began, ms)) {
+                        Ok(answers) => self.comes(
+                            answers
+                                .into_iter()
+                                .map(|(at, answer, position)| (at, Coming::Answered(attempt, answer, position))),
+                        ),
+                        Err(doubt) => self.is_unknown(attempt, doubt),
+                    }
+                    None
                 }
-                None
-            }
+                Err(reason) => Some(Follows::NotSent(attempt, reason)),
+            },
+            Effect::Begin(attempt) => match self.ask(world, attempt)? {
+                Ok(Ok(_)) if self.facts.is_not_sent(attempt) => {
+                    Some(Follows::NotSent(attempt, "it could not be begun".into()))
+                }
+                Ok(began) => {
+                    let ms = plan.timeout_ms(attempt).unwrap_or(u64::MAX);
+                    let ends = began.and_then(|began| Ok((began, self.facts.child(attempt, began, ms)?)));
+                    match ends {
+                        Ok((began, ends)) => {
+                            // Its timeout counts from when it was begun.
+                            self.state.wait(attempt, Some(Due { since: began.at, at: after(began.at, ms) }));
+                            self.comes(ends.into_iter().map(|(at, end)| (at, Coming::Child(attempt, end))));
+                        }
+                        Err(doubt) => self.is_unknown(attempt, doubt),
+                    }
+                    None
+                }
+                Err(reason) => Some(Follows::NotSent(attempt, reason)),
+            },
             Effect::UndoChild(attempt) => {
                 let undo = Attempt { purpose: Purpose::Compensation, ..attempt };
-                let is_it = |fact: &&Fact| run(fact.attempt) == run(undo) && fact.what == Became::Done;
-                match self.facts.iter().find(is_it).map(|fact| fact.at) {
-                    Some(at) => self.comes(undo, vec![(at, Coming::Child(attempt, Outcome::Compensated))]),
-                    None => {
-                        self.hold(undo);
+                let undone = match self.is_begun(attempt) {
+                    true => self.facts.undone(undo, self.at),
+                    false => Err(Doubt::NobodySent),
+                };
+                match undone {
+                    Ok(at) => self.comes([(at, Coming::Child(undo, Outcome::Compensated))]),
+                    Err(doubt) => {
+                        self.is_unknown(undo, doubt);
                         self.state.wait(Attempt { purpose: Purpose::Late, ..undo }, None);
                     }
                 }
@@ -349,8 +363,7 @@ impl Would {
                 return Ok(Err(reason));
             }
         }
-        let is_refused = |fact: &Fact| fact.what == Became::NotSent && fact.attempt == named(attempt);
-        if self.facts.iter().any(is_refused) {
+        if self.facts.is_not_sent(attempt) {
             return Ok(Err("it could not be published".into()));
         }
         if plan.timeout_ms(attempt).is_some() {
@@ -368,11 +381,33 @@ impl Would {
         self.state.wait(attempt, None);
     }
 
-    /// What it will be told, of what is known; if nothing is, it is held.
-    fn comes(&mut self, attempt: Attempt, what: Vec<(Timestamp, Coming)>) {
-        if what.is_empty() {
-            return self.hold(attempt);
+    /// What is said to an endpoint or a saga, and when the instance that there was said the same, if it did; or why it cannot be said.
+    fn ask(&self, world: &mut World<'_>, attempt: Attempt) -> Mapped<Result<Began, Doubt>> {
+        let asker = Asker { ready: world.ready, key: &self.key, state: &self.state, attempt: Some(attempt) };
+        let said = said(&asker, world.tenant, world.cache)?;
+        Ok(said.map(|said| self.facts.began(attempt, said, self.at)))
+    }
+
+    /// Whether the instance that there was began the same saga.
+    fn is_begun(&self, attempt: Attempt) -> bool {
+        let is_other = |(other, sent): &(Attempt, Sent)| {
+            let is_other = matches!(sent, Sent::Unknown(Doubt::NobodySent | Doubt::OtherSaid | Doubt::NotKept));
+            *other == attempt && is_other
+        };
+        !self.commands.iter().any(is_other)
+    }
+
+    /// No time passes for what nobody knows.
+    fn is_unknown(&mut self, attempt: Attempt, doubt: Doubt) {
+        if doubt == Doubt::SentBefore {
+            self.doubt = Some((attempt, doubt));
         }
+        self.commands.push((attempt, Sent::Unknown(doubt)));
+        self.state.wait(attempt, None);
+    }
+
+    /// What it will be told.
+    fn comes(&mut self, what: impl IntoIterator<Item = (Timestamp, Coming)>) {
         self.coming.extend(what);
         self.coming.make_contiguous().sort_by_key(|(at, _)| *at);
     }
@@ -391,13 +426,8 @@ fn is_undo(attempt: Attempt) -> bool {
     attempt.purpose != Purpose::Command
 }
 
-fn run(attempt: Attempt) -> (NodeId, u16, bool) {
+pub(super) fn run(attempt: Attempt) -> (NodeId, u16, bool) {
     (attempt.node, attempt.iteration, is_undo(attempt))
-}
-
-/// As facts are known by: notes do not tell a late compensation from another.
-fn named(attempt: Attempt) -> Attempt {
-    if attempt.purpose == Purpose::Late { Attempt { purpose: Purpose::Compensation, ..attempt } } else { attempt }
 }
 
 /// The step that a role is about, and whether it is about undoing it.
@@ -407,43 +437,4 @@ fn about(role: Role) -> Option<(NodeId, bool)> {
         Role::Reply(node) | Role::Refusal(node) => Some((node, false)),
         Role::Undone(node) | Role::NotUndone(node) => Some((node, true)),
     }
-}
-
-/// What is worth to be known of an instance that there was: what its calls and the sagas within it came to, and what could not be
-/// published. Answers to commands are in the log.
-fn facts(known: &Known, plan: &Plan) -> Vec<Fact> {
-    let of = &known.ready.plan;
-    let mut facts: Vec<Fact> = Vec::new();
-    let mut undone: BTreeMap<(NodeId, u16), bool> = BTreeMap::new();
-    for (at, note) in &known.notes {
-        let Some(node) = plan.step_named(of.step_name(note.node)) else { continue };
-        let at_run = (note.node, note.iteration);
-        if let Some((.., of_undo)) = begun(note) {
-            undone.insert(at_run, of_undo);
-        }
-        let of_undo = undone.get(&at_run).copied().unwrap_or(false);
-        let action = if of_undo { of.compensation(note.node) } else { of.action(note.node) };
-        let is_begin = matches!(action, Some(Action::Begin(_)));
-        let is_kept = matches!(action, Some(Action::Call(_) | Action::Begin(_) | Action::Undo));
-        let what = match note.what {
-            What::NotSent => Became::NotSent,
-            _ if !is_kept => continue,
-            What::Tried | What::UndoTried => Became::Tried,
-            What::Finished | What::Undone | What::LateSuccess => Became::Done,
-            What::Refused | What::UndoRefused | What::LateRefusal => Became::Refused,
-            What::TimedOut | What::UndoTimedOut | What::LateDoubt => Became::Unsure,
-            // A saga within it failed, unless it was given up before.
-            What::Failed if is_begin => Became::Refused,
-            _ => continue,
-        };
-        let purpose = if of_undo { Purpose::Compensation } else { Purpose::Command };
-        let attempt = Attempt { node, iteration: note.iteration, number: note.attempt, purpose };
-        let was_given_up =
-            |fact: &Fact| fact.attempt == attempt && matches!(fact.what, Became::Unsure | Became::NotSent);
-        if note.what == What::Failed && facts.iter().any(was_given_up) {
-            continue;
-        }
-        facts.push(Fact { at: *at, attempt, what, position: note.position });
-    }
-    facts
 }

@@ -1,10 +1,13 @@
 //! What a changed saga would have made of history: the events of a range are fed once more, in memory, to instances of the new
 //! declaration, and each is held against the instance that there was. Nothing is published and nothing is written.
 //!
-//! What others did is known only as far as it happened. A command is taken as sent when the instance that there was sent it; whatever
-//! depends on one that nobody was ever sent is unknown, and never guessed.
+//! What others did is known only as far as it happened. A command is taken as sent when the instance that there was sent it, and a call
+//! or a saga within it comes to what it came to if that one asked for the same; whatever depends on what nobody was ever asked is unknown,
+//! and never guessed.
 
+mod facts;
 mod instance;
+mod past;
 mod real;
 mod verdict;
 
@@ -206,10 +209,11 @@ impl Question<'_> {
         let at = self.instances.len();
         let known = real.and_then(|number| self.reals.known(number));
         let is_forgotten = counterpart == Counterpart::Forgotten || (real.is_some() && known.is_none());
-        let mut one = Would::new(key.into(), real, is_forgotten, known, &self.ready);
+        let mut world = world(self.tenant, &self.ready, cache);
+        let mut one = Would::new(&mut world, key.into(), real, is_forgotten, known)?;
         // Waits of retries are spread by the number: those of the one that there was are the same.
         let number = real.unwrap_or(self.reals.last() + 1 + at as u64);
-        one.start(&mut world(self.tenant, &self.ready, cache), number, position, time)?;
+        one.start(&mut world, number, position, time)?;
         self.by_key.insert(hash, at);
         real.into_iter().for_each(|number| _ = self.by_number.insert(number, at));
         self.instances.push(one);

@@ -58,6 +58,8 @@ pub(super) struct Known {
     pub key: Box<str>,
     pub status: InstanceState,
     pub updated: Timestamp,
+    /// The position of the event that began it.
+    pub start: u64,
     /// The position of the newest event that moved it.
     pub last: u64,
     /// The step that it failed by, and why.
@@ -181,6 +183,7 @@ impl Reals {
             key: instance.key.clone(),
             status: instance.status,
             updated: instance.updated,
+            start: state.start(),
             last: state.last(),
             failure,
             ready,

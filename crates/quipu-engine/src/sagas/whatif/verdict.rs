@@ -140,10 +140,16 @@ pub(super) struct End {
 /// How one compares at the end of a range.
 pub(super) fn of(one: &Would, real: Option<&Known>, plan: &Plan, end: End) -> Option<Found> {
     let status = InstanceState::of(one.state.status()?);
-    let sent_later = |attempt: &Attempt| real.is_some_and(|real| was_tried(real, plan, *attempt));
+    // What was sent behind the range is not read, nor is what is not answered so far: there it goes on.
+    let goes_on = |(attempt, doubt): &(Attempt, Option<Doubt>)| {
+        real.is_some_and(|real| match doubt {
+            None => was_sent(one, real, plan, *attempt),
+            Some(doubt) => *doubt == Doubt::NotHeard && !real.status.is_ended(),
+        })
+    };
     let held = one.held(plan);
-    // What was sent behind the range is not read: there it goes on.
-    let never_sent = held.iter().find(|attempt| !sent_later(attempt)).map(|attempt| (*attempt, Doubt::NobodySent));
+    let never = held.iter().find(|one| !goes_on(one));
+    let never_sent = never.map(|(attempt, doubt)| (*attempt, doubt.unwrap_or(Doubt::NobodySent)));
     let goes_on = never_sent.is_none() && !held.is_empty();
     let doubt = one.doubt.or(never_sent);
     let difference = |verdict, would_be, (step, why): (Option<String>, String)| {
@@ -203,14 +209,16 @@ fn asks(status: InstanceState) -> bool {
     status == InstanceState::NeedsPerson
 }
 
-/// Whether the instance that there was made an attempt, whenever.
-fn was_tried(real: &Known, plan: &Plan, attempt: Attempt) -> bool {
-    let is_undo = attempt.purpose != Purpose::Command;
-    let name = plan.step_name(attempt.node);
+/// Whether the instance that there was sent a command, whenever.
+fn was_sent(one: &Would, real: &Known, plan: &Plan, attempt: Attempt) -> bool {
+    let (is_undo, of) = (attempt.purpose != Purpose::Command, &real.ready.plan);
     real.notes.iter().any(|(_, note)| {
         begun(note).is_some_and(|(node, iteration, of_undo)| {
+            let same = Attempt { node, ..attempt };
+            let kind = |plan: &Plan, attempt| plan.message(attempt, &one.state).map(|message| message.kind.clone());
             (iteration, of_undo, note.attempt) == (attempt.iteration, is_undo, attempt.number)
-                && real.ready.plan.step_name(node) == name
+                && of.step_name(node) == plan.step_name(attempt.node)
+                && kind(of, same) == kind(plan, attempt)
         })
     })
 }
@@ -272,6 +280,18 @@ fn unknown(plan: &Plan, (attempt, doubt): (Attempt, Doubt)) -> (Option<String>, 
         Doubt::OtherAttempt => format!(
             "{step} was answered when more attempts had been made than {number}: whether it would have been is not known"
         ),
+        Doubt::OtherSaid => format!(
+            "{step}, {what} {number}, would ask for something else than it did: what the answer would be is not known"
+        ),
+        Doubt::NotKept => {
+            format!("what {step}, {what} {number}, asked for cannot be made again: whether it is the same is not known")
+        }
+        Doubt::CutShort => format!(
+            "{step}, {what} {number}, was given up sooner than it would be: what the answer would be is not known"
+        ),
+        Doubt::NotHeard => {
+            format!("{step}, {what} {number}, was never answered: what the answer would be is not known")
+        }
     };
     (Some(step), why)
 }
