@@ -5,13 +5,12 @@ use std::collections::BTreeMap;
 
 use quipu_domain::Timestamp;
 use quipu_domain::saga::{Action, Answer, Attempt, NodeId, Outcome, Plan, Purpose, What};
-use quipu_store::Fault;
 
-use super::super::mapping::{Asker, Cache, Mapped};
+use super::super::mapping::Asker;
 use super::instance::{Doubt, begun, run};
 use super::past::Past;
 use super::real::Known;
-use crate::tenant::Tenant;
+use super::world::{Stop, World};
 
 /// All that is asked of somebody but how long he may take, by its hash.
 pub(super) type Said = u128;
@@ -52,16 +51,18 @@ pub(super) struct Began {
 /// A call that got no answer in so much of its time was not only slow: of less than that it is not made at all.
 const WHOLE_TENTHS: i64 = 9;
 
-/// What an attempt says, if it calls an endpoint or begins a saga.
-pub(super) fn said(asker: &Asker<'_>, tenant: &Tenant, cache: &mut Cache) -> Mapped<Said> {
+/// What an attempt says, if it calls an endpoint or begins a saga; or why it cannot be said.
+pub(super) fn said(asker: &Asker<'_>, world: &mut World<'_>) -> Result<Result<Said, String>, Stop> {
     let of = |attempt: Attempt| (asker.ready.plan.call(attempt), asker.ready.plan.child(attempt));
     let (whom, what) = match asker.attempt.map(of) {
-        Some((Some(call), _)) => {
-            (serde_json::to_string(&call.http).expect("it is plain data"), tenant.body(asker, cache)?)
-        }
+        Some((Some(call), _)) => (
+            serde_json::to_string(&call.http).expect("it is plain data"),
+            world.ask(|tenant, cache| tenant.body(asker, cache))?,
+        ),
         // Without variables it is begun with none, and no JSON is empty.
         Some((None, Some(child))) => {
-            (child.saga.to_string(), asker.variables(tenant, cache, child)?.map(Option::unwrap_or_default))
+            let variables = world.ask(|tenant, cache| asker.variables(tenant, cache, child))?;
+            (child.saga.to_string(), variables.map(Option::unwrap_or_default))
         }
         _ => return Ok(Err("there is no such step".into())),
     };
@@ -78,18 +79,15 @@ impl Facts {
         Self(Vec::new())
     }
 
-    /// Those that are worth to be known to an instance of this plan, whose steps of the same names they are about.
-    ///
-    /// # Errors
-    /// The log cannot be read.
-    pub fn of(known: &Known, plan: &Plan, tenant: &Tenant, cache: &mut Cache) -> Result<Self, Fault> {
-        let of = &known.ready.plan;
+    /// Those that are worth to be known to an instance of the plan that is asked, whose steps of the same names they are about.
+    pub fn of(known: &Known, world: &mut World<'_>) -> Result<Self, Stop> {
+        let (of, plan) = (&known.ready.plan, &world.ready.plan);
         let mut facts = Self::none();
         let mut past = is_asking(of).then(|| Past::of(known));
         let mut undone: BTreeMap<(NodeId, u16), bool> = BTreeMap::new();
         for (at, note) in &known.notes {
             if let Some(past) = &mut past {
-                past.take(note, tenant, cache)?;
+                past.take(note, world)?;
             }
             let Some(node) = plan.step_named(of.step_name(note.node)) else { continue };
             let at_run = (note.node, note.iteration);
@@ -113,7 +111,7 @@ impl Facts {
                 _ if !is_kept => continue,
                 (What::Tried | What::UndoTried, _) => {
                     let said = match &past {
-                        Some(past) => past.said(asked, tenant, cache)?,
+                        Some(past) => past.said(asked, world)?,
                         None => None,
                     };
                     let of_call = of.call(asked).map(|call| call.timeout_ms);

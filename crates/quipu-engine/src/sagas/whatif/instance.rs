@@ -9,20 +9,12 @@ use quipu_domain::saga::{
     Answer, Attempt, Due, Effect, Input, NodeId, Note, Outcome, Plan, Purpose, Role, State, Status, Waiting, What,
     explain, step,
 };
-use quipu_store::Fault;
 
-use super::super::mapping::{Answered, Asker, Cache, Mapped};
+use super::super::mapping::{Answered, Asker};
 use super::super::ready::Ready;
 use super::facts::{Began, Facts, after, said};
 use super::real::Known;
-use crate::tenant::Tenant;
-
-/// What an instance is stepped with.
-pub(super) struct World<'a> {
-    pub tenant: &'a Tenant,
-    pub ready: &'a Arc<Ready>,
-    pub cache: &'a mut Cache,
-}
+use super::world::{Stop, World};
 
 pub(super) struct Would {
     pub key: Box<str>,
@@ -110,30 +102,37 @@ impl Coming {
 }
 
 impl Would {
-    pub fn new(
-        world: &mut World<'_>,
-        key: Box<str>,
-        real: Option<u64>,
-        is_forgotten: bool,
-        known: Option<Known>,
-    ) -> Result<Self, Fault> {
-        let facts = match &known {
-            Some(known) => Facts::of(known, &world.ready.plan, world.tenant, world.cache)?,
-            None => Facts::none(),
-        };
-        Ok(Self {
+    /// Before it begins.
+    pub fn new(key: Box<str>, real: Option<u64>, is_forgotten: bool) -> Self {
+        Self {
             key,
             real,
             is_forgotten,
-            facts,
-            of: known.map(|known| known.ready),
+            facts: Facts::none(),
+            of: None,
             state: State::default(),
             at: Timestamp(i64::MIN),
             commands: Vec::new(),
             coming: VecDeque::new(),
             steps: BTreeSet::new(),
             doubt: None,
-        })
+        }
+    }
+
+    /// Takes in what is known of the instance that there was.
+    pub fn know(&mut self, world: &mut World<'_>, known: Known) -> Result<(), Stop> {
+        self.facts = Facts::of(&known, world)?;
+        self.of = Some(known.ready);
+        Ok(())
+    }
+
+    /// How many bytes of memory it takes, and what it is found by: some 160 beside itself.
+    pub fn bytes(&self) -> usize {
+        // A set has room for twice as much.
+        let steps = self.steps.len() * 2 * size_of::<(NodeId, u16, bool)>();
+        let lists = self.commands.capacity() * size_of::<(Attempt, Sent)>()
+            + self.coming.capacity() * size_of::<(Timestamp, Coming)>();
+        size_of::<Self>() + 160 + self.key.len() + self.state.heap_bytes() + self.facts.heap_bytes() + steps + lists
     }
 
     /// Whether another may begin under its key.
@@ -141,12 +140,12 @@ impl Would {
         self.doubt.is_some() || matches!(self.state.status(), Some(Status::Ended(_)) | None)
     }
 
-    pub fn start(&mut self, world: &mut World<'_>, number: u64, position: u64, now: Timestamp) -> Result<(), Fault> {
+    pub fn start(&mut self, world: &mut World<'_>, number: u64, position: u64, now: Timestamp) -> Result<(), Stop> {
         self.feed(world, &Input::Start { number, position, parent: None, variables: None }, now)
     }
 
     /// Lets time pass.
-    pub fn advance(&mut self, world: &mut World<'_>, to: Timestamp) -> Result<(), Fault> {
+    pub fn advance(&mut self, world: &mut World<'_>, to: Timestamp) -> Result<(), Stop> {
         while self.doubt.is_none() {
             let due = self.state.due().filter(|due| due.at <= to);
             let coming = self.coming.front().copied().filter(|(at, _)| *at <= to);
@@ -170,7 +169,7 @@ impl Would {
         kind: &str,
         sent: Timestamp,
         recorded: Timestamp,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), Stop> {
         self.advance(world, recorded)?;
         let plan = &world.ready.plan;
         let Some(attempt) = self.same(plan, attempt) else { return Ok(()) };
@@ -195,7 +194,7 @@ impl Would {
         roles: &[Role],
         cause: Option<Attempt>,
         at: Timestamp,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), Stop> {
         self.advance(world, at)?;
         // One that answers what this one has no step for answers nothing that it asked.
         let other = |attempt: Attempt| Attempt { node: NodeId::MAX, ..attempt };
@@ -269,7 +268,8 @@ impl Would {
     }
 
     /// Tells it something, and all that follows from it.
-    fn feed(&mut self, world: &mut World<'_>, input: &Input<'_>, at: Timestamp) -> Result<(), Fault> {
+    fn feed(&mut self, world: &mut World<'_>, input: &Input<'_>, at: Timestamp) -> Result<(), Stop> {
+        world.look()?;
         self.at = self.at.max(at);
         let mut follows = VecDeque::new();
         self.step(world, input.clone(), &mut follows)?;
@@ -279,7 +279,7 @@ impl Would {
         Ok(())
     }
 
-    fn step(&mut self, world: &mut World<'_>, input: Input<'_>, follows: &mut VecDeque<Follows>) -> Result<(), Fault> {
+    fn step(&mut self, world: &mut World<'_>, input: Input<'_>, follows: &mut VecDeque<Follows>) -> Result<(), Stop> {
         let stepped = step(&world.ready.plan, std::mem::take(&mut self.state), input, self.at);
         self.state = stepped.state;
         self.steps.extend(stepped.notes.iter().filter_map(begun));
@@ -289,7 +289,7 @@ impl Would {
         Ok(())
     }
 
-    fn carry_out(&mut self, world: &mut World<'_>, effect: Effect) -> Result<Option<Follows>, Fault> {
+    fn carry_out(&mut self, world: &mut World<'_>, effect: Effect) -> Result<Option<Follows>, Stop> {
         let plan = &world.ready.plan;
         Ok(match effect {
             Effect::Send(attempt) => Some(match self.send(world, attempt)? {
@@ -347,19 +347,19 @@ impl Would {
             }
             Effect::Ask { node, iteration } => {
                 let asker = Asker { ready: world.ready, key: &self.key, state: &self.state, attempt: None };
-                Some(Follows::Told(node, iteration, asker.answer(world.tenant, world.cache, node)?))
+                Some(Follows::Told(node, iteration, world.ask(|tenant, cache| asker.answer(tenant, cache, node))?))
             }
             Effect::Tell { .. } => None,
         })
     }
 
     /// Whether a command would be published: what it is made of is evaluated, and what became of the one that there was counts.
-    fn send(&mut self, world: &mut World<'_>, attempt: Attempt) -> Result<Result<(), String>, Fault> {
+    fn send(&mut self, world: &mut World<'_>, attempt: Attempt) -> Result<Result<(), String>, Stop> {
         let plan = &world.ready.plan;
         let Some(message) = plan.message(attempt, &self.state) else { return Ok(Err("there is no such step".into())) };
         let asker = Asker { ready: world.ready, key: &self.key, state: &self.state, attempt: Some(attempt) };
         for text in [&message.subject, &message.data].into_iter().flatten() {
-            if let Err(reason) = asker.apply(world.tenant, world.cache, text)? {
+            if let Err(reason) = world.ask(|tenant, cache| asker.apply(tenant, cache, text))? {
                 return Ok(Err(reason));
             }
         }
@@ -382,9 +382,9 @@ impl Would {
     }
 
     /// What is said to an endpoint or a saga, and when the instance that there was said the same, if it did; or why it cannot be said.
-    fn ask(&self, world: &mut World<'_>, attempt: Attempt) -> Mapped<Result<Began, Doubt>> {
+    fn ask(&self, world: &mut World<'_>, attempt: Attempt) -> Result<Result<Result<Began, Doubt>, String>, Stop> {
         let asker = Asker { ready: world.ready, key: &self.key, state: &self.state, attempt: Some(attempt) };
-        let said = said(&asker, world.tenant, world.cache)?;
+        let said = said(&asker, world)?;
         Ok(said.map(|said| self.facts.began(attempt, said, self.at)))
     }
 

@@ -4,12 +4,11 @@
 use std::collections::BTreeSet;
 
 use quipu_domain::saga::{Action, Attempt, NodeId, Note, Question, State, What};
-use quipu_store::Fault;
 
-use super::super::mapping::{Answered, Asker, Cache};
+use super::super::mapping::{Answered, Asker};
 use super::facts::{Said, said};
 use super::real::Known;
-use crate::tenant::Tenant;
+use super::world::{Stop, World};
 
 pub(super) struct Past<'a> {
     known: &'a Known,
@@ -48,11 +47,13 @@ impl<'a> Past<'a> {
     }
 
     /// Takes in the next note.
-    pub fn take(&mut self, note: &Note, tenant: &Tenant, cache: &mut Cache) -> Result<(), Fault> {
+    pub fn take(&mut self, note: &Note, world: &mut World<'_>) -> Result<(), Stop> {
         let Note { what, node, position, attempt, .. } = *note;
         if what == What::VariablesSet {
             let Some(Question::Variables(text)) = self.known.ready.plan.question(node) else { return Ok(()) };
-            self.variables = match self.asked(None, Some(&text), |asker| asker.answer(tenant, cache, node))? {
+            self.variables = match self
+                .asked(None, Some(&text), |asker| world.ask(|tenant, cache| asker.answer(tenant, cache, node)))?
+            {
                 Some(Answered::Variables(text)) => Variables::Set(text),
                 _ => Variables::Unknown,
             };
@@ -94,11 +95,11 @@ impl<'a> Past<'a> {
     }
 
     /// What an attempt said that is made now.
-    pub fn said(&self, attempt: Attempt, tenant: &Tenant, cache: &mut Cache) -> Result<Option<Said>, Fault> {
+    pub fn said(&self, attempt: Attempt, world: &mut World<'_>) -> Result<Option<Said>, Stop> {
         let plan = &self.known.ready.plan;
         let (call, child) = (plan.call(attempt), plan.child(attempt));
         let text = call.and_then(|call| call.data.as_deref()).or(child.and_then(|child| child.data.as_deref()));
-        let said = self.asked(Some(attempt), text, |asker| said(asker, tenant, cache))?;
+        let said = self.asked(Some(attempt), text, |asker| said(asker, world))?;
         Ok(said.and_then(Result::ok))
     }
 
@@ -107,8 +108,8 @@ impl<'a> Past<'a> {
         &self,
         attempt: Option<Attempt>,
         text: Option<&str>,
-        ask: impl FnOnce(&Asker<'_>) -> Result<T, Fault>,
-    ) -> Result<Option<T>, Fault> {
+        ask: impl FnOnce(&Asker<'_>) -> Result<T, Stop>,
+    ) -> Result<Option<T>, Stop> {
         let variables = match (&self.variables, text) {
             (Variables::Unknown, Some(_)) => return Ok(None),
             (Variables::Set(text), _) => Some(text.as_str()),

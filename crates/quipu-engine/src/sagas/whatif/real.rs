@@ -102,6 +102,11 @@ impl Reals {
         Self { plans, name: name.clone(), by_key, starts, numbers, declared, sagas }
     }
 
+    /// How many bytes it takes, beside what the tenant has in memory anyhow.
+    pub fn bytes(&self) -> usize {
+        size_of_val(&*self.by_key) + size_of_val(&*self.starts) + size_of_val(&*self.numbers)
+    }
+
     /// What the event began when it was recorded, or what began in the place of it.
     ///
     /// # Errors
