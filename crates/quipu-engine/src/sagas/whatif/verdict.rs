@@ -25,7 +25,7 @@ pub struct WhatIf {
     pub only_new: u64,
     /// Those that there would not have been.
     pub only_old: u64,
-    /// Those of which nobody knows it: it depends on what never happened.
+    /// Those of which nobody knows it: it depends on what never happened, or the instance that there was may be forgotten.
     pub unknown: u64,
     /// Those that differ, and in which somebody intervened.
     pub intervened: u64,
@@ -33,7 +33,7 @@ pub struct WhatIf {
     pub open: u64,
     /// Starts whose instance began before the range.
     pub before: u64,
-    /// Starts beyond the most instances that are held: nothing is said about them.
+    /// Instances beyond the most that are held, or beyond what a question may take of memory and of jq: nothing is said about them.
     pub left_out: u64,
     /// Those that differ or are not known, at most [`WHAT_IF_LISTED_MAX`] of a verdict.
     pub differences: Vec<WhatIfDifference>,
