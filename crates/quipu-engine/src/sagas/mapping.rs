@@ -30,6 +30,11 @@ impl Cache {
         self.steps == Some(0)
     }
 
+    /// How many events it keeps.
+    pub fn len(&self) -> usize {
+        self.events.len()
+    }
+
     /// Keeps no event any more.
     pub fn forget(&mut self) {
         self.events.clear();

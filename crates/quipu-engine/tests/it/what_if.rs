@@ -428,6 +428,18 @@ fn a_call_that_could_not_be_made_and_now_can_is_not_known() {
 }
 
 #[test]
+fn a_command_that_could_not_be_made_and_now_can_is_sent() {
+    let broken = r#"{"saga": "ship", "starts_on": "order.placed", "steps": [
+        {"label": {"send": "label.print", "data": ".start.data.total | error", "compensate": "none"}}]}"#;
+    let mut shop = Shop::new(&[saga(broken)]);
+    shop.publish("order.placed", "o", "{\"total\":5}");
+    assert_eq!(shop.state(1), InstanceState::Compensated);
+    assert!(what_if(&shop, broken).is_same());
+    let found = what_if(&shop, &broken.replace(" | error", ""));
+    assert_eq!(listed(&found, "o").would_be, Some(InstanceState::Completed), "{found:?}");
+}
+
+#[test]
 fn a_call_that_undoes_comes_to_what_it_came_to_if_it_says_the_same() {
     let text = r#"{"saga": "pay", "starts_on": "order.placed", "steps": [
         {"reserve": {"http": "https://store.example/reserve", "compensate": {"http": "https://store.example/release", "data": ".steps.reserve.data"}}},

@@ -98,10 +98,11 @@ impl Facts {
             let purpose = if of_undo { Purpose::Compensation } else { Purpose::Command };
             let asked = Attempt { node: note.node, iteration: note.iteration, number: note.attempt, purpose };
             let attempt = Attempt { node, ..asked };
-            let action = if of_undo { of.compensation(note.node) } else { of.action(note.node) };
+            let action = action_of(of, note.node, of_undo);
             let is_kept = matches!(action, Some(Action::Call(_) | Action::Begin(_) | Action::Undo));
             let what = match (note.what, action) {
-                (What::NotSent, Some(Action::Send(_))) => Became::NotSent,
+                // Another mapping makes what may be taken.
+                (What::NotSent, Some(Action::Send(_))) if action == action_of(plan, node, of_undo) => Became::NotSent,
                 (What::NotSent, Some(Action::Begin(_))) if facts.is_said(attempt) => Became::NotSent,
                 // It could not be made of what was there, and nobody was asked: that is found out again.
                 (What::NotSent, _) => {
@@ -229,6 +230,10 @@ impl Facts {
 /// When a time is over that begins.
 pub(super) fn after(begin: Timestamp, ms: u64) -> Timestamp {
     begin.plus_ms(i64::try_from(ms).unwrap_or(i64::MAX))
+}
+
+fn action_of(plan: &Plan, node: NodeId, of_undo: bool) -> Option<&Action> {
+    if of_undo { plan.compensation(node) } else { plan.action(node) }
 }
 
 /// Whether a plan asks others than by commands.

@@ -17,6 +17,9 @@ pub const WHAT_IF_BYTES_MAX: usize = 256 << 20;
 /// Most steps of jq of one question: as many as 2,000 evaluations may take at most, and 50 for each of 200,000 instances that take 200.
 const JQ_STEPS: u64 = 2_000 * JQ_STEPS_MAX;
 
+/// Events that are kept from one evaluation to the next, with their data.
+const CACHED_EVENTS: usize = 16;
+
 /// What one question may take. What is beyond is left out of it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
@@ -64,6 +67,9 @@ impl World<'_> {
     /// Evaluates something, if somebody waits for it and there are steps left for it.
     pub fn ask<T>(&mut self, ask: impl FnOnce(&Tenant, &mut Cache) -> Result<T, Fault>) -> Result<T, Stop> {
         self.look()?;
+        if self.cache.len() > CACHED_EVENTS {
+            self.cache.forget();
+        }
         let answer = ask(self.tenant, self.cache)?;
         // What was stopped before its end is no answer.
         if self.cache.is_spent() { Err(Stop::TooMuch) } else { Ok(answer) }
