@@ -59,7 +59,8 @@ pub struct WhatIfAnswer {
     /// Those that there would not have been.
     #[serde(rename = "onlyold")]
     pub only_old: u64,
-    /// Those of which nobody knows: it depends on the answer to what nobody was ever asked.
+    /// Those of which nobody knows: it depends on the answer to what nobody was ever asked, or the instance that there was may be
+    /// forgotten.
     pub unknown: u64,
     /// Those that differ, and in which somebody intervened.
     pub intervened: u64,
@@ -67,7 +68,7 @@ pub struct WhatIfAnswer {
     pub open: u64,
     /// Starts of instances that began before the range: nothing is said about them.
     pub before: u64,
-    /// Starts beyond 200,000 instances: nothing is said about them.
+    /// Instances beyond 200,000, or beyond what one question may take of memory and of jq: nothing is said about them.
     #[serde(rename = "leftout")]
     pub left_out: u64,
     /// Those that differ or are not known, at most 100 of a verdict.

@@ -73,8 +73,8 @@ pub use sagas::{
     Applied, CALL_ANSWERED, CallAnswer, CallRequest, CallState, Calls, CallsGuard, CodeInput,
     Declaration as SagaDeclaration, DeclarationKind, InstanceFilter, InstanceInfo, InstancePage, InstanceState,
     Intervention, PlanInfo, PlanName, SAGA_ENDED_MAX, SAGA_ENDED_MS, SAGA_INSTANCES_MAX, SagaCall, SagaCode,
-    SagaRefusal, SentEvent, TimelineEntry, WHAT_IF_INSTANCES_MAX, WHAT_IF_LISTED_MAX, WhatIf, WhatIfDifference,
-    WhatIfVerdict,
+    SagaRefusal, SentEvent, TimelineEntry, WHAT_IF_BYTES_MAX, WHAT_IF_INSTANCES_MAX, WHAT_IF_LISTED_MAX, WhatIf,
+    WhatIfDifference, WhatIfVerdict,
 };
 pub use schedules::{
     AppliedSchedule, SCHEDULES_MAX, ScheduleInfo, SchedulePage, ScheduleRefusal, ScheduleState, TickError,

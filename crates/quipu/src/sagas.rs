@@ -8,7 +8,8 @@ pub use quipu_domain::saga::{Expectation, Finding, Level, Note, Rule, Saga, What
 pub use quipu_engine::{
     Applied, DeclarationKind, InstanceFilter, InstanceInfo, InstancePage, InstanceState, Intervention, PlanInfo,
     PlanName, SAGA_ENDED_MAX, SAGA_ENDED_MS, SAGA_INSTANCES_MAX, SagaDeclaration, SagaRefusal, SentEvent,
-    TimelineEntry, WHAT_IF_INSTANCES_MAX, WHAT_IF_LISTED_MAX, WhatIf, WhatIfDifference, WhatIfVerdict,
+    TimelineEntry, WHAT_IF_BYTES_MAX, WHAT_IF_INSTANCES_MAX, WHAT_IF_LISTED_MAX, WhatIf, WhatIfDifference,
+    WhatIfVerdict,
 };
 
 use quipu_domain::StartAt;

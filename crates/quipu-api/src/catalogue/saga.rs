@@ -555,8 +555,9 @@ pub(super) const WHAT_IF: Operation = Operation {
     summary: "Ask what a changed saga would have made of history",
     description: "Feeds the events of a range once more, in memory, to instances of the declaration, and holds each against the instance of the \
         same key that there was: which would have ended otherwise or done something else, and at which step. Nothing is published and nothing \
-        is written. Commands are taken as sent when they were sent, and answers are those that came. Whatever depends on the answer to what \
-        nobody was ever asked is `unknown`, and never guessed. Reads the whole range. Who goes away cancels it.",
+        is written. Commands are taken as sent when they were sent, and answers are those that came; calls and sagas within it come to what \
+        they came to if the same was asked. Whatever depends on the answer to what nobody was ever asked is `unknown`, and never guessed. \
+        Reads the whole range. Who goes away cancels it.",
     method: Method::Post,
     path: "/v1/saga-what-if",
     parameters: &[],

@@ -322,6 +322,26 @@ impl State {
         early.chain(done).chain(kept).chain(self.asked_positions()).chain([self.start, self.last]).min().unwrap_or(0)
     }
 
+    /// An instance as mappings see one that stood so once: these steps were finished by these events, in this order. It is no state to
+    /// step.
+    pub fn past(number: u64, start: u64, last: u64, finished: &[(NodeId, u64)], variables: Option<&str>) -> Self {
+        let done = |(node, position): &(NodeId, u64)| {
+            Done::of(&Cell::new((*node, 0), Purpose::Command, At::Waiting), How::Finished, *position)
+        };
+        let (done, variables) = (finished.iter().map(done).collect(), variables.map(Into::into));
+        Self { number, start, last, done, variables, ..Self::default() }
+    }
+
+    /// How many bytes it takes in memory beside itself.
+    pub fn heap_bytes(&self) -> usize {
+        size_of_val(&*self.cells)
+            + size_of_val(&*self.done)
+            + size_of_val(&*self.early)
+            + size_of_val(&*self.kept)
+            + self.kept.iter().map(|kept| kept.text.len()).sum::<usize>()
+            + self.variables.as_ref().map_or(0, |text| text.len())
+    }
+
     /// When it is to be fed [`super::Input::Due`]; never while it is paused or over.
     pub fn due(&self) -> Option<Due> {
         if self.paused.is_some() || self.phase == Phase::Ended {

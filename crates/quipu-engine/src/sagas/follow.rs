@@ -82,6 +82,16 @@ impl Tenant {
     }
 }
 
+impl Ready {
+    /// The key of the instance that an event begins where there is none.
+    pub(super) fn key_of_start(&self, tenant: &Tenant, recorded: &Recorded) -> Result<Option<String>, Fault> {
+        let event = tenant.seen(recorded, self.looks_at_data)?;
+        let starts = self.plan.listens().iter().filter(|listen| listen.role == Role::Start);
+        let mut matching = starts.filter(|listen| listen.pattern.matches_event(&event, Some(&recorded.stamp)));
+        Ok(matching.find_map(|listen| key_of(&event, &listen.key, listen.role)))
+    }
+}
+
 /// The key of an instance in an event. What has none concerns nobody.
 fn key_of(event: &Event<'_>, key: &Key, role: Role) -> Option<String> {
     let found = match key {

@@ -3,32 +3,56 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
-use quipu_domain::saga::{Attempt, NodeId, Question, State, Told, VARIABLES_BYTES_MAX, Wanted};
+use quipu_domain::saga::{Attempt, Child, NodeId, Question, State, Told, VARIABLES_BYTES_MAX, Wanted};
 use quipu_domain::{Data, write_event};
 use quipu_store::Fault;
 
 use super::ready::Ready;
 use crate::read::Recorded;
 use crate::tenant::Tenant;
+use crate::transform::JQ_STEPS_MAX;
 
-/// Events that a round has read.
+/// Events that a round has read, and how many steps all its jq may yet take if that is bounded.
 #[derive(Default)]
-pub(super) struct Cache(HashMap<u64, Recorded>);
+pub(super) struct Cache {
+    events: HashMap<u64, Recorded>,
+    steps: Option<u64>,
+}
 
 impl Cache {
+    /// All jq together takes no more than so many steps.
+    pub fn within(steps: u64) -> Self {
+        Self { steps: Some(steps), ..Self::default() }
+    }
+
+    /// Whether jq was stopped, or is to be: what it came to is not what the expression makes.
+    pub fn is_spent(&self) -> bool {
+        self.steps == Some(0)
+    }
+
+    /// How many events it keeps.
+    pub fn len(&self) -> usize {
+        self.events.len()
+    }
+
+    /// Keeps no event any more.
+    pub fn forget(&mut self) {
+        self.events.clear();
+    }
+
     /// An event, with its data in it.
     pub fn get(&mut self, tenant: &Tenant, position: u64) -> Result<Option<&Recorded>, Fault> {
-        if !self.0.contains_key(&position) {
+        if !self.events.contains_key(&position) {
             let Some(recorded) = tenant.event_at(position)? else { return Ok(None) };
             self.put(tenant, recorded)?;
         }
-        Ok(self.0.get(&position))
+        Ok(self.events.get(&position))
     }
 
     /// Keeps an event that was read.
     pub fn put(&mut self, tenant: &Tenant, recorded: Recorded) -> Result<(), Fault> {
         let position = recorded.stamp.position;
-        if let Entry::Vacant(place) = self.0.entry(position) {
+        if let Entry::Vacant(place) = self.events.entry(position) {
             place.insert(tenant.resolve(recorded)?);
         }
         Ok(())
@@ -82,12 +106,7 @@ impl Asker<'_> {
             },
             Some(Question::Variables(text)) => match self.apply(tenant, cache, &text)? {
                 Ok(variables) if variables.len() <= VARIABLES_BYTES_MAX => Answered::Variables(variables),
-                Ok(variables) => {
-                    let found = variables.len();
-                    Answered::Failed(format!(
-                        "expected variables of at most {VARIABLES_BYTES_MAX} bytes, found {found}"
-                    ))
-                }
+                Ok(variables) => Answered::Failed(too_large(&variables)),
                 Err(reason) => Answered::Failed(reason),
             },
             Some(Question::Pattern { pattern, of }) => {
@@ -97,6 +116,15 @@ impl Asker<'_> {
                     None => Answered::Failed("expected an event of that step, found none".into()),
                 }
             }
+        })
+    }
+
+    /// The variables that a saga within a saga begins with, if it is given any.
+    pub fn variables(&self, tenant: &Tenant, cache: &mut Cache, child: &Child) -> Mapped<Option<String>> {
+        let Some(text) = child.data.as_deref() else { return Ok(Ok(None)) };
+        Ok(match self.apply(tenant, cache, text)? {
+            Ok(variables) if variables.len() > VARIABLES_BYTES_MAX => Err(too_large(&variables)),
+            other => other.map(Some),
         })
     }
 
@@ -110,8 +138,14 @@ impl Asker<'_> {
             Ok(input) => input,
             Err(reason) => return Ok(Err(reason)),
         };
-        let outcome = jq.apply(&input).and_then(|bytes| String::from_utf8(bytes).map_err(|error| error.to_string()));
-        Ok(outcome)
+        let given = cache.steps.map_or(JQ_STEPS_MAX, |steps| steps.min(JQ_STEPS_MAX));
+        let mut left = given;
+        let outcome = jq.apply_within(&input, &mut left);
+        if let Some(steps) = &mut cache.steps {
+            // What was stopped for another reason has used them up as well; an expression stops at its own bound before that of all.
+            *steps -= given - left;
+        }
+        Ok(outcome.and_then(|bytes| String::from_utf8(bytes).map_err(|error| error.to_string())))
     }
 
     /// `{start, event, steps, vars, instance}`. Of the steps those whose names stand in the text.
@@ -155,6 +189,10 @@ impl Asker<'_> {
         out.push(b'}');
         Ok(String::from_utf8(out).map_err(|error| error.to_string()))
     }
+}
+
+fn too_large(variables: &str) -> String {
+    format!("expected variables of at most {VARIABLES_BYTES_MAX} bytes, found {}", variables.len())
 }
 
 fn write(tenant: &Tenant, cache: &mut Cache, position: u64, out: &mut Vec<u8>) -> Mapped<()> {

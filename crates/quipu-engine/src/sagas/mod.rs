@@ -35,7 +35,9 @@ pub(crate) use records::FoldedSagas;
 pub use records::{Declaration, DeclarationKind, PlanName};
 pub use refusal::SagaRefusal;
 pub(crate) use stage::{Sagas, StepCommit};
-pub use whatif::{WHAT_IF_INSTANCES_MAX, WHAT_IF_LISTED_MAX, WhatIf, WhatIfDifference, WhatIfVerdict};
+pub use whatif::{
+    WHAT_IF_BYTES_MAX, WHAT_IF_INSTANCES_MAX, WHAT_IF_LISTED_MAX, WhatIf, WhatIfDifference, WhatIfVerdict,
+};
 
 /// Most sagas, rules and expectations of a tenant: each event is asked whether one of them wants it.
 const PLANS_MAX: usize = 1_000;

@@ -8,7 +8,7 @@ use quipu_domain::saga::{
     Act, ActKind, Again, Answer, Asked as AskedOfCode, Attempt, Effect, Input as Fed, InstanceState, Kind, NotPossible,
     Note, Parent, Purpose, Role, State, Status, may, step,
 };
-use quipu_domain::saga::{HOPS_MAX, Message, Outcome as Ending, VARIABLES_BYTES_MAX};
+use quipu_domain::saga::{HOPS_MAX, Message, Outcome as Ending};
 use quipu_domain::{Data, Direction, Event, Filter, Timestamp, Value};
 use quipu_store::Fault;
 
@@ -673,16 +673,11 @@ impl Round<'_> {
         let Some(begun) = self.plans.newest_of(&name).cloned() else {
             return Ok(Err(format!("expected a declared saga, found no {}", child.saga)));
         };
-        let variables = match child.data.as_deref().map(|text| self.jq(number, Some(attempt), text)).transpose()? {
-            Some(Ok(variables)) if variables.len() > VARIABLES_BYTES_MAX => {
-                return Ok(Err(format!(
-                    "expected variables of at most {VARIABLES_BYTES_MAX} bytes, found {}",
-                    variables.len()
-                )));
-            }
-            Some(Ok(variables)) => Some(variables),
-            Some(Err(reason)) => return Ok(Err(reason)),
-            None => None,
+        let (_, key, state, attempt_of) = self.asker(number, Some(attempt));
+        let asker = Asker { ready: &ready, key: &key, state: &state, attempt: attempt_of };
+        let variables = match asker.variables(self.tenant, &mut self.cache, child)? {
+            Ok(variables) => variables,
+            Err(reason) => return Ok(Err(reason)),
         };
         let position = self.open[&number].state.start();
         let key = child_key(&ready, number, attempt);

@@ -1,41 +1,34 @@
 //! An instance of the new declaration, in memory. It is stepped as the stage steps one; what it sends is taken as sent once the instance
-//! that there was sent the same, and what others answered that one they answer this one.
+//! that there was sent the same, and what others answered that one they answer this one if it asks the same of them.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use quipu_domain::Timestamp;
 use quipu_domain::saga::{
-    Action, Answer, Attempt, Due, Effect, Input, NodeId, Note, Outcome, Plan, Purpose, Role, State, Status, Waiting,
-    What, explain, step,
+    Answer, Attempt, Due, Effect, Input, NodeId, Note, Outcome, Plan, Purpose, Role, State, Status, Waiting, What,
+    explain, step,
 };
-use quipu_store::Fault;
 
-use super::super::mapping::{Answered, Asker, Cache};
+use super::super::mapping::{Answered, Asker};
 use super::super::ready::Ready;
+use super::facts::{Began, Facts, after, said};
 use super::real::Known;
-use crate::tenant::Tenant;
-
-/// What an instance is stepped with.
-pub(super) struct World<'a> {
-    pub tenant: &'a Tenant,
-    pub ready: &'a Arc<Ready>,
-    pub cache: &'a mut Cache,
-}
+use super::world::{Stop, World};
 
 pub(super) struct Would {
     pub key: Box<str>,
-    /// What its commands would be correlated by, if no counterpart of it is remembered.
-    pub correlation: Option<Box<str>>,
     /// The number of the instance that there was.
     pub real: Option<u64>,
+    /// Whether there may have been one that is not remembered.
+    pub is_forgotten: bool,
     /// What that is stepped by.
     of: Option<Arc<Ready>>,
     pub state: State,
     at: Timestamp,
     commands: Vec<(Attempt, Sent)>,
     /// What endpoints and sagas within it told the one that there was.
-    facts: Vec<Fact>,
+    facts: Facts,
     /// What of that it is to be told, in the order of time.
     coming: VecDeque<(Timestamp, Coming)>,
     /// Each run of a step that was begun to be done, or to be undone.
@@ -53,6 +46,8 @@ enum Sent {
     Known,
     /// Only the instance that there was sent it so far.
     Passed,
+    /// It is no command, and nobody knows what it would come to.
+    Unknown(Doubt),
 }
 
 /// Why nobody knows what would have become of an instance.
@@ -64,23 +59,14 @@ pub(super) enum Doubt {
     SentBefore,
     /// The answer may be one to an attempt that it would not have made by then.
     OtherAttempt,
-}
-
-/// Something that became of a step of the instance that there was.
-struct Fact {
-    at: Timestamp,
-    attempt: Attempt,
-    what: Became,
-    position: u64,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Became {
-    Tried,
-    Done,
-    Refused,
-    Unsure,
-    NotSent,
+    /// It would ask for something else than was asked for.
+    OtherSaid,
+    /// What was asked for is not known any more.
+    NotKept,
+    /// What was asked for was given up sooner than it would be.
+    CutShort,
+    /// What was asked for was never answered, and not given up.
+    NotHeard,
 }
 
 #[derive(Clone, Copy)]
@@ -116,19 +102,14 @@ impl Coming {
 }
 
 impl Would {
-    pub fn new(
-        key: Box<str>,
-        correlation: Option<Box<str>>,
-        real: Option<u64>,
-        known: Option<Known>,
-        ready: &Ready,
-    ) -> Self {
+    /// Before it begins.
+    pub fn new(key: Box<str>, real: Option<u64>, is_forgotten: bool) -> Self {
         Self {
             key,
-            correlation,
             real,
-            facts: known.as_ref().map_or_else(Vec::new, |known| facts(known, &ready.plan)),
-            of: known.map(|known| known.ready),
+            is_forgotten,
+            facts: Facts::none(),
+            of: None,
             state: State::default(),
             at: Timestamp(i64::MIN),
             commands: Vec::new(),
@@ -138,17 +119,33 @@ impl Would {
         }
     }
 
+    /// Takes in what is known of the instance that there was.
+    pub fn know(&mut self, world: &mut World<'_>, known: Known) -> Result<(), Stop> {
+        self.facts = Facts::of(&known, world)?;
+        self.of = Some(known.ready);
+        Ok(())
+    }
+
+    /// How many bytes of memory it takes, and what it is found by: some 160 beside itself.
+    pub fn bytes(&self) -> usize {
+        // A set has room for twice as much.
+        let steps = self.steps.len() * 2 * size_of::<(NodeId, u16, bool)>();
+        let lists = self.commands.capacity() * size_of::<(Attempt, Sent)>()
+            + self.coming.capacity() * size_of::<(Timestamp, Coming)>();
+        size_of::<Self>() + 160 + self.key.len() + self.state.heap_bytes() + self.facts.heap_bytes() + steps + lists
+    }
+
     /// Whether another may begin under its key.
     pub fn has_ended(&self) -> bool {
         self.doubt.is_some() || matches!(self.state.status(), Some(Status::Ended(_)) | None)
     }
 
-    pub fn start(&mut self, world: &mut World<'_>, number: u64, position: u64, now: Timestamp) -> Result<(), Fault> {
+    pub fn start(&mut self, world: &mut World<'_>, number: u64, position: u64, now: Timestamp) -> Result<(), Stop> {
         self.feed(world, &Input::Start { number, position, parent: None, variables: None }, now)
     }
 
     /// Lets time pass.
-    pub fn advance(&mut self, world: &mut World<'_>, to: Timestamp) -> Result<(), Fault> {
+    pub fn advance(&mut self, world: &mut World<'_>, to: Timestamp) -> Result<(), Stop> {
         while self.doubt.is_none() {
             let due = self.state.due().filter(|due| due.at <= to);
             let coming = self.coming.front().copied().filter(|(at, _)| *at <= to);
@@ -172,7 +169,7 @@ impl Would {
         kind: &str,
         sent: Timestamp,
         recorded: Timestamp,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), Stop> {
         self.advance(world, recorded)?;
         let plan = &world.ready.plan;
         let Some(attempt) = self.same(plan, attempt) else { return Ok(()) };
@@ -181,8 +178,7 @@ impl Would {
         match self.commands.iter_mut().find(|(other, _)| *other == attempt) {
             Some((_, place)) if *place == Sent::Held => {
                 *place = Sent::Known;
-                let at = sent.plus_ms(i64::try_from(ms).unwrap_or(i64::MAX));
-                self.state.wait(attempt, Some(Due { since: sent, at }));
+                self.state.wait(attempt, Some(Due { since: sent, at: after(sent, ms) }));
             }
             Some(_) => {}
             None => self.commands.push((attempt, Sent::Passed)),
@@ -198,7 +194,7 @@ impl Would {
         roles: &[Role],
         cause: Option<Attempt>,
         at: Timestamp,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), Stop> {
         self.advance(world, at)?;
         // One that answers what this one has no step for answers nothing that it asked.
         let other = |attempt: Attempt| Attempt { node: NodeId::MAX, ..attempt };
@@ -261,14 +257,19 @@ impl Would {
         })
     }
 
-    /// All that it waits for the answer to, though nobody was sent it as far as was read.
-    pub fn held(&self, plan: &Plan) -> Vec<Attempt> {
-        let held = self.commands.iter().filter(|(_, sent)| *sent == Sent::Held).map(|(attempt, _)| *attempt);
-        held.filter(|attempt| self.is_open(plan, *attempt)).collect()
+    /// All that it waits for the answer to, though nobody was sent it as far as was read, or nobody knows what it would come to, and why.
+    pub fn held(&self, plan: &Plan) -> Vec<(Attempt, Option<Doubt>)> {
+        let held = self.commands.iter().filter_map(|(attempt, sent)| match sent {
+            Sent::Held => Some((*attempt, None)),
+            Sent::Unknown(doubt) => Some((*attempt, Some(*doubt))),
+            Sent::Known | Sent::Passed => None,
+        });
+        held.filter(|(attempt, _)| self.is_open(plan, *attempt)).collect()
     }
 
     /// Tells it something, and all that follows from it.
-    fn feed(&mut self, world: &mut World<'_>, input: &Input<'_>, at: Timestamp) -> Result<(), Fault> {
+    fn feed(&mut self, world: &mut World<'_>, input: &Input<'_>, at: Timestamp) -> Result<(), Stop> {
+        world.look()?;
         self.at = self.at.max(at);
         let mut follows = VecDeque::new();
         self.step(world, input.clone(), &mut follows)?;
@@ -278,7 +279,7 @@ impl Would {
         Ok(())
     }
 
-    fn step(&mut self, world: &mut World<'_>, input: Input<'_>, follows: &mut VecDeque<Follows>) -> Result<(), Fault> {
+    fn step(&mut self, world: &mut World<'_>, input: Input<'_>, follows: &mut VecDeque<Follows>) -> Result<(), Stop> {
         let stepped = step(&world.ready.plan, std::mem::take(&mut self.state), input, self.at);
         self.state = stepped.state;
         self.steps.extend(stepped.notes.iter().filter_map(begun));
@@ -288,50 +289,57 @@ impl Would {
         Ok(())
     }
 
-    fn carry_out(&mut self, world: &mut World<'_>, effect: Effect) -> Result<Option<Follows>, Fault> {
+    fn carry_out(&mut self, world: &mut World<'_>, effect: Effect) -> Result<Option<Follows>, Stop> {
         let plan = &world.ready.plan;
         Ok(match effect {
             Effect::Send(attempt) => Some(match self.send(world, attempt)? {
                 Ok(()) => Follows::Sent(attempt),
                 Err(reason) => Follows::NotSent(attempt, reason),
             }),
-            Effect::Call(attempt) => {
-                let answer = |fact: &Fact| {
-                    let answer = match fact.what {
-                        Became::Done => Answer::Done,
-                        Became::Refused => Answer::Refused,
-                        Became::Unsure => Answer::UNSURE,
-                        Became::Tried | Became::NotSent => return None,
-                    };
-                    Some((fact.at, Coming::Answered(attempt, answer, fact.position)))
-                };
-                let answers: Vec<_> =
-                    self.facts.iter().filter(|fact| fact.attempt == named(attempt)).filter_map(answer).collect();
-                self.comes(attempt, answers);
-                None
-            }
-            Effect::Begin(attempt) => {
-                let of_it = |what| self.facts.iter().find(|fact| fact.attempt == attempt && fact.what == what);
-                let ends = [(Became::Done, Outcome::Completed), (Became::Refused, Outcome::Compensated)];
-                let end = ends.into_iter().find_map(|(what, outcome)| Some((of_it(what)?.at, outcome)));
-                let ms = i64::try_from(plan.timeout_ms(attempt).unwrap_or(u64::MAX)).unwrap_or(i64::MAX);
-                // How long it would have taken beyond what was waited for is not known.
-                let timed_out = of_it(Became::Unsure).filter(|fact| self.at.plus_ms(ms) <= fact.at);
-                let is_known = of_it(Became::Tried).is_some() && (end.is_some() || timed_out.is_some());
-                match (is_known, end) {
-                    (true, Some((at, outcome))) => self.comes(attempt, vec![(at, Coming::Child(attempt, outcome))]),
-                    (true, None) => {}
-                    (false, _) => self.hold(attempt),
+            Effect::Call(attempt) => match self.ask(world, attempt)? {
+                Ok(began) => {
+                    let ms = plan.call(attempt).map_or(u64::MAX, |call| call.timeout_ms);
+                    match began.and_then(|began| self.facts.call(attempt, began, ms)) {
+                        Ok(answers) => self.comes(
+                            answers
+                                .into_iter()
+                                .map(|(at, answer, position)| (at, Coming::Answered(attempt, answer, position))),
+                        ),
+                        Err(doubt) => self.is_unknown(attempt, doubt),
+                    }
+                    None
                 }
-                None
-            }
+                Err(reason) => Some(Follows::NotSent(attempt, reason)),
+            },
+            Effect::Begin(attempt) => match self.ask(world, attempt)? {
+                Ok(Ok(_)) if self.facts.is_not_sent(attempt) => {
+                    Some(Follows::NotSent(attempt, "it could not be begun".into()))
+                }
+                Ok(began) => {
+                    let ms = plan.timeout_ms(attempt).unwrap_or(u64::MAX);
+                    let ends = began.and_then(|began| Ok((began, self.facts.child(attempt, began, ms)?)));
+                    match ends {
+                        Ok((began, ends)) => {
+                            // Its timeout counts from when it was begun.
+                            self.state.wait(attempt, Some(Due { since: began.at, at: after(began.at, ms) }));
+                            self.comes(ends.into_iter().map(|(at, end)| (at, Coming::Child(attempt, end))));
+                        }
+                        Err(doubt) => self.is_unknown(attempt, doubt),
+                    }
+                    None
+                }
+                Err(reason) => Some(Follows::NotSent(attempt, reason)),
+            },
             Effect::UndoChild(attempt) => {
                 let undo = Attempt { purpose: Purpose::Compensation, ..attempt };
-                let is_it = |fact: &&Fact| run(fact.attempt) == run(undo) && fact.what == Became::Done;
-                match self.facts.iter().find(is_it).map(|fact| fact.at) {
-                    Some(at) => self.comes(undo, vec![(at, Coming::Child(attempt, Outcome::Compensated))]),
-                    None => {
-                        self.hold(undo);
+                let undone = match self.is_begun(attempt) {
+                    true => self.facts.undone(undo, self.at),
+                    false => Err(Doubt::NobodySent),
+                };
+                match undone {
+                    Ok(at) => self.comes([(at, Coming::Child(undo, Outcome::Compensated))]),
+                    Err(doubt) => {
+                        self.is_unknown(undo, doubt);
                         self.state.wait(Attempt { purpose: Purpose::Late, ..undo }, None);
                     }
                 }
@@ -339,24 +347,23 @@ impl Would {
             }
             Effect::Ask { node, iteration } => {
                 let asker = Asker { ready: world.ready, key: &self.key, state: &self.state, attempt: None };
-                Some(Follows::Told(node, iteration, asker.answer(world.tenant, world.cache, node)?))
+                Some(Follows::Told(node, iteration, world.ask(|tenant, cache| asker.answer(tenant, cache, node))?))
             }
             Effect::Tell { .. } => None,
         })
     }
 
     /// Whether a command would be published: what it is made of is evaluated, and what became of the one that there was counts.
-    fn send(&mut self, world: &mut World<'_>, attempt: Attempt) -> Result<Result<(), String>, Fault> {
+    fn send(&mut self, world: &mut World<'_>, attempt: Attempt) -> Result<Result<(), String>, Stop> {
         let plan = &world.ready.plan;
         let Some(message) = plan.message(attempt, &self.state) else { return Ok(Err("there is no such step".into())) };
         let asker = Asker { ready: world.ready, key: &self.key, state: &self.state, attempt: Some(attempt) };
         for text in [&message.subject, &message.data].into_iter().flatten() {
-            if let Err(reason) = asker.apply(world.tenant, world.cache, text)? {
+            if let Err(reason) = world.ask(|tenant, cache| asker.apply(tenant, cache, text))? {
                 return Ok(Err(reason));
             }
         }
-        let is_refused = |fact: &Fact| fact.what == Became::NotSent && fact.attempt == named(attempt);
-        if self.facts.iter().any(is_refused) {
+        if self.facts.is_not_sent(attempt) {
             return Ok(Err("it could not be published".into()));
         }
         if plan.timeout_ms(attempt).is_some() {
@@ -374,11 +381,33 @@ impl Would {
         self.state.wait(attempt, None);
     }
 
-    /// What it will be told, of what is known; if nothing is, it is held.
-    fn comes(&mut self, attempt: Attempt, what: Vec<(Timestamp, Coming)>) {
-        if what.is_empty() {
-            return self.hold(attempt);
+    /// What is said to an endpoint or a saga, and when the instance that there was said the same, if it did; or why it cannot be said.
+    fn ask(&self, world: &mut World<'_>, attempt: Attempt) -> Result<Result<Result<Began, Doubt>, String>, Stop> {
+        let asker = Asker { ready: world.ready, key: &self.key, state: &self.state, attempt: Some(attempt) };
+        let said = said(&asker, world)?;
+        Ok(said.map(|said| self.facts.began(attempt, said, self.at)))
+    }
+
+    /// Whether the instance that there was began the same saga.
+    fn is_begun(&self, attempt: Attempt) -> bool {
+        let is_other = |(other, sent): &(Attempt, Sent)| {
+            let is_other = matches!(sent, Sent::Unknown(Doubt::NobodySent | Doubt::OtherSaid | Doubt::NotKept));
+            *other == attempt && is_other
+        };
+        !self.commands.iter().any(is_other)
+    }
+
+    /// No time passes for what nobody knows.
+    fn is_unknown(&mut self, attempt: Attempt, doubt: Doubt) {
+        if doubt == Doubt::SentBefore {
+            self.doubt = Some((attempt, doubt));
         }
+        self.commands.push((attempt, Sent::Unknown(doubt)));
+        self.state.wait(attempt, None);
+    }
+
+    /// What it will be told.
+    fn comes(&mut self, what: impl IntoIterator<Item = (Timestamp, Coming)>) {
         self.coming.extend(what);
         self.coming.make_contiguous().sort_by_key(|(at, _)| *at);
     }
@@ -397,13 +426,8 @@ fn is_undo(attempt: Attempt) -> bool {
     attempt.purpose != Purpose::Command
 }
 
-fn run(attempt: Attempt) -> (NodeId, u16, bool) {
+pub(super) fn run(attempt: Attempt) -> (NodeId, u16, bool) {
     (attempt.node, attempt.iteration, is_undo(attempt))
-}
-
-/// As facts are known by: notes do not tell a late compensation from another.
-fn named(attempt: Attempt) -> Attempt {
-    if attempt.purpose == Purpose::Late { Attempt { purpose: Purpose::Compensation, ..attempt } } else { attempt }
 }
 
 /// The step that a role is about, and whether it is about undoing it.
@@ -413,43 +437,4 @@ fn about(role: Role) -> Option<(NodeId, bool)> {
         Role::Reply(node) | Role::Refusal(node) => Some((node, false)),
         Role::Undone(node) | Role::NotUndone(node) => Some((node, true)),
     }
-}
-
-/// What is worth to be known of an instance that there was: what its calls and the sagas within it came to, and what could not be
-/// published. Answers to commands are in the log.
-fn facts(known: &Known, plan: &Plan) -> Vec<Fact> {
-    let of = &known.ready.plan;
-    let mut facts: Vec<Fact> = Vec::new();
-    let mut undone: BTreeMap<(NodeId, u16), bool> = BTreeMap::new();
-    for (at, note) in &known.notes {
-        let Some(node) = plan.step_named(of.step_name(note.node)) else { continue };
-        let at_run = (note.node, note.iteration);
-        if let Some((.., of_undo)) = begun(note) {
-            undone.insert(at_run, of_undo);
-        }
-        let of_undo = undone.get(&at_run).copied().unwrap_or(false);
-        let action = if of_undo { of.compensation(note.node) } else { of.action(note.node) };
-        let is_begin = matches!(action, Some(Action::Begin(_)));
-        let is_kept = matches!(action, Some(Action::Call(_) | Action::Begin(_) | Action::Undo));
-        let what = match note.what {
-            What::NotSent => Became::NotSent,
-            _ if !is_kept => continue,
-            What::Tried | What::UndoTried => Became::Tried,
-            What::Finished | What::Undone | What::LateSuccess => Became::Done,
-            What::Refused | What::UndoRefused | What::LateRefusal => Became::Refused,
-            What::TimedOut | What::UndoTimedOut | What::LateDoubt => Became::Unsure,
-            // A saga within it failed, unless it was given up before.
-            What::Failed if is_begin => Became::Refused,
-            _ => continue,
-        };
-        let purpose = if of_undo { Purpose::Compensation } else { Purpose::Command };
-        let attempt = Attempt { node, iteration: note.iteration, number: note.attempt, purpose };
-        let was_given_up =
-            |fact: &Fact| fact.attempt == attempt && matches!(fact.what, Became::Unsure | Became::NotSent);
-        if note.what == What::Failed && facts.iter().any(was_given_up) {
-            continue;
-        }
-        facts.push(Fact { at: *at, attempt, what, position: note.position });
-    }
-    facts
 }

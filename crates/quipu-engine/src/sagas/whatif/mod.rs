@@ -1,17 +1,24 @@
 //! What a changed saga would have made of history: the events of a range are fed once more, in memory, to instances of the new
 //! declaration, and each is held against the instance that there was. Nothing is published and nothing is written.
 //!
-//! What others did is known only as far as it happened. A command is taken as sent when the instance that there was sent it; whatever
-//! depends on one that nobody was ever sent is unknown, and never guessed.
+//! What others did is known only as far as it happened. A command is taken as sent when the instance that there was sent it, and a call
+//! or a saga within it comes to what it came to if that one asked for the same; whatever depends on what nobody was ever asked is unknown,
+//! and never guessed.
 
+mod facts;
 mod instance;
+mod past;
 mod real;
 mod verdict;
+mod world;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use quipu_domain::saga::{Again, Attempt, Key, Role, Saga};
+use quipu_domain::saga::{Again, Attempt, Role, Saga};
 use quipu_domain::{Direction, Filter, StartAt, Timestamp};
 use quipu_store::Fault;
 
@@ -24,17 +31,17 @@ use super::stage::Stage;
 use crate::read::Recorded;
 use crate::subscriptions::NotDone;
 use crate::tenant::Tenant;
-use instance::{World, Would};
-use real::{Counterpart, Reals};
+use instance::Would;
+use real::{Beginning, Counterpart, Reals};
 use verdict::End;
 pub use verdict::{WhatIf, WhatIfDifference, WhatIfVerdict};
+use world::{Limits, Stop, World};
+pub use world::{WHAT_IF_BYTES_MAX, WHAT_IF_INSTANCES_MAX};
 
-/// Most instances of one question: about 1 KiB of memory each.
-pub const WHAT_IF_INSTANCES_MAX: usize = 200_000;
 /// Most instances of one verdict that are listed.
 pub const WHAT_IF_LISTED_MAX: usize = 100;
-/// Events that are read at once.
-const CHUNK: usize = 500;
+/// Events that are read at once, before it is looked whether somebody waits for the answer.
+const CHUNK: usize = 100;
 /// The number of the only plan that is asked.
 const PLAN: u32 = 1;
 
@@ -42,24 +49,30 @@ const PLAN: u32 = 1;
 struct Question<'a> {
     tenant: &'a Tenant,
     ready: Arc<Ready>,
+    is_wanted: &'a dyn Fn() -> bool,
+    limits: Limits,
     /// The first position, and the last.
     from: u64,
     until: u64,
     reals: Reals,
-    instances: Vec<Would>,
+    /// None are those that are left out.
+    instances: Vec<Option<Box<Would>>>,
     /// The newest of a key.
     by_key: HashMap<u128, usize>,
     /// By the number of the instance that there was.
     by_number: HashMap<u64, usize>,
-    /// Correlation ids of instances that there were and that are not remembered.
-    forgotten: HashSet<Box<str>>,
+    cache: Cache,
+    /// What all that takes in memory.
+    bytes: usize,
+    /// Whether one was left out. No other begins then: a key has none that is not known.
+    is_full: bool,
     left_out: u64,
     before: u64,
 }
 
 impl Tenant {
-    /// What would have become of the instances of a range if the saga had been this one. Reads the range as long as `is_wanted`; none if
-    /// it is not any more.
+    /// What would have become of the instances of a range if the saga had been this one. Reads the range as long as `is_wanted`, which is
+    /// asked at each event and each evaluation; none if it is not any more.
     ///
     /// # Errors
     /// [`SagaRefusal::Invalid`]; a range that makes no sense, as that of a replay; the log cannot be read.
@@ -69,6 +82,17 @@ impl Tenant {
         from: &StartAt,
         until: &StartAt,
         is_wanted: &dyn Fn() -> bool,
+    ) -> Result<Option<WhatIf>, NotDone> {
+        self.what_if_within(saga, from, until, is_wanted, Limits::default())
+    }
+
+    fn what_if_within(
+        self: &Arc<Self>,
+        saga: Saga,
+        from: &StartAt,
+        until: &StartAt,
+        is_wanted: &dyn Fn() -> bool,
+        limits: Limits,
     ) -> Result<Option<WhatIf>, NotDone> {
         let (first, last) = self.range(from, until)?;
         let end = self.end_of(until, last)?;
@@ -80,16 +104,21 @@ impl Tenant {
         }
         let plans = only(&ready);
         let mut stage = Stage::of(plans.patterns(), end);
+        let reals = self.reals(&ready.name)?;
         let mut question = Question {
             tenant: self,
+            is_wanted,
+            limits,
             from: first,
             until: last,
-            reals: self.reals(&ready.name)?,
+            bytes: reals.bytes(),
+            reals,
             ready,
             instances: Vec::new(),
             by_key: HashMap::new(),
             by_number: HashMap::new(),
-            forgotten: HashSet::new(),
+            cache: Cache::within(limits.jq_steps),
+            is_full: false,
             left_out: 0,
             before: 0,
         };
@@ -100,10 +129,18 @@ impl Tenant {
             }
             let page = self.read_to(&Filter::default(), Direction::Forward, Some(at), CHUNK, last)?;
             let hits = self.hits(&plans, &mut stage, &page.events)?;
-            question.page(&page.events, hits)?;
+            match question.page(&page.events, hits) {
+                Err(Stop::Unwanted) => return Ok(None),
+                Err(Stop::Fault(fault)) => return Err(fault.into()),
+                Err(Stop::TooMuch) | Ok(()) => {}
+            }
             next = page.next.filter(|next| *next <= last);
         }
-        question.end(end, is_wanted).map(|found| found.map(|found| found.over(first, last, end))).map_err(NotDone::from)
+        match question.end(end) {
+            Err(Stop::Fault(fault)) => Err(fault.into()),
+            Err(Stop::Unwanted | Stop::TooMuch) => Ok(None),
+            Ok(found) => Ok(Some(found.over(first, last, end))),
+        }
     }
 
     /// Until when time passes: that of the end, or of its event.
@@ -128,15 +165,15 @@ fn only(ready: &Arc<Ready>) -> Plans {
 
 impl Question<'_> {
     /// Feeds a page of events: what the instances that there were published, and what is something to the new declaration.
-    fn page(&mut self, events: &[Recorded], hits: Vec<Hit>) -> Result<(), Fault> {
-        let mut cache = Cache::default();
+    fn page(&mut self, events: &[Recorded], hits: Vec<Hit>) -> Result<(), Stop> {
         let mut hits = hits.into_iter().peekable();
         for (at, recorded) in events.iter().enumerate() {
+            self.cache.forget();
             if let Some((number, attempt)) = self.published(recorded) {
-                self.pass(number, attempt, recorded, &mut cache)?;
+                self.pass(number, attempt, recorded)?;
             }
             while let Some(hit) = hits.next_if(|hit| hit.event == at) {
-                self.hit(hit, recorded, &mut cache)?;
+                self.hit(hit, recorded)?;
             }
         }
         Ok(())
@@ -152,103 +189,132 @@ impl Question<'_> {
         Some((number.parse().ok()?, attempt.parse().ok()?))
     }
 
-    /// A command of an instance that there was passes by.
-    fn pass(&mut self, number: u64, attempt: Attempt, recorded: &Recorded, cache: &mut Cache) -> Result<(), Fault> {
-        if let Some(at) = self.by_number.get(&number) {
-            let (mut world, event) = (world(self.tenant, &self.ready, cache), recorded.event());
-            // When its timeout began; it was recorded a little later.
-            let time = event.time().unwrap_or(recorded.stamp.recorded_time);
-            return self.instances[*at].pass(&mut world, attempt, event.kind(), time, recorded.stamp.recorded_time);
-        }
-        if !self.reals.is_remembered(number) {
-            self.forgotten.extend(recorded.event().correlation_id().map(Box::from));
+    /// Does something with an instance that is not left out; one that takes too much is.
+    fn with(
+        &mut self,
+        at: usize,
+        act: impl FnOnce(&mut Would, &mut World<'_>) -> Result<(), Stop>,
+    ) -> Result<(), Stop> {
+        let Some(one) = &mut self.instances[at] else { return Ok(()) };
+        let before = one.bytes();
+        let Self { tenant, ready, cache, is_wanted, .. } = self;
+        let done = act(one, &mut World { tenant, ready, cache, is_wanted: *is_wanted });
+        self.bytes = self.bytes + one.bytes() - before;
+        match done {
+            Ok(()) if self.bytes <= self.limits.bytes => {}
+            Ok(()) | Err(Stop::TooMuch) => {
+                self.bytes -= one.bytes();
+                self.instances[at] = None;
+                self.leave_out();
+            }
+            Err(stop) => return Err(stop),
         }
         Ok(())
     }
 
+    fn leave_out(&mut self) {
+        self.is_full = true;
+        self.left_out += 1;
+    }
+
+    /// A command of an instance that there was passes by.
+    fn pass(&mut self, number: u64, attempt: Attempt, recorded: &Recorded) -> Result<(), Stop> {
+        let Some(at) = self.by_number.get(&number).copied() else { return Ok(()) };
+        let (event, recorded) = (recorded.event(), recorded.stamp.recorded_time);
+        // When its timeout began; it was recorded a little later.
+        let time = event.time().unwrap_or(recorded);
+        self.with(at, |one, world| one.pass(world, attempt, event.kind(), time, recorded))
+    }
+
     /// As the stage does.
-    fn hit(&mut self, hit: Hit, recorded: &Recorded, cache: &mut Cache) -> Result<(), Fault> {
+    fn hit(&mut self, hit: Hit, recorded: &Recorded) -> Result<(), Stop> {
         let Hit { caused_by, key, hash, mut roles, .. } = hit;
         let (position, time) = (recorded.stamp.position, recorded.stamp.recorded_time);
         let answered = caused_by.and_then(|number| self.by_number.get(&number).copied());
         let existing = answered.or_else(|| self.by_key.get(&hash).copied());
         let starts = roles.contains(&Role::Start);
         roles.retain(|role| *role != Role::Start);
-        let mut world = world(self.tenant, &self.ready, cache);
+        // What was due before it may have ended the one that there is.
+        if let Some(at) = existing.filter(|_| starts) {
+            self.with(at, |one, world| one.advance(world, time))?;
+        }
+        let is_again = self.ready.plan.again() == Again::Begin;
+        let has_ended = |at: usize| self.instances[at].as_ref().is_some_and(|one| one.has_ended());
         match existing {
-            Some(at) if !starts || self.ready.plan.again() != Again::Begin || !self.instances[at].has_ended() => {
+            Some(at) if !starts || !is_again || !has_ended(at) => {
                 if roles.is_empty() {
                     return Ok(());
                 }
-                let one = &mut self.instances[at];
-                let cause = one.real.and_then(|number| self.tenant.cause_of(&recorded.event(), number));
-                one.event(&mut world, position, &roles, cause, time)
+                let tenant = self.tenant;
+                self.with(at, |one, world| {
+                    let cause = one.real.and_then(|number| tenant.cause_of(&recorded.event(), number));
+                    one.event(world, position, &roles, cause, time)
+                })
             }
-            _ if starts && !key.is_empty() => self.begin(key, hash, recorded, cache),
+            _ if starts && !key.is_empty() => self.begin(key, hash, recorded),
             _ => Ok(()),
         }
     }
 
-    fn begin(&mut self, key: String, hash: u128, recorded: &Recorded, cache: &mut Cache) -> Result<(), Fault> {
+    fn begin(&mut self, key: String, hash: u128, recorded: &Recorded) -> Result<(), Stop> {
         let (position, time) = (recorded.stamp.position, recorded.stamp.recorded_time);
-        let real = match self.reals.counterpart(hash, position, self.from) {
+        if self.is_full || self.instances.len() >= self.limits.instances || self.bytes >= self.limits.bytes {
+            self.leave_out();
+            return Ok(());
+        }
+        let (ready, range) = (&*self.ready, self.from..=self.until);
+        let beginning = Beginning { recorded, key: &key, hash, ready, range };
+        let counterpart = self.reals.counterpart(self.tenant, &beginning)?;
+        let real = match counterpart {
             // What came before the range is not known here.
             Counterpart::Before => {
                 self.before += 1;
                 return Ok(());
             }
             Counterpart::Is(number) => Some(number).filter(|number| !self.by_number.contains_key(number)),
-            Counterpart::None => None,
+            Counterpart::Forgotten | Counterpart::None => None,
         };
-        if self.instances.len() >= WHAT_IF_INSTANCES_MAX {
-            self.left_out += 1;
-            return Ok(());
-        }
         let at = self.instances.len();
-        let event = recorded.event();
-        // What its commands would be correlated by: so those of one that is not remembered are found.
-        let correlation = match self.ready.plan.key() {
-            Key::Correlation => key.as_str(),
-            _ => event.correlation_id().unwrap_or(&key),
-        };
-        let correlation = real.is_none().then(|| correlation.into());
-        let mut one =
-            Would::new(key.into(), correlation, real, real.and_then(|number| self.reals.known(number)), &self.ready);
+        let known = real.and_then(|number| self.reals.known(number));
+        let is_forgotten = counterpart == Counterpart::Forgotten || (real.is_some() && known.is_none());
         // Waits of retries are spread by the number: those of the one that there was are the same.
         let number = real.unwrap_or(self.reals.last() + 1 + at as u64);
-        one.start(&mut world(self.tenant, &self.ready, cache), number, position, time)?;
+        let one = Box::new(Would::new(key.into(), real, is_forgotten));
+        self.bytes += one.bytes();
+        self.instances.push(Some(one));
         self.by_key.insert(hash, at);
         real.into_iter().for_each(|number| _ = self.by_number.insert(number, at));
-        self.instances.push(one);
-        Ok(())
+        self.with(at, |one, world| {
+            known.into_iter().try_for_each(|known| one.know(world, known))?;
+            one.start(world, number, position, time)
+        })
     }
 
     /// Lets pass what time is left, and says what became of each.
-    fn end(mut self, end: Timestamp, is_wanted: &dyn Fn() -> bool) -> Result<Option<WhatIf>, Fault> {
+    fn end(mut self, end: Timestamp) -> Result<WhatIf, Stop> {
         let place = End { position: self.until, time: end };
-        let mut found = WhatIf { left_out: self.left_out, before: self.before, ..WhatIf::default() };
-        for (at, one) in self.instances.iter_mut().enumerate() {
-            if at % CHUNK == 0 && !is_wanted() {
-                return Ok(None);
-            }
-            one.advance(&mut world(self.tenant, &self.ready, &mut Cache::default()), end)?;
+        let mut found = WhatIf { before: self.before, ..WhatIf::default() };
+        for at in 0..self.instances.len() {
+            self.cache.forget();
+            self.with(at, |one, world| one.advance(world, end))?;
+            let Some(one) = self.instances[at].take() else { continue };
+            self.bytes -= one.bytes();
             let known = one.real.and_then(|number| self.reals.known(number));
-            let is_forgotten = one.correlation.as_ref().is_some_and(|id| self.forgotten.contains(id));
-            found.count(verdict::of(one, known.as_ref(), &self.ready.plan, place, is_forgotten));
+            found.count(verdict::of(&one, known.as_ref(), &self.ready.plan, place));
         }
+        found.left_out = self.left_out;
         for number in self.reals.without(&self.by_number, self.from, self.until) {
             // Beyond the most that are held, whether there would be one is not known.
             if self.left_out > 0 {
                 break;
             }
+            if !(self.is_wanted)() {
+                return Err(Stop::Unwanted);
+            }
             found.count(self.reals.known(number).as_ref().map(verdict::only_old));
         }
-        Ok(Some(found.sorted()))
+        Ok(found.sorted())
     }
-}
-
-fn world<'a>(tenant: &'a Tenant, ready: &'a Arc<Ready>, cache: &'a mut Cache) -> World<'a> {
-    World { tenant, ready, cache }
 }
 
 impl Tenant {

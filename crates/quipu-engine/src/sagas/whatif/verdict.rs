@@ -24,7 +24,7 @@ pub struct WhatIf {
     pub only_new: u64,
     /// Those that there would not have been.
     pub only_old: u64,
-    /// Those of which nobody knows it: it depends on what never happened.
+    /// Those of which nobody knows it: it depends on what never happened, or the instance that there was may be forgotten.
     pub unknown: u64,
     /// Those that differ, and in which somebody intervened.
     pub intervened: u64,
@@ -32,7 +32,7 @@ pub struct WhatIf {
     pub open: u64,
     /// Starts whose instance began before the range.
     pub before: u64,
-    /// Starts beyond the most instances that are held: nothing is said about them.
+    /// Instances beyond the most that are held, or beyond what a question may take of memory and of jq: nothing is said about them.
     pub left_out: u64,
     /// Those that differ or are not known, at most [`WHAT_IF_LISTED_MAX`] of a verdict.
     pub differences: Vec<WhatIfDifference>,
@@ -137,12 +137,18 @@ pub(super) struct End {
 }
 
 /// How one compares at the end of a range.
-pub(super) fn of(one: &Would, real: Option<&Known>, plan: &Plan, end: End, is_forgotten: bool) -> Option<Found> {
+pub(super) fn of(one: &Would, real: Option<&Known>, plan: &Plan, end: End) -> Option<Found> {
     let status = InstanceState::from(one.state.status()?);
-    let sent_later = |attempt: &Attempt| real.is_some_and(|real| was_tried(real, plan, *attempt));
+    // What was sent behind the range is not read, nor is what is not answered so far: there it goes on.
+    let goes_on = |(attempt, doubt): &(Attempt, Option<Doubt>)| {
+        real.is_some_and(|real| match doubt {
+            None => was_sent(one, real, plan, *attempt),
+            Some(doubt) => *doubt == Doubt::NotHeard && !real.status.is_ended(),
+        })
+    };
     let held = one.held(plan);
-    // What was sent behind the range is not read: there it goes on.
-    let never_sent = held.iter().find(|attempt| !sent_later(attempt)).map(|attempt| (*attempt, Doubt::NobodySent));
+    let never = held.iter().find(|one| !goes_on(one));
+    let never_sent = never.map(|(attempt, doubt)| (*attempt, doubt.unwrap_or(Doubt::NobodySent)));
     let goes_on = never_sent.is_none() && !held.is_empty();
     let doubt = one.doubt.or(never_sent);
     let difference = |verdict, would_be, (step, why): (Option<String>, String)| {
@@ -157,15 +163,15 @@ pub(super) fn of(one: &Would, real: Option<&Known>, plan: &Plan, end: End, is_fo
         }))
     };
     let Some(real) = real else {
-        if is_forgotten || one.real.is_some() {
-            let why = "the instance that there was is not remembered any more".to_owned();
+        if one.is_forgotten {
+            let why = "if there was an instance in its place, it is not remembered any more".to_owned();
             return difference(WhatIfVerdict::Unknown, None, (None, why));
         }
         let why = doubt.map_or_else(
-            || (None, "there was no instance of this key".to_owned()),
+            || (None, "no instance of this key began with this event".to_owned()),
             |doubt| {
                 let (step, why) = unknown(plan, doubt);
-                (step, format!("there was no instance of this key; {why}"))
+                (step, format!("no instance of this key began with this event; {why}"))
             },
         );
         return difference(WhatIfVerdict::OnlyNew, Some(status).filter(|_| doubt.is_none()), why);
@@ -202,14 +208,16 @@ fn asks(status: InstanceState) -> bool {
     status == InstanceState::NeedsPerson
 }
 
-/// Whether the instance that there was made an attempt, whenever.
-fn was_tried(real: &Known, plan: &Plan, attempt: Attempt) -> bool {
-    let is_undo = attempt.purpose != Purpose::Command;
-    let name = plan.step_name(attempt.node);
+/// Whether the instance that there was sent a command, whenever.
+fn was_sent(one: &Would, real: &Known, plan: &Plan, attempt: Attempt) -> bool {
+    let (is_undo, of) = (attempt.purpose != Purpose::Command, &real.ready.plan);
     real.notes.iter().any(|(_, note)| {
         begun(note).is_some_and(|(node, iteration, of_undo)| {
+            let same = Attempt { node, ..attempt };
+            let kind = |plan: &Plan, attempt| plan.message(attempt, &one.state).map(|message| message.kind.clone());
             (iteration, of_undo, note.attempt) == (attempt.iteration, is_undo, attempt.number)
-                && real.ready.plan.step_name(node) == name
+                && of.step_name(node) == plan.step_name(attempt.node)
+                && kind(of, same) == kind(plan, attempt)
         })
     })
 }
@@ -271,6 +279,18 @@ fn unknown(plan: &Plan, (attempt, doubt): (Attempt, Doubt)) -> (Option<String>, 
         Doubt::OtherAttempt => format!(
             "{step} was answered when more attempts had been made than {number}: whether it would have been is not known"
         ),
+        Doubt::OtherSaid => format!(
+            "{step}, {what} {number}, would ask for something else than it did: what the answer would be is not known"
+        ),
+        Doubt::NotKept => {
+            format!("what {step}, {what} {number}, asked for cannot be made again: whether it is the same is not known")
+        }
+        Doubt::CutShort => format!(
+            "{step}, {what} {number}, was given up sooner than it would be: what the answer would be is not known"
+        ),
+        Doubt::NotHeard => {
+            format!("{step}, {what} {number}, was never answered: what the answer would be is not known")
+        }
     };
     (Some(step), why)
 }

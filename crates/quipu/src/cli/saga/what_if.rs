@@ -62,10 +62,10 @@ fn show(answer: &WhatIfAnswer, out: &mut Out) -> Result<(), Failure> {
         (answer.otherwise, "would end otherwise or do something else"),
         (answer.only_new, "would be there, and were not"),
         (answer.only_old, "were there, and would not be"),
-        (answer.unknown, "nobody knows of: nobody was ever asked what they would wait for"),
+        (answer.unknown, "nobody knows of: it depends on what never happened, or is not remembered"),
         (answer.intervened, "differ, and somebody intervened"),
         (answer.before, "began before the range: nothing is said about them"),
-        (answer.left_out, "were too many: nothing is said about them"),
+        (answer.left_out, "were too many or took too much: nothing is said about them"),
     ] {
         if count > 0 {
             out.line(&format!("{count} {what}"))?;
