@@ -41,16 +41,25 @@ impl Mailbox {
         self.inputs.is_empty() && self.urgent.is_empty()
     }
 
-    /// The next input, and its bytes.
-    pub fn pop(&mut self) -> Option<(usize, Input)> {
-        let next = self.urgent.pop_front().or_else(|| self.inputs.pop_front())?;
-        self.bytes -= next.0;
-        Some(next)
+    /// The next inputs: so many bytes of those that go first, and as many of the others; one of each, if there is one.
+    pub fn take(&mut self, bytes: usize) -> Vec<Input> {
+        let mut inputs = Vec::with_capacity(self.inputs.len() + self.urgent.len());
+        for queue in [&mut self.urgent, &mut self.inputs] {
+            let mut taken = 0;
+            while taken < bytes
+                && let Some((size, input)) = queue.pop_front()
+            {
+                taken += size;
+                inputs.push(input);
+            }
+            self.bytes -= taken;
+        }
+        inputs
     }
 }
 
 impl Input {
-    /// Whether it goes before what others want: each tenant has one of a kind at most.
+    /// Whether it goes before what others want: each tenant has a few at most.
     pub fn is_urgent(&self) -> bool {
         matches!(self, Self::Fire(..) | Self::Tick(..) | Self::Step(..))
     }
@@ -115,5 +124,32 @@ impl<T> Slot<T> {
                 None => self.is_there.wait(&mut value),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neither_what_is_due_nor_what_others_want_waits_until_the_other_is_done() {
+        let mut mailbox = Mailbox::default();
+        let input = |is_due: bool| match is_due {
+            true => Input::Fire(Vec::new(), Box::new(|_| ())),
+            false => Input::Records(Vec::new(), Box::new(|_| ())),
+        };
+        for _ in 0..4 {
+            mailbox.urgent.push_back((70, input(true)));
+            mailbox.inputs.push_back((30, input(false)));
+        }
+        mailbox.bytes = 400;
+        let mut take = || {
+            let is_due: Vec<bool> = mailbox.take(60).iter().map(Input::is_urgent).collect();
+            (is_due, mailbox.bytes)
+        };
+        assert_eq!(take(), (vec![true, false, false], 270));
+        assert_eq!(take(), (vec![true, false, false], 140));
+        assert_eq!(take(), (vec![true], 70));
+        assert_eq!([take(), take()], [(vec![true], 0), (vec![], 0)]);
     }
 }

@@ -17,8 +17,8 @@ use crate::timers::TimerRecord;
 
 /// What one turn of the loop takes at most: longer turns would make the first of them wait for the last.
 const TURN_BYTES: usize = 1 << 20;
-/// And what it takes if what is due is among it.
-const TURN_DUE_BYTES: usize = 256 << 10;
+/// What it takes of what is due, and beside that of all else: neither waits for the other to be done.
+const TURN_DUE_BYTES: usize = 64 << 10;
 /// Full memtables that may wait for their run before the loop writes one itself.
 const SEALING_MAX: usize = 2;
 
@@ -146,16 +146,8 @@ impl Tenant {
 
     fn take_inputs(&self) -> Vec<Input> {
         let mut mailbox = self.mailbox.lock();
-        let mut inputs = Vec::with_capacity(mailbox.inputs.len() + mailbox.urgent.len());
-        let mut taken = 0;
         let most = if mailbox.urgent.is_empty() { TURN_BYTES } else { TURN_DUE_BYTES };
-        while taken < most
-            && let Some((bytes, input)) = mailbox.pop()
-        {
-            taken += bytes;
-            inputs.push(input);
-        }
-        inputs
+        mailbox.take(most)
     }
 
     fn write(&self, fold: &mut Fold, expected_tail: u64, first_position: u64, commits: &[Commit]) -> Result<(), Fault> {

@@ -70,27 +70,30 @@ fn bits_of(mut key: u64) -> Block {
 impl DedupFilter {
     /// Adds the keys of a run. Runs come in the order of their positions; sorted keys are added fastest.
     pub fn add(&mut self, positions: Range<u64>, keys: &[u64]) {
-        self.reserve(positions.start, keys.len());
-        self.add_some(positions.end, keys);
+        self.reserve(positions, keys.len());
+        self.add_some(keys);
     }
 
-    /// Makes room for the keys of a run, which may then be added some at a time.
-    pub fn reserve(&mut self, first_position: u64, keys: usize) {
+    /// Makes room for the keys of a run, which may then be added some at a time, and are not forgotten before it is.
+    pub fn reserve(&mut self, positions: Range<u64>, keys: usize) {
         if self.generations.last().is_none_or(|last| last.keys + keys > last.keys_max) {
             let before: usize = self.generations.iter().map(|generation| generation.keys).sum();
             let growth = if before < KEYS_FEW { 8 } else { 1 };
             let keys_max = KEYS_MIN.max(before * growth).max(keys);
-            self.generations.push(Generation::new(first_position, keys_max));
+            self.generations.push(Generation::new(positions.start, keys_max));
         }
+        self.newest().positions.end = positions.end;
     }
 
-    /// Adds keys of the run that there was made room for, which ends before this position.
-    pub fn add_some(&mut self, end_position: u64, keys: &[u64]) {
-        if let Some(last) = self.generations.last_mut() {
-            keys.iter().for_each(|key| last.insert(*key));
-            last.keys += keys.len();
-            last.positions.end = end_position;
-        }
+    /// Adds keys of the run that there was made room for.
+    pub fn add_some(&mut self, keys: &[u64]) {
+        let newest = self.newest();
+        keys.iter().for_each(|key| newest.insert(*key));
+        newest.keys += keys.len();
+    }
+
+    fn newest(&mut self) -> &mut Generation {
+        self.generations.last_mut().expect("there was made room")
     }
 
     /// Which of the keys may have been added, by their index, and between which positions; newest first.
@@ -131,6 +134,16 @@ mod tests {
         assert!(known.iter().map(|(index, _)| *index).eq(0..100_000));
         let wrong = filter.find(&keys(count..count + 200_000)).len();
         assert!(wrong < 60, "{wrong} of 200,000 unknown keys were taken for known");
+    }
+
+    #[test]
+    fn what_there_is_room_for_and_is_not_yet_added_is_not_forgotten() {
+        let mut filter = DedupFilter::default();
+        filter.reserve(1..101, 3);
+        filter.forget_before(51);
+        filter.add_some(&[1 << 40, 2 << 40]);
+        filter.add_some(&[3 << 40]);
+        assert_eq!(filter.find(&[3 << 40, 4 << 40, 1 << 40]), [(0, 1..101), (2, 1..101)]);
     }
 
     #[test]

@@ -267,10 +267,10 @@ impl Index {
         keys.sort_unstable();
         // The filter first: whoever sees the run must see its keys. Until then they are looked up in the memtable, so appends need not
         // wait until all are there.
-        self.filter.write().reserve(run.first_position(), keys.len());
+        self.filter.write().reserve(run.first_position()..run.end_position(), keys.len());
         for some in keys.chunks(KEYS_ADDED) {
             let mut filter = self.filter.write();
-            filter.add_some(run.end_position(), some);
+            filter.add_some(some);
             RwLockWriteGuard::unlock_fair(filter);
         }
         let mut tables = self.tables.write();
@@ -285,7 +285,11 @@ impl Index {
         loop {
             let oldest_end = self.filter.read().oldest_end();
             match oldest_end {
-                Some(end) if !is_in_window(end - 1)? => self.filter.write().forget_before(end),
+                Some(end) if !is_in_window(end - 1)? => {
+                    // Not while keys of a run are added.
+                    let _one_at_a_time = self.maintenance.lock();
+                    self.filter.write().forget_before(end);
+                }
                 _ => return Ok(()),
             }
         }

@@ -16,8 +16,8 @@ use crate::tenant::Tenant;
 /// Most timers that fire in one commit, and about how many bytes: appends wait for it.
 const FIRES_MAX: usize = 1_000;
 const FIRE_BYTES: usize = 2 << 20;
-/// Lots that are on their way to the loop: while one is recorded, the next is read.
-const FIRING_MAX: usize = 2;
+/// Lots that are on their way to the loop: while some are recorded, the next is read.
+const FIRING_MAX: usize = 4;
 /// Records that are read at once.
 const READ_MAX: usize = 128;
 /// How soon what could not fire is tried again, milliseconds.
