@@ -142,20 +142,21 @@ fn a_timer_that_was_cancelled_never_fires_even_if_it_is_due() {
     let folder = tempfile::tempdir().unwrap();
     let clock = Arc::new(Hands::default());
     let tenant = open_at(folder.path(), small(), Arc::clone(&clock)).unwrap();
-    for i in 0..3 {
-        set(&tenant, timer(&tenant, &event(&i.to_string(), "s"), at(1), Some(&i.to_string())));
+    // More than go into one turn of the loop.
+    for first in [0, 500, 1_000] {
+        let one = |i: i32| timer(&tenant, &event(&i.to_string(), "s"), at(1), Some(&i.to_string()));
+        let timers = (first..first + 500).map(one).collect();
+        tenant.append_wait(Append { timers, ..Append::default() }).unwrap();
     }
     clock.0.store(SECOND_US, Ordering::Relaxed);
-    // It is read and on its way to the loop, and the cancellation is there before it.
-    tenant.append(Append { cancels: vec![TimerName::Key("1".into())], ..Append::default() }, |result| {
-        assert_eq!(result.unwrap().cancelled, [Some(2)]);
+    // All are read and on their way to the loop, and one is cancelled while some were recorded.
+    (0..3).for_each(|_| _ = tenant.fire_timers());
+    tenant.append(Append { cancels: vec![TimerName::Key("1499".into())], ..Append::default() }, |result| {
+        assert_eq!(result.unwrap().cancelled, [Some(1_500)]);
     });
-    tenant.decide();
-    tenant.fire_timers();
-    tenant.decide();
-    tenant.flush();
-    assert_eq!(ids(&tenant), ["0", "2"]);
-    assert_eq!(tenant.cancel_timer(TimerName::Key("1".into())).unwrap(), None);
+    fire(&tenant);
+    assert!(ids(&tenant).into_iter().eq((0..1_499).map(|i| i.to_string())));
+    assert_eq!(tenant.cancel_timer(TimerName::Key("1499".into())).unwrap(), None);
     assert_eq!(tenant.cancel_timer(TimerName::Number(1)).unwrap(), None, "it has fired");
 }
 
