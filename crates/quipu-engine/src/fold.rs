@@ -122,7 +122,7 @@ impl Fold {
         put_bytes(out, &self.schemas.encode());
         put_bytes(out, &self.catalog.encode());
         put_bytes(out, &self.projections.encode());
-        put(out, Sink::measure(|sink| self.timers.write(sink))?);
+        put(out, self.timers.written_bytes()?);
         self.timers.write(sink)?;
         put(sink.room()?, Sink::measure(|sink| self.sagas.write(sink))?);
         self.sagas.write(sink)?;

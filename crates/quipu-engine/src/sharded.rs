@@ -117,7 +117,7 @@ impl<K: Key, V: Clone> Group<K, V> {
     /// One shard more, with its half of the entries of another.
     fn split(&mut self) {
         let new = self.shards.len();
-        let old = new & ((new + 1).next_power_of_two() - 1 >> 1);
+        let old = new & (((new + 1).next_power_of_two() - 1) >> 1);
         self.shards.push(Arc::default());
         let (moves, stays): (Vec<_>, Vec<_>) = self.shards[old]
             .iter()

@@ -199,12 +199,23 @@ impl FoldedTimers {
         self.pending.iter()
     }
 
-    /// Writes them for a snapshot.
+    /// Writes them for a snapshot, in order: the same timers are the same bytes.
     pub fn write(&self, sink: &mut Sink<'_>) -> Result<(), Fault> {
+        let mut all: Vec<_> = self.iter().collect();
+        all.sort_unstable_by_key(|(timer, _)| *timer);
+        self.write_each(sink, all.into_iter())
+    }
+
+    /// How many bytes that writes.
+    pub fn written_bytes(&self) -> Result<u64, Fault> {
+        Sink::measure(|sink| self.write_each(sink, self.iter()))
+    }
+
+    fn write_each<'a>(&self, sink: &mut Sink<'_>, all: impl Iterator<Item = (u64, &'a Pending)>) -> Result<(), Fault> {
         let out = sink.room()?;
         put(out, self.last);
         put(out, self.len() as u64);
-        for (timer, pending) in self.pending.iter() {
+        for (timer, pending) in all {
             let out = sink.room()?;
             put(out, timer);
             put(out, pending.due.0 as u64);
