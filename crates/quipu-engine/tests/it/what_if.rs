@@ -191,6 +191,67 @@ fn an_instance_is_held_against_the_one_that_began_with_the_same_event_or_in_its_
     assert_eq!((found.only_new, found.only_old), (1, 1), "{found:?}");
 }
 
+/// Charges whenever an order is placed.
+const CHARGES: &str = r#"{"saga": "charges", "starts_on": "order.placed", "again": "begin", "steps": [
+    {"pay": {"send": "payment.charge", "await": "payment.charged", "timeout": "1h", "compensate": "none"}}]}"#;
+
+#[test]
+fn whether_one_begins_while_another_waits_for_what_nobody_was_sent_is_not_known() {
+    let mut shop = Shop::new(&[saga(CHARGES)]);
+    for _ in 0..3 {
+        shop.publish("order.placed", "o", "{}");
+        shop.publish("payment.charged", "o", "{}");
+    }
+    assert!(what_if(&shop, CHARGES).is_same());
+    let check = r#"{"check": {"send": "fraud.check", "await": "fraud.checked", "timeout": "1h", "compensate": "none"}}, {"pay""#;
+    let found = what_if(&shop, &CHARGES.replace("{\"pay\"", check));
+    assert_eq!((found.unknown, found.only_old, found.only_new), (3, 0, 0), "{found:?}");
+    let numbers: Vec<_> = found.differences.iter().map(|one| (one.number, one.was, one.would_be)).collect();
+    assert_eq!(numbers, [1, 2, 3].map(|number| (Some(number), Some(InstanceState::Completed), None)));
+    let why = |at: usize| found.differences[at].why.as_str();
+    assert!(why(0).starts_with("nobody was ever asked for check"), "{found:?}");
+    for at in [1, 2] {
+        assert!(why(at).starts_with("whether the one before it would have ended by then is not known"), "{found:?}");
+    }
+}
+
+#[test]
+fn whether_one_begins_that_there_was_not_is_not_known_while_nobody_knows_of_the_one_before_it() {
+    let mut shop = Shop::new(&[saga(CHARGES)]);
+    shop.publish("order.placed", "o", "{}");
+    shop.wait(2);
+    shop.publish("order.placed", "o", "{}");
+    shop.publish("payment.charged", "o", "{}");
+    assert_eq!(shop.state(1), InstanceState::Completed);
+    assert!(shop.tenant.instance(2).is_err(), "the first was open");
+    assert!(what_if(&shop, CHARGES).is_same());
+    let found = what_if(&shop, &CHARGES.replace("{\"pay\"", "{\"rest\": {\"sleep\": \"1s\"}}, {\"pay\""));
+    assert_eq!((found.unknown, found.only_new, found.only_old), (2, 0, 0), "{found:?}");
+    let numbers: Vec<_> = found.differences.iter().map(|one| (one.verdict, one.number)).collect();
+    assert_eq!(numbers, [(WhatIfVerdict::Unknown, None), (WhatIfVerdict::Unknown, Some(1))]);
+    assert!(found.differences[0].why.contains("would have ended by then is not known"), "{found:?}");
+}
+
+#[test]
+fn none_begins_while_a_call_is_waited_for_that_was_never_answered() {
+    let text = r#"{"saga": "race", "starts_on": "order.placed", "again": "begin", "steps": [
+        {"any": {"need": 1, "parallel": [
+            {"ask": {"http": "https://a.example/ask", "timeout": "1m", "compensate": "none"}},
+            {"told": {"wait": "noted", "timeout": "1h"}}]}}]}"#;
+    let (mut shop, _guard) = calling(Shop::new(&[]), &[text]);
+    shop.publish("order.placed", "o", "{}");
+    assert_eq!(shop.tenant.take_calls(10).len(), 1);
+    shop.wait(1);
+    shop.publish("order.placed", "o", "{}");
+    shop.wait(1);
+    shop.publish("noted", "o", "{}");
+    assert_eq!(shop.state(1), InstanceState::Completed);
+    let found = what_if(&shop, text);
+    assert!(found.is_same() && found.same == 1, "{found:?}");
+    let found = over(&shop, text, StartAt::Beginning, StartAt::Position(2));
+    assert!(found.is_same() && found.open == 1, "{found:?}");
+}
+
 #[test]
 fn one_that_begins_earlier_is_held_against_the_only_one_of_its_key_though_that_began_with_its_event_too() {
     let once = RESTS.replace(", \"again\": \"begin\"", "");

@@ -136,21 +136,28 @@ pub(super) struct End {
     pub time: Timestamp,
 }
 
-/// How one compares at the end of a range.
-pub(super) fn of(one: &Would, real: Option<&Known>, plan: &Plan, end: End) -> Option<Found> {
-    let status = InstanceState::from(one.state.status()?);
-    // What was sent behind the range is not read, nor is what is not answered so far: there it goes on.
+impl End {
+    /// Whether the one that there was did something behind it: how it stood there is not remembered.
+    fn is_before_the_last_of(self, real: &Known) -> bool {
+        real.updated > self.time || real.last > self.position
+    }
+}
+
+/// Why nobody knows how one stands at a place. What was sent behind it is not read, nor is what was not answered by then: there it goes on.
+pub(super) fn doubt(one: &Would, real: Option<&Known>, plan: &Plan, end: End) -> Option<(Attempt, Doubt)> {
     let goes_on = |(attempt, doubt): &(Attempt, Option<Doubt>)| {
         real.is_some_and(|real| match doubt {
             None => was_sent(one, real, plan, *attempt),
-            Some(doubt) => *doubt == Doubt::NotHeard && !real.status.is_ended(),
+            Some(doubt) => *doubt == Doubt::NotHeard && (!real.status.is_ended() || end.is_before_the_last_of(real)),
         })
     };
-    let held = one.held(plan);
-    let never = held.iter().find(|one| !goes_on(one));
-    let never_sent = never.map(|(attempt, doubt)| (*attempt, doubt.unwrap_or(Doubt::NobodySent)));
-    let goes_on = never_sent.is_none() && !held.is_empty();
-    let doubt = one.doubt.or(never_sent);
+    let never = || one.held(plan).into_iter().find(|one| !goes_on(one));
+    one.doubt.or_else(|| never().map(|(attempt, doubt)| (attempt, doubt.unwrap_or(Doubt::NobodySent))))
+}
+
+/// How one compares at the end of a range.
+pub(super) fn of(one: &Would, real: Option<&Known>, plan: &Plan, end: End) -> Option<Found> {
+    let doubt = doubt(one, real, plan, end);
     let difference = |verdict, would_be, (step, why): (Option<String>, String)| {
         Some(Found::Differs(WhatIfDifference {
             verdict,
@@ -162,6 +169,12 @@ pub(super) fn of(one: &Would, real: Option<&Known>, plan: &Plan, end: End) -> Op
             why,
         }))
     };
+    if let Some(doubt) = doubt.filter(|_| one.is_begun_in_doubt) {
+        let (step, why) = unknown(plan, doubt);
+        let why = format!("whether the one before it would have ended by then is not known: {why}");
+        return difference(WhatIfVerdict::Unknown, None, (step, why));
+    }
+    let status = InstanceState::from(one.state.status()?);
     let Some(real) = real else {
         if one.is_forgotten {
             let why = "if there was an instance in its place, it is not remembered any more".to_owned();
@@ -190,8 +203,7 @@ pub(super) fn of(one: &Would, real: Option<&Known>, plan: &Plan, end: End) -> Op
             true => difference(WhatIfVerdict::Intervened, None, (step, format!("somebody intervened in it; {why}"))),
         };
     }
-    // How the one that there was stood at the end of the range is not remembered if it went on behind it.
-    let went_on = goes_on || real.updated > end.time || real.last > end.position;
+    let went_on = !one.held(plan).is_empty() || end.is_before_the_last_of(real);
     match (status.is_ended(), real.status.is_ended()) {
         (true, true) if status == real.status => match other_steps(one, real, plan) {
             Some(_) if went_on => Some(Found::Open),
