@@ -252,6 +252,58 @@ fn none_begins_while_a_call_is_waited_for_that_was_never_answered() {
     assert!(found.is_same() && found.open == 1, "{found:?}");
 }
 
+/// Two hundred rounds, more than notes are kept of; one of them sends a mail.
+fn rounds(mail: u32) -> String {
+    let text = r#"{"saga": "rounds", "starts_on": "order.placed", "steps": [
+        {"all": {"loop": {"max": 200, "until": ".vars.n == 200", "steps": [
+            {"one": {"send": "one.do", "compensate": "none", "set": "{n: ((.vars.n // 0) + 1)}"}},
+            {"which": {"if": ".vars.n == MAIL", "then": [{"mail": {"send": "mail.send", "compensate": "none"}}]}}]}}}]}"#;
+    text.replace("MAIL", &mail.to_string())
+}
+
+#[test]
+fn where_notes_were_not_kept_the_same_end_is_not_taken_for_the_same_steps() {
+    let ended = |text: &str| {
+        let mut shop = Shop::new(&[saga(text)]);
+        shop.publish("order.placed", "o", "{}");
+        (0..10).for_each(|_| shop.run());
+        assert_eq!(shop.state(1), InstanceState::Completed);
+        shop
+    };
+    let shop = ended(&rounds(100));
+    assert!(what_if(&shop, &rounds(100)).is_same(), "what is not changed does the same");
+    for other in [101, 500] {
+        let found = what_if(&shop, &rounds(other));
+        assert_eq!((found.unknown, found.same, found.otherwise), (1, 0, 0), "{other}: {found:?}");
+        assert_eq!(listed(&found, "o").why, "some of its notes were not kept: whether it did the same is not known");
+    }
+    // The first and the last are kept.
+    for kept in [1, 199] {
+        let found = what_if(&ended(&rounds(kept)), &rounds(500));
+        assert_eq!((found.otherwise, found.unknown), (1, 0), "{kept}: {found:?}");
+        assert_eq!(listed(&found, "o").why, "mail was done, which it would not be");
+    }
+    // What it had no step for, it did not do.
+    let found = what_if(&shop, &rounds(100).replace("\"mail\": {", "\"letter\": {"));
+    assert_eq!((found.otherwise, found.unknown), (1, 0), "{found:?}");
+    assert_eq!(listed(&found, "o").why, "letter would be done, which it was not");
+}
+
+#[test]
+fn what_is_not_changed_goes_on_behind_a_range_though_its_notes_of_that_were_not_kept() {
+    let text = r#"{"saga": "rounds", "starts_on": "order.placed", "steps": [
+        {"all": {"loop": {"max": 200, "until": "false", "steps": [
+            {"one": {"send": "one.do", "await": "one.done", "timeout": "1h", "compensate": "none"}}]}}}]}"#;
+    let mut shop = Shop::in_memory(&[saga(text)]);
+    shop.publish("order.placed", "o", "{}");
+    (0..200).for_each(|_| shop.publish("one.done", "o", "{}"));
+    assert!(shop.state(1).is_ended());
+    // The answer of the hundredth round, and not what was sent then.
+    let found = over(&shop, text, StartAt::Beginning, StartAt::Position(201));
+    assert_eq!((found.open, found.differences.as_slice()), (1, [].as_slice()), "{found:?}");
+    assert_eq!(what_if(&shop, text).same, 1);
+}
+
 #[test]
 fn one_that_begins_earlier_is_held_against_the_only_one_of_its_key_though_that_began_with_its_event_too() {
     let once = RESTS.replace(", \"again\": \"begin\"", "");

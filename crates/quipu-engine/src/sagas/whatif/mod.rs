@@ -26,7 +26,7 @@ use super::SagaRefusal;
 use super::follow::Hit;
 use super::mapping::Cache;
 use super::ready::{Plans, Ready};
-use super::records::{Declaration, PlanName};
+use super::records::Declaration;
 use super::stage::Stage;
 use crate::read::Recorded;
 use crate::subscriptions::NotDone;
@@ -104,7 +104,7 @@ impl Tenant {
         }
         let plans = only(&ready);
         let mut stage = Stage::of(plans.patterns(), end);
-        let reals = self.reals(&ready.name)?;
+        let reals = self.reals(&declaration)?;
         let mut question = Question {
             tenant: self,
             is_wanted,
@@ -352,10 +352,10 @@ impl Question<'_> {
 }
 
 impl Tenant {
-    fn reals(self: &Arc<Self>, name: &PlanName) -> Result<Reals, Fault> {
+    fn reals(self: &Arc<Self>, asked: &Declaration) -> Result<Reals, Fault> {
         // A copy that shares everything: what changes meanwhile does not wait.
         let sagas = self.decider.lock().sagas.clone();
         self.until_durable()?;
-        Ok(Reals::of(sagas, Arc::clone(&self.sagas.plans.read()), name))
+        Ok(Reals::of(sagas, Arc::clone(&self.sagas.plans.read()), asked))
     }
 }
