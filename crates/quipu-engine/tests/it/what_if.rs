@@ -191,6 +191,119 @@ fn an_instance_is_held_against_the_one_that_began_with_the_same_event_or_in_its_
     assert_eq!((found.only_new, found.only_old), (1, 1), "{found:?}");
 }
 
+/// Charges whenever an order is placed.
+const CHARGES: &str = r#"{"saga": "charges", "starts_on": "order.placed", "again": "begin", "steps": [
+    {"pay": {"send": "payment.charge", "await": "payment.charged", "timeout": "1h", "compensate": "none"}}]}"#;
+
+#[test]
+fn whether_one_begins_while_another_waits_for_what_nobody_was_sent_is_not_known() {
+    let mut shop = Shop::new(&[saga(CHARGES)]);
+    for _ in 0..3 {
+        shop.publish("order.placed", "o", "{}");
+        shop.publish("payment.charged", "o", "{}");
+    }
+    assert!(what_if(&shop, CHARGES).is_same());
+    let check = r#"{"check": {"send": "fraud.check", "await": "fraud.checked", "timeout": "1h", "compensate": "none"}}, {"pay""#;
+    let found = what_if(&shop, &CHARGES.replace("{\"pay\"", check));
+    assert_eq!((found.unknown, found.only_old, found.only_new), (3, 0, 0), "{found:?}");
+    let numbers: Vec<_> = found.differences.iter().map(|one| (one.number, one.was, one.would_be)).collect();
+    assert_eq!(numbers, [1, 2, 3].map(|number| (Some(number), Some(InstanceState::Completed), None)));
+    let why = |at: usize| found.differences[at].why.as_str();
+    assert!(why(0).starts_with("nobody was ever asked for check"), "{found:?}");
+    for at in [1, 2] {
+        assert!(why(at).starts_with("whether the one before it would have ended by then is not known"), "{found:?}");
+    }
+}
+
+#[test]
+fn whether_one_begins_that_there_was_not_is_not_known_while_nobody_knows_of_the_one_before_it() {
+    let mut shop = Shop::new(&[saga(CHARGES)]);
+    shop.publish("order.placed", "o", "{}");
+    shop.wait(2);
+    shop.publish("order.placed", "o", "{}");
+    shop.publish("payment.charged", "o", "{}");
+    assert_eq!(shop.state(1), InstanceState::Completed);
+    assert!(shop.tenant.instance(2).is_err(), "the first was open");
+    assert!(what_if(&shop, CHARGES).is_same());
+    let found = what_if(&shop, &CHARGES.replace("{\"pay\"", "{\"rest\": {\"sleep\": \"1s\"}}, {\"pay\""));
+    assert_eq!((found.unknown, found.only_new, found.only_old), (2, 0, 0), "{found:?}");
+    let numbers: Vec<_> = found.differences.iter().map(|one| (one.verdict, one.number)).collect();
+    assert_eq!(numbers, [(WhatIfVerdict::Unknown, None), (WhatIfVerdict::Unknown, Some(1))]);
+    assert!(found.differences[0].why.contains("would have ended by then is not known"), "{found:?}");
+}
+
+#[test]
+fn none_begins_while_a_call_is_waited_for_that_was_never_answered() {
+    let text = r#"{"saga": "race", "starts_on": "order.placed", "again": "begin", "steps": [
+        {"any": {"need": 1, "parallel": [
+            {"ask": {"http": "https://a.example/ask", "timeout": "1m", "compensate": "none"}},
+            {"told": {"wait": "noted", "timeout": "1h"}}]}}]}"#;
+    let (mut shop, _guard) = calling(Shop::new(&[]), &[text]);
+    shop.publish("order.placed", "o", "{}");
+    assert_eq!(shop.tenant.take_calls(10).len(), 1);
+    shop.wait(1);
+    shop.publish("order.placed", "o", "{}");
+    shop.wait(1);
+    shop.publish("noted", "o", "{}");
+    assert_eq!(shop.state(1), InstanceState::Completed);
+    let found = what_if(&shop, text);
+    assert!(found.is_same() && found.same == 1, "{found:?}");
+    let found = over(&shop, text, StartAt::Beginning, StartAt::Position(2));
+    assert!(found.is_same() && found.open == 1, "{found:?}");
+}
+
+/// Two hundred rounds, more than notes are kept of; one of them sends a mail.
+fn rounds(mail: u32) -> String {
+    let text = r#"{"saga": "rounds", "starts_on": "order.placed", "steps": [
+        {"all": {"loop": {"max": 200, "until": ".vars.n == 200", "steps": [
+            {"one": {"send": "one.do", "compensate": "none", "set": "{n: ((.vars.n // 0) + 1)}"}},
+            {"which": {"if": ".vars.n == MAIL", "then": [{"mail": {"send": "mail.send", "compensate": "none"}}]}}]}}}]}"#;
+    text.replace("MAIL", &mail.to_string())
+}
+
+#[test]
+fn where_notes_were_not_kept_the_same_end_is_not_taken_for_the_same_steps() {
+    let ended = |text: &str| {
+        let mut shop = Shop::new(&[saga(text)]);
+        shop.publish("order.placed", "o", "{}");
+        (0..10).for_each(|_| shop.run());
+        assert_eq!(shop.state(1), InstanceState::Completed);
+        shop
+    };
+    let shop = ended(&rounds(100));
+    assert!(what_if(&shop, &rounds(100)).is_same(), "what is not changed does the same");
+    for other in [101, 500] {
+        let found = what_if(&shop, &rounds(other));
+        assert_eq!((found.unknown, found.same, found.otherwise), (1, 0, 0), "{other}: {found:?}");
+        assert_eq!(listed(&found, "o").why, "some of its notes were not kept: whether it did the same is not known");
+    }
+    // The first and the last are kept.
+    for kept in [1, 199] {
+        let found = what_if(&ended(&rounds(kept)), &rounds(500));
+        assert_eq!((found.otherwise, found.unknown), (1, 0), "{kept}: {found:?}");
+        assert_eq!(listed(&found, "o").why, "mail was done, which it would not be");
+    }
+    // What it had no step for, it did not do.
+    let found = what_if(&shop, &rounds(100).replace("\"mail\": {", "\"letter\": {"));
+    assert_eq!((found.otherwise, found.unknown), (1, 0), "{found:?}");
+    assert_eq!(listed(&found, "o").why, "letter would be done, which it was not");
+}
+
+#[test]
+fn what_is_not_changed_goes_on_behind_a_range_though_its_notes_of_that_were_not_kept() {
+    let text = r#"{"saga": "rounds", "starts_on": "order.placed", "steps": [
+        {"all": {"loop": {"max": 200, "until": "false", "steps": [
+            {"one": {"send": "one.do", "await": "one.done", "timeout": "1h", "compensate": "none"}}]}}}]}"#;
+    let mut shop = Shop::in_memory(&[saga(text)]);
+    shop.publish("order.placed", "o", "{}");
+    (0..200).for_each(|_| shop.publish("one.done", "o", "{}"));
+    assert!(shop.state(1).is_ended());
+    // The answer of the hundredth round, and not what was sent then.
+    let found = over(&shop, text, StartAt::Beginning, StartAt::Position(201));
+    assert_eq!((found.open, found.differences.as_slice()), (1, [].as_slice()), "{found:?}");
+    assert_eq!(what_if(&shop, text).same, 1);
+}
+
 #[test]
 fn one_that_begins_earlier_is_held_against_the_only_one_of_its_key_though_that_began_with_its_event_too() {
     let once = RESTS.replace(", \"again\": \"begin\"", "");

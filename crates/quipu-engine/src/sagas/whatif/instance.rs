@@ -22,6 +22,9 @@ pub(super) struct Would {
     pub real: Option<u64>,
     /// Whether there may have been one that is not remembered.
     pub is_forgotten: bool,
+    /// Whether nobody knows if it would have begun: the one before it of its key, of which the doubt is, may not have ended. It is never
+    /// stepped.
+    pub is_begun_in_doubt: bool,
     /// What that is stepped by.
     of: Option<Arc<Ready>>,
     pub state: State,
@@ -108,6 +111,7 @@ impl Would {
             key,
             real,
             is_forgotten,
+            is_begun_in_doubt: false,
             facts: Facts::none(),
             of: None,
             state: State::default(),
@@ -117,6 +121,11 @@ impl Would {
             steps: BTreeSet::new(),
             doubt: None,
         }
+    }
+
+    /// One that nobody knows of whether it would have begun.
+    pub fn in_doubt(key: Box<str>, real: Option<u64>, doubt: (Attempt, Doubt)) -> Self {
+        Self { is_begun_in_doubt: true, doubt: Some(doubt), ..Self::new(key, real, false) }
     }
 
     /// Takes in what is known of the instance that there was.
@@ -135,9 +144,9 @@ impl Would {
         size_of::<Self>() + 160 + self.key.len() + self.state.heap_bytes() + self.facts.heap_bytes() + steps + lists
     }
 
-    /// Whether another may begin under its key.
+    /// Whether another begins under its key, unless there is a doubt.
     pub fn has_ended(&self) -> bool {
-        self.doubt.is_some() || matches!(self.state.status(), Some(Status::Ended(_)) | None)
+        matches!(self.state.status(), Some(Status::Ended(_)) | None)
     }
 
     pub fn start(&mut self, world: &mut World<'_>, number: u64, position: u64, now: Timestamp) -> Result<(), Stop> {

@@ -26,12 +26,12 @@ use super::SagaRefusal;
 use super::follow::Hit;
 use super::mapping::Cache;
 use super::ready::{Plans, Ready};
-use super::records::{Declaration, PlanName};
+use super::records::Declaration;
 use super::stage::Stage;
 use crate::read::Recorded;
 use crate::subscriptions::NotDone;
 use crate::tenant::Tenant;
-use instance::Would;
+use instance::{Doubt, Would};
 use real::{Beginning, Counterpart, Reals};
 use verdict::End;
 pub use verdict::{WhatIf, WhatIfDifference, WhatIfVerdict};
@@ -104,7 +104,7 @@ impl Tenant {
         }
         let plans = only(&ready);
         let mut stage = Stage::of(plans.patterns(), end);
-        let reals = self.reals(&ready.name)?;
+        let reals = self.reals(&declaration)?;
         let mut question = Question {
             tenant: self,
             is_wanted,
@@ -239,6 +239,16 @@ impl Question<'_> {
             self.with(at, |one, world| one.advance(world, time))?;
         }
         let is_again = self.ready.plan.again() == Again::Begin;
+        if let Some(at) = existing.filter(|_| starts && is_again && !key.is_empty())
+            && let Some(doubt) = self.doubt_about(at, End { position, time })
+        {
+            // What comes from here on may be the other's.
+            self.with(at, |one, _| {
+                one.doubt = Some(doubt);
+                Ok(())
+            })?;
+            return self.begin(key, hash, recorded, Some(doubt));
+        }
         let has_ended = |at: usize| self.instances[at].as_ref().is_some_and(|one| one.has_ended());
         match existing {
             Some(at) if !starts || !is_again || !has_ended(at) => {
@@ -251,12 +261,30 @@ impl Question<'_> {
                     one.event(world, position, &roles, cause, time)
                 })
             }
-            _ if starts && !key.is_empty() => self.begin(key, hash, recorded),
+            _ if starts && !key.is_empty() => self.begin(key, hash, recorded, None),
             _ => Ok(()),
         }
     }
 
-    fn begin(&mut self, key: String, hash: u128, recorded: &Recorded) -> Result<(), Stop> {
+    /// Why nobody knows how one stands at a place.
+    fn doubt_about(&self, at: usize, place: End) -> Option<(Attempt, Doubt)> {
+        let one = self.instances[at].as_ref()?;
+        // What it waits for is looked at first: what is known of the other takes long to read.
+        if one.doubt.is_some() || one.held(&self.ready.plan).is_empty() {
+            return one.doubt;
+        }
+        let known = one.real.and_then(|number| self.reals.known(number));
+        verdict::doubt(one, known.as_ref(), &self.ready.plan, place)
+    }
+
+    /// One begins; or, with a doubt, nobody knows whether it does.
+    fn begin(
+        &mut self,
+        key: String,
+        hash: u128,
+        recorded: &Recorded,
+        doubt: Option<(Attempt, Doubt)>,
+    ) -> Result<(), Stop> {
         let (position, time) = (recorded.stamp.position, recorded.stamp.recorded_time);
         if self.is_full || self.instances.len() >= self.limits.instances || self.bytes >= self.limits.bytes {
             self.leave_out();
@@ -279,11 +307,17 @@ impl Question<'_> {
         let is_forgotten = counterpart == Counterpart::Forgotten || (real.is_some() && known.is_none());
         // Waits of retries are spread by the number: those of the one that there was are the same.
         let number = real.unwrap_or(self.reals.last() + 1 + at as u64);
-        let one = Box::new(Would::new(key.into(), real, is_forgotten));
+        let one = Box::new(match doubt {
+            Some(doubt) => Would::in_doubt(key.into(), real, doubt),
+            None => Would::new(key.into(), real, is_forgotten),
+        });
         self.bytes += one.bytes();
         self.instances.push(Some(one));
         self.by_key.insert(hash, at);
         real.into_iter().for_each(|number| _ = self.by_number.insert(number, at));
+        if doubt.is_some() {
+            return Ok(());
+        }
         self.with(at, |one, world| {
             known.into_iter().try_for_each(|known| one.know(world, known))?;
             one.start(world, number, position, time)
@@ -318,10 +352,10 @@ impl Question<'_> {
 }
 
 impl Tenant {
-    fn reals(self: &Arc<Self>, name: &PlanName) -> Result<Reals, Fault> {
+    fn reals(self: &Arc<Self>, asked: &Declaration) -> Result<Reals, Fault> {
         // A copy that shares everything: what changes meanwhile does not wait.
         let sagas = self.decider.lock().sagas.clone();
         self.until_durable()?;
-        Ok(Reals::of(sagas, Arc::clone(&self.sagas.plans.read()), name))
+        Ok(Reals::of(sagas, Arc::clone(&self.sagas.plans.read()), asked))
     }
 }

@@ -10,7 +10,7 @@ use quipu_store::Fault;
 
 use super::super::PlanName;
 use super::super::ready::{Plans, Ready};
-use super::super::records::{FoldedSagas, Instance, key_hash};
+use super::super::records::{Declaration, FoldedPlan, FoldedSagas, Instance, key_hash};
 use crate::read::Recorded;
 use crate::tenant::Tenant;
 
@@ -19,6 +19,8 @@ pub(super) struct Reals {
     sagas: FoldedSagas,
     plans: Arc<Plans>,
     name: PlanName,
+    /// The plans of the declaration that is asked about.
+    unchanged: Vec<u32>,
     /// Hash of the key, where it began, number; ascending. Not those that other sagas began.
     by_key: Vec<(u128, u64, u64)>,
     /// Where an instance of whatever saga began, and its number; ascending. Numbers are given in the order of the log, so one that is
@@ -68,6 +70,8 @@ pub(super) struct Known {
     pub notes: Vec<(Timestamp, Note)>,
     /// Whether some of the notes were not kept.
     pub is_skipped: bool,
+    /// Whether its declaration is the one that is asked about.
+    pub is_unchanged: bool,
 }
 
 impl Known {
@@ -78,7 +82,8 @@ impl Known {
 }
 
 impl Reals {
-    pub fn of(sagas: FoldedSagas, plans: Arc<Plans>, name: &PlanName) -> Self {
+    pub fn of(sagas: FoldedSagas, plans: Arc<Plans>, asked: &Declaration) -> Self {
+        let name = &asked.name();
         let (mut by_key, mut starts) = (Vec::new(), Vec::new());
         let of_name = |instance: &Instance| sagas.plans.get(&instance.plan).is_some_and(|plan| plan.name == *name);
         for (number, instance) in sagas.instances.iter() {
@@ -99,7 +104,9 @@ impl Reals {
         // If the first version is gone, nobody knows from where on there were instances.
         let first = of_name().find(|plan| plan.version == 1).map(|plan| plan.from);
         let declared = of_name().next().map(|_| first.unwrap_or(0));
-        Self { plans, name: name.clone(), by_key, starts, numbers, declared, sagas }
+        let is_asked = |one: &(&u32, &FoldedPlan)| *one.1.declaration == *asked;
+        let unchanged = sagas.plans.iter().filter(is_asked).map(|(number, _)| *number).collect();
+        Self { plans, name: name.clone(), unchanged, by_key, starts, numbers, declared, sagas }
     }
 
     /// How many bytes it takes, beside what the tenant has in memory anyhow.
@@ -194,6 +201,7 @@ impl Reals {
             ready,
             notes: instance.notes(),
             is_skipped: instance.skipped > 0,
+            is_unchanged: self.unchanged.contains(&instance.plan),
         })
     }
 

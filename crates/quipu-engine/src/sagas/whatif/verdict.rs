@@ -24,7 +24,8 @@ pub struct WhatIf {
     pub only_new: u64,
     /// Those that there would not have been.
     pub only_old: u64,
-    /// Those of which nobody knows it: it depends on what never happened, or the instance that there was may be forgotten.
+    /// Those of which nobody knows it: it depends on what never happened, or the instance that there was, or what it did,
+    /// may be forgotten.
     pub unknown: u64,
     /// Those that differ, and in which somebody intervened.
     pub intervened: u64,
@@ -136,21 +137,28 @@ pub(super) struct End {
     pub time: Timestamp,
 }
 
-/// How one compares at the end of a range.
-pub(super) fn of(one: &Would, real: Option<&Known>, plan: &Plan, end: End) -> Option<Found> {
-    let status = InstanceState::from(one.state.status()?);
-    // What was sent behind the range is not read, nor is what is not answered so far: there it goes on.
+impl End {
+    /// Whether the one that there was did something behind it: how it stood there is not remembered.
+    fn is_before_the_last_of(self, real: &Known) -> bool {
+        real.updated > self.time || real.last > self.position
+    }
+}
+
+/// Why nobody knows how one stands at a place. What was sent behind it is not read, nor is what was not answered by then: there it goes on.
+pub(super) fn doubt(one: &Would, real: Option<&Known>, plan: &Plan, end: End) -> Option<(Attempt, Doubt)> {
     let goes_on = |(attempt, doubt): &(Attempt, Option<Doubt>)| {
         real.is_some_and(|real| match doubt {
             None => was_sent(one, real, plan, *attempt),
-            Some(doubt) => *doubt == Doubt::NotHeard && !real.status.is_ended(),
+            Some(doubt) => *doubt == Doubt::NotHeard && (!real.status.is_ended() || end.is_before_the_last_of(real)),
         })
     };
-    let held = one.held(plan);
-    let never = held.iter().find(|one| !goes_on(one));
-    let never_sent = never.map(|(attempt, doubt)| (*attempt, doubt.unwrap_or(Doubt::NobodySent)));
-    let goes_on = never_sent.is_none() && !held.is_empty();
-    let doubt = one.doubt.or(never_sent);
+    let never = || one.held(plan).into_iter().find(|one| !goes_on(one));
+    one.doubt.or_else(|| never().map(|(attempt, doubt)| (attempt, doubt.unwrap_or(Doubt::NobodySent))))
+}
+
+/// How one compares at the end of a range.
+pub(super) fn of(one: &Would, real: Option<&Known>, plan: &Plan, end: End) -> Option<Found> {
+    let doubt = doubt(one, real, plan, end);
     let difference = |verdict, would_be, (step, why): (Option<String>, String)| {
         Some(Found::Differs(WhatIfDifference {
             verdict,
@@ -162,6 +170,12 @@ pub(super) fn of(one: &Would, real: Option<&Known>, plan: &Plan, end: End) -> Op
             why,
         }))
     };
+    if let Some(doubt) = doubt.filter(|_| one.is_begun_in_doubt) {
+        let (step, why) = unknown(plan, doubt);
+        let why = format!("whether the one before it would have ended by then is not known: {why}");
+        return difference(WhatIfVerdict::Unknown, None, (step, why));
+    }
+    let status = InstanceState::from(one.state.status()?);
     let Some(real) = real else {
         if one.is_forgotten {
             let why = "if there was an instance in its place, it is not remembered any more".to_owned();
@@ -183,20 +197,23 @@ pub(super) fn of(one: &Would, real: Option<&Known>, plan: &Plan, end: End) -> Op
             difference(WhatIfVerdict::Intervened, Some(status), (step, format!("somebody intervened in it; {why}")))
         }
     };
+    let not_known = |(step, why): (Option<String>, String)| match real.is_intervened() {
+        false => difference(WhatIfVerdict::Unknown, None, (step, why)),
+        true => difference(WhatIfVerdict::Intervened, None, (step, format!("somebody intervened in it; {why}"))),
+    };
     if let Some(doubt) = doubt {
-        let (step, why) = unknown(plan, doubt);
-        return match real.is_intervened() {
-            false => difference(WhatIfVerdict::Unknown, None, (step, why)),
-            true => difference(WhatIfVerdict::Intervened, None, (step, format!("somebody intervened in it; {why}"))),
-        };
+        return not_known(unknown(plan, doubt));
     }
-    // How the one that there was stood at the end of the range is not remembered if it went on behind it.
-    let went_on = goes_on || real.updated > end.time || real.last > end.position;
+    let went_on = !one.held(plan).is_empty() || end.is_before_the_last_of(real);
     match (status.is_ended(), real.status.is_ended()) {
-        (true, true) if status == real.status => match other_steps(one, real, plan) {
-            Some(_) if went_on => Some(Found::Open),
-            Some(why) => otherwise(why),
-            None => Some(Found::Same),
+        (true, true) if status == real.status => match steps(one, real, plan) {
+            Steps::Same => Some(Found::Same),
+            _ if went_on => Some(Found::Open),
+            Steps::Other(step, why) => otherwise((Some(step), why)),
+            Steps::NotKept => {
+                let why = "some of its notes were not kept: whether it did the same is not known".to_owned();
+                not_known((None, why))
+            }
         },
         _ if went_on => Some(Found::Open),
         (false, false) if asks(status) == asks(real.status) => Some(Found::Open),
@@ -210,6 +227,9 @@ fn asks(status: InstanceState) -> bool {
 
 /// Whether the instance that there was sent a command, whenever.
 fn was_sent(one: &Would, real: &Known, plan: &Plan, attempt: Attempt) -> bool {
+    if real.is_skipped && real.is_unchanged {
+        return true;
+    }
     let (is_undo, of) = (attempt.purpose != Purpose::Command, &real.ready.plan);
     real.notes.iter().any(|(_, note)| {
         begun(note).is_some_and(|(node, iteration, of_undo)| {
@@ -222,11 +242,16 @@ fn was_sent(one: &Would, real: &Known, plan: &Plan, attempt: Attempt) -> bool {
     })
 }
 
-/// What one of them did and the other did not, where both ended alike.
-fn other_steps(one: &Would, real: &Known, plan: &Plan) -> Option<(Option<String>, String)> {
-    if real.is_skipped {
-        return None;
-    }
+/// How what both did compares, where both ended alike.
+enum Steps {
+    Same,
+    /// A step that one of them did and the other did not, and a sentence.
+    Other(String, String),
+    /// Some of what the one that there was did is not remembered.
+    NotKept,
+}
+
+fn steps(one: &Would, real: &Known, plan: &Plan) -> Steps {
     let of = &real.ready.plan;
     let was: Vec<(&str, u16, bool)> = real
         .notes
@@ -237,13 +262,18 @@ fn other_steps(one: &Would, real: &Known, plan: &Plan) -> Option<(Option<String>
     let would: Vec<(&str, u16, bool)> =
         one.steps.iter().map(|(node, iteration, of_undo)| (plan.step_name(*node), *iteration, *of_undo)).collect();
     let word = |of_undo: bool| if of_undo { "undone" } else { "done" };
-    if let Some((step, _, of_undo)) = would.iter().find(|step| !was.contains(step)) {
-        let word = word(*of_undo);
-        return Some((Some((*step).to_owned()), format!("{step} would be {word}, which it was not")));
+    // Of a step that it had, notes that were not kept may tell.
+    let is_new = |step: &str| !real.is_skipped || of.step_named(step).is_none();
+    if let Some((step, _, of_undo)) = would.iter().find(|one| !was.contains(one) && is_new(one.0)) {
+        let why = format!("{step} would be {}, which it was not", word(*of_undo));
+        return Steps::Other((*step).to_owned(), why);
     }
-    let (step, _, of_undo) = was.iter().find(|step| !would.contains(step))?;
-    let word = word(*of_undo);
-    Some((Some((*step).to_owned()), format!("{step} was {word}, which it would not be")))
+    if let Some((step, _, of_undo)) = was.iter().find(|step| !would.contains(step)) {
+        let why = format!("{step} was {}, which it would not be", word(*of_undo));
+        return Steps::Other((*step).to_owned(), why);
+    }
+    // The same declaration that was told the same did the same.
+    if real.is_skipped && !real.is_unchanged { Steps::NotKept } else { Steps::Same }
 }
 
 /// Why one would not have ended as the other did.
