@@ -146,6 +146,7 @@ mod tests {
     use crate::options::Options;
     use crate::sagas::stage::{ActAsked, Acted, Asked};
     use crate::still;
+    use crate::subscriptions::NotDone;
     use crate::tenant::Tenant;
 
     const WAITS: &str = r#"{"saga": "waits", "starts_on": "a.b", "steps": [
@@ -205,6 +206,45 @@ mod tests {
         assert!(done.is_empty());
         (1..=3).for_each(|one| assert_eq!(tenant.instance(one).unwrap().state, InstanceState::Paused));
         assert!(!tenant.has_unstepped(), "nothing is left of it");
+    }
+
+    #[test]
+    fn what_cannot_be_read_fails_the_acts_that_need_it_and_no_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let tenant = still::tenant(folder.path(), Options { segment_bytes: 64 << 10, ..Options::default() });
+        behind(&tenant, 1, 6_000);
+        publish(&tenant, "a.b", "a2", "2");
+        run(&tenant);
+        tenant.act_on_instance(2, ActKind::Pause { place: 0 }, "", 0).unwrap();
+        publish(&tenant, "c.d", "c2", "2");
+        publish(&tenant, "a.b", "a3", "3");
+        run(&tenant);
+        damage_but_for_the_last(&folder.path().join("t/log"));
+        let (asked, slots): (Vec<_>, Vec<_>) = [1, 2].map(act).into_iter().unzip();
+        let (pause, paused) = ask(3, ActKind::Pause { place: 0 }, "", 0);
+        tenant.sagas.asked.lock().extend(asked.into_iter().map(Asked::Act).chain([pause]));
+        run(&tenant);
+        assert!(matches!(slots[0].take(), Err(NotDone::Failed(_))), "its part of the log is damaged");
+        assert!(matches!(slots[1].take(), Ok(InstanceState::Running)));
+        assert!(matches!(paused.take(), Ok(InstanceState::Paused)));
+        assert_eq!(tenant.instance(1).unwrap().state, InstanceState::Paused);
+        let soon = tenant.world.clock.now().plus_ms(10_000);
+        assert!(tenant.next_of_sagas().is_none_or(|next| next > soon), "no round failed");
+    }
+
+    /// Changes a byte now and then of every segment that is full.
+    fn damage_but_for_the_last(log: &std::path::Path) {
+        let files = std::fs::read_dir(log).unwrap().map(|file| file.unwrap().path());
+        let mut segments: Vec<_> = files.filter(|path| path.extension().is_some_and(|kind| kind == "seg")).collect();
+        segments.sort();
+        segments.pop();
+        assert!(!segments.is_empty());
+        for path in segments {
+            let mut bytes = std::fs::read(&path).unwrap();
+            bytes.iter_mut().skip(10_000).step_by(1_000).for_each(|byte| *byte ^= 4);
+            let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+            std::os::unix::fs::FileExt::write_all_at(&file, &bytes, 0).unwrap();
+        }
     }
 
     #[test]
