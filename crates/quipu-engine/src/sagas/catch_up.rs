@@ -166,9 +166,9 @@ impl CatchUp {
         (unread.into_iter().map(|(act, _)| act).collect(), others)
     }
 
-    /// Whether it has acts of an operation.
+    /// Whether it has acts of an operation. Those left for later count: what is asked after them is done after them.
     pub fn is_of(&self, operation: u64) -> bool {
-        self.acts.iter().any(|(act, _)| act.operation == operation)
+        self.acts.iter().map(|(act, _)| act).chain(&self.later).any(|act| act.operation == operation)
     }
 }
 

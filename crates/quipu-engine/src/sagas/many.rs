@@ -95,6 +95,13 @@ impl Tenant {
             |outcome: &Result<(), NotDone>| !matches!(outcome, Err(NotDone::Failed(_) | NotDone::RefusedOperation(_)));
         done.into_iter().take_while(is_done).collect()
     }
+
+    /// Of each of these instances, whether an operation intervened in it. Nothing of that may be on its way.
+    pub(crate) fn were_acted_on(&self, numbers: &[u64], operation: u64) -> Vec<bool> {
+        // A copy that shares everything: the loop does not wait while notes are read.
+        let instances = self.decider.lock().sagas.instances.clone();
+        numbers.iter().map(|number| instances.get(*number).is_some_and(|one| one.was_acted_on_by(operation))).collect()
+    }
 }
 
 /// Acts that the stage was given, in their order: it does them in that, too.
@@ -143,7 +150,10 @@ mod tests {
     use super::super::{Declaration, PlanName};
     use super::{HandedOver, ask};
     use crate::mailbox::Slot;
+    use crate::operations::{ItemOutcome, OperationState};
     use crate::options::Options;
+    use crate::sagas::act::Intervention;
+    use crate::sagas::list::InstanceFilter;
     use crate::sagas::stage::{ActAsked, Acted, Asked};
     use crate::still;
     use crate::subscriptions::NotDone;
@@ -232,6 +242,30 @@ mod tests {
         assert!(tenant.next_of_sagas().is_none_or(|next| next > soon), "no round failed");
     }
 
+    #[test]
+    fn what_an_operation_did_behind_what_failed_is_known_when_it_is_cancelled() {
+        let folder = tempfile::tempdir().unwrap();
+        let tenant = still::tenant(folder.path(), Options::default());
+        behind(&tenant, 3, 10);
+        let (filter, act) = (InstanceFilter::default(), Intervention::Resume);
+        let (info, _) = tenant.preview_intervention(act, "", &filter, None).unwrap();
+        tenant.confirm_operation(info.id).unwrap();
+        // As after a fault of the first one, or a crash before anything was noted.
+        tenant.act_on_instance(2, ActKind::Resume, "", info.id).unwrap();
+        let cancelled = tenant.cancel_operation(info.id).unwrap();
+        assert_eq!((cancelled.done, cancelled.refused, cancelled.state), (2, 1, OperationState::Cancelled));
+        let outcomes = |tenant: &Arc<Tenant>| {
+            let items = tenant.operation_items(info.id, 0, 10).unwrap();
+            items.into_iter().map(|item| item.outcome).collect::<Vec<_>>()
+        };
+        let reason = Some(format!("operation {} is cancelled", info.id));
+        let expected = [ItemOutcome::Refused { reason }, ItemOutcome::Done, ItemOutcome::Waiting];
+        assert_eq!(outcomes(&tenant), expected);
+        tenant.close().unwrap();
+        drop(tenant);
+        assert_eq!(outcomes(&still::tenant(folder.path(), Options::default())), expected, "after a restart, too");
+    }
+
     /// Changes a byte now and then of every segment that is full.
     fn damage_but_for_the_last(log: &std::path::Path) {
         let files = std::fs::read_dir(log).unwrap().map(|file| file.unwrap().path());
@@ -261,12 +295,15 @@ mod tests {
         let mut catch_up = CatchUp::of(waits.collect());
         let plans = Arc::clone(&tenant.sagas.plans.read());
         assert!(tenant.read_missed(&plans, &mut catch_up, tenant.position()).unwrap());
+        assert!(catch_up.is_of(7) && !catch_up.is_of(8));
         assert!(catch_up.make_room(10) && catch_up.later.is_empty(), "each missed two events");
         assert!(catch_up.make_room(5));
         assert_eq!(catch_up.acts.iter().map(|(act, _)| act.number).collect::<Vec<_>>(), [1, 2]);
         assert_eq!(catch_up.later.iter().map(|act| act.number).collect::<Vec<_>>(), [3, 4, 5]);
         assert!(!catch_up.make_room(1), "a single one keeps all that it missed");
         assert_eq!((catch_up.acts.len(), catch_up.later.len()), (1, 4));
+        catch_up.acts.iter_mut().for_each(|(act, _)| act.operation = 8);
+        assert!(catch_up.is_of(7), "what it asks next comes after those that are left for later");
         tenant.sagas.catching_up.lock().push_back(catch_up);
         tenant.step_sagas();
         tenant.decide();

@@ -18,7 +18,7 @@ use super::follow::Hit;
 use super::mapping::{Answered, Asker, Cache, Mapped, data_of};
 use super::origin::Origin;
 use super::ready::{Plans, Ready};
-use super::records::{Begun, Changed, Instance, StepRecord, key_hash};
+use super::records::{Begun, Changed, Instance, StepRecord, is_by, key_hash};
 use super::stage::{ActAsked, Acted, Asked, Outcome};
 use super::{PlanName, SAGA_ENDED_MAX, SAGA_ENDED_MS, SAGA_INSTANCES_MAX, SagaRefusal};
 use crate::append::Prepared;
@@ -431,9 +431,8 @@ impl Round<'_> {
 
     /// Whether an operation intervened in an instance already.
     fn was_done(&self, number: u64, operation: u64) -> bool {
-        let by_it = |note: &Note| note.is_of_operation() && note.position == operation;
-        self.known.get(&number).is_some_and(|instance| instance.notes().iter().any(|(_, note)| by_it(note)))
-            || self.open.get(&number).is_some_and(|open| open.notes.iter().any(by_it))
+        self.known.get(&number).is_some_and(|instance| instance.was_acted_on_by(operation))
+            || self.open.get(&number).is_some_and(|open| open.notes.iter().any(|note| is_by(note, operation)))
     }
 
     /// Feeds what came while an instance was paused. What of it was not read for its act is read here.
