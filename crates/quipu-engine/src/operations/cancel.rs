@@ -69,12 +69,14 @@ impl Tenant {
     /// # Errors
     /// [`OperationRefusal`]: there is none, or it has ended; [`quipu_store::Fault`]: it goes on.
     pub fn cancel_operation(self: &Arc<Self>, id: u64) -> Result<OperationInfo, NotDone> {
-        // Nobody else writes progress meanwhile: what is taken for written is.
-        let mut progress = self.hold_progress();
+        let _one = self.cancelling.lock();
         if let Some(forgotten) = self.operations.lock().hold(id, self.world.clock.now())? {
             return Ok(forgotten);
         }
+        // Deliveries and other operations go on while the stage of sagas is waited for.
         self.take_back(id)?;
+        // Nobody else writes progress from here on: what is taken for written is.
+        let mut progress = self.hold_progress();
         let written = self.write_progress(&mut progress);
         let mut operations = self.operations.lock();
         operations.get_mut(id)?.is_held = false;
