@@ -144,6 +144,7 @@ mod tests {
 
     use quipu_domain::Event;
     use quipu_domain::saga::{ActKind, InstanceState};
+    use quipu_store::Fault;
 
     use super::super::catch_up::{Behind, CatchUp};
     use super::super::records::key_hash;
@@ -216,6 +217,21 @@ mod tests {
         assert!(done.is_empty());
         (1..=3).for_each(|one| assert_eq!(tenant.instance(one).unwrap().state, InstanceState::Paused));
         assert!(!tenant.has_unstepped(), "nothing is left of it");
+    }
+
+    #[test]
+    fn a_stop_does_not_wait_until_the_log_was_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let tenant = still::tenant(folder.path(), Options::default());
+        behind(&tenant, 1, 12_000);
+        let (asked, slot) = act(1);
+        tenant.sagas.asked.lock().push(Asked::Act(asked));
+        assert!(tenant.round().unwrap().is_more && !slot.is_there());
+        // Whoever closes it has answered what was asked, but for what a round is at.
+        tenant.mailbox.lock().is_closed = true;
+        assert!(!tenant.step_sagas());
+        assert!(slot.is_there() && matches!(slot.take(), Err(NotDone::Failed(Fault::Closed))));
+        assert!(!tenant.has_round() && !tenant.has_unstepped(), "the log was not read to its end");
     }
 
     #[test]

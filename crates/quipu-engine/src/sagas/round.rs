@@ -200,6 +200,8 @@ impl Tenant {
         outcome.is_more = !asked.is_empty() || !catching_up.is_empty();
         *self.sagas.catching_up.lock() = catching_up;
         self.sagas.asked.lock().splice(0..0, asked);
+        // A stop does not wait until all is read.
+        self.fail_asked_if_closed();
         if let Some(fault) = fault {
             for (reply, _) in answers {
                 reply(Err(fault.clone().into()));
