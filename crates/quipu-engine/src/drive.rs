@@ -120,10 +120,25 @@ impl Tenant {
         }
     }
 
-    /// Does rounds of sagas until the loop is given something.
+    /// Does rounds of sagas until the loop is given something, or there is more to read.
     pub(crate) fn step_while_new(self: &Arc<Self>) {
         let _bug = AbortOnPanic;
         self.step_sagas();
+    }
+
+    /// Has a thread of the engine go on with rounds of sagas, after what waits for a thread already. Whether there is one. It stays on
+    /// its way meanwhile, so that it waits once.
+    pub(crate) fn step_on_elsewhere(self: &Arc<Self>) -> bool {
+        self.threads().is_some_and(|threads| {
+            threads.push(Job::StepOn(Arc::clone(self)));
+            true
+        })
+    }
+
+    /// Goes on with them.
+    pub(crate) fn step_on_while_new(self: &Arc<Self>) {
+        let _bug = AbortOnPanic;
+        self.step_on();
     }
 
     /// Has a thread of the engine see to the ticks of schedules that have come.

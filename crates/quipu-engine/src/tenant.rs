@@ -78,6 +78,8 @@ pub struct Tenant {
     pub(crate) is_active: AtomicBool,
     pub(crate) subscriptions: Subscriptions,
     pub(crate) operations: Mutex<Operations>,
+    /// Serializes cancellations of operations: one that is held is let go on by whoever held it.
+    pub(crate) cancelling: Mutex<()>,
     pub(crate) keys: Keys,
     pub(crate) schemas: Schemas,
     pub(crate) catalog: Catalog,
@@ -206,6 +208,7 @@ impl Tenant {
             is_active: AtomicBool::new(true),
             subscriptions,
             operations: Mutex::new(operations),
+            cancelling: Mutex::default(),
             keys,
             schemas,
             catalog,

@@ -31,6 +31,7 @@ pub(crate) enum Job {
     Flush(Arc<Tenant>),
     Route(Arc<Tenant>),
     Step(Arc<Tenant>),
+    StepOn(Arc<Tenant>),
     Tick(Arc<Tenant>),
     Maintain(Arc<Tenant>),
 }
@@ -192,6 +193,7 @@ impl Threads {
                 Job::Flush(tenant) => tenant.flush_while_written(self, usize::MAX),
                 Job::Route(tenant) => tenant.route_while_new(),
                 Job::Step(tenant) => tenant.step_while_new(),
+                Job::StepOn(tenant) => tenant.step_on_while_new(),
                 Job::Tick(tenant) => tenant.tick_while_due(),
                 Job::Maintain(tenant) => {
                     self.maintain(&tenant);

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use quipu_domain::Timestamp;
 
-use super::records::{OperationRecord, OperationState};
+use super::items::ItemRefusal;
+use super::records::{FoldedOperation, OperationRecord, OperationState};
+use super::work::PORTION_INSTANCES;
 use super::{OperationInfo, OperationRefusal, Operations, Work};
 use crate::subscriptions::NotDone;
 use crate::tenant::Tenant;
@@ -45,17 +47,36 @@ impl Tenant {
         Ok(())
     }
 
+    /// How far an operation that ends came, where it did something behind an item of which nothing is known, as after a fault. Such
+    /// items were refused, since it has ended.
+    fn looked_at_last(&self, id: u64, folded: &FoldedOperation) -> (u64, Vec<ItemRefusal>) {
+        let done = folded.done as usize;
+        if !matches!(folded.work, Work::Saga { .. }) {
+            return (folded.done, Vec::new());
+        }
+        let next: Vec<u64> = folded.items[done..].iter().take(PORTION_INSTANCES).copied().collect();
+        let mut were_done = self.were_acted_on(&next, id);
+        were_done.truncate(were_done.iter().rposition(|is_done| *is_done).map_or(0, |last| last + 1));
+        let why = OperationRefusal::WrongState { id, state: OperationState::Cancelled }.to_string();
+        let refused = |at| ItemRefusal { at, reason: Some(why.clone()).filter(|_| folded.refused.keeps_reasons()) };
+        let positions = (folded.done..).zip(&were_done);
+        let refused = positions.filter(|(_, is_done)| !**is_done).map(|(at, _)| refused(at)).collect();
+        (folded.done + were_done.len() as u64, refused)
+    }
+
     /// Ends an operation; what it has done stays done. One that was only previewed is forgotten.
     ///
     /// # Errors
     /// [`OperationRefusal`]: there is none, or it has ended; [`quipu_store::Fault`]: it goes on.
     pub fn cancel_operation(self: &Arc<Self>, id: u64) -> Result<OperationInfo, NotDone> {
-        // Nobody else writes progress meanwhile: what is taken for written is.
-        let mut progress = self.hold_progress();
+        let _one = self.cancelling.lock();
         if let Some(forgotten) = self.operations.lock().hold(id, self.world.clock.now())? {
             return Ok(forgotten);
         }
+        // Deliveries and other operations go on while the stage of sagas is waited for.
         self.take_back(id)?;
+        // Nobody else writes progress from here on: what is taken for written is.
+        let mut progress = self.hold_progress();
         let written = self.write_progress(&mut progress);
         let mut operations = self.operations.lock();
         operations.get_mut(id)?.is_held = false;
@@ -69,7 +90,11 @@ impl Tenant {
         let ended = OperationRecord::Ended { id, is_cancelled: true, time }.record();
         let one = operations.get_mut(id)?;
         let Work::Replay(replay) = &one.folded.work else {
-            self.write_records_wait(vec![ended])?;
+            let (done, refused) = self.looked_at_last(id, &one.folded);
+            let advanced = OperationRecord::Advanced { id, done, refused: refused.clone() }.record();
+            let is_behind = done > one.folded.done;
+            self.write_records_wait(is_behind.then_some(advanced).into_iter().chain([ended]).collect())?;
+            one.folded.advance(done, refused);
             one.folded.ended = Some((true, time));
             return Ok(one.info(id));
         };

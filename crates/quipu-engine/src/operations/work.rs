@@ -13,7 +13,7 @@ use crate::tenant::Tenant;
 /// Items of one operation that are done at once, so that others have their turn.
 const PORTION: usize = 1_000;
 /// The same of instances: each may publish several events. If they were paused, the log behind them is read once for so many.
-const PORTION_INSTANCES: usize = 1_000;
+pub(super) const PORTION_INSTANCES: usize = 1_000;
 
 impl Tenant {
     /// Whether the work can be done at all.

@@ -157,9 +157,18 @@ impl CatchUp {
         self.acts.into_iter().map(|(act, _)| act).chain(self.later)
     }
 
-    /// Whether it has acts of an operation.
+    /// Once what comes next cannot be read: the acts that need it, and the others, whose instances were paused later.
+    pub fn split_unread(self) -> (Vec<ActAsked>, VecDeque<ActAsked>) {
+        let Self { acts, later, backlog } = self;
+        let needs_it = |number: &u64| backlog.instances.get(number).is_none_or(|(one, _)| one.place <= backlog.to);
+        let (unread, others): (Vec<_>, Vec<_>) = acts.into_iter().partition(|(_, behind)| behind.iter().any(needs_it));
+        let others = others.into_iter().map(|(act, _)| act).chain(later).collect();
+        (unread.into_iter().map(|(act, _)| act).collect(), others)
+    }
+
+    /// Whether it has acts of an operation. Those left for later count: what is asked after them is done after them.
     pub fn is_of(&self, operation: u64) -> bool {
-        self.acts.iter().any(|(act, _)| act.operation == operation)
+        self.acts.iter().map(|(act, _)| act).chain(&self.later).any(|act| act.operation == operation)
     }
 }
 

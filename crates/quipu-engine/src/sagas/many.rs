@@ -95,6 +95,13 @@ impl Tenant {
             |outcome: &Result<(), NotDone>| !matches!(outcome, Err(NotDone::Failed(_) | NotDone::RefusedOperation(_)));
         done.into_iter().take_while(is_done).collect()
     }
+
+    /// Of each of these instances, whether an operation intervened in it. Nothing of that may be on its way.
+    pub(crate) fn were_acted_on(&self, numbers: &[u64], operation: u64) -> Vec<bool> {
+        // A copy that shares everything: the loop does not wait while notes are read.
+        let instances = self.decider.lock().sagas.instances.clone();
+        numbers.iter().map(|number| instances.get(*number).is_some_and(|one| one.was_acted_on_by(operation))).collect()
+    }
 }
 
 /// Acts that the stage was given, in their order: it does them in that, too.
@@ -137,15 +144,20 @@ mod tests {
 
     use quipu_domain::Event;
     use quipu_domain::saga::{ActKind, InstanceState};
+    use quipu_store::Fault;
 
     use super::super::catch_up::{Behind, CatchUp};
     use super::super::records::key_hash;
     use super::super::{Declaration, PlanName};
     use super::{HandedOver, ask};
     use crate::mailbox::Slot;
+    use crate::operations::{ItemOutcome, OperationState};
     use crate::options::Options;
+    use crate::sagas::act::Intervention;
+    use crate::sagas::list::InstanceFilter;
     use crate::sagas::stage::{ActAsked, Acted, Asked};
     use crate::still;
+    use crate::subscriptions::NotDone;
     use crate::tenant::Tenant;
 
     const WAITS: &str = r#"{"saga": "waits", "starts_on": "a.b", "steps": [
@@ -208,6 +220,84 @@ mod tests {
     }
 
     #[test]
+    fn a_stop_does_not_wait_until_the_log_was_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let tenant = still::tenant(folder.path(), Options::default());
+        behind(&tenant, 1, 12_000);
+        let (asked, slot) = act(1);
+        tenant.sagas.asked.lock().push(Asked::Act(asked));
+        assert!(tenant.round().unwrap().is_more && !slot.is_there());
+        // Whoever closes it has answered what was asked, but for what a round is at.
+        tenant.mailbox.lock().is_closed = true;
+        assert!(!tenant.step_sagas());
+        assert!(slot.is_there() && matches!(slot.take(), Err(NotDone::Failed(Fault::Closed))));
+        assert!(!tenant.has_round() && !tenant.has_unstepped(), "the log was not read to its end");
+    }
+
+    #[test]
+    fn what_cannot_be_read_fails_the_acts_that_need_it_and_no_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let tenant = still::tenant(folder.path(), Options { segment_bytes: 64 << 10, ..Options::default() });
+        behind(&tenant, 1, 6_000);
+        publish(&tenant, "a.b", "a2", "2");
+        run(&tenant);
+        tenant.act_on_instance(2, ActKind::Pause { place: 0 }, "", 0).unwrap();
+        publish(&tenant, "c.d", "c2", "2");
+        publish(&tenant, "a.b", "a3", "3");
+        run(&tenant);
+        damage_but_for_the_last(&folder.path().join("t/log"));
+        let (asked, slots): (Vec<_>, Vec<_>) = [1, 2].map(act).into_iter().unzip();
+        let (pause, paused) = ask(3, ActKind::Pause { place: 0 }, "", 0);
+        tenant.sagas.asked.lock().extend(asked.into_iter().map(Asked::Act).chain([pause]));
+        run(&tenant);
+        assert!(matches!(slots[0].take(), Err(NotDone::Failed(_))), "its part of the log is damaged");
+        assert!(matches!(slots[1].take(), Ok(InstanceState::Running)));
+        assert!(matches!(paused.take(), Ok(InstanceState::Paused)));
+        assert_eq!(tenant.instance(1).unwrap().state, InstanceState::Paused);
+        let soon = tenant.world.clock.now().plus_ms(10_000);
+        assert!(tenant.next_of_sagas().is_none_or(|next| next > soon), "no round failed");
+    }
+
+    #[test]
+    fn what_an_operation_did_behind_what_failed_is_known_when_it_is_cancelled() {
+        let folder = tempfile::tempdir().unwrap();
+        let tenant = still::tenant(folder.path(), Options::default());
+        behind(&tenant, 3, 10);
+        let (filter, act) = (InstanceFilter::default(), Intervention::Resume);
+        let (info, _) = tenant.preview_intervention(act, "", &filter, None).unwrap();
+        tenant.confirm_operation(info.id).unwrap();
+        // As after a fault of the first one, or a crash before anything was noted.
+        tenant.act_on_instance(2, ActKind::Resume, "", info.id).unwrap();
+        let cancelled = tenant.cancel_operation(info.id).unwrap();
+        assert_eq!((cancelled.done, cancelled.refused, cancelled.state), (2, 1, OperationState::Cancelled));
+        let outcomes = |tenant: &Arc<Tenant>| {
+            let items = tenant.operation_items(info.id, 0, 10).unwrap();
+            items.into_iter().map(|item| item.outcome).collect::<Vec<_>>()
+        };
+        let reason = Some(format!("operation {} is cancelled", info.id));
+        let expected = [ItemOutcome::Refused { reason }, ItemOutcome::Done, ItemOutcome::Waiting];
+        assert_eq!(outcomes(&tenant), expected);
+        tenant.close().unwrap();
+        drop(tenant);
+        assert_eq!(outcomes(&still::tenant(folder.path(), Options::default())), expected, "after a restart, too");
+    }
+
+    /// Changes a byte now and then of every segment that is full.
+    fn damage_but_for_the_last(log: &std::path::Path) {
+        let files = std::fs::read_dir(log).unwrap().map(|file| file.unwrap().path());
+        let mut segments: Vec<_> = files.filter(|path| path.extension().is_some_and(|kind| kind == "seg")).collect();
+        segments.sort();
+        segments.pop();
+        assert!(!segments.is_empty());
+        for path in segments {
+            let mut bytes = std::fs::read(&path).unwrap();
+            bytes.iter_mut().skip(10_000).step_by(1_000).for_each(|byte| *byte ^= 4);
+            let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+            std::os::unix::fs::FileExt::write_all_at(&file, &bytes, 0).unwrap();
+        }
+    }
+
+    #[test]
     fn acts_for_which_there_is_no_room_come_later_and_in_their_order() {
         let folder = tempfile::tempdir().unwrap();
         let tenant = still::tenant(folder.path(), Options::default());
@@ -221,12 +311,15 @@ mod tests {
         let mut catch_up = CatchUp::of(waits.collect());
         let plans = Arc::clone(&tenant.sagas.plans.read());
         assert!(tenant.read_missed(&plans, &mut catch_up, tenant.position()).unwrap());
+        assert!(catch_up.is_of(7) && !catch_up.is_of(8));
         assert!(catch_up.make_room(10) && catch_up.later.is_empty(), "each missed two events");
         assert!(catch_up.make_room(5));
         assert_eq!(catch_up.acts.iter().map(|(act, _)| act.number).collect::<Vec<_>>(), [1, 2]);
         assert_eq!(catch_up.later.iter().map(|act| act.number).collect::<Vec<_>>(), [3, 4, 5]);
         assert!(!catch_up.make_room(1), "a single one keeps all that it missed");
         assert_eq!((catch_up.acts.len(), catch_up.later.len()), (1, 4));
+        catch_up.acts.iter_mut().for_each(|(act, _)| act.operation = 8);
+        assert!(catch_up.is_of(7), "what it asks next comes after those that are left for later");
         tenant.sagas.catching_up.lock().push_back(catch_up);
         tenant.step_sagas();
         tenant.decide();

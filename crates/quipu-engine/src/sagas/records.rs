@@ -420,6 +420,16 @@ impl Instance {
         }
         all
     }
+
+    /// Whether an operation intervened in it.
+    pub fn was_acted_on_by(&self, operation: u64) -> bool {
+        self.notes().iter().any(|(_, note)| is_by(note, operation))
+    }
+}
+
+/// Whether it is of what an operation did.
+pub(super) fn is_by(note: &Note, operation: u64) -> bool {
+    note.is_of_operation() && note.position == operation
 }
 
 #[cfg(test)]

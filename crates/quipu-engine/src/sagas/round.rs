@@ -18,7 +18,7 @@ use super::follow::Hit;
 use super::mapping::{Answered, Asker, Cache, Mapped, data_of};
 use super::origin::Origin;
 use super::ready::{Plans, Ready};
-use super::records::{Begun, Changed, Instance, StepRecord, key_hash};
+use super::records::{Begun, Changed, Instance, StepRecord, is_by, key_hash};
 use super::stage::{ActAsked, Acted, Asked, Outcome};
 use super::{PlanName, SAGA_ENDED_MAX, SAGA_ENDED_MS, SAGA_INSTANCES_MAX, SagaRefusal};
 use crate::append::Prepared;
@@ -176,15 +176,23 @@ impl Tenant {
         if fault.is_none()
             && let Some(mut first) = catching_up.pop_front()
         {
-            match round.go_on_with(&mut first, seen, &mut answers) {
-                // Those that come later get a backlog of their own.
-                Ok(true) if first.acts.is_empty() => ask_again(&mut asked, first.later),
-                // It found no room for all.
-                Ok(true) => catching_up.push_front(first),
+            match self.read_missed(&plans, &mut first, seen) {
                 Ok(false) => catching_up.push_back(first),
+                Ok(true) => match round.go_on_with(&mut first, seen, &mut answers) {
+                    // Those that come later get a backlog of their own.
+                    Ok(()) if first.acts.is_empty() => ask_again(&mut asked, first.later),
+                    // It found no room for all.
+                    Ok(()) => catching_up.push_front(first),
+                    Err(failed) => {
+                        answers.extend(first.all().map(|act| (act.reply, Err(failed.clone().into()))));
+                        fault = Some(failed);
+                    }
+                },
+                // Nothing of it was fed: it is the matter of those alone who need what cannot be read.
                 Err(failed) => {
-                    answers.extend(first.all().map(|act| (act.reply, Err(failed.clone().into()))));
-                    fault = Some(failed);
+                    let (unread, others) = first.split_unread();
+                    answers.extend(unread.into_iter().map(|act| (act.reply, Err(failed.clone().into()))));
+                    ask_again(&mut asked, others);
                 }
             }
         }
@@ -192,6 +200,8 @@ impl Tenant {
         outcome.is_more = !asked.is_empty() || !catching_up.is_empty();
         *self.sagas.catching_up.lock() = catching_up;
         self.sagas.asked.lock().splice(0..0, asked);
+        // A stop does not wait until all is read.
+        self.fail_asked_if_closed();
         if let Some(fault) = fault {
             for (reply, _) in answers {
                 reply(Err(fault.clone().into()));
@@ -355,12 +365,8 @@ impl Round<'_> {
         found
     }
 
-    /// Reads on for those that are behind and, if that is all, does the acts that waited for it, as far as there is room. Whether it was
-    /// all.
-    fn go_on_with(&mut self, catch_up: &mut CatchUp, seen: u64, answers: &mut Answers) -> Result<bool, Fault> {
-        if !self.tenant.read_missed(&self.plans, catch_up, seen)? {
-            return Ok(false);
-        }
+    /// Does the acts that waited until the log was read, as far as there is room.
+    fn go_on_with(&mut self, catch_up: &mut CatchUp, seen: u64, answers: &mut Answers) -> Result<(), Fault> {
         self.backlog = std::mem::take(&mut catch_up.backlog);
         while self.bytes < ROUND_BYTES
             && let Some((act, _)) = catch_up.acts.pop_front()
@@ -368,7 +374,7 @@ impl Round<'_> {
             self.answer_act(act, seen, answers)?;
         }
         catch_up.backlog = std::mem::take(&mut self.backlog);
-        Ok(true)
+        Ok(())
     }
 
     fn answer_act(&mut self, asked: ActAsked, seen: u64, answers: &mut Answers) -> Result<(), Fault> {
@@ -427,9 +433,8 @@ impl Round<'_> {
 
     /// Whether an operation intervened in an instance already.
     fn was_done(&self, number: u64, operation: u64) -> bool {
-        let by_it = |note: &Note| note.is_of_operation() && note.position == operation;
-        self.known.get(&number).is_some_and(|instance| instance.notes().iter().any(|(_, note)| by_it(note)))
-            || self.open.get(&number).is_some_and(|open| open.notes.iter().any(by_it))
+        self.known.get(&number).is_some_and(|instance| instance.was_acted_on_by(operation))
+            || self.open.get(&number).is_some_and(|open| open.notes.iter().any(|note| is_by(note, operation)))
     }
 
     /// Feeds what came while an instance was paused. What of it was not read for its act is read here.

@@ -293,9 +293,11 @@ impl Tenant {
     /// Does one round: what was asked, what is due, what is new. Whether the loop was given something; the next round begins when
     /// that is durable. Whoever drives a tenant without threads calls it, decides and flushes until it gives false.
     pub fn step_sagas(self: &Arc<Self>) -> bool {
-        if self.sagas.is_stepping.swap(true, Ordering::AcqRel) {
-            return false;
-        }
+        !self.sagas.is_stepping.swap(true, Ordering::AcqRel) && self.step_on()
+    }
+
+    /// The same, where a round is on its way: the caller was left `is_stepping`.
+    pub(crate) fn step_on(self: &Arc<Self>) -> bool {
         loop {
             let outcome = match self.round() {
                 Ok(outcome) => outcome,
@@ -312,7 +314,15 @@ impl Tenant {
             }
             let is_more = outcome.is_more;
             self.settle(outcome, Ok(()));
-            // Nothing came of it: nobody waits for it to be durable.
+            if self.mailbox.lock().is_closed {
+                // Nobody is to wait until all is read that is left.
+                self.sagas.is_stepping.store(false, Ordering::SeqCst);
+                return false;
+            }
+            // Nothing came of it: nobody waits for it to be durable. If there is more to read others have their turn first.
+            if is_more && self.step_on_elsewhere() {
+                return false;
+            }
             if !is_more {
                 self.sagas.is_stepping.store(false, Ordering::SeqCst);
                 // Whoever asked before the line above saw that somebody was at it and left.

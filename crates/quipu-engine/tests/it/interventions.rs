@@ -8,7 +8,7 @@ use quipu_domain::saga::{Outcome, Wanted, What, Which, Written};
 use quipu_domain::{Direction, Event, Filter};
 use quipu_engine::{
     CodeInput, InstanceFilter, InstanceState, Intervention, ItemOutcome, NotDone, OperationInfo, OperationRefusal,
-    OperationState, PlanName, SagaCode, SagaDeclaration, SagaRefusal,
+    OperationState, Options, PlanName, SagaCode, SagaDeclaration, SagaRefusal, Tenant,
 };
 
 use crate::sagas::{ORDER, Shop, saga};
@@ -310,11 +310,8 @@ fn until(what: &str, is_so: impl Fn() -> bool) {
     panic!("{what}");
 }
 
-#[test]
-fn deliveries_and_operations_do_not_wait_for_instances_that_are_acted_on() {
-    let folder = tempfile::tempdir().unwrap();
-    let engine = engine_with_time(folder.path(), small());
-    let tenant = engine.tenant("default").unwrap();
+/// An operation that is to cancel one such instance, and a delivery that is not answered in time.
+fn slow_operation(tenant: &Arc<Tenant>) -> (Arc<Slow>, OperationInfo) {
     let once = r#"{"ackdeadlinems":1000,"retry":{"maxattempts":1}}"#;
     tenant.create_subscription("s", serde_json::from_str(once).unwrap()).unwrap();
     let code = Arc::new(Slow { is_asked: AtomicBool::new(false), held: Mutex::default() });
@@ -325,8 +322,17 @@ fn deliveries_and_operations_do_not_wait_for_instances_that_are_acted_on() {
     publish(&tenant, &event("1", "s"));
     until("it begins", || tenant.instance(1).is_ok());
     assert_eq!(tenant.pull("s", 1).unwrap().len(), 1);
-    let held = code.held.lock().unwrap();
     let (info, _) = tenant.preview_intervention(Intervention::Cancel, "", &all(), None).unwrap();
+    (code, info)
+}
+
+#[test]
+fn deliveries_and_operations_do_not_wait_for_instances_that_are_acted_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = engine_with_time(folder.path(), small());
+    let tenant = engine.tenant("default").unwrap();
+    let (code, info) = slow_operation(&tenant);
+    let held = code.held.lock().unwrap();
     tenant.confirm_operation(info.id).unwrap();
     until("the act is at work", || code.is_asked.load(Ordering::Acquire));
     until("the deadline of a delivery comes", || tenant.dead_letter(1).is_ok());
@@ -334,6 +340,69 @@ fn deliveries_and_operations_do_not_wait_for_instances_that_are_acted_on() {
     drop(held);
     until("it is done", || tenant.operation(info.id).unwrap().state == OperationState::Finished);
     assert_eq!(tenant.instance(1).unwrap().state, InstanceState::Cancelled);
+    engine.close().unwrap();
+}
+
+#[test]
+fn deliveries_do_not_wait_for_a_cancellation_and_a_second_one_finds_it_done() {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = engine_with_time(folder.path(), small());
+    let tenant = engine.tenant("default").unwrap();
+    let (code, info) = slow_operation(&tenant);
+    let held = code.held.lock().unwrap();
+    tenant.confirm_operation(info.id).unwrap();
+    until("the act is at work", || code.is_asked.load(Ordering::Acquire));
+    let cancel = || {
+        let tenant = Arc::clone(&tenant);
+        std::thread::spawn(move || tenant.cancel_operation(info.id))
+    };
+    let both = [cancel(), cancel()];
+    until("the deadline of a delivery comes", || tenant.dead_letter(1).is_ok());
+    tenant.checkpoint_deliveries().unwrap();
+    assert!(both.iter().all(|cancel| !cancel.is_finished()), "they wait for what the stage is at");
+    assert_eq!(tenant.operation(info.id).unwrap().state, OperationState::Running);
+    drop(held);
+    let [first, second] = both.map(|cancel| cancel.join().unwrap());
+    // Its only item is done when it is looked at.
+    for refused in [first.unwrap_err(), second.unwrap_err()] {
+        let state = OperationState::Finished;
+        assert_eq!(refused.to_string(), OperationRefusal::WrongState { id: info.id, state }.to_string());
+    }
+    assert_eq!(tenant.operation(info.id).unwrap().done, 1);
+    engine.close().unwrap();
+}
+
+#[test]
+fn a_tenant_that_has_much_to_read_leaves_the_only_thread_to_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = engine_with_time(folder.path(), Options { threads: 1, ..Options::default() });
+    let (tenant, other) = (engine.tenant("default").unwrap(), engine.tenant("other").unwrap());
+    tenant.apply_saga(saga(ORDER), false, false).unwrap();
+    publish(&tenant, &event("o1", "s"));
+    until("it begins", || tenant.instance(1).is_ok());
+    tenant.intervene(1, &Intervention::Pause, "").unwrap();
+    let others: Vec<_> = (0..40_000).map(|i| event_of("page.seen", &format!("p{i}"), "s", "{}")).collect();
+    others.chunks(1_000).for_each(|some| publish_all(&tenant, some));
+    let resumed = {
+        let tenant = Arc::clone(&tenant);
+        std::thread::spawn(move || {
+            let begun = std::time::Instant::now();
+            tenant.intervene(1, &Intervention::Resume, "").unwrap();
+            begun.elapsed()
+        })
+    };
+    let mut longest = std::time::Duration::ZERO;
+    for id in 0.. {
+        let (begun, (sent, answer)) = (std::time::Instant::now(), std::sync::mpsc::channel());
+        other.publish(vec![prepare(&other, &event(&id.to_string(), "s"))], move |_| sent.send(()).unwrap());
+        answer.recv().unwrap();
+        longest = longest.max(begun.elapsed());
+        if resumed.is_finished() {
+            break;
+        }
+    }
+    let resumed = resumed.join().unwrap();
+    assert!(longest < resumed / 2, "an event waited for {longest:?} of {resumed:?}");
     engine.close().unwrap();
 }
 
