@@ -8,7 +8,7 @@ use quipu_domain::saga::{Outcome, Wanted, What, Which, Written};
 use quipu_domain::{Direction, Event, Filter};
 use quipu_engine::{
     CodeInput, InstanceFilter, InstanceState, Intervention, ItemOutcome, NotDone, OperationInfo, OperationRefusal,
-    OperationState, Options, PlanName, SagaCode, SagaDeclaration, SagaRefusal, Tenant,
+    OperationState, PlanName, SagaCode, SagaDeclaration, SagaRefusal, Tenant,
 };
 
 use crate::sagas::{ORDER, Shop, saga};
@@ -319,7 +319,7 @@ fn slow_operation(tenant: &Arc<Tenant>) -> (Arc<Slow>, OperationInfo) {
     let (hears, key, again) = (None, None, Default::default());
     let written = Written { saga: "slow".into(), version: 1, starts_on, hears, key, again };
     tenant.bring_saga(written, Arc::clone(&code) as _).unwrap();
-    publish(&tenant, &event("1", "s"));
+    publish(tenant, &event("1", "s"));
     until("it begins", || tenant.instance(1).is_ok());
     assert_eq!(tenant.pull("s", 1).unwrap().len(), 1);
     let (info, _) = tenant.preview_intervention(Intervention::Cancel, "", &all(), None).unwrap();
@@ -369,40 +369,6 @@ fn deliveries_do_not_wait_for_a_cancellation_and_a_second_one_finds_it_done() {
         assert_eq!(refused.to_string(), OperationRefusal::WrongState { id: info.id, state }.to_string());
     }
     assert_eq!(tenant.operation(info.id).unwrap().done, 1);
-    engine.close().unwrap();
-}
-
-#[test]
-fn a_tenant_that_has_much_to_read_leaves_the_only_thread_to_others() {
-    let folder = tempfile::tempdir().unwrap();
-    let engine = engine_with_time(folder.path(), Options { threads: 1, ..Options::default() });
-    let (tenant, other) = (engine.tenant("default").unwrap(), engine.tenant("other").unwrap());
-    tenant.apply_saga(saga(ORDER), false, false).unwrap();
-    publish(&tenant, &event("o1", "s"));
-    until("it begins", || tenant.instance(1).is_ok());
-    tenant.intervene(1, &Intervention::Pause, "").unwrap();
-    let others: Vec<_> = (0..40_000).map(|i| event_of("page.seen", &format!("p{i}"), "s", "{}")).collect();
-    others.chunks(1_000).for_each(|some| publish_all(&tenant, some));
-    let resumed = {
-        let tenant = Arc::clone(&tenant);
-        std::thread::spawn(move || {
-            let begun = std::time::Instant::now();
-            tenant.intervene(1, &Intervention::Resume, "").unwrap();
-            begun.elapsed()
-        })
-    };
-    let mut longest = std::time::Duration::ZERO;
-    for id in 0.. {
-        let (begun, (sent, answer)) = (std::time::Instant::now(), std::sync::mpsc::channel());
-        other.publish(vec![prepare(&other, &event(&id.to_string(), "s"))], move |_| sent.send(()).unwrap());
-        answer.recv().unwrap();
-        longest = longest.max(begun.elapsed());
-        if resumed.is_finished() {
-            break;
-        }
-    }
-    let resumed = resumed.join().unwrap();
-    assert!(longest < resumed / 2, "an event waited for {longest:?} of {resumed:?}");
     engine.close().unwrap();
 }
 
