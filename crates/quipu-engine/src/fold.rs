@@ -124,7 +124,7 @@ impl Fold {
         put_bytes(out, &self.projections.encode());
         put(out, self.timers.written_bytes()?);
         self.timers.write(sink)?;
-        put(sink.room()?, Sink::measure(|sink| self.sagas.write(sink))?);
+        put(sink.room()?, self.sagas.written_bytes()?);
         self.sagas.write(sink)?;
         put_bytes(sink.room()?, &self.schedules.encode());
         put(sink.room()?, self.streams.len() as u64);

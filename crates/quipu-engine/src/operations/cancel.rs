@@ -54,8 +54,16 @@ impl Tenant {
         if !matches!(folded.work, Work::Saga { .. }) {
             return (folded.done, Vec::new());
         }
-        let next: Vec<u64> = folded.items[done..].iter().take(PORTION_INSTANCES).copied().collect();
-        let mut were_done = self.were_acted_on(&next, id);
+        let mut were_done = Vec::new();
+        for next in folded.items[done..].chunks(PORTION_INSTANCES) {
+            let portion = self.were_acted_on(next, id);
+            // It is done in order: where nothing was done, nothing was behind it. After a crash there may be several.
+            let is_last = !portion.contains(&true);
+            were_done.extend(portion);
+            if is_last {
+                break;
+            }
+        }
         were_done.truncate(were_done.iter().rposition(|is_done| *is_done).map_or(0, |last| last + 1));
         let why = OperationRefusal::WrongState { id, state: OperationState::Cancelled }.to_string();
         let refused = |at| ItemRefusal { at, reason: Some(why.clone()).filter(|_| folded.refused.keeps_reasons()) };

@@ -45,7 +45,8 @@ pub(super) struct Backlog {
     of_key: HashMap<u128, Vec<u64>>,
     /// The log was read up to here.
     pub to: u64,
-    count: usize,
+    /// Events that are held.
+    pub count: usize,
 }
 
 /// Acts in the order in which they were asked, and the backlog that is read for them.
@@ -148,6 +149,9 @@ impl CatchUp {
             let Some((act, behind)) = self.acts.pop_back() else { return false };
             behind.into_iter().for_each(|number| _ = self.backlog.remove(number));
             self.later.push_front(act);
+            // Those that are left may have been paused later, and need nothing before that.
+            let least = self.backlog.instances.values().map(|(one, _)| one.place).min();
+            self.backlog.to = self.backlog.to.max(least.unwrap_or(0));
         }
         true
     }
@@ -162,6 +166,10 @@ impl CatchUp {
         let Self { acts, later, backlog } = self;
         let needs_it = |number: &u64| backlog.instances.get(number).is_none_or(|(one, _)| one.place <= backlog.to);
         let (unread, others): (Vec<_>, Vec<_>) = acts.into_iter().partition(|(_, behind)| behind.iter().any(needs_it));
+        if unread.is_empty() {
+            // They would be asked about in vain again and again.
+            return (others.into_iter().map(|(act, _)| act).chain(later).collect(), VecDeque::new());
+        }
         let others = others.into_iter().map(|(act, _)| act).chain(later).collect();
         (unread.into_iter().map(|(act, _)| act).collect(), others)
     }

@@ -148,7 +148,7 @@ mod tests {
 
     use super::super::catch_up::{Behind, CatchUp};
     use super::super::records::key_hash;
-    use super::super::{Declaration, PlanName};
+    use super::super::{Declaration, PlanName, SAGA_INSTANCES_MAX};
     use super::{HandedOver, ask};
     use crate::mailbox::Slot;
     use crate::operations::{ItemOutcome, OperationState};
@@ -295,6 +295,39 @@ mod tests {
             let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
             std::os::unix::fs::FileExt::write_all_at(&file, &bytes, 0).unwrap();
         }
+    }
+
+    #[test]
+    fn what_is_left_is_read_from_where_it_was_paused() {
+        let behind = |number, place| Behind { number, plan: 1, key_hash: u128::from(number), place };
+        let waits = || [(1, 900), (2, 10)].map(|(number, place)| (act(number).0, vec![behind(number, place)]));
+        let mut catch_up = CatchUp::of(waits().into());
+        assert_eq!(catch_up.backlog.to, 10);
+        catch_up.backlog.to = 500;
+        catch_up.backlog.count = 5;
+        assert!(!catch_up.make_room(4), "nothing was missed by the other");
+        assert_eq!((catch_up.backlog.to, catch_up.later.len()), (900, 1));
+        let (unread, others) = catch_up.split_unread();
+        assert_eq!((unread.len(), others.len()), (1, 1), "whom it concerns is told that it cannot be read");
+        let mut catch_up = CatchUp::of(waits().into());
+        catch_up.backlog.to = 5;
+        let (unread, others) = catch_up.split_unread();
+        assert_eq!((unread.len(), others.len()), (2, 0), "and nobody asks for ever");
+    }
+
+    #[test]
+    fn a_start_for_which_there_is_no_room_waits_and_keeps_no_thread() {
+        let folder = tempfile::tempdir().unwrap();
+        let tenant = still::tenant(folder.path(), Options::default());
+        let saga = Declaration::from(serde_json::from_str::<quipu_domain::saga::Saga>(WAITS).unwrap());
+        tenant.apply_saga(saga, false, false).unwrap();
+        tenant.decider.lock().sagas.open = SAGA_INSTANCES_MAX;
+        publish(&tenant, "a.b", "a1", "1");
+        assert!(!tenant.step_sagas() && !tenant.has_round());
+        assert!(!tenant.has_unstepped() && tenant.next_of_sagas().is_some(), "it looks again after a while");
+        tenant.decider.lock().sagas.open = 0;
+        run(&tenant);
+        assert_eq!(tenant.instance(1).unwrap().state, InstanceState::Running);
     }
 
     #[test]

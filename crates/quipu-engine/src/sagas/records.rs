@@ -322,6 +322,21 @@ impl FoldedSagas {
 
     /// Writes them for a snapshot.
     pub fn write(&self, sink: &mut Sink<'_>) -> Result<(), Fault> {
+        let mut all: Vec<_> = self.instances.iter().collect();
+        all.sort_unstable_by_key(|(number, _)| *number);
+        self.write_each(sink, all.into_iter())
+    }
+
+    /// How many bytes that writes.
+    pub fn written_bytes(&self) -> Result<u64, Fault> {
+        Sink::measure(|sink| self.write_each(sink, self.instances.iter()))
+    }
+
+    fn write_each<'a>(
+        &self,
+        sink: &mut Sink<'_>,
+        all: impl Iterator<Item = (u64, &'a Arc<Instance>)>,
+    ) -> Result<(), Fault> {
         let out = sink.room()?;
         put(out, u64::from(self.last_plan));
         put(out, self.last);
@@ -329,7 +344,7 @@ impl FoldedSagas {
         let plans: Vec<(&u32, &FoldedPlan)> = self.plans.iter().collect();
         put_bytes(out, &serde_json::to_vec(&plans).expect("a list is JSON"));
         put(out, self.instances.len() as u64);
-        for (number, instance) in self.instances.iter() {
+        for (number, instance) in all {
             let out = sink.room()?;
             put(out, number);
             put_bytes(out, &postcard::to_stdvec(&**instance).expect("it has no map with keys unknown"));

@@ -101,6 +101,8 @@ struct Round<'a> {
     told_to: u64,
     /// What was read of events that those missed that are to go on.
     backlog: Backlog,
+    /// It came to a start for which there is no room.
+    is_full: bool,
 }
 
 /// Who waits for an act, and what to answer once the round is durable.
@@ -141,6 +143,7 @@ impl Tenant {
             calls: Vec::new(),
             told_to: seen,
             backlog: Backlog::default(),
+            is_full: false,
         };
         // What is asked is fed before what is new, and after a fault it is answered with that.
         let mut answers = Vec::new();
@@ -227,6 +230,7 @@ impl Tenant {
         };
         outcome.seen = seen;
         outcome.is_more |= is_more || !come.is_empty();
+        outcome.is_full = round.is_full;
         outcome.answers = answers;
         round.finish(&mut outcome, to);
         Ok(outcome)
@@ -453,6 +457,10 @@ impl Round<'_> {
             if backlog.to >= to {
                 break;
             }
+            if self.tenant.mailbox.lock().is_closed {
+                // A stop does not wait until all is read.
+                return Err(Fault::Closed);
+            }
             self.tenant.read_chunk(&self.plans, &mut backlog, to)?;
         }
         // Calls and sagas within it are asked about again.
@@ -500,6 +508,7 @@ impl Round<'_> {
             let is_full = self.count >= SAGA_INSTANCES_MAX && hit.roles.contains(&Role::Start);
             if is_full || self.bytes >= ROUND_BYTES {
                 // It is the first of the next round, which waits if there is no room.
+                self.is_full = is_full;
                 return Ok((recorded.stamp.position - 1, !is_full));
             }
             self.hit(hit, recorded)?;

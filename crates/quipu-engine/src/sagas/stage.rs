@@ -136,6 +136,8 @@ pub(crate) struct Outcome {
     pub defined: Vec<Defined>,
     /// There is more to do at once.
     pub is_more: bool,
+    /// What comes next begins an instance, and there is no room for it.
+    pub is_full: bool,
 }
 
 impl Sagas {
@@ -312,8 +314,11 @@ impl Tenant {
                 self.write_round(outcome);
                 return true;
             }
-            let is_more = outcome.is_more;
+            let (is_more, is_full) = (outcome.is_more, outcome.is_full);
             self.settle(outcome, Ok(()));
+            if is_full && !self.has_asked() {
+                self.rest();
+            }
             if self.mailbox.lock().is_closed {
                 // Nobody is to wait until all is read that is left.
                 self.sagas.is_stepping.store(false, Ordering::SeqCst);
@@ -334,10 +339,15 @@ impl Tenant {
     }
 
     fn later(&self) {
+        self.rest();
+        self.fail_asked_if_closed();
+    }
+
+    /// Looks for what is new after a while, or when something is due or asked.
+    fn rest(&self) {
         let at = self.world.clock.now().plus_ms(AGAIN_MS);
         self.sagas.not_before.store(at.0, Ordering::Release);
         self.wake_timers();
-        self.fail_asked_if_closed();
     }
 
     fn write_round(self: &Arc<Self>, mut outcome: Outcome) {
