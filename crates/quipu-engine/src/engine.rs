@@ -19,8 +19,8 @@ pub struct Engine {
     tenants: Arc<Mutex<BTreeMap<String, Arc<Tenant>>>>,
     /// Held while a tenant is opened or let go of: one at a time. Opening reads the disk, and those that are open do not wait.
     opening: Mutex<()>,
-    /// Tenants that this let go of, with their trails, and whoever still holds them.
-    leaving: Mutex<BTreeMap<String, Vec<Weak<Tenant>>>>,
+    /// The presence of tenants that this let go of, and of their trails.
+    leaving: Mutex<BTreeMap<String, Vec<Weak<()>>>>,
     threads: Arc<Threads>,
 }
 
@@ -148,13 +148,13 @@ impl Engine {
         let _one = self.opening.lock();
         let Some(tenant) = self.tenants.lock().remove(name) else { return };
         let held = [Some(Arc::clone(&tenant)), tenant.open_trail()].into_iter().flatten();
-        self.leaving.lock().insert(name.to_owned(), held.map(|one| Arc::downgrade(&one)).collect());
+        self.leaving.lock().insert(name.to_owned(), held.map(|one| Arc::downgrade(&one.presence)).collect());
         // What it could not write down is not needed any more.
         let _ = tenant.close_trail();
         let _ = tenant.close();
     }
 
-    /// Whether somebody holds a tenant that this let go of, or its trail: a thread that maintains it does.
+    /// Whether somebody holds a tenant that this let go of, or its trail, or takes it apart: a thread that maintains it does.
     pub(crate) fn is_held(&self, name: &str) -> bool {
         let mut leaving = self.leaving.lock();
         leaving.retain(|_, held| held.iter().any(|one| one.strong_count() > 0));

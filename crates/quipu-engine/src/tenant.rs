@@ -95,6 +95,8 @@ pub struct Tenant {
     pub(crate) is_full: AtomicBool,
     pub(crate) threads: Option<Weak<Threads>>,
     _lock: Option<Box<dyn Send + Sync>>,
+    /// There until all of the above is taken apart: fields go in their order, and an `Arc` of the whole counts nobody before.
+    pub(crate) presence: Arc<()>,
 }
 
 impl Tenant {
@@ -222,6 +224,7 @@ impl Tenant {
             is_full: AtomicBool::new(false),
             threads: None,
             _lock: None,
+            presence: Arc::default(),
         })
     }
 

@@ -96,15 +96,22 @@ fn act(engine: &Engine, act: Act, number: usize, keys: &mut Keys) -> Result<(), 
     Ok(())
 }
 
-/// How many acts were acknowledged, and the keys that were made.
-fn run(disk: &FaultyDisk) -> (usize, Keys) {
+/// How many acts were acknowledged, the keys that were made, and why the next act was refused.
+fn run(disk: &FaultyDisk) -> (usize, Keys, Option<NotDone>) {
     let mut keys = Vec::new();
-    let Ok(engine) = open(disk, 1) else { return (0, keys) };
-    let done = SCRIPT.iter().enumerate().take_while(|(number, one)| act(&engine, **one, *number, &mut keys).is_ok());
-    let done = done.count();
+    let engine = match open(disk, 1) {
+        Ok(engine) => engine,
+        Err(fault) => return (0, keys, Some(fault.into())),
+    };
+    let acts = SCRIPT.iter().enumerate();
+    let refused = acts.map(|(number, one)| act(&engine, *one, number, &mut keys).map_err(|refused| (number, refused)));
+    let (done, refused) = match refused.collect::<Result<(), _>>() {
+        Ok(()) => (SCRIPT.len(), None),
+        Err((done, refused)) => (done, Some(refused)),
+    };
     // The fault, if there was one, is seen by what was answered.
     let _ = engine.close();
-    (done, keys)
+    (done, keys, refused)
 }
 
 fn check(disk: &FaultyDisk, done: usize, keys: &Keys, at: &str) {
@@ -145,9 +152,9 @@ fn a_power_cut_at_any_call_leaves_each_tenant_as_it_was_or_as_it_was_to_be() {
     for call in 1.. {
         let disk = FaultyDisk::new(call);
         disk.crash_at(call);
-        let (done, keys) = run(&disk);
+        let (done, keys, refused) = run(&disk);
         if !disk.is_dead() {
-            assert_eq!(done, SCRIPT.len());
+            assert_eq!(done, SCRIPT.len(), "without a crash all is done: {refused:?}");
             check(&disk.kill(), done, &keys, "without a crash");
             break;
         }
@@ -166,12 +173,25 @@ fn an_error_of_any_call_leaves_each_tenant_as_it_was_or_as_it_was_to_be() {
         for call in 1.. {
             let disk = FaultyDisk::new(call);
             disk.fail(kind, Trigger::At(call));
-            let (done, keys) = run(&disk);
+            let (done, keys, refused) = run(&disk);
             if disk.failed() == 0 {
+                assert!(refused.is_none(), "without an error all is done: {refused:?}");
                 assert!(call > 10, "the script must have many calls of {kind:?}");
                 break;
             }
             check(&disk.kill(), done, &keys, &format!("an error at call {call} of {kind:?}"));
+        }
+    }
+}
+
+/// A thread that lets go of a tenant last takes it apart, and only then is its folder nobody's.
+#[test]
+fn the_name_of_a_tenant_that_was_deleted_can_be_used_again_at_once() {
+    let engine = open(&FaultyDisk::new(1), 1).unwrap();
+    let mut keys = Vec::new();
+    for round in 0..2_000 {
+        for one in [Create("acme"), Publish("acme"), Suspend("acme"), Delete("acme")] {
+            act(&engine, one, round, &mut keys).unwrap_or_else(|refused| panic!("{one:?} in round {round}: {refused}"));
         }
     }
 }
