@@ -90,6 +90,8 @@ async fn an_endpoint_that_says_when_is_called_then() {
     let found = platform.circuit_is("s", "open").await;
     // And as long as the answer took.
     assert!(found["until"].as_str().unwrap().starts_with("2026-01-31T09:31:00."), "{found}");
+    // The circuit opens before the engine is told, and only from then on it waits.
+    eventually(async || (platform.info("s").counts.failed == 1).then_some(())).await;
     platform.clock.wait_ms(59_000);
     platform.publish(["b".to_owned()]);
     assert_eq!(platform.endpoint("s").await["circuit"], "open");
