@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
+use quipu_store::spread;
 
 /// What a copy of the map copies at once, whatever is in it.
 const GROUPS: usize = 256;
@@ -40,12 +41,6 @@ impl Key for Pair {
     fn place(self) -> u32 {
         (spread(self.0) >> 24) as u32
     }
-}
-
-/// Running numbers differ in their lowest bits alone, pairs of a source in their highest: with this they do in all.
-fn spread(number: u64) -> u64 {
-    let product = number.wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    product ^ (product >> 32)
 }
 
 #[derive(Clone)]

@@ -33,6 +33,7 @@ pub use frame::{FramedCommit, FramedRecord};
 pub use index::{Index, Selection};
 pub use log::{Chunk, Fetched, Locator, Log, LogSize, Tail};
 pub use memory_storage::MemoryStorage;
+pub use memtable::spread;
 pub use payload::{Kept, Payloads};
 pub use recovery::TornTail;
 /// For the fuzz targets: a run is reached through its [`Index`].

@@ -46,9 +46,9 @@ struct Entry {
     at: u32,
 }
 
-/// Keys are hashes, but a pair's low bits are its source's: the same for all that one producer sends. The table picks
-/// its bucket by low bits, so every bit must reach them (Fibonacci hashing, Knuth 6.4).
-fn spread(key: u64) -> u64 {
+/// Spreads what differs in some bits alone over all: running numbers do in their lowest, and hashed pairs of one source in their
+/// highest, while tables pick a bucket by the lowest (Fibonacci hashing, Knuth 6.4).
+pub fn spread(key: u64) -> u64 {
     let product = key.wrapping_mul(0x9E37_79B9_7F4A_7C15);
     product ^ (product >> 32)
 }

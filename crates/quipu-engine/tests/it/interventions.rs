@@ -1,14 +1,15 @@
 //! Acts on many instances: counted before, done once to each that they fit, and gone on with after a crash.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 
 use quipu_domain::delivery::RateLimit;
 use quipu_domain::saga::{Outcome, Wanted, What, Which, Written};
 use quipu_domain::{Direction, Event, Filter};
 use quipu_engine::{
-    CodeInput, InstanceFilter, InstanceState, Intervention, ItemOutcome, NotDone, OperationInfo, OperationRefusal,
-    OperationState, PlanName, SagaCode, SagaDeclaration, SagaRefusal, Tenant,
+    CodeInput, Engine, InstanceFilter, InstanceState, Intervention, ItemOutcome, NotDone, OperationInfo,
+    OperationRefusal, OperationState, PlanName, SagaCode, SagaDeclaration, SagaRefusal, Tenant,
 };
 
 use crate::sagas::{ORDER, Shop, saga};
@@ -283,10 +284,10 @@ fn an_operation_that_fails_holds_up_no_delivery_and_no_other_operation() {
     assert_eq!(shop.sent().iter().filter(|kind| *kind == "payment.charge").count(), 3);
 }
 
-/// Its answer to a cancellation takes as long as somebody holds it.
+/// Its answer to a cancellation takes until nobody is there any more who could let it go on.
 struct Slow {
     is_asked: AtomicBool,
-    held: Mutex<()>,
+    goes_on: Mutex<Receiver<()>>,
 }
 
 impl SagaCode for Slow {
@@ -294,51 +295,42 @@ impl SagaCode for Slow {
         let ends = matches!(input, CodeInput::Cancel(_)).then_some(Outcome::Cancelled);
         if ends.is_some() {
             self.is_asked.store(true, Ordering::Release);
-            drop(self.held.lock().unwrap());
+            let _ = self.goes_on.lock().unwrap().recv();
         }
         Ok(Wanted { state: "{}".into(), sends: vec![], timers: vec![], ends })
     }
 }
 
-fn until(what: &str, is_so: impl Fn() -> bool) {
-    for _ in 0..3_000 {
-        if is_so() {
-            return;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(10));
-    }
-    panic!("{what}");
-}
-
-/// An operation that is to cancel one such instance, and a delivery that is not answered in time.
-fn slow_operation(tenant: &Arc<Tenant>) -> (Arc<Slow>, OperationInfo) {
+/// A delivery that is not answered in time, and the number of an operation that cancels one such instance and is at it until what is
+/// returned last is dropped.
+fn slow_operation(engine: &Engine) -> (Arc<Tenant>, u64, Sender<()>) {
+    let tenant = engine.tenant("default").unwrap();
     let once = r#"{"ackdeadlinems":1000,"retry":{"maxattempts":1}}"#;
     tenant.create_subscription("s", serde_json::from_str(once).unwrap()).unwrap();
-    let code = Arc::new(Slow { is_asked: AtomicBool::new(false), held: Mutex::default() });
+    let (held, goes_on) = channel();
+    let code = Arc::new(Slow { is_asked: AtomicBool::new(false), goes_on: Mutex::new(goes_on) });
     let starts_on = Which::Types(vec!["order.placed".into()]);
     let (hears, key, again) = (None, None, Default::default());
     let written = Written { saga: "slow".into(), version: 1, starts_on, hears, key, again };
     tenant.bring_saga(written, Arc::clone(&code) as _).unwrap();
-    publish(tenant, &event("1", "s"));
+    publish(&tenant, &event("1", "s"));
     until("it begins", || tenant.instance(1).is_ok());
     assert_eq!(tenant.pull("s", 1).unwrap().len(), 1);
     let (info, _) = tenant.preview_intervention(Intervention::Cancel, "", &all(), None).unwrap();
-    (code, info)
+    tenant.confirm_operation(info.id).unwrap();
+    until("the act is at work", || code.is_asked.load(Ordering::Acquire));
+    (tenant, info.id, held)
 }
 
 #[test]
 fn deliveries_and_operations_do_not_wait_for_instances_that_are_acted_on() {
     let folder = tempfile::tempdir().unwrap();
     let engine = engine_with_time(folder.path(), small());
-    let tenant = engine.tenant("default").unwrap();
-    let (code, info) = slow_operation(&tenant);
-    let held = code.held.lock().unwrap();
-    tenant.confirm_operation(info.id).unwrap();
-    until("the act is at work", || code.is_asked.load(Ordering::Acquire));
+    let (tenant, operation, held) = slow_operation(&engine);
     until("the deadline of a delivery comes", || tenant.dead_letter(1).is_ok());
-    assert_eq!(tenant.operation(info.id).unwrap().done, 0);
+    assert_eq!(tenant.operation(operation).unwrap().done, 0);
     drop(held);
-    until("it is done", || tenant.operation(info.id).unwrap().state == OperationState::Finished);
+    until("it is done", || tenant.operation(operation).unwrap().state == OperationState::Finished);
     assert_eq!(tenant.instance(1).unwrap().state, InstanceState::Cancelled);
     engine.close().unwrap();
 }
@@ -347,28 +339,24 @@ fn deliveries_and_operations_do_not_wait_for_instances_that_are_acted_on() {
 fn deliveries_do_not_wait_for_a_cancellation_and_a_second_one_finds_it_done() {
     let folder = tempfile::tempdir().unwrap();
     let engine = engine_with_time(folder.path(), small());
-    let tenant = engine.tenant("default").unwrap();
-    let (code, info) = slow_operation(&tenant);
-    let held = code.held.lock().unwrap();
-    tenant.confirm_operation(info.id).unwrap();
-    until("the act is at work", || code.is_asked.load(Ordering::Acquire));
+    let (tenant, operation, held) = slow_operation(&engine);
     let cancel = || {
         let tenant = Arc::clone(&tenant);
-        std::thread::spawn(move || tenant.cancel_operation(info.id))
+        std::thread::spawn(move || tenant.cancel_operation(operation))
     };
     let both = [cancel(), cancel()];
     until("the deadline of a delivery comes", || tenant.dead_letter(1).is_ok());
     tenant.checkpoint_deliveries().unwrap();
     assert!(both.iter().all(|cancel| !cancel.is_finished()), "they wait for what the stage is at");
-    assert_eq!(tenant.operation(info.id).unwrap().state, OperationState::Running);
+    assert_eq!(tenant.operation(operation).unwrap().state, OperationState::Running);
     drop(held);
     let [first, second] = both.map(|cancel| cancel.join().unwrap());
     // Its only item is done when it is looked at.
     for refused in [first.unwrap_err(), second.unwrap_err()] {
         let state = OperationState::Finished;
-        assert_eq!(refused.to_string(), OperationRefusal::WrongState { id: info.id, state }.to_string());
+        assert_eq!(refused.to_string(), OperationRefusal::WrongState { id: operation, state }.to_string());
     }
-    assert_eq!(tenant.operation(info.id).unwrap().done, 1);
+    assert_eq!(tenant.operation(operation).unwrap().done, 1);
     engine.close().unwrap();
 }
 
@@ -384,24 +372,14 @@ fn an_act_on_many_goes_on_where_a_stop_left_it() {
             tenant.apply_saga(saga(ORDER), false, false).unwrap();
             let orders: Vec<_> = (0..1_500).map(|i| event_of("order.placed", &format!("o{i}"), "s", "{}")).collect();
             publish_all(&tenant, &orders);
-            let mut waited = 0;
-            while tenant.sagas().unwrap()[0].open < 1_500 {
-                std::thread::sleep(std::time::Duration::from_millis(10));
-                waited += 1;
-                assert!(waited < 6_000, "{:?}", tenant.sagas());
-            }
+            until("all begin", || tenant.sagas().unwrap()[0].open == 1_500);
             let (info, _) = tenant.preview_intervention(Intervention::Cancel, "", &all(), None).unwrap();
             assert_eq!(info.total, 1_500);
             tenant.confirm_operation(info.id).unwrap();
             operation = info.id;
         }
         if round == 5 {
-            let mut waited = 0;
-            while tenant.operation(operation).unwrap().state == OperationState::Running {
-                std::thread::sleep(std::time::Duration::from_millis(10));
-                waited += 1;
-                assert!(waited < 6_000, "{:?}", tenant.operation(operation));
-            }
+            until("it is done", || tenant.operation(operation).unwrap().state != OperationState::Running);
             let done = tenant.operation(operation).unwrap();
             assert_eq!((done.state, done.done, done.refused), (OperationState::Finished, 1_500, 0));
             let filter = InstanceFilter { states: vec![InstanceState::Cancelled], ..all() };

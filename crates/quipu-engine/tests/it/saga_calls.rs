@@ -9,8 +9,8 @@ use quipu_domain::saga::Answer;
 use quipu_domain::schema::{Enforcement, SchemaRules};
 use quipu_domain::{Data, Event, Quotas};
 use quipu_engine::{
-    CALL_ANSWERED, CallAnswer, CallState, Calls, CallsGuard, Engine, InstanceState, NewSchema, Published, SagaCall,
-    SagaDeclaration, Tenant, World,
+    CALL_ANSWERED, CallAnswer, CallState, Calls, CallsGuard, Engine, InstanceInfo, InstanceState, NewSchema, Published,
+    SagaCall, SagaDeclaration, Tenant, World,
 };
 use quipu_store::DiskStorage;
 
@@ -182,26 +182,17 @@ fn an_answer_that_a_full_tenant_cannot_record_counts_as_none() {
     tenant.apply_saga(SagaDeclaration::Saga(serde_json::from_str(PAY).unwrap()), false, false).unwrap();
     let event = Event::builder("o1", "/shop", "order.placed").correlation_id("o1").json("{}").build().unwrap();
     assert!(matches!(publish(&tenant, &event), Published::Recorded(_)));
-    let call = wait_for(|| tenant.take_calls(10).pop());
+    let call = wait_for("a call", || tenant.take_calls(10).pop());
     engine.set_tenant_quotas("a", Quotas { storage_bytes: NonZeroU64::new(1), ..Quotas::default() }).unwrap();
     let answer =
         CallAnswer { answer: Answer::Done, status: Some(200), text: "answered".into(), body: Some("1".into()) };
     let (told, is_told) = channel();
     tenant.answer_call(call.number, call.attempt, answer, move |result| told.send(result).unwrap());
     is_told.recv().unwrap().unwrap();
-    let ended = wait_for(|| Some(tenant.instance(1).unwrap()).filter(|found| found.state != InstanceState::Running));
+    let is_ended = |found: &InstanceInfo| found.state != InstanceState::Running;
+    let ended = wait_for("its end", || Some(tenant.instance(1).unwrap()).filter(is_ended));
     assert_eq!((ended.state, tenant.position()), (InstanceState::Compensated, 1), "nothing is recorded of it");
     engine.close().unwrap();
-}
-
-fn wait_for<T>(found: impl Fn() -> Option<T>) -> T {
-    for _ in 0..2_000 {
-        if let Some(found) = found() {
-            return found;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(10));
-    }
-    panic!("it did not come");
 }
 
 #[test]

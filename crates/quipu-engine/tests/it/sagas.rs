@@ -490,13 +490,8 @@ fn threads_step_many_instances_at_once() {
         for orders in (0..500).collect::<Vec<_>>().chunks(50) {
             tenant.publish_wait(orders.iter().map(|order| send(kind, *order)).collect()).unwrap();
         }
-        let mut waited = 0;
         let wanted = 500 * (2 * at as u64 + 2);
-        while tenant.position() < wanted {
-            std::thread::sleep(std::time::Duration::from_millis(10));
-            waited += 10;
-            assert!(waited < 60_000, "{kind}: {} of {wanted}", tenant.position());
-        }
+        until(kind, || tenant.position() >= wanted);
     }
     let filter = InstanceFilter { states: vec![InstanceState::Completed], ..InstanceFilter::default() };
     assert_eq!(tenant.instances(&filter, None, 1_000).unwrap().instances.len(), 500);

@@ -591,23 +591,14 @@ fn a_full_tenant_publishes_no_ticks_says_so_and_goes_on_when_it_has_room() {
     apply(&tenant, hourly(r#","missed":"all""#));
     let large = Event::builder("large", "/test", "a.b").json(format!("\"{}\"", "x".repeat(3_000))).build().unwrap();
     assert!(matches!(publish(&tenant, &large), Published::Recorded(_)));
-    let wait_for = |what: &str, is_so: &dyn Fn(&ScheduleInfo) -> bool| {
-        for _ in 0..2_000 {
-            let info = tenant.schedule("s", 1).unwrap().unwrap();
-            if is_so(&info) {
-                return info;
-            }
-            std::thread::sleep(std::time::Duration::from_millis(10));
-        }
-        panic!("expected {what}");
-    };
+    let s = || tenant.schedule("s", 1).unwrap();
     clock.0.store(HOUR * SECOND_US, Ordering::Relaxed);
-    let stuck = wait_for("a reason", &|info| info.stuck.is_some());
+    let stuck = wait_for("a reason", || s().filter(|info| info.stuck.is_some()));
     assert!(stuck.stuck.unwrap().contains("3000"), "the quota is named");
     assert_eq!((tenant.position(), stuck.published), (1, 0));
     engine.set_tenant_quotas("a", Quotas::default()).unwrap();
     clock.0.store((HOUR + 2) * SECOND_US, Ordering::Relaxed);
-    let info = wait_for("a tick", &|info| info.published == 1);
+    let info = wait_for("a tick", || s().filter(|info| info.published == 1));
     assert_eq!((tenant.position(), info.stuck), (2, None));
     engine.close().unwrap();
 }
@@ -621,12 +612,7 @@ fn a_thread_sees_to_ticks_soon_after_their_time() {
         let event = r#"{"type":"a.b","jq":"{at: .scheduledtime}"}"#;
         apply(&tenant, schedule(&format!(r#"{{"schedule":"s{number}","every":"1s","event":{event}}}"#)));
     }
-    let mut waited = 0;
-    while tenant.position() < 300 {
-        std::thread::sleep(std::time::Duration::from_millis(10));
-        waited += 10;
-        assert!(waited < 60_000, "{} were published", tenant.position());
-    }
+    until("three ticks of each", || tenant.position() >= 300);
     let page = tenant.read(&Filter::default(), Direction::Forward, None, 10_000).unwrap();
     let mut ids: Vec<String> = page.events.iter().map(|recorded| recorded.event().id().to_owned()).collect();
     let count = ids.len();

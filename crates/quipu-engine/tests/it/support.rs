@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use quipu_domain::{Event, Timestamp};
 use quipu_engine::{Append, Clock, Engine, Fault, Options, Prepared, Published, Random, Tenant, World};
@@ -62,6 +63,22 @@ impl Clock for Wall {
 pub fn engine_with_time(folder: &Path, options: Options) -> Engine {
     let storage = Arc::new(DiskStorage::new(folder));
     Engine::open(World { storage, clock: Arc::new(Wall), random: Arc::new(Counter::default()) }, options).unwrap()
+}
+
+/// Waits for what threads of the engine do.
+pub fn wait_for<T>(what: &str, found: impl Fn() -> Option<T>) -> T {
+    for _ in 0..6_000 {
+        if let Some(found) = found() {
+            return found;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    panic!("expected {what} within a minute");
+}
+
+/// Waits until they have done it.
+pub fn until(what: &str, is_so: impl Fn() -> bool) {
+    wait_for(what, || is_so().then_some(()));
 }
 
 pub fn event(id: &str, stream: &str) -> Event<'static> {

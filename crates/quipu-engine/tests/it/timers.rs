@@ -345,12 +345,7 @@ fn a_thread_lets_timers_fire_soon_after_their_time() {
         let append = Append { timers: vec![timer], ..Append::default() };
         tenant.append(append, |result| assert!(result.is_ok()));
     }
-    let mut waited = 0;
-    while tenant.position() < 3_000 {
-        std::thread::sleep(std::time::Duration::from_millis(10));
-        waited += 10;
-        assert!(waited < 60_000, "{} have fired", tenant.position());
-    }
+    until("all have fired", || tenant.position() >= 3_000);
     let mut fired = ids(&tenant);
     fired.sort_by_key(|id| id.parse::<u64>().unwrap());
     fired.dedup();
