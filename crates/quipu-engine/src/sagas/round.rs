@@ -5,8 +5,8 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use quipu_domain::saga::{
-    Act, ActKind, Again, Answer, Asked as AskedOfCode, Attempt, Effect, Input as Fed, InstanceState, Kind, NotPossible,
-    Note, Parent, Purpose, Role, State, Status, may, step,
+    Act, ActKind, Again, Answer, Asked as AskedOfCode, Attempt, Due, Effect, Input as Fed, InstanceState, Kind,
+    NotPossible, Note, Parent, Purpose, Role, State, Status, may, step,
 };
 use quipu_domain::saga::{HOPS_MAX, Message, Outcome as Ending};
 use quipu_domain::{Data, Direction, Event, Filter, Timestamp, Value};
@@ -19,7 +19,7 @@ use super::mapping::{Answered, Asker, Cache, Mapped, data_of};
 use super::origin::Origin;
 use super::ready::{Plans, Ready};
 use super::records::{Begun, Changed, Instance, StepRecord, is_by, key_hash};
-use super::stage::{ActAsked, Acted, Asked, Outcome};
+use super::stage::{ActAsked, Acted, Asked, DUE_MAX, Outcome};
 use super::{PlanName, SAGA_ENDED_MAX, SAGA_ENDED_MS, SAGA_INSTANCES_MAX, SagaRefusal};
 use crate::append::Prepared;
 use crate::mailbox::Reply;
@@ -103,6 +103,8 @@ struct Round<'a> {
     backlog: Backlog,
     /// It came to a start for which there is no room.
     is_full: bool,
+    /// Instances of which something was due.
+    come: Vec<u64>,
 }
 
 /// Who waits for an act, and what to answer once the round is durable.
@@ -122,9 +124,10 @@ impl Tenant {
             return Ok(self.define_round(defined, seen, outcome));
         }
         let plans = Arc::clone(&self.sagas.plans.read());
-        let (last, count, to) = {
+        // What is decided after this is recorded no earlier than now.
+        let (last, count, to, decided) = {
             let fold = self.decider.lock();
-            (fold.sagas.last, fold.sagas.open, fold.sagas.to)
+            (fold.sagas.last, fold.sagas.open, fold.sagas.to, fold.tail.next_position - 1)
         };
         let mut round = Round {
             tenant: self,
@@ -144,6 +147,7 @@ impl Tenant {
             told_to: seen,
             backlog: Backlog::default(),
             is_full: false,
+            come: Vec::new(),
         };
         // What is asked is fed before what is new, and after a fault it is answered with that.
         let mut answers = Vec::new();
@@ -214,11 +218,8 @@ impl Tenant {
         }
         // Without the code of one the log is not followed, but what people do is done.
         let waits = self.sagas.waits_for_code.load(std::sync::atomic::Ordering::Acquire);
-        let come = if waits { Vec::new() } else { self.take_due(now) };
-        outcome.come = come.iter().map(|due| due.owner.0).collect();
-        let follow =
-            |round: &mut Round<'_>| if waits { Ok((seen, false)) } else { round.follow(seen, self.position()) };
-        let fed = round.due(&outcome.come).and_then(|()| follow(&mut round));
+        let fed = if waits { Ok((seen, false)) } else { round.follow(seen, self.position(), decided) };
+        outcome.come = std::mem::take(&mut round.come);
         let (seen, is_more) = match fed {
             Ok(fed) => fed,
             Err(fault) => {
@@ -229,7 +230,7 @@ impl Tenant {
             }
         };
         outcome.seen = seen;
-        outcome.is_more |= is_more || !come.is_empty();
+        outcome.is_more |= is_more || !outcome.come.is_empty();
         outcome.is_full = round.is_full;
         outcome.answers = answers;
         round.finish(&mut outcome, to);
@@ -477,23 +478,45 @@ impl Round<'_> {
         Ok(())
     }
 
-    fn due(&mut self, come: &[u64]) -> Result<(), Fault> {
-        self.fetch_numbers(come);
+    /// Feeds what is due by then, as far as a round takes it.
+    fn due(&mut self, until: Timestamp) -> Result<(), Fault> {
+        if self.tenant.sagas.next().is_none_or(|next| next > until) {
+            return Ok(());
+        }
+        let first = self.come.len();
+        self.come.extend(self.tenant.take_due(until, DUE_MAX - first));
+        let come = self.come[first..].to_vec();
+        self.fetch_numbers(&come);
         for number in come {
-            if let Some(due) = self.load(*number).and_then(|open| open.state.due()) {
-                self.feed(*number, Told1::Due(due.at))?;
+            let Some(open) = self.load(number) else { continue };
+            // What came before it in this round may have put it off.
+            let has_come = |due: &Due| !open.is_changed || due.at <= until;
+            if let Some(due) = open.state.due().filter(has_come) {
+                self.feed(number, Told1::Due(due.at))?;
             }
         }
         Ok(())
     }
 
-    /// Feeds what is new. How far it came, and whether there is more.
-    fn follow(&mut self, seen: u64, durable: u64) -> Result<(u64, bool), Fault> {
+    /// Feeds what is new and what is due, as they came: whatever was recorded in time is fed before its time is over, however late it is
+    /// read. How far it came, and whether there is more.
+    fn follow(&mut self, seen: u64, durable: u64, decided: u64) -> Result<(u64, bool), Fault> {
         if self.plans.all.is_empty() {
             return Ok((durable, false));
         }
+        self.tenant.notice_set_back(self.now);
+        let (to, read_until) = self.follow_log(seen, durable)?;
+        // What is not read yet, or not durable, was recorded at that time or later. Where there is no room, time has to make it.
+        let until = if to >= decided || self.is_full { self.now } else { read_until };
+        self.due(until.min(self.now))?;
+        Ok((to, to < durable && !self.is_full))
+    }
+
+    /// Feeds what is new, and what was due before it. How far it came, and the time before all that comes behind.
+    fn follow_log(&mut self, seen: u64, durable: u64) -> Result<(u64, Timestamp), Fault> {
+        let mut read_until = Timestamp(i64::MIN);
         if seen >= durable {
-            return Ok((seen, false));
+            return Ok((seen, read_until));
         }
         let page = self.tenant.read_to(&Filter::default(), Direction::Forward, Some(seen + 1), CHUNK, durable)?;
         let to = page.next.map_or(durable, |next| next - 1);
@@ -505,15 +528,16 @@ impl Round<'_> {
         self.fetch_numbers(&hits.iter().filter_map(|hit| hit.caused_by).collect::<Vec<_>>());
         for hit in hits {
             let recorded = &page.events[hit.event];
-            let is_full = self.count >= SAGA_INSTANCES_MAX && hit.roles.contains(&Role::Start);
-            if is_full || self.bytes >= ROUND_BYTES {
+            read_until = just_before(recorded.stamp.recorded_time);
+            self.due(read_until.min(self.now))?;
+            self.is_full = self.count >= SAGA_INSTANCES_MAX && hit.roles.contains(&Role::Start);
+            if self.is_full || self.bytes >= ROUND_BYTES || self.come.len() >= DUE_MAX {
                 // It is the first of the next round, which waits if there is no room.
-                self.is_full = is_full;
-                return Ok((recorded.stamp.position - 1, !is_full));
+                return Ok((recorded.stamp.position - 1, read_until));
             }
             self.hit(hit, recorded)?;
         }
-        Ok((to, to < durable))
+        Ok((to, page.events.last().map_or(read_until, |last| just_before(last.stamp.recorded_time))))
     }
 
     fn hit(&mut self, hit: Hit, recorded: &Recorded) -> Result<(), Fault> {
@@ -877,6 +901,10 @@ impl Tenant {
 /// Puts acts before all that is asked.
 fn ask_again(asked: &mut VecDeque<Asked>, acts: VecDeque<ActAsked>) {
     acts.into_iter().rev().for_each(|act| asked.push_front(Asked::Act(act)));
+}
+
+fn just_before(time: Timestamp) -> Timestamp {
+    Timestamp(time.0.saturating_sub(1))
 }
 
 fn child_key(ready: &Ready, number: u64, attempt: Attempt) -> String {

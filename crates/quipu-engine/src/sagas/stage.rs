@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 use quipu_domain::saga::{ActKind, Answer, Attempt, Due, InstanceState};
-use quipu_domain::timer::{Due as Come, Handle, Owner, Wheel};
+use quipu_domain::timer::{Handle, Owner, Wheel};
 use quipu_domain::{Scratch, Snapshot, Timestamp};
 use quipu_store::{Fault, Record};
 
@@ -20,7 +20,7 @@ use crate::subscriptions::NotDone;
 use crate::tenant::Tenant;
 
 /// Most of what is due that one round takes.
-const DUE_MAX: usize = 500;
+pub(super) const DUE_MAX: usize = 500;
 /// How soon a round that failed is tried again, milliseconds.
 const AGAIN_MS: i64 = 1_000;
 /// How far the clock must be set back before what waits is set anew.
@@ -174,7 +174,7 @@ impl Sagas {
         self.next.store(stage.wheel.next().map_or(i64::MAX, |next| next.0), Ordering::Release);
     }
 
-    fn next(&self) -> Option<Timestamp> {
+    pub(super) fn next(&self) -> Option<Timestamp> {
         if self.waits_for_code.load(Ordering::Acquire) {
             return None;
         }
@@ -424,20 +424,26 @@ impl Tenant {
         }
     }
 
-    /// What is due now, at most so much of it.
-    pub(super) fn take_due(&self, now: Timestamp) -> Vec<Come> {
+    /// Times are set anew once the clock was set back.
+    pub(super) fn notice_set_back(&self, now: Timestamp) {
         let mut stage = self.sagas.stage.lock();
         if stage.latest.0 > now.0.saturating_add(SET_BACK_US) {
             self.wind_sagas(&mut stage, now);
+            self.sagas.turned(&stage);
         }
         stage.latest = now;
+    }
+
+    /// Instances of which something is due by then, at most so many.
+    pub(super) fn take_due(&self, until: Timestamp, limit: usize) -> Vec<u64> {
+        let mut stage = self.sagas.stage.lock();
         let mut come = Vec::new();
-        stage.wheel.advance(now, DUE_MAX, &mut come);
+        stage.wheel.advance(until, limit, &mut come);
         for one in &come {
             stage.handles.remove(&one.owner.0);
         }
         self.sagas.turned(&stage);
-        come
+        come.into_iter().map(|due| due.owner.0).collect()
     }
 
     pub(super) fn set_dues(&self, dues: Vec<(u64, Option<Due>)>) {

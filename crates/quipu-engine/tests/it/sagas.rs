@@ -133,6 +133,57 @@ impl Shop {
     }
 }
 
+/// Somebody answers, and sagas do not come to it yet.
+fn answer_unread(shop: &Shop, kind: &str, order: &str) {
+    let event = Event::builder(format!("{kind}-{order}"), "/outside", kind).correlation_id(order).json("{}");
+    assert!(matches!(publish(&shop.tenant, &event.build().unwrap()), Published::Recorded(_)));
+}
+
+#[test]
+fn what_was_recorded_in_time_counts_however_late_it_is_read() {
+    let pass = |shop: &Shop, seconds: i64| shop.clock.0.fetch_add(seconds * SECOND_US, Ordering::Relaxed);
+    let timed_out = |shop: &Shop, number| {
+        let (timeline, _) = shop.tenant.timeline(number).unwrap();
+        timeline.iter().any(|entry| entry.note.what == What::TimedOut)
+    };
+    for (after, is_lost, expected) in [(30, false, false), (30, true, false), (31, false, true), (31, true, true)] {
+        let mut shop = Shop::new(&[saga(ORDER)]);
+        shop.publish("order.placed", "o1", "{}");
+        pass(&shop, after);
+        answer_unread(&shop, "inventory.reserved", "o1");
+        pass(&shop, 40);
+        match is_lost {
+            true => shop.crash(),
+            false => shop.run(),
+        }
+        assert_eq!(timed_out(&shop, 1), expected, "after {after} s");
+        assert_eq!(shop.sent(), ["inventory.reserve", "payment.charge"], "the second attempt was still to be made");
+    }
+    // Each at its time, with what comes between.
+    let mut shop = Shop::new(&[saga(ORDER)]);
+    (1..=3).for_each(|order| shop.publish("order.placed", &format!("o{order}"), "{}"));
+    for (order, seconds) in [("o2", 10), ("o1", 20), ("o3", 30)] {
+        pass(&shop, seconds);
+        answer_unread(&shop, "inventory.reserved", order);
+    }
+    shop.run();
+    assert_eq!([1, 2, 3].map(|number| timed_out(&shop, number)), [false, false, true]);
+}
+
+#[test]
+fn time_does_not_pass_before_what_is_on_its_way_to_the_disk() {
+    let mut shop = Shop::new(&[saga(ORDER)]);
+    shop.publish("order.placed", "o1", "{}");
+    let event = Event::builder("r", "/outside", "inventory.reserved").correlation_id("o1").json("{}").build().unwrap();
+    shop.tenant.publish(vec![prepare(&shop.tenant, &event)], |result| assert!(result.is_ok()));
+    shop.tenant.decide();
+    shop.clock.0.fetch_add(31 * SECOND_US, Ordering::Relaxed);
+    assert!(!shop.tenant.step_sagas(), "it is not durable");
+    shop.tenant.flush();
+    shop.run();
+    assert_eq!(shop.sent(), ["inventory.reserve", "payment.charge"]);
+}
+
 #[test]
 fn an_order_is_fulfilled() {
     let mut shop = Shop::new(&[saga(ORDER)]);

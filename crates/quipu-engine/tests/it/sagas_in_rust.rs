@@ -179,8 +179,8 @@ fn without_its_code_nothing_goes_on_and_nothing_is_missed() {
     // What is declared is not held up where people are concerned.
     assert_eq!(shop.states().len(), 1);
     shop.bring(1, false);
-    // Its timer came before the answer was read.
-    assert_eq!(shop.sent(), ["payment.charge", "payment.charge", "order.paid", "payment.charge"]);
+    // The answer came in time, though it is read long after that.
+    assert_eq!(shop.sent(), ["payment.charge", "order.paid", "payment.charge"]);
     assert!(!shop.tenant.saga(&PlanName::saga("payment")).unwrap().lacks_code);
 }
 
