@@ -42,6 +42,9 @@ pub struct DeclaredSaga {
     /// It is written in Rust, and its program has not brought its code: no saga goes on before it does.
     #[serde(rename = "lackscode", default, skip_serializing_if = "std::ops::Not::not")]
     pub lacks_code: bool,
+    /// Why it does not go on with those, if something stands against that: a sentence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stuck: Option<String>,
     /// What was declared; not in a list.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub declaration: Option<Value>,

@@ -210,6 +210,7 @@ fn declared(info: PlanInfo, is_whole: bool) -> DeclaredSaga {
         instances: info.instances,
         behind: info.behind,
         lacks_code: info.lacks_code,
+        stuck: info.stuck,
         declaration: is_whole.then(|| content(&info.declaration)),
     }
 }

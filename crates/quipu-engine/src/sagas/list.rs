@@ -35,6 +35,8 @@ pub struct PlanInfo {
     pub behind: u64,
     /// It is written in Rust, and its program has not brought its code: no saga of the tenant goes on before it does.
     pub lacks_code: bool,
+    /// Why it does not go on with what it has still to look at, if something stands against that: a sentence.
+    pub stuck: Option<String>,
 }
 
 /// Which instances are meant; all that is given has to hold.
@@ -156,6 +158,7 @@ impl Tenant {
             let fold = self.decider.lock();
             let sagas = &fold.sagas;
             let behind = self.position().saturating_sub(self.sagas.seen.load(std::sync::atomic::Ordering::Acquire));
+            let stuck = self.sagas.stuck.lock().clone();
             let info = |(name, number): (&PlanName, &u32)| {
                 let plan = sagas.plans.get(number)?;
                 let of_name = || sagas.plans.values().filter(|plan| plan.name == *name);
@@ -168,6 +171,7 @@ impl Tenant {
                     instances: of_name().map(|plan| plan.instances).sum(),
                     behind,
                     lacks_code: plans.all.get(number).is_some_and(|ready| ready.lacks_code()),
+                    stuck: stuck.clone(),
                 })
             };
             sagas.newest.iter().filter_map(info).collect()

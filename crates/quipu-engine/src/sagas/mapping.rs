@@ -25,6 +25,11 @@ impl Cache {
         Self { steps: Some(steps), ..Self::default() }
     }
 
+    /// How many of so many steps were taken.
+    pub fn steps_taken(&self, given: u64) -> u64 {
+        self.steps.map_or(0, |left| given - left)
+    }
+
     /// Whether jq was stopped, or is to be: what it came to is not what the expression makes.
     pub fn is_spent(&self) -> bool {
         self.steps == Some(0)
@@ -144,6 +149,11 @@ impl Asker<'_> {
         if let Some(steps) = &mut cache.steps {
             // What was stopped for another reason has used them up as well; an expression stops at its own bound before that of all.
             *steps -= given - left;
+        }
+        if outcome.is_err() && cache.is_spent() {
+            return Ok(Err(
+                "expected less jq that one event leads to at once: the steps for all of it are used up".into()
+            ));
         }
         Ok(outcome.and_then(|bytes| String::from_utf8(bytes).map_err(|error| error.to_string())))
     }

@@ -28,8 +28,18 @@ use crate::read::Recorded;
 use crate::subscriptions::NotDone;
 use crate::tenant::Tenant;
 
-/// A round ends when it has so many bytes of events to publish and of states.
+/// A round takes nothing more when it has so many bytes of events to publish and of states.
 const ROUND_BYTES: usize = 2 << 20;
+/// What follows from a single event, time or act is one commit: with so many bytes nothing more is published, and with more for what
+/// undoes, neither is that. A commit has room for 128 MiB.
+const FOLLOWS_BYTES_MAX: usize = 32 << 20;
+const UNDOES_BYTES_MAX: usize = 80 << 20;
+/// Instances that it may begin, and after which a round takes nothing more.
+const FOLLOWS_INSTANCES_MAX: usize = 10_000;
+const ROUND_INSTANCES: usize = 1_000;
+/// Steps of jq that it may take, some seconds, and after which a round takes nothing more.
+const FOLLOWS_JQ_STEPS_MAX: u64 = 50_000_000;
+const ROUND_JQ_STEPS: u64 = 5_000_000;
 /// A place that nothing was written of is written when it is so many events old: an opening reads no more again.
 const PLACE_EVENTS: u64 = 50_000;
 /// Most ended instances that one commit forgets.
@@ -105,6 +115,8 @@ struct Round<'a> {
     is_full: bool,
     /// Instances of which something was due.
     come: Vec<u64>,
+    /// How many began.
+    begun: usize,
 }
 
 /// Who waits for an act, and what to answer once the round is durable.
@@ -140,7 +152,7 @@ impl Tenant {
             last,
             count,
             queue: VecDeque::new(),
-            cache: Cache::default(),
+            cache: Cache::within(FOLLOWS_JQ_STEPS_MAX),
             commands: Vec::new(),
             bytes: 0,
             calls: Vec::new(),
@@ -148,6 +160,7 @@ impl Tenant {
             backlog: Backlog::default(),
             is_full: false,
             come: Vec::new(),
+            begun: 0,
         };
         // What is asked is fed before what is new, and after a fault it is answered with that.
         let mut answers = Vec::new();
@@ -156,7 +169,7 @@ impl Tenant {
         let mut catching_up = std::mem::take(&mut *self.sagas.catching_up.lock());
         self.leave_withdrawn(&mut asked, &mut catching_up);
         let mut behind = Vec::new();
-        while round.bytes < ROUND_BYTES
+        while !round.is_long()
             && let Some(one) = asked.pop_front()
         {
             match one {
@@ -373,7 +386,7 @@ impl Round<'_> {
     /// Does the acts that waited until the log was read, as far as there is room.
     fn go_on_with(&mut self, catch_up: &mut CatchUp, seen: u64, answers: &mut Answers) -> Result<(), Fault> {
         self.backlog = std::mem::take(&mut catch_up.backlog);
-        while self.bytes < ROUND_BYTES
+        while !self.is_long()
             && let Some((act, _)) = catch_up.acts.pop_front()
         {
             self.answer_act(act, seen, answers)?;
@@ -478,6 +491,12 @@ impl Round<'_> {
         Ok(())
     }
 
+    /// Whether it takes nothing more, so that nobody else waits long for it and its commit stays small.
+    fn is_long(&self) -> bool {
+        let steps = self.cache.steps_taken(FOLLOWS_JQ_STEPS_MAX);
+        self.bytes >= ROUND_BYTES || self.begun >= ROUND_INSTANCES || steps >= ROUND_JQ_STEPS
+    }
+
     /// Feeds what is due by then, as far as a round takes it.
     fn due(&mut self, until: Timestamp) -> Result<(), Fault> {
         if self.tenant.sagas.next().is_none_or(|next| next > until) {
@@ -488,6 +507,10 @@ impl Round<'_> {
         let come = self.come[first..].to_vec();
         self.fetch_numbers(&come);
         for number in come {
+            // Those that are left wait as before.
+            if self.is_long() {
+                break;
+            }
             let Some(open) = self.load(number) else { continue };
             // What came before it in this round may have put it off.
             let has_come = |due: &Due| !open.is_changed || due.at <= until;
@@ -531,7 +554,7 @@ impl Round<'_> {
             read_until = just_before(recorded.stamp.recorded_time);
             self.due(read_until.min(self.now))?;
             self.is_full = self.count >= SAGA_INSTANCES_MAX && hit.roles.contains(&Role::Start);
-            if self.is_full || self.bytes >= ROUND_BYTES || self.come.len() >= DUE_MAX {
+            if self.is_full || self.is_long() || self.come.len() >= DUE_MAX {
                 // It is the first of the next round, which waits if there is no room.
                 return Ok((recorded.stamp.position - 1, read_until));
             }
@@ -548,35 +571,52 @@ impl Round<'_> {
             self.cache.put(self.tenant, recorded.clone())?;
             return self.rule(ready, key, position);
         }
-        // Whoever names the command that it answers is heard whatever its key is.
-        let is_own = |number: &u64| self.load(*number).is_some_and(|open| open.ready.number == ready.number);
-        let answered = caused_by.filter(is_own);
-        let existing = answered.or_else(|| self.keys.get(&hash).copied().flatten());
-        let starts = roles.contains(&Role::Start);
+        let of_key = self.keys.get(&hash).copied().flatten();
+        let has_begun = roles.contains(&Role::Start) && self.start(&ready, key, hash, of_key, recorded)?;
         roles.retain(|role| *role != Role::Start);
-        let has_ended = |round: &mut Self, number| {
-            round.load(number).is_none_or(|open| matches!(open.state.status(), Some(Status::Ended(_)) | None))
-        };
-        match existing {
-            Some(number) if !starts || ready.plan.again() != Again::Begin || !has_ended(self, number) => {
-                // Versions share their keys: what another one waits for concerns only its own instances.
-                let Some(open) = self.load(number) else { return Ok(()) };
-                let is_own = open.ready.number == ready.number;
-                if starts {
-                    self.feed(number, Told1::Start { position, parent: None, variables: None })?;
+        if roles.is_empty() {
+            return Ok(());
+        }
+        // Whoever names the command that it answers is heard whatever its key is. Versions share their keys: what another one waits for
+        // concerns only its own instances. What begins an instance is told to no other of its key.
+        let is_own =
+            |round: &mut Self, number| round.load(number).is_some_and(|open| open.ready.number == ready.number);
+        let answered = caused_by.filter(|number| is_own(self, *number));
+        let of_key = of_key.filter(|number| !has_begun && is_own(self, *number));
+        if let Some(number) = answered.or(of_key) {
+            let cause = self.tenant.cause_of(&recorded.event(), number);
+            self.feed(number, Told1::Event { position, roles, cause })?;
+        }
+        Ok(())
+    }
+
+    /// Tells a start to the instance of its key, or begins one. Whether it did.
+    fn start(
+        &mut self,
+        ready: &Arc<Ready>,
+        key: String,
+        hash: u128,
+        of_key: Option<u64>,
+        recorded: &Recorded,
+    ) -> Result<bool, Fault> {
+        let position = recorded.stamp.position;
+        let told = Told1::Start { position, parent: None, variables: None };
+        let has_ended = |open: &mut Open| matches!(open.state.status(), Some(Status::Ended(_)) | None);
+        let begins_another = ready.plan.again() == Again::Begin;
+        match of_key {
+            Some(number) if !begins_another || !self.load(number).is_none_or(has_ended) => {
+                if self.load(number).is_some() {
+                    self.feed(number, told)?;
                 }
-                if is_own && !roles.is_empty() {
-                    let cause = self.tenant.cause_of(&recorded.event(), number);
-                    self.feed(number, Told1::Event { position, roles, cause })?;
-                }
-                Ok(())
+                Ok(false)
             }
-            _ if starts && !key.is_empty() => {
+            _ if key.is_empty() => Ok(false),
+            _ => {
                 self.cache.put(self.tenant, recorded.clone())?;
-                let number = self.begin(ready, key, hash);
-                self.feed(number, Told1::Start { position, parent: None, variables: None })
+                let number = self.begin(Arc::clone(ready), key, hash);
+                self.feed(number, told)?;
+                Ok(true)
             }
-            _ => Ok(()),
         }
     }
 
@@ -584,6 +624,7 @@ impl Round<'_> {
     fn begin(&mut self, ready: Arc<Ready>, key: String, hash: u128) -> u64 {
         self.last += 1;
         self.count += 1;
+        self.begun += 1;
         self.keys.insert(hash, Some(self.last));
         let (state, notes) = (State::default(), Vec::new());
         self.open.insert(self.last, Open { ready, key: key.into(), begun: true, state, notes, is_changed: false });
@@ -604,6 +645,7 @@ impl Round<'_> {
             self.last -= 1;
         }
         self.count -= 1;
+        self.begun -= 1;
         Ok(())
     }
 
@@ -624,6 +666,7 @@ impl Round<'_> {
                 if has_changed && !open.is_changed {
                     open.is_changed = true;
                     self.order.push(number);
+                    self.bytes += self.known.get(&number).map_or(0, |instance| instance.state.len());
                 }
                 for effect in stepped.effects {
                     if let Some(answer) = self.carry_out(number, effect)? {
@@ -717,6 +760,18 @@ impl Round<'_> {
             Ok(variables) => variables,
             Err(reason) => return Ok(Err(reason)),
         };
+        if self.count >= SAGA_INSTANCES_MAX {
+            return Ok(Err(format!("expected at most {SAGA_INSTANCES_MAX} open instances, and so many are open")));
+        }
+        if self.begun >= FOLLOWS_INSTANCES_MAX {
+            let reason = format!("expected at most {FOLLOWS_INSTANCES_MAX} instances that one event leads to at once");
+            return Ok(Err(reason));
+        }
+        let bytes = variables.as_ref().map_or(0, String::len);
+        if let Err(reason) = self.has_room(bytes, FOLLOWS_BYTES_MAX) {
+            return Ok(Err(reason));
+        }
+        self.bytes += bytes;
         let position = self.open[&number].state.start();
         let key = child_key(&ready, number, attempt);
         let hash = key_hash(&name, &key);
@@ -724,6 +779,17 @@ impl Round<'_> {
         let parent = Some(Parent { number, attempt });
         self.queue.push_back((begun, Told1::Start { position, parent, variables }));
         Ok(Ok(()))
+    }
+
+    /// Whether so many bytes more may follow from what the round is at.
+    fn has_room(&self, bytes: usize, most: usize) -> Result<(), String> {
+        match self.bytes.saturating_add(bytes) > most {
+            true => Err(format!(
+                "expected at most {} MiB that one event leads to at once, with this it is more",
+                most >> 20
+            )),
+            false => Ok(()),
+        }
     }
 
     /// The instance that an attempt began.
@@ -839,6 +905,10 @@ impl Round<'_> {
         };
         if let Some(refusal) = prepared.refused() {
             return Ok(Err(refusal.to_string()));
+        }
+        let most = if attempt.purpose == Purpose::Command { FOLLOWS_BYTES_MAX } else { UNDOES_BYTES_MAX };
+        if let Err(reason) = self.has_room(prepared.bytes(), most) {
+            return Ok(Err(reason));
         }
         let mut prepared = [prepared];
         self.tenant.keep_payloads(&mut prepared)?;

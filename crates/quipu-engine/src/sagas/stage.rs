@@ -10,6 +10,7 @@ use quipu_domain::timer::{Handle, Owner, Wheel};
 use quipu_domain::{Scratch, Snapshot, Timestamp};
 use quipu_store::{Fault, Record};
 
+use super::SAGA_INSTANCES_MAX;
 use super::call::CallWatchers;
 use super::catch_up::CatchUp;
 use super::ready::{Entry, Plans, Ready};
@@ -51,6 +52,8 @@ pub(crate) struct Sagas {
     next: AtomicI64,
     /// A round failed: nothing is read before this time.
     not_before: AtomicI64,
+    /// Why the log is not followed, if something stands against it.
+    pub(super) stuck: Mutex<Option<String>>,
     pub(super) calls: Mutex<VecDeque<(u64, Attempt)>>,
     pub(super) call_watchers: CallWatchers,
     pub(super) next_call_watcher: AtomicU64,
@@ -160,6 +163,7 @@ impl Sagas {
             seen: AtomicU64::new(if folded.plans.is_empty() { position } else { folded.to }),
             next: AtomicI64::new(i64::MAX),
             not_before: AtomicI64::new(i64::MIN),
+            stuck: Mutex::default(),
             plans: RwLock::new(Arc::new(plans)),
             calls: Mutex::default(),
             call_watchers: CallWatchers::default(),
@@ -198,6 +202,12 @@ impl Stage {
             self.handles.insert(number, self.wheel.insert(due_at(due, now), Owner(number)));
         }
     }
+}
+
+fn full_house(position: u64) -> String {
+    format!(
+        "{SAGA_INSTANCES_MAX} instances are open: the event at position {position} begins another when one has ended"
+    )
 }
 
 /// What waits for so long waits no longer than that from now on.
@@ -303,13 +313,14 @@ impl Tenant {
         loop {
             let outcome = match self.round() {
                 Ok(outcome) => outcome,
-                Err(_) => {
-                    self.later();
+                Err(fault) => {
+                    self.later(&fault);
                     self.sagas.is_stepping.store(false, Ordering::Release);
                     return false;
                 }
             };
             self.sagas.not_before.store(i64::MIN, Ordering::Release);
+            *self.sagas.stuck.lock() = outcome.is_full.then(|| full_house(outcome.seen + 1));
             if !outcome.commit.is_empty() {
                 self.write_round(outcome);
                 return true;
@@ -338,7 +349,8 @@ impl Tenant {
         }
     }
 
-    fn later(&self) {
+    fn later(&self, fault: &Fault) {
+        *self.sagas.stuck.lock() = Some(fault.to_string());
         self.rest();
         self.fail_asked_if_closed();
     }
@@ -355,10 +367,10 @@ impl Tenant {
         let bytes = commit.bytes();
         let tenant = Arc::clone(self);
         let reply = move |result: Result<(), Fault>| {
-            let is_done = result.is_ok();
+            let fault = result.clone().err();
             tenant.settle(outcome, result);
-            if !is_done {
-                tenant.later();
+            if let Some(fault) = fault {
+                tenant.later(&fault);
             }
             tenant.sagas.is_stepping.store(false, Ordering::SeqCst);
             if tenant.has_unstepped() {

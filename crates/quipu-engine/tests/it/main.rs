@@ -23,6 +23,7 @@ mod places;
 mod read;
 mod replays;
 mod saga_calls;
+mod saga_limits;
 mod sagas;
 mod sagas_in_rust;
 mod schedules;

@@ -85,6 +85,13 @@ impl Shop {
         self.run();
     }
 
+    pub fn publish_caused_by(&mut self, kind: &str, cause: &str, data: &str) {
+        self.next += 1;
+        let event = Event::builder(format!("outside-{}", self.next), "/outside", kind).causation_id(cause).json(data);
+        assert!(matches!(publish(&self.tenant, &event.build().unwrap()), Published::Recorded(_)));
+        self.run();
+    }
+
     /// Lets everything happen that happens by itself.
     pub fn run(&self) {
         for _ in 0..40 {
@@ -116,10 +123,16 @@ impl Shop {
 
     /// What sagas and rules published, by types.
     pub fn sent(&self) -> Vec<String> {
-        let page = self.tenant.read(&Filter::default(), Direction::Forward, None, 10_000).unwrap();
-        let own =
-            page.events.iter().map(|recorded| recorded.event()).filter(|event| event.source().starts_with("/quipu/"));
-        own.map(|event| event.kind().to_owned()).collect()
+        let (mut sent, mut from) = (Vec::new(), Some(1));
+        while let Some(next) = from {
+            let page = self.tenant.read(&Filter::default(), Direction::Forward, Some(next), 10_000).unwrap();
+            let events = page.events.iter().map(|recorded| recorded.event());
+            sent.extend(
+                events.filter(|event| event.source().starts_with("/quipu/")).map(|event| event.kind().to_owned()),
+            );
+            from = page.next;
+        }
+        sent
     }
 
     pub fn event(&self, kind: &str) -> Event<'static> {

@@ -186,8 +186,11 @@ fn a_start_for_which_there_is_no_room_waits_and_keeps_no_thread() {
     publish(&tenant, "a.b", "a1", "1");
     assert!(!tenant.step_sagas() && !tenant.has_round());
     assert!(!tenant.has_unstepped() && tenant.next_of_sagas().is_some(), "it looks again after a while");
+    let stuck = tenant.sagas().unwrap()[0].stuck.clone().unwrap();
+    assert!(stuck.contains("1000000 instances are open: the event at position 1 "), "{stuck}");
     tenant.decider.lock().sagas.open = 0;
     run(&tenant);
+    assert_eq!(tenant.sagas().unwrap()[0].stuck, None);
     assert_eq!(tenant.instance(1).unwrap().state, InstanceState::Running);
 }
 

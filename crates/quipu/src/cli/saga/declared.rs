@@ -4,7 +4,7 @@ use quipu_api::saga::{DeclaredSaga, DeclaredSagas, RemovedSaga};
 
 use super::super::client::{Client, Query};
 use super::super::exit::{Exit, Outcome};
-use super::super::output::{Format, Out};
+use super::super::output::{Format, Out, escape};
 use super::Kind;
 
 const HEADER: [&str; 6] = ["NAME", "VERSION", "DECLARED", "OPEN", "INSTANCES", "BEHIND"];
@@ -15,7 +15,10 @@ pub fn list(kind: Kind, client: &Client, out: &mut Out) -> Outcome {
     match out.format {
         Format::Json => out.json(&text)?,
         Format::Ndjson => all.declared.iter().try_for_each(|one| out.document(one))?,
-        Format::Table => out.table(&HEADER, &all.declared.iter().map(row).collect::<Vec<_>>())?,
+        Format::Table => {
+            out.table(&HEADER, &all.declared.iter().map(row).collect::<Vec<_>>())?;
+            all.declared.first().into_iter().for_each(say_what_is_stuck);
+        }
     }
     Ok(Exit::Ok)
 }
@@ -27,6 +30,7 @@ pub fn show(kind: Kind, name: &str, client: &Client, out: &mut Out) -> Outcome {
         Format::Table => {
             let one: DeclaredSaga = client.parse(&text)?;
             out.table(&HEADER, &[row(&one)])?;
+            say_what_is_stuck(&one);
             if let Some(declaration) = &one.declaration {
                 out.document(declaration)?;
             }
@@ -43,6 +47,13 @@ pub fn remove(kind: Kind, name: &str, client: &Client, out: &mut Out) -> Outcome
         Format::Table => out.line(&format!("{} {removed} was removed", kind.word()))?,
     }
     Ok(Exit::Ok)
+}
+
+/// It is the same for all of them: they follow the log together.
+fn say_what_is_stuck(one: &DeclaredSaga) {
+    if let Some(stuck) = &one.stuck {
+        eprintln!("They do not go on: {}.", escape(stuck));
+    }
 }
 
 fn row(one: &DeclaredSaga) -> Vec<String> {
