@@ -19,7 +19,7 @@ impl Ledger {
             match part {
                 Part::Event(position, bytes) => {
                     let event = body::decode(bytes).ok_or_else(|| wrong(format!("no event at {position}")))?;
-                    let heard = Heard::of(*position, &event);
+                    let heard = Heard::of(*position, written.time, &event);
                     if !self.ids.insert((heard.source.clone(), heard.id.clone())) {
                         return Err(wrong(format!("{} of {} is in the log twice", heard.id, heard.source)));
                     }
@@ -134,6 +134,11 @@ impl Ledger {
             if due.is_none_or(|due| due > step.at) {
                 return Err(wrong(format!("instance {number} timed out at {}, and was due at {due:?}", step.at)));
             }
+            let in_time =
+                self.events.iter().find(|heard| answers(heard, *number, &notes[0]) && due >= Some(heard.time));
+            if let Some(heard) = in_time {
+                return Err(wrong(format!("instance {number} timed out, and was due at {due:?}: {heard:?}")));
+            }
         }
         let not_sent = |note: &Note| {
             notes.iter().any(|other| {
@@ -220,6 +225,16 @@ impl Ledger {
 /// The call whose answer an event keeps.
 fn call_answered(heard: &Heard) -> Option<(u64, Attempt)> {
     heard.id.strip_suffix("/answer").and_then(name_of)
+}
+
+/// Whether an event is the good answer of the attempt whose time a note says is over.
+fn answers(heard: &Heard, number: u64, note: &Note) -> bool {
+    let prefix = if note.what == What::TimedOut { "r." } else { "ur." };
+    let named = heard.causation.as_deref().and_then(name_of).filter(|(of, _)| *of == number);
+    heard.kind.starts_with(prefix)
+        && named.is_some_and(|(_, attempt)| {
+            run_of(attempt) == (note.node, note.iteration) && attempt.number == note.attempt
+        })
 }
 
 /// Whether time has passed. A call is over when its endpoint does not know.

@@ -29,6 +29,8 @@ pub type Run = (u16, u16);
 pub struct Heard {
     /// Its position.
     pub position: u64,
+    /// When it was recorded.
+    pub time: Timestamp,
     /// Its id.
     pub id: String,
     /// Its source.
@@ -114,10 +116,11 @@ fn wrong(detail: impl Into<String>) -> Violation {
 }
 
 impl Heard {
-    fn of(position: u64, event: &Event<'_>) -> Self {
+    fn of(position: u64, time: Timestamp, event: &Event<'_>) -> Self {
         let text = |value: Option<&str>| value.map(str::to_owned);
         Self {
             position,
+            time,
             id: event.id().to_owned(),
             source: event.source().to_owned(),
             kind: event.kind().to_owned(),
