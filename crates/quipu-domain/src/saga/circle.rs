@@ -299,7 +299,7 @@ impl<'a> Starts<'a> {
                 continue;
             };
             for head in heads {
-                starts.heads.entry(head).or_insert_with(Vec::new).push(at);
+                starts.heads.entry(head).or_default().push(at);
                 starts.lengths.insert(head.len());
             }
         }
