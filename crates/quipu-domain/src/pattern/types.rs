@@ -7,8 +7,9 @@ use super::matcher::Matcher;
 use super::value::{Kind, Value};
 use super::{Branch, Pattern};
 
-/// The path of the attribute.
+/// The paths of the attributes.
 const TYPE: &str = "type";
+const SOURCE: &str = "source";
 
 /// Which events of a type a pattern takes. The larger one takes more, or is surer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -46,7 +47,32 @@ impl Pattern {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn takes(&self, kind: &str) -> Takes {
-        self.branches.iter().map(|branch| self.branch_takes(branch, kind)).max().unwrap_or(Takes::None)
+        self.takes_of(&[(TYPE, kind)])
+    }
+
+    /// Which events of a type and a source it takes.
+    pub(crate) fn takes_from(&self, kind: &str, source: &str) -> Takes {
+        self.takes_of(&[(TYPE, kind), (SOURCE, source)])
+    }
+
+    /// How the types begin, or what they are, of all events that it takes; none if that is not said.
+    pub(crate) fn type_heads(&self) -> Option<Vec<&str>> {
+        let mut heads = Vec::new();
+        for branch in &self.branches {
+            let mut fields = branch.iter().map(|index| &self.fields[*index as usize]);
+            for matcher in &fields.find(|field| field.path == TYPE)?.matchers {
+                match matcher {
+                    Matcher::Text(text) | Matcher::Prefix(text) => heads.push(text.as_str()),
+                    _ => return None,
+                }
+            }
+        }
+        Some(heads)
+    }
+
+    /// Which events it takes of which so much is known.
+    fn takes_of(&self, known: &[(&str, &str)]) -> Takes {
+        self.branches.iter().map(|branch| self.branch_takes(branch, known)).max().unwrap_or(Takes::None)
     }
 
     /// The types that it names as they are, sorted, each once.
@@ -61,14 +87,14 @@ impl Pattern {
         names.into_iter().collect()
     }
 
-    fn branch_takes(&self, branch: &Branch, kind: &str) -> Takes {
+    fn branch_takes(&self, branch: &Branch, known: &[(&str, &str)]) -> Takes {
         let fields = || branch.iter().map(|index| &self.fields[*index as usize]);
-        let is_type = |field: &&Field| field.path == TYPE;
-        let value = Value { kind: Kind::String, text: kind.as_bytes() };
-        if !fields().filter(is_type).all(|field| field.accepts(value)) {
+        let text = |field: &Field| known.iter().find(|(path, _)| field.path == *path).map(|(_, text)| *text);
+        let accepts = |field: &Field, text: &str| field.accepts(Value { kind: Kind::String, text: text.as_bytes() });
+        if !fields().all(|field| text(field).is_none_or(|text| accepts(field, text))) {
             return Takes::None;
         }
-        match (fields().any(|field| is_type(&field)), fields().all(|field| is_type(&field))) {
+        match (fields().any(|field| field.path == TYPE), fields().all(|field| text(field).is_some())) {
             (_, true) => Takes::All,
             (true, false) => Takes::Some,
             (false, false) => Takes::AnyType,
@@ -97,6 +123,32 @@ mod tests {
             (r#"{"type":["a.b"],"$or":[{"type":["a.c"]},{"subject":["s"]}]}"#, "a.b", Takes::Some),
         ] {
             assert_eq!(Pattern::parse(pattern).unwrap().takes(kind), takes, "{pattern} {kind}");
+        }
+    }
+
+    #[test]
+    fn what_is_known_of_the_source_is_looked_at_too() {
+        for (pattern, takes) in [
+            (r#"{"type":["a.b"],"source":["/quipu/rules/r"]}"#, Takes::All),
+            (r#"{"type":["a.b"],"source":["/shop"]}"#, Takes::None),
+            (r#"{"source":[{"prefix":"/quipu/"}]}"#, Takes::All),
+            (r#"{"type":["a.b"],"source":[{"prefix":"/quipu/"}],"subject":["s"]}"#, Takes::Some),
+            (r#"{"source":[{"prefix":"/quipu/"}],"subject":["s"]}"#, Takes::AnyType),
+        ] {
+            assert_eq!(Pattern::parse(pattern).unwrap().takes_from("a.b", "/quipu/rules/r"), takes, "{pattern}");
+        }
+    }
+
+    #[test]
+    fn how_the_types_begin_that_are_taken_is_known_or_not_said() {
+        for (pattern, heads) in [
+            (r#"{"type":["a.b",{"prefix":"a.b.v"}],"data":{"type":["d"]}}"#, Some(vec![r"a.b.v", "a.b"])),
+            (r#"{"$or":[{"type":["a"]},{"type":["b"],"subject":["s"]}]}"#, Some(vec!["a", "b"])),
+            (r#"{"$or":[{"type":["a"]},{"subject":["s"]}]}"#, None),
+            (r#"{"type":["a",{"suffix":"b"}]}"#, None),
+            (r#"{"type":[{"exists":false}]}"#, None),
+        ] {
+            assert_eq!(Pattern::parse(pattern).unwrap().type_heads(), heads, "{pattern}");
         }
     }
 

@@ -1,12 +1,11 @@
 //! What is looked at before a saga is applied: all that its declaration alone says, and what those around it know.
 
-use std::collections::BTreeSet;
-
+use super::circle::circles;
 use super::compile::{AWAITS, compile};
 use super::declaration::Saga;
 use super::finding::{Finding, Level};
 use super::key::Key;
-use super::plan::{Action, Doing, Message, NodeId, Plan, Question, Role, Task};
+use super::plan::{Action, Doing, Kind, Message, NodeId, Plan, Question, Role, Task};
 use crate::pattern::Pattern;
 
 /// What is known of the surroundings of a saga. Whoever knows nothing says yes to everything.
@@ -32,8 +31,8 @@ pub trait Catalog {
     /// What the schema of this type says against what a mapping makes of a sample; none if nothing, or nobody knows.
     fn objection(&self, kind: &str, data: Option<&str>) -> Option<String>;
 
-    /// The sagas that a saga begins; none if there is no saga of this name.
-    fn begun_by(&self, saga: &str) -> Option<Vec<String>>;
+    /// The newest sagas, rules and expectations of all other names.
+    fn others(&self) -> Vec<&Plan>;
 
     /// Where the key stands in the version of this saga that has open instances, if there is one.
     fn key_in_use(&self, saga: &str) -> Option<Key>;
@@ -60,12 +59,14 @@ impl Checked {
 pub fn check(saga: &Saga, catalog: &dyn Catalog) -> Checked {
     let (plan, findings) = compile(saga);
     let Some(plan) = plan else { return Checked { plan: None, findings } };
-    let mut check = Check { plan: &plan, catalog, findings };
+    let others = catalog.others();
+    let mut check = Check { plan: &plan, catalog, others: &others, findings };
     for node in 0..plan.len() as NodeId {
         check.step(node);
     }
     check.listens();
     check.ends();
+    check.findings.extend(circles(&plan, &others));
     if catalog.key_in_use(&saga.saga).is_some_and(|key| key != plan.key) {
         let sentence =
             "expected the key of the open instances, which share it, found another; end them first, or use a new name";
@@ -79,6 +80,7 @@ pub fn check(saga: &Saga, catalog: &dyn Catalog) -> Checked {
 struct Check<'a> {
     plan: &'a Plan,
     catalog: &'a dyn Catalog,
+    others: &'a [&'a Plan],
     findings: Vec<Finding>,
 }
 
@@ -160,28 +162,10 @@ impl Check<'_> {
         }
     }
 
-    /// A saga that begins itself, by whichever way, never ends.
     fn child(&mut self, path: &str, saga: &str) {
-        let own = self.plan.name();
-        let (mut open, mut seen) = (vec![saga.to_owned()], BTreeSet::new());
-        while let Some(name) = open.pop() {
-            if name == own {
-                let sentence = format!("expected a saga that does not begin {own} in turn, found {saga}");
-                return self.refuse(format!("{path}/saga"), sentence);
-            }
-            if !seen.insert(name.clone()) {
-                continue;
-            }
-            match self.catalog.begun_by(&name) {
-                Some(names) => open.extend(names),
-                None if name == saga => {
-                    self.warn(
-                        format!("{path}/saga"),
-                        format!("expected a declared saga, found no {saga}: the step will fail"),
-                    );
-                }
-                None => {}
-            }
+        let is_it = |plan: &Plan| plan.kind() == Kind::Saga && plan.name() == saga;
+        if !is_it(self.plan) && !self.others.iter().any(|plan| is_it(plan)) {
+            self.warn(format!("{path}/saga"), format!("expected a declared saga, found no {saga}: the step will fail"));
         }
     }
 

@@ -20,6 +20,7 @@
 mod act;
 mod attempt;
 mod check;
+mod circle;
 mod compensate;
 mod compile;
 mod declaration;
@@ -36,6 +37,7 @@ mod mermaid;
 mod plan;
 #[cfg(test)]
 mod property;
+mod publishes;
 mod retry;
 mod rule;
 mod settle;
@@ -50,6 +52,7 @@ pub use crate::span::Span;
 pub use act::{NotPossible, may};
 pub use attempt::{Attempt, NotAnAttempt, Purpose};
 pub use check::{Catalog, Checked, check};
+pub use circle::circles;
 pub use declaration::{
     Again, Announce, Compensate, Ending, Http, HttpCall, Matching, Method, Named, Need, NeedName, OnFailure, Publish,
     Repeat, Saga, StepBody, Steps, Undo, When,
@@ -62,11 +65,11 @@ pub use input::{Act, ActKind, Answer, Input, Told};
 pub use instance_state::InstanceState;
 pub use key::Key;
 pub use plan::{
-    Action, Call, Child, DEPTH_MAX, JQ_BYTES_MAX, Kind, Listen, Message, NODES_MAX, NodeId, Plan, Question, RUNS_MAX,
-    Role, TIMEOUT_MS_DEFAULT, WAIT_MS_MAX,
+    Action, CALL_ANSWERED, Call, Child, DEPTH_MAX, JQ_BYTES_MAX, Kind, Listen, Message, NODES_MAX, NodeId, Plan,
+    Question, RUNS_MAX, Role, TIMEOUT_MS_DEFAULT, WAIT_MS_MAX,
 };
 pub use retry::{Backoff, BackoffName, Cause, Growing, Retry};
-pub use rule::{HOPS_MAX, Rule, circle};
+pub use rule::{HOPS_MAX, Rule};
 pub use state::{Due, EARLY_MAX, Failure, Outcome, Parent, Paused, State, Status, VARIABLES_BYTES_MAX, Why};
 pub use step::step;
 pub use which::Which;

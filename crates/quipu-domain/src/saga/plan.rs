@@ -22,6 +22,8 @@ pub const RUNS_MAX: usize = 2_000;
 pub const JQ_BYTES_MAX: usize = 8 << 10;
 /// How long a step waits that says nothing about it: a day.
 pub const TIMEOUT_MS_DEFAULT: u64 = 86_400_000;
+/// The type of the event that keeps what an endpoint answered.
+pub const CALL_ANSWERED: &str = "saga.call.answered";
 /// Longest wait of any kind: a year.
 pub const WAIT_MS_MAX: u64 = 365 * 86_400_000;
 

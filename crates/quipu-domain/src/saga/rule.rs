@@ -2,7 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::attempt::Attempt;
 use super::compile::Compiler;
 use super::declaration::{Announce, Publish};
 use super::finding::{Finding, Level};
@@ -10,7 +9,7 @@ use super::key::Key;
 use super::plan::{Action, Doing, Kind, Node, Plan, Task};
 use super::retry::Tries;
 use super::which::Which;
-use crate::pattern::{Pattern, Takes};
+use crate::pattern::Takes;
 
 /// How often rules may set each other off by one event: the attribute `hops` of what is published.
 pub const HOPS_MAX: u16 = 16;
@@ -53,13 +52,6 @@ impl Plan {
         let is_refused = compiler.findings.iter().any(|finding| finding.level == Level::Refused);
         if is_refused { Err(compiler.findings) } else { Ok(plan) }
     }
-
-    /// Which event a rule takes and what it publishes for it.
-    fn as_rule(&self) -> Option<(&Pattern, &str)> {
-        let first = Attempt { node: 1, iteration: 0, number: 1, purpose: super::Purpose::Command };
-        let message = self.message(first, &super::State::default())?;
-        (self.kind() == Kind::Rule).then_some((&self.start, &message.kind))
-    }
 }
 
 impl Compiler {
@@ -69,32 +61,4 @@ impl Compiler {
         self.push(node(None, Doing::Sequence(vec![1])));
         self.push(node(Some(0), Doing::Task(Box::new(task))));
     }
-}
-
-/// The names of rules that set each other off for ever, if this one would be among them: what each publishes is taken by the
-/// next, whatever else it holds. Rules that look at more than types may go round too, as often as [`HOPS_MAX`] says.
-pub fn circle<'a>(rule: &'a Plan, others: &'a [Plan]) -> Option<Vec<&'a str>> {
-    let mut path = vec![rule];
-    let mut seen = vec![rule.name()];
-    goes_round(rule, others, &mut path, &mut seen).then(|| path.iter().map(|plan| plan.name()).collect())
-}
-
-fn goes_round<'a>(rule: &'a Plan, others: &'a [Plan], path: &mut Vec<&'a Plan>, seen: &mut Vec<&'a str>) -> bool {
-    let Some((_, kind)) = path.last().and_then(|last| last.as_rule()) else { return false };
-    if rule.as_rule().is_some_and(|(takes, _)| takes.takes(kind) == Takes::All) {
-        return true;
-    }
-    for other in others {
-        let is_next = other.as_rule().is_some_and(|(takes, _)| takes.takes(kind) == Takes::All);
-        if !is_next || seen.contains(&other.name()) {
-            continue;
-        }
-        seen.push(other.name());
-        path.push(other);
-        if goes_round(rule, others, path, seen) {
-            return true;
-        }
-        path.pop();
-    }
-    false
 }

@@ -8,7 +8,7 @@
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 
-use quipu_domain::saga::{Answer, Attempt, HttpCall, Purpose, State};
+use quipu_domain::saga::{Answer, Attempt, CALL_ANSWERED, HttpCall, Purpose, State};
 use quipu_domain::{Data, Event, InvalidEvent, Refusal, Value};
 use quipu_store::Fault;
 
@@ -18,9 +18,6 @@ use super::ready::Ready;
 use super::stage::Asked;
 use crate::append::{Append, NotAppended};
 use crate::tenant::Tenant;
-
-/// The type of the event that keeps what an endpoint answered.
-pub const CALL_ANSWERED: &str = "saga.call.answered";
 
 /// A call that is to be made.
 #[derive(Clone, Debug, PartialEq, Eq)]

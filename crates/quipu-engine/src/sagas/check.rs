@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use quipu_domain::saga::{Action, Catalog, Finding, Key, circle};
+use quipu_domain::saga::{Catalog, Finding, Key, Plan, circles};
 use quipu_domain::{Pattern, Takes};
 use quipu_store::Fault;
 
-use super::call::{CALL_ANSWERED, Calls};
+use super::call::Calls;
 use super::ready::{Plans, Ready};
 use super::records::{Declaration, PlanName};
 use crate::tenant::Tenant;
@@ -24,20 +24,9 @@ struct Around<'a> {
     followed: Vec<Option<Pattern>>,
 }
 
-impl Around<'_> {
-    fn others(&self) -> impl Iterator<Item = &Arc<Ready>> {
-        self.plans.newest.iter().filter(|(name, _)| **name != self.own).filter_map(|(_, plan)| self.plans.all.get(plan))
-    }
-}
-
-/// The types of the events that a plan publishes.
-fn sends(ready: &Ready) -> impl Iterator<Item = &str> {
-    let nodes = 0..ready.plan.len() as u16;
-    let actions = nodes.clone().flat_map(|node| [ready.plan.action(node), ready.plan.compensation(node)]).flatten();
-    let sent = actions.filter_map(|action| if let Action::Send(message) = action { Some(message) } else { None });
-    let sent = sent.chain(ready.plan.completes_with()).chain(ready.plan.fails_with()).map(|message| &*message.kind);
-    let calls = nodes.filter(|node| matches!(ready.plan.action(*node), Some(Action::Call(_))));
-    sent.chain(calls.map(|_| CALL_ANSWERED).take(1))
+/// The newest of all other names.
+fn others<'a>(plans: &'a Plans, own: &PlanName) -> impl Iterator<Item = &'a Arc<Ready>> {
+    plans.newest.iter().filter(move |(name, _)| *name != own).filter_map(|(_, plan)| plans.all.get(plan))
 }
 
 /// Which events sagas, rules and expectations take and publish.
@@ -61,13 +50,15 @@ impl Catalog for Around<'_> {
 
     fn is_published(&self, pattern: &Pattern) -> bool {
         let takes = |kind: &str| pattern.takes(kind) != Takes::None;
-        self.published.iter().any(|kind| takes(kind)) || self.others().any(|ready| sends(ready).any(takes))
+        self.published.iter().any(|kind| takes(kind))
+            || others(self.plans, &self.own).any(|ready| ready.plan.publishes().any(takes))
     }
 
     fn is_followed(&self, kind: &str) -> bool {
         let takes = |pattern: &Pattern| pattern.takes(kind) != Takes::None;
         let listens = |ready: &Arc<Ready>| ready.plan.listens().iter().any(|listen| takes(&listen.pattern));
-        self.followed.iter().any(|pattern| pattern.as_ref().is_none_or(takes)) || self.others().any(listens)
+        self.followed.iter().any(|pattern| pattern.as_ref().is_none_or(takes))
+            || others(self.plans, &self.own).any(listens)
     }
 
     fn objection(&self, _: &str, _: Option<&str>) -> Option<String> {
@@ -75,11 +66,8 @@ impl Catalog for Around<'_> {
         None
     }
 
-    fn begun_by(&self, saga: &str) -> Option<Vec<String>> {
-        let ready = self.plans.newest_of(&PlanName::saga(saga))?;
-        let actions = (0..ready.plan.len() as u16).filter_map(|node| ready.plan.action(node));
-        let begun = actions.filter_map(|action| if let Action::Begin(child) = action { Some(child) } else { None });
-        Some(begun.map(|child| child.saga.to_string()).collect())
+    fn others(&self) -> Vec<&Plan> {
+        others(self.plans, &self.own).map(|ready| &ready.plan).collect()
     }
 
     fn key_in_use(&self, _: &str) -> Option<Key> {
@@ -95,7 +83,7 @@ impl Tenant {
         for ready in plans.newest.values().filter_map(|number| plans.all.get(number)) {
             let name = format!("{}s/{}", ready.name.kind.as_str(), ready.name.name);
             flow.listens.extend(ready.plan.listens().iter().map(|listen| (name.clone(), listen.pattern.clone())));
-            flow.sends.extend(sends(ready).map(|kind| (ready.source.clone(), kind.to_owned())));
+            flow.sends.extend(ready.plan.publishes().map(|kind| (ready.source.clone(), kind.to_owned())));
         }
         flow.sends.extend(self.scheduled_types());
         flow
@@ -136,20 +124,12 @@ impl Tenant {
                 Err(findings) => findings,
                 Ok(plan) => {
                     let ready = Ready::new(0, 0, plan);
-                    let refused = |path: &str, sentence: String| vec![Finding::refused(path, sentence)];
-                    let others = plans.newest.iter().filter(|(name, _)| **name != own);
-                    let others: Vec<_> =
-                        others.filter_map(|(_, number)| Some(plans.all.get(number)?.plan.clone())).collect();
-                    match (ready.broken_jq(), circle(&ready.plan, &others)) {
-                        (Some((_, reason)), _) => refused("/publish", reason.to_owned()),
-                        (None, Some(circle)) => {
-                            let names = circle.join(", ");
-                            refused(
-                                "/on",
-                                format!("expected rules that do not set each other off for ever, found {names}"),
-                            )
+                    match ready.broken_jq() {
+                        Some((_, reason)) => vec![Finding::refused("/publish", reason)],
+                        None => {
+                            let others: Vec<&Plan> = others(plans, &own).map(|ready| &ready.plan).collect();
+                            circles(&ready.plan, &others)
                         }
-                        (None, None) => Vec::new(),
                     }
                 }
             }),

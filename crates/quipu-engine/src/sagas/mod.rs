@@ -25,12 +25,12 @@ mod stage;
 mod whatif;
 
 pub use act::Intervention;
-pub use call::{CALL_ANSWERED, CallAnswer, CallRequest, CallState, Calls, CallsGuard, SagaCall};
+pub use call::{CallAnswer, CallRequest, CallState, Calls, CallsGuard, SagaCall};
 pub use code::{CodeInput, SagaCode};
 pub use define::Applied;
 pub use list::{InstanceFilter, InstanceInfo, InstancePage, PlanInfo, SentEvent, TimelineEntry};
 pub(crate) use many::HandedOver;
-pub use quipu_domain::saga::InstanceState;
+pub use quipu_domain::saga::{CALL_ANSWERED, InstanceState};
 pub(crate) use records::FoldedSagas;
 pub use records::{Declaration, DeclarationKind, PlanName};
 pub use refusal::SagaRefusal;

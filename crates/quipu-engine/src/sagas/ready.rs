@@ -92,7 +92,7 @@ impl Ready {
             Kind::Expectation => DeclarationKind::Expectation,
         };
         let name = PlanName { kind, name: plan.name().to_owned() };
-        let source = format!("/quipu/{}s/{}", kind.as_str(), plan.name());
+        let source = plan.source();
         let looks = |listen: &Listen| listen.pattern.looks_at_data() || matches!(listen.key, Key::Data(_));
         let looks_at_data = plan.listens().iter().any(looks);
         let nodes = 1..plan.len() as u16;

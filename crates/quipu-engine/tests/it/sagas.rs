@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use quipu_domain::saga::{ActKind, What};
+use quipu_domain::saga::{ActKind, Finding, What};
 use quipu_domain::{Direction, Event, Filter};
 use quipu_engine::{
     Clock, Engine, InstanceFilter, InstanceState, NotDone, Options, PlanName, Published, SagaDeclaration, SagaRefusal,
@@ -522,6 +522,65 @@ fn rules_publish_once_for_each_event_and_never_for_ever() {
     let round = rule(r#"{"rule": "again", "on": "mail.send", "publish": {"type": "customer.signed"}}"#);
     let refused = shop.tenant.apply_saga(round, false, false).unwrap_err();
     assert!(refused.to_string().contains("set each other off"), "{refused}");
+}
+
+/// What is said about the last of these declarations: of circles alone.
+fn circles(declarations: &[&str]) -> Result<Vec<String>, Vec<String>> {
+    let of = |text: &&str| match text.get(..7).unwrap() {
+        "{\"saga\"" => saga(text),
+        "{\"rule\"" => rule(text),
+        _ => SagaDeclaration::Expectation(serde_json::from_str(text).unwrap()),
+    };
+    let declared: Vec<SagaDeclaration> = declarations.iter().map(of).collect();
+    let (last, before) = declared.split_last().unwrap();
+    let shop = Shop::in_memory(before);
+    let sentences = |findings: Vec<Finding>| {
+        let of_circles = findings.iter().filter(|finding| finding.sentence.contains(" -> "));
+        of_circles.map(ToString::to_string).collect::<Vec<_>>()
+    };
+    match shop.tenant.apply_saga(last.clone(), false, true) {
+        Ok(applied) => Ok(sentences(applied.findings)),
+        Err(NotDone::RefusedSaga(SagaRefusal::Invalid { findings })) => Err(sentences(findings)),
+        Err(other) => panic!("{other}"),
+    }
+}
+
+#[test]
+fn events_that_lead_to_each_other_without_end_are_not_taken_without_a_word() {
+    let one = r#"{"saga": "s1", "starts_on": "loop.a", "key": "id", "steps": [{"a": {"send": "loop.b", "compensate": "none"}}]}"#;
+    let two = r#"{"saga": "s2", "starts_on": "loop.b", "key": "id", "steps": [{"a": {"send": "loop.c", "compensate": "none"}}]}"#;
+    let back = r#"{"rule": "r", "on": "loop.c", "publish": {"type": "loop.a"}}"#;
+    for (all, route) in [
+        ([one, two, back], "rule r -> loop.a -> s1 -> loop.b -> s2 -> loop.c -> rule r"),
+        ([back, one, two], "s2 -> loop.c -> rule r -> loop.a -> s1 -> loop.b -> s2"),
+        ([two, back, one], "s1 -> loop.b -> s2 -> loop.c -> rule r -> loop.a -> s1"),
+    ] {
+        let refused = circles(&all).expect_err(route);
+        assert!(refused.len() == 1 && refused[0].contains(&format!("found {route}:")), "{refused:?}");
+    }
+    let own = r#"{"expect": "e", "after": "paid", "then": "sent", "within": "5m", "otherwise": "paid"}"#;
+    assert!(circles(&[own]).unwrap_err()[0].contains("found expectation e -> paid -> expectation e:"));
+    let monthly = r#"{"saga": "renew", "starts_on": "period.begun", "again": "begin", "steps": [{"month": {"sleep": "30d"}}], "completes_with": "period.begun"}"#;
+    assert!(circles(&[monthly]).unwrap()[0].contains("found renew -> period.begun -> renew:"));
+    // What endpoints answer is an event too.
+    let asks = r#"{"saga": "asks", "starts_on": "saga.call.answered", "key": "id", "steps": [{"a": {"http": "https://a.example", "compensate": "none"}}]}"#;
+    assert!(circles(&[asks]).unwrap()[0].contains("found asks -> saga.call.answered -> asks:"));
+    assert_eq!(circles(&[one, two]), Ok(Vec::new()));
+}
+
+/// The circles that are said to begin nothing do so: an event goes round once.
+#[test]
+fn a_circle_is_closed_by_a_key_that_is_remembered() {
+    for text in [
+        r#"{"saga": "s", "starts_on": "loop.x", "steps": [{"a": {"send": "loop.x", "compensate": "none"}}]}"#,
+        r#"{"saga": "s", "starts_on": "loop.x", "steps": [{"a": {"sleep": "1s"}}], "completes_with": "loop.x"}"#,
+    ] {
+        assert!(circles(&[text]).unwrap()[0].contains("begins nothing"), "{text}");
+        let mut shop = Shop::in_memory(&[saga(text)]);
+        shop.publish("loop.x", "c1", "{}");
+        shop.wait(1);
+        assert_eq!(shop.sent(), ["loop.x"], "{text}");
+    }
 }
 
 #[test]

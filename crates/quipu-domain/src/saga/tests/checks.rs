@@ -1,15 +1,15 @@
 //! What a check asks its surroundings.
 
-use super::instance::saga;
+use super::instance::{plan, saga, saga_with};
 use crate::Pattern;
-use crate::saga::{Catalog, Finding, Key, Level, check};
+use crate::saga::{Catalog, Finding, Key, Level, Plan, check};
 
 /// Knows a few things, and objects to nothing else.
 #[derive(Default)]
 struct Known {
     published: Option<Vec<&'static str>>,
     followed: Option<Vec<&'static str>>,
-    sagas: Vec<(&'static str, Vec<&'static str>)>,
+    others: Vec<Plan>,
     key: Option<Key>,
     objects: bool,
 }
@@ -36,9 +36,8 @@ impl Catalog for Known {
         (self.objects && data.is_some()).then(|| "/x is missing".to_owned())
     }
 
-    fn begun_by(&self, saga: &str) -> Option<Vec<String>> {
-        let found = self.sagas.iter().find(|(name, _)| *name == saga)?;
-        Some(found.1.iter().map(|name| (*name).to_owned()).collect())
+    fn others(&self) -> Vec<&Plan> {
+        self.others.iter().collect()
     }
 
     fn key_in_use(&self, _: &str) -> Option<Key> {
@@ -111,9 +110,17 @@ fn jq_addresses_schemas_and_the_key_are_looked_at() {
     finds(steps, &known, Level::Refused, "/key", "expected the key of the open instances");
 }
 
+/// A saga that begins these, one after the other.
+fn beginning(name: &str, sagas: &[&str]) -> Plan {
+    let steps: Vec<String> = sagas.iter().map(|saga| format!("{{'{saga}_': {{saga: {saga}, timeout: 1m}}}}")).collect();
+    let steps = if steps.is_empty() { "{a: {sleep: 1s}}".to_owned() } else { steps.join(", ") };
+    plan(&saga_with(&format!("[{steps}]"), &format!("{{saga: {name}, starts_on: '{name}.begin'}}")))
+}
+
 #[test]
 fn a_saga_that_begins_itself_by_whichever_way_is_refused() {
-    let known = Known { sagas: vec![("t", vec!["u", "t"]), ("u", vec!["s"]), ("v", vec![])], ..Known::default() };
+    let others = vec![beginning("t", &["u", "t"]), beginning("u", &["s"]), beginning("v", &[])];
+    let known = Known { others, ..Known::default() };
     for name in ["s", "t", "u"] {
         let steps = format!("[{{a: {{saga: {name}, timeout: 1m}}}}]");
         finds(&steps, &known, Level::Refused, "/steps/a/saga", "expected a saga that does not begin s");

@@ -1,7 +1,7 @@
 //! Rules and expectations are plans too.
 
 use super::instance::{Instance, json};
-use crate::saga::{Expectation, Kind, Outcome, Plan, Rule, Status, circle};
+use crate::saga::{Expectation, Kind, Outcome, Plan, Rule, Status};
 
 fn rule(text: &str) -> Plan {
     Plan::of_rule(&serde_json::from_value::<Rule>(json(text)).unwrap()).unwrap()
@@ -12,23 +12,6 @@ fn a_rule_publishes_one_event_and_is_over() {
     let plan = rule("{rule: welcome, on: user.added, publish: {type: mail.send, data: '{to: .start.data.mail}'}}");
     assert_eq!((plan.kind(), plan.listens().len()), (Kind::Rule, 1));
     Instance::new(plan).start().sends(&["mail.send 1.0/1"]).is(Status::Ended(Outcome::Completed));
-}
-
-#[test]
-fn rules_that_set_each_other_off_for_ever_are_found_by_their_names() {
-    let edge = |name: &str, on: &str, publish: &str| {
-        rule(&format!("{{rule: {name}, on: {on}, publish: {{type: {publish}}}}}"))
-    };
-    let (a, b, c) = (edge("a", "x", "y"), edge("b", "y", "z"), edge("c", "z", "w"));
-    let others = [b, c];
-    assert_eq!(circle(&a, &others), None);
-    let back = edge("back", "w.*", "x");
-    assert_eq!(circle(&back, &[edge("a", "x", "y")]), None, "w is of no type that begins with w.");
-    let closing = edge("closing", "z", "x");
-    let all = [a, others[0].clone()];
-    assert_eq!(circle(&closing, &all), Some(vec!["closing", "a", "b"]));
-    let sure = rule("{rule: maybe, on: {type: [z], data: {n: [1]}}, publish: {type: x}}");
-    assert_eq!(circle(&sure, &all), None, "only some of z");
 }
 
 #[test]

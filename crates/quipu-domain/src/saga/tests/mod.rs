@@ -3,6 +3,7 @@
 mod acts;
 mod checks;
 mod choreography;
+mod circles;
 mod declarations;
 pub mod instance;
 mod kinds;
