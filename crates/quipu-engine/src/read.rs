@@ -314,7 +314,7 @@ impl Tenant {
                 locators.push(locator);
             }
         }
-        let events = self.log.fetch_all(&locators, RecordKind::Event)?;
+        let events = self.log.fetch_all(&locators, RecordKind::Event, usize::MAX)?;
         Ok(there.into_iter().zip(events).map(|(position, event)| (position, Recorded::new(position, event))).collect())
     }
 

@@ -291,8 +291,9 @@ impl Log for FileLog {
         Window::read(&segment, locator, locator)?.record(locator, kind)
     }
 
-    fn fetch_all(&self, locators: &[Locator], kind: RecordKind) -> Result<Vec<Fetched>, Fault> {
+    fn fetch_all(&self, locators: &[Locator], kind: RecordKind, bytes_max: usize) -> Result<Vec<Fetched>, Fault> {
         let mut all = Vec::with_capacity(locators.len());
+        let mut bytes = 0;
         let mut rest = locators;
         while let [first, ..] = rest {
             // The segment is in the high bits: what is near lies in the same one.
@@ -300,7 +301,12 @@ impl Log for FileLog {
             let segment = self.segment_of(*first)?;
             let window = Window::read(&segment, *first, rest[near - 1])?;
             for locator in &rest[..near] {
-                all.push(window.record(*locator, kind)?);
+                let fetched = window.record(*locator, kind)?;
+                bytes += fetched.body.len();
+                all.push(fetched);
+                if bytes >= bytes_max {
+                    return Ok(all);
+                }
             }
             rest = &rest[near..];
         }

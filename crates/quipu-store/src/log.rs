@@ -55,9 +55,20 @@ pub trait Log: Send + Sync {
     /// Reads one record, which must be of this kind, that a locator from [`Log::submit`] or [`Log::scan`] names.
     fn fetch(&self, locator: Locator, kind: RecordKind) -> Result<Fetched, Fault>;
 
-    /// As [`Log::fetch`] for each of these, which ascend. A file is read once for those that are near each other.
-    fn fetch_all(&self, locators: &[Locator], kind: RecordKind) -> Result<Vec<Fetched>, Fault> {
-        locators.iter().map(|locator| self.fetch(*locator, kind)).collect()
+    /// As [`Log::fetch`] for each of these, which ascend: about `bytes_max` bytes of them but at least one, so that the others may
+    /// be missing. A file is read once for those that are near each other.
+    fn fetch_all(&self, locators: &[Locator], kind: RecordKind, bytes_max: usize) -> Result<Vec<Fetched>, Fault> {
+        let mut all = Vec::with_capacity(locators.len());
+        let mut bytes = 0;
+        for locator in locators {
+            let fetched = self.fetch(*locator, kind)?;
+            bytes += fetched.body.len();
+            all.push(fetched);
+            if bytes >= bytes_max {
+                break;
+            }
+        }
+        Ok(all)
     }
 
     /// Where the commit begins that a record is in.

@@ -1,8 +1,10 @@
 //! Whose time has come: the wheel is asked, the events are read, and the loop is told.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use bytes::Bytes;
 use quipu_domain::Timestamp;
 use quipu_domain::timer::Due;
 use quipu_store::{Fault, Locator, Record, RecordKind, body};
@@ -13,7 +15,8 @@ use crate::mailbox::Input;
 use crate::schemas::has_mark;
 use crate::tenant::Tenant;
 
-/// Most timers that fire in one commit, and about how many bytes: appends wait for it.
+/// Most timers that fire in one commit, and about how many bytes: appends wait for it, and a commit is one frame. The last of them
+/// may be as large as an event may be, and no larger.
 const FIRES_MAX: usize = 1_000;
 const FIRE_BYTES: usize = 2 << 20;
 /// Lots that are on their way to the loop: while some are recorded, the next is read.
@@ -79,54 +82,51 @@ impl Tenant {
             due.iter().map(|due| Some(fold.timers.get(due.owner.0)?.locator)).collect()
         };
         let (mut fires, mut failed, mut bytes) = (Vec::with_capacity(due.len()), Vec::new(), 0);
-        for (chunk, places) in due.chunks(READ_MAX).zip(places.chunks(READ_MAX)) {
-            if bytes >= FIRE_BYTES {
-                let mut fold = self.decider.lock();
-                let mut winding = self.timers.wheel.lock();
-                for late in chunk {
-                    fold.timers.wind(late.owner.0, &mut winding.wheel, late.at);
+        for (at, (chunk, places)) in due.chunks(READ_MAX).zip(places.chunks(READ_MAX)).enumerate() {
+            let mut together = self.read_together(places, FIRE_BYTES.saturating_sub(bytes));
+            for (in_chunk, (one, place)) in chunk.iter().zip(places).enumerate() {
+                let Some(place) = *place else { continue };
+                // Before each event, which may be as large as a whole lot should be.
+                if bytes >= FIRE_BYTES {
+                    self.wind_late(&due[at * READ_MAX + in_chunk..]);
+                    return (fires, failed);
                 }
-                self.timers.turned(&winding);
-                continue;
-            }
-            let there = chunk.iter().zip(places).filter_map(|(due, place)| Some(((*place)?, due.owner.0)));
-            let mut places: Vec<(Locator, u64)> = there.collect();
-            places.sort_unstable();
-            let begin = fires.len();
-            for (timer, read) in self.read_timers(&places) {
-                match read {
+                let alone = || self.log.fetch(place, RecordKind::Timer).ok().map(|fetched| fetched.body);
+                match together.remove(&place).or_else(alone).and_then(|body| self.event_of_timer(&body)) {
                     Some(event) => {
                         bytes += event.bytes();
-                        fires.push((timer, event));
+                        fires.push((one.owner.0, event));
                     }
-                    None => failed.push(timer),
+                    None => failed.push(one.owner.0),
                 }
             }
-            let order: std::collections::HashMap<u64, usize> =
-                chunk.iter().enumerate().map(|(at, due)| (due.owner.0, at)).collect();
-            fires[begin..].sort_unstable_by_key(|(timer, _)| order[timer]);
         }
         (fires, failed)
     }
 
-    /// Reads the events of timers at these places, which ascend. One that is damaged does not keep the others.
-    fn read_timers(&self, places: &[(Locator, u64)]) -> Vec<(u64, Option<Prepared>)> {
-        let locators: Vec<Locator> = places.iter().map(|(locator, _)| *locator).collect();
-        let bodies: Vec<Option<bytes::Bytes>> = match self.log.fetch_all(&locators, RecordKind::Timer) {
-            Ok(all) => all.into_iter().map(|fetched| Some(fetched.body)).collect(),
-            Err(_) => {
-                let each = locators.iter().map(|locator| self.log.fetch(*locator, RecordKind::Timer).ok());
-                each.map(|fetched| fetched.map(|fetched| fetched.body)).collect()
-            }
-        };
-        let prepared = |body: bytes::Bytes| {
-            let Some(TimerRecord::Set { event, .. }) = TimerRecord::read(&body) else { return None };
-            let record = Record::new(RecordKind::Event, event);
-            let event = body::decode(event)?;
-            let prepared = Prepared::of(&event, record, None, &self.hasher);
-            Some(Prepared { is_marked: has_mark(&event), ..prepared })
-        };
-        places.iter().zip(bodies).map(|((_, timer), body)| (*timer, body.and_then(prepared))).collect()
+    /// Reads about so many bytes of records, those first that are first in the log, at once: what is near each other is one read. Those
+    /// that are missing are read alone, so that one that is damaged does not keep the others.
+    fn read_together(&self, places: &[Option<Locator>], bytes_max: usize) -> HashMap<Locator, Bytes> {
+        let mut places: Vec<Locator> = places.iter().flatten().copied().collect();
+        places.sort_unstable();
+        let read = self.log.fetch_all(&places, RecordKind::Timer, bytes_max).unwrap_or_default();
+        places.into_iter().zip(read).map(|(place, fetched)| (place, fetched.body)).collect()
+    }
+
+    fn event_of_timer(&self, record: &[u8]) -> Option<Prepared> {
+        let Some(TimerRecord::Set { event, .. }) = TimerRecord::read(record) else { return None };
+        let record = Record::new(RecordKind::Event, event);
+        let event = body::decode(event)?;
+        let prepared = Prepared::of(&event, record, None, &self.hasher);
+        Some(Prepared { is_marked: has_mark(&event), ..prepared })
+    }
+
+    /// Puts timers back that are due and come with the next lot.
+    fn wind_late(&self, due: &[Due]) {
+        let mut fold = self.decider.lock();
+        let mut winding = self.timers.wheel.lock();
+        due.iter().for_each(|late| fold.timers.wind(late.owner.0, &mut winding.wheel, late.at));
+        self.timers.turned(&winding);
     }
 
     /// Sets timers for later that could not fire.

@@ -421,3 +421,34 @@ fn a_page_of_timers_with_large_events_is_short_and_has_a_next() {
     let last = tenant.timers(first.next, 100).unwrap();
     assert_eq!((last.timers.len(), last.timers[0].timer, last.next), (1, 4, None));
 }
+
+#[test]
+fn large_events_that_are_due_together_fire_in_many_commits_in_their_order() {
+    // The larger are more than one commit may have.
+    for (each, count) in [((1 << 20) - 4_096, 40), ((8 << 20) - 4_096, 22)] {
+        let folder = tempfile::tempdir().unwrap();
+        let clock = Arc::new(Hands::default());
+        let options = Options { event_bytes_max: 8 << 20, claim_check_bytes: 128 << 20, ..Options::default() };
+        let tenant = open_at(folder.path(), options, Arc::clone(&clock)).unwrap();
+        let data = format!("\"{}\"", "x".repeat(each));
+        // Those that were set last are due first, and the last of them are small.
+        for n in (0..count).rev() {
+            let data = if n % 5 == 4 { "1" } else { data.as_str() };
+            let large = event_of("a.b", &n.to_string(), "s", data);
+            set(&tenant, timer(&tenant, &large, FireAt::Time(Timestamp(5 * SECOND_US + n)), None));
+        }
+        clock.0.store(6 * SECOND_US, Ordering::Relaxed);
+        for _ in 0..2 * count {
+            let before = tenant.position();
+            tenant.fire_timers();
+            tenant.decide();
+            tenant.flush();
+            assert!(tenant.position() - before <= 5, "about 2 MiB of large ones, and small ones between");
+        }
+        assert_eq!(tenant.timers(None, 1).unwrap().total, 0);
+        let recorded = |at| tenant.event_at(at).unwrap().unwrap();
+        let ids = (1..=count as u64).map(|at| recorded(at).event().id().to_owned());
+        assert!(ids.eq((0..count).map(|n| n.to_string())), "{each}: each once, in the order of their times");
+        assert_eq!(tenant.position(), count as u64);
+    }
+}
