@@ -148,8 +148,13 @@ fn check_together(log: &FileLog, records: &[(Locator, Bytes)]) -> Result<(), Str
         for bytes_max in [usize::MAX, 40, 1] {
             let found = log.fetch_all(&locators, RecordKind::Event, bytes_max).map_err(|fault| fault.to_string())?;
             let mut bytes = 0;
-            let before = |body: &&Bytes| std::mem::replace(&mut bytes, bytes + body.len()) < bytes_max;
-            if !found.iter().map(|fetched| &fetched.body).eq(expected.iter().take_while(before)) {
+            // Until there are so many, and the one with which there are.
+            let expected = expected.iter().take_while(|body| {
+                let is_short = bytes < bytes_max;
+                bytes += body.len();
+                is_short
+            });
+            if !found.iter().map(|fetched| &fetched.body).eq(expected) {
                 return Err(format!("of {bytes_max} bytes what is fetched at {locators:?} is not what a scan finds"));
             }
         }
