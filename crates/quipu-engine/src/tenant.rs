@@ -238,7 +238,7 @@ impl Tenant {
     /// decided: it may be a repeat of what was recorded before there was a schema.
     ///
     /// # Errors
-    /// [`InvalidEvent::TooLarge`].
+    /// [`InvalidEvent::TooLarge`], or JSON data that is nested too deeply.
     pub fn prepare(&self, event: &Event<'_>, stream_version: Option<u64>) -> Result<Prepared, InvalidEvent> {
         let prepared = self.prepare_now(event, stream_version)?;
         let Some(due) = event.attribute(DELIVER_AT).and_then(Timestamp::parse) else { return Ok(prepared) };
@@ -266,8 +266,10 @@ impl Tenant {
         Ok(Prepared { waits: Some(Box::new(waits)), ..prepared })
     }
 
-    /// As [`Tenant::prepare`], for what is not delayed by itself.
+    /// As [`Tenant::prepare`], for what is not delayed by itself. Also what is made here, of answers of endpoints and by jq, is held to
+    /// what publishers are held to: what is exported can be imported.
     pub(crate) fn prepare_now(&self, event: &Event<'_>, stream_version: Option<u64>) -> Result<Prepared, InvalidEvent> {
+        event.data().check_depth()?;
         let schemas = self.schemas.current();
         let (mark, refused) = schemas.hold(event);
         let is_other = mark.is_some() || has_mark(event);

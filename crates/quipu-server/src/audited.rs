@@ -146,6 +146,13 @@ async fn run(app: Arc<App>, request: Request, next: Next) -> Response {
     }
 }
 
+/// Leaves of a URL what the trail tells: its scheme and its host.
+pub(crate) fn without_path(url: &mut String) {
+    let host = url.find("://").map_or(0, |at| at + 3);
+    let end = url[host..].find(['/', '?', '#']).map_or(url.len(), |at| host + at);
+    url.truncate(end);
+}
+
 fn ended(response: &Response) -> Ended {
     let said = response.extensions().get::<Said>();
     let (code, detail) = (said.map(|said| said.code.slug()), said.map(|said| said.detail.clone()).unwrap_or_default());

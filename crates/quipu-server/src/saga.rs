@@ -26,7 +26,7 @@ use crate::caller::Callers;
 use crate::read::query;
 use crate::refusal::{ask, clip};
 use crate::subscription::{json, read_body};
-use crate::{App, answer, body, problem, publish};
+use crate::{App, answer, audited, body, problem, publish};
 
 /// Bytes of events in a timeline behind which only their places are told.
 const TIMELINE_BYTES: usize = 4 << 20;
@@ -175,8 +175,12 @@ async fn run_apply(
         let finding = SagaFinding { level: FindingLevel::Refused, path: path.into(), sentence: detail.clone() };
         return Err(Problem::new(Code::InvalidSaga, detail).with("findings", value!([finding])));
     }
-    app.tell(value!({ "declaration": content(&declaration), "dryrun": is_dry_run, "strict": is_strict }));
-    let applied = ask(&app, move |tenant| tenant.apply_saga(declaration, is_strict, is_dry_run)).await?;
+    let told = told(content(&declaration));
+    let applied = ask(&app, move |tenant| tenant.apply_saga(declaration, is_strict, is_dry_run)).await;
+    // What is refused may be so for a secret in it: the trail has its name and why, and nothing of its text.
+    let told = if applied.is_ok() { told } else { serde_json::Value::Null };
+    app.tell(value!({ "declaration": told, "dryrun": is_dry_run, "strict": is_strict }));
+    let applied = applied?;
     let outcome = match (is_dry_run, applied.is_new) {
         (true, _) => "valid",
         (false, true) => "new",
@@ -198,6 +202,26 @@ fn content(declaration: &SagaDeclaration) -> serde_json::Value {
         SagaDeclaration::Expectation(expectation) => value!(expectation),
         SagaDeclaration::Written(written) => value!(written),
     }
+}
+
+/// A declaration for the audit trail: of URLs only what is before the path, since the others may hold a secret.
+fn told(mut declaration: serde_json::Value) -> serde_json::Value {
+    fn cut(value: &mut serde_json::Value) {
+        match value {
+            serde_json::Value::Array(items) => items.iter_mut().for_each(cut),
+            serde_json::Value::Object(members) => {
+                for (name, value) in members {
+                    match value {
+                        serde_json::Value::String(url) if name == "http" || name == "url" => audited::without_path(url),
+                        value => cut(value),
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    cut(&mut declaration);
+    declaration
 }
 
 fn declared(info: PlanInfo, is_whole: bool) -> DeclaredSaga {

@@ -18,7 +18,7 @@ use quipu_engine::{Explained, Lag, NotDone, SeekPreview, Standstill, Subscriptio
 use crate::pusher::Standing;
 use crate::refusal::{ask, ask_pushers};
 use crate::webhook::Secret;
-use crate::{App, answer, body, problem, publish, secret};
+use crate::{App, answer, audited, body, problem, publish, secret};
 
 pub(crate) async fn create(Extension(app): Extension<Arc<App>>, request: Request) -> Response {
     problem::answer(run_create(app, request).await.map_err(Problem::hushed))
@@ -92,9 +92,7 @@ async fn run_change(app: Arc<App>, request: Request) -> Result<Response, Problem
 fn told(info: &SubscriptionInfo) -> serde_json::Value {
     let mut definition = info.definition.as_ref().clone();
     if let Some(push) = &mut definition.push {
-        let host = push.url.find("://").map_or(0, |at| at + 3);
-        let end = push.url[host..].find(['/', '?', '#']).map_or(push.url.len(), |at| host + at);
-        push.url.truncate(end);
+        audited::without_path(&mut push.url);
     }
     serde_json::to_value(&definition).expect("a definition is JSON")
 }

@@ -42,6 +42,14 @@ impl<'a> Data<'a> {
             _ => Ok(Data::Binary(Cow::Borrowed(body))),
         }
     }
+
+    /// Whether nobody could publish it, as JSON that is nested too deeply.
+    ///
+    /// # Errors
+    /// How deep it may be.
+    pub fn check_depth(&self) -> Result<(), InvalidEvent> {
+        if let Data::Json(text) = self { check_depth(text) } else { Ok(()) }
+    }
 }
 
 pub(super) fn read_data<'a>(
@@ -84,7 +92,7 @@ pub(crate) fn check_depth(text: &str) -> Result<(), InvalidEvent> {
                     return Err(invalid("data", expected, "deeper nesting"));
                 }
             }
-            b'}' | b']' => depth -= 1,
+            b'}' | b']' => depth = depth.saturating_sub(1),
             _ => {}
         }
     }

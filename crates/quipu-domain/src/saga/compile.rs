@@ -425,8 +425,11 @@ impl Compiler {
             Http::Full(call) => call.clone(),
         };
         if !http.url.starts_with("https://") && !http.url.starts_with("http://") {
-            let shown: String = http.url.chars().take(64).collect();
-            self.refuse(format!("{path}/http"), format!("expected https:// or http://, found {shown:?}"));
+            // Not the text: what stands before the host may be a password.
+            self.refuse(
+                format!("{path}/http"),
+                "expected a URL that begins with https:// or http://, found another text",
+            );
         }
         if http.headers.len() > header::HEADERS_MAX {
             let (most, found) = (header::HEADERS_MAX, http.headers.len());

@@ -168,6 +168,43 @@ fn an_answer_that_its_schema_refuses_counts_as_none() {
 }
 
 #[test]
+fn an_answer_that_nobody_could_publish_counts_as_none() {
+    let nested = |levels: usize| "[".repeat(levels) + &"]".repeat(levels);
+    for (levels, types, state) in [
+        (101, &["order.placed"][..], InstanceState::Compensated),
+        (100, &["order.placed", CALL_ANSWERED, "charge.book"], InstanceState::Completed),
+    ] {
+        let shop = Shop::new();
+        shop.place(r#"{"total":79}"#);
+        shop.answer(&shop.call(), Answer::Done, Some(&nested(levels)));
+        assert_eq!(shop.types(), types, "{levels}");
+        assert_eq!(shop.tenant.instance(1).unwrap().state, state);
+    }
+}
+
+#[test]
+fn a_command_and_an_event_of_a_rule_that_nobody_could_publish_are_not_sent() {
+    let shop = Shop::new();
+    let deep = "reduce range(101) as $n (1; [.])";
+    let step = serde_json::json!({"send": "a.b", "data": deep, "compensate": "none"});
+    let saga = serde_json::json!({"saga": "deep", "starts_on": "a.begun", "steps": [{"one": step}]});
+    shop.apply(&saga.to_string()).unwrap();
+    let rule = serde_json::json!({"rule": "deep", "on": "a.begun", "publish": {"type": "a.c", "data": deep}});
+    let rule = SagaDeclaration::Rule(serde_json::from_str(&rule.to_string()).unwrap());
+    shop.tenant.apply_saga(rule, false, false).unwrap();
+    let event = Event::builder("1", "/shop", "a.begun").correlation_id("1").json("{}").build().unwrap();
+    publish(&shop.tenant, &event);
+    shop.run();
+    assert_eq!(shop.types(), ["a.begun"]);
+    let said: Vec<String> = (1..=2)
+        .flat_map(|number| shop.tenant.timeline(number).unwrap().0)
+        .filter_map(|entry| entry.note.text.clone().map(|text| text.to_string()))
+        .filter(|text| text.contains("JSON of at most 100 levels"))
+        .collect();
+    assert_eq!(said.len(), 2, "{said:?}");
+}
+
+#[test]
 fn an_answer_that_a_full_tenant_cannot_record_counts_as_none() {
     let folder = tempfile::tempdir().unwrap();
     let world = World {

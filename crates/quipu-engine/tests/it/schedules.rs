@@ -512,6 +512,7 @@ fn jq_makes_the_data_of_each_tick_within_its_limits() {
     };
     apply(house.tenant(), with("good", "{at: .scheduledtime, of: .schedule, missed}"));
     apply(house.tenant(), with("endless", "last(repeat(1))"));
+    apply(house.tenant(), with("deep", "reduce range(101) as $n (1; [.])"));
     apply(house.tenant(), with("fails", "error(\"no\" * 2000)"));
     house.at(3 * HOUR + 600);
     let recorded = house.tenant().event_at(1).unwrap().unwrap();
@@ -523,6 +524,8 @@ fn jq_makes_the_data_of_each_tick_within_its_limits() {
         assert!(error.reason.starts_with("/event/jq: ") && error.reason.contains(reason), "{error:?}");
         assert!(error.reason.len() <= 1_000);
     }
+    let error = house.info("deep").error.unwrap();
+    assert!(error.reason.contains("JSON of at most 100 levels"), "{error:?}");
     let refused = house.tenant().apply_schedule(with("bad", "{"), 0, false).unwrap_err();
     assert!(matches!(refused, NotDone::RefusedSchedule(ScheduleRefusal::InvalidJq { .. })), "{refused}");
 }

@@ -308,3 +308,31 @@ async fn history_is_asked_what_a_changed_saga_would_have_made_of_it() {
     let refused = shop.send("POST", "/v1/saga-what-if", &intervener, Some(("application/json", "{}"))).await;
     assert_eq!((refused.status, &refused.json()["permission"]), (403, &json!("orchestrate")));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_trail_has_no_secret_of_a_declaration_refused_or_not() {
+    let shop = Shop::open().await;
+    let apply = async |http: Value| {
+        let step = json!({"http": http, "compensate": "none"});
+        let saga = json!({"saga": "leaks", "starts_on": "a.b", "steps": [{"call": step}]});
+        let target = "/v1/sagas/leaks";
+        shop.send("PUT", target, &shop.admin, Some(("application/json", &saga.to_string()))).await.status
+    };
+    let refused = [
+        json!("https://user:hunter2@example.com/?token=hunter2"),
+        json!("ftp://user:hunter2@example.com/"),
+        json!({"url": "https://example.com/", "headers": {"authorization": "hunter2"}}),
+    ];
+    for http in refused {
+        assert_eq!(apply(http.clone()).await, 400, "{http}");
+    }
+    assert_eq!(apply(json!("https://example.com/?token=hunter2")).await, 201);
+    assert_eq!(apply(json!({"url": "https://example.com/hunter2", "method": "PUT"})).await, 201);
+    let trail = shop.get("/v1/audit?operation=saga.apply&subject=sagas/leaks").await;
+    let acts = trail["acts"].as_array().unwrap();
+    assert_eq!(acts.len(), 5, "{trail}");
+    assert!(!trail.to_string().contains("hunter2"), "{trail}");
+    let told = |act: &Value| act["details"]["declaration"]["saga"].clone();
+    let done: Vec<_> = acts.iter().filter(|act| act["outcome"] == "done").map(told).collect();
+    assert_eq!(done, ["leaks", "leaks"], "{trail}");
+}
