@@ -132,3 +132,12 @@ fn a_timer_that_was_set_before_a_kill_fires_once_after_it() {
     assert_eq!(recorded(&user, &server, 2), [json!("17"), json!("last")]);
     assert_eq!(timer(&user, &server, &["list", "-o", "json"]).ok().json()["total"], 1);
 }
+
+#[test]
+fn a_timer_without_a_time_names_both_ways_to_say_one() {
+    let user = User::new();
+    let ran = user.run(&["timer", "set", "--type", "a.b", "--source", "/x", "--id", "1"]).ended(2);
+    assert!(ran.stderr.contains("--at <TIME>") && ran.stderr.contains("--after <DURATION>"), "{ran:?}");
+    let both = ["timer", "set", "--type", "a.b", "--source", "/x", "--id", "1", "--at", "2031-05-01T12:00:00Z"];
+    user.run(&[&both[..], &["--after", "30m"]].concat()).ended(2);
+}

@@ -1,6 +1,6 @@
 //! `quipu timer set`: an event from a file, standard input or flags, and when it is published.
 
-use clap::Args;
+use clap::{ArgGroup, Args};
 use quipu_api::timer::RecordedBefore;
 use quipu_api::{Scheduled, SetTimerRequest, TimerAnswer};
 use serde_json::value::RawValue;
@@ -13,15 +13,16 @@ use super::super::input::one_event;
 use super::super::output::{Format, Out};
 
 #[derive(Debug, Args)]
+#[command(group = ArgGroup::new("when").args(["at", "after"]).required(true))]
 pub struct Set {
     /// One event, JSON; - for standard input
     #[arg(required_unless_present = "kind", conflicts_with = "kind")]
     file: Option<String>,
     /// When it is published (RFC 3339)
-    #[arg(long, value_name = "TIME", required_unless_present = "after")]
+    #[arg(long, value_name = "TIME")]
     at: Option<String>,
     /// After how long it is published, by the clock of the server, such as 30m
-    #[arg(long, value_name = "DURATION", conflicts_with = "at", value_parser = duration::milliseconds)]
+    #[arg(long, value_name = "DURATION", value_parser = duration::milliseconds)]
     after: Option<u64>,
     /// A name for the timer, to cancel it by
     #[arg(long)]
