@@ -62,6 +62,8 @@ use router::Router;
 pub const CHECKPOINT_MS: u64 = 100;
 /// A commit of progress takes up no further subscription when it has this many bytes.
 const COMMIT_BYTES: usize = 4 << 20;
+/// Most bytes that are kept together: half of what a commit has room for.
+const TOGETHER_BYTES_MAX: usize = 64 << 20;
 
 /// The subscriptions of a tenant while they run.
 pub(crate) struct Subscriptions {
@@ -100,17 +102,32 @@ pub(crate) struct Subscriptions {
 pub(crate) struct Unsent(VecDeque<Vec<Record>>);
 
 impl Unsent {
-    /// Adds what belongs together: to the last commit, unless that has enough.
+    /// Adds what belongs together: to the last commit, unless that has enough. What no commit has room for goes into several, in its
+    /// order: dead letters stand before the progress, so that a crash in between makes some of them again and loses none.
     fn push(&mut self, records: Vec<Record>) {
-        if records.is_empty() {
-            return;
-        }
-        let is_small = |last: &Vec<Record>| last.iter().map(|record| record.body.len()).sum::<usize>() < COMMIT_BYTES;
-        match self.0.back_mut().filter(|last| is_small(last)) {
-            Some(last) => last.extend(records),
-            None => self.0.push_back(records),
+        let mut left = TOGETHER_BYTES_MAX;
+        let mut begins = true;
+        for record in records {
+            let bytes = record.body.len();
+            let last = self.0.back_mut().filter(|last| match begins {
+                true => bytes_of(last) < COMMIT_BYTES,
+                false => bytes <= left,
+            });
+            match last {
+                Some(last) => last.push(record),
+                None => {
+                    left = TOGETHER_BYTES_MAX;
+                    self.0.push_back(vec![record]);
+                }
+            }
+            left = left.saturating_sub(bytes);
+            begins = false;
         }
     }
+}
+
+fn bytes_of(records: &[Record]) -> usize {
+    records.iter().map(|record| record.body.len()).sum()
 }
 
 impl Subscriptions {
@@ -168,5 +185,27 @@ impl Subscriptions {
     /// Uniform in 0 to 1.
     fn chance(&self) -> f64 {
         (self.token() >> 11) as f64 / (1u64 << 53) as f64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use quipu_store::RecordKind;
+
+    use super::*;
+
+    #[test]
+    fn what_belongs_together_is_one_commit_unless_no_commit_has_room_for_it() {
+        let records = |bytes: &[usize]| -> Vec<Record> {
+            let body = |(at, mib): (usize, &usize)| vec![at as u8; mib << 20];
+            bytes.iter().enumerate().map(|one| Record::new(RecordKind::DeadLetter, body(one))).collect()
+        };
+        let mut unsent = Unsent::default();
+        for together in [&[1, 2][..], &[2, 20], &[30, 30, 30, 5], &[60, 1]] {
+            unsent.push(records(together));
+        }
+        let commits: Vec<Vec<usize>> =
+            unsent.0.iter().map(|commit| commit.iter().map(|record| record.body.len() >> 20).collect()).collect();
+        assert_eq!(commits, [vec![1, 2, 2, 20], vec![30, 30], vec![30, 5], vec![60, 1]]);
     }
 }
