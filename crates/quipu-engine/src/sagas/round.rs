@@ -549,14 +549,21 @@ impl Round<'_> {
         };
         self.fetch(hits.iter().map(|hit| hit.hash));
         self.fetch_numbers(&hits.iter().filter_map(|hit| hit.caused_by).collect::<Vec<_>>());
+        let starts: HashSet<usize> =
+            hits.iter().filter(|hit| hit.roles.contains(&Role::Start)).map(|hit| hit.event).collect();
+        let mut at = None;
         for hit in hits {
             let recorded = &page.events[hit.event];
-            read_until = just_before(recorded.stamp.recorded_time);
-            self.due(read_until.min(self.now))?;
-            self.is_full = self.count >= SAGA_INSTANCES_MAX && hit.roles.contains(&Role::Start);
-            if self.is_full || self.is_long() || self.come.len() >= DUE_MAX {
-                // It is the first of the next round, which waits if there is no room.
-                return Ok((recorded.stamp.position - 1, read_until));
+            // An event is fed to all whom it concerns or to none: the next round begins with a whole one.
+            if at != Some(hit.event) {
+                at = Some(hit.event);
+                read_until = just_before(recorded.stamp.recorded_time);
+                self.due(read_until.min(self.now))?;
+                self.is_full = self.count >= SAGA_INSTANCES_MAX && starts.contains(&hit.event);
+                if self.is_full || self.is_long() || self.come.len() >= DUE_MAX {
+                    // It is the first of the next round, which waits if there is no room.
+                    return Ok((recorded.stamp.position - 1, read_until));
+                }
             }
             self.hit(hit, recorded)?;
         }

@@ -36,6 +36,21 @@ fn what_is_due_at_once_comes_in_commits_that_are_not_too_large() {
 }
 
 #[test]
+fn an_event_is_told_to_all_whom_it_concerns_in_one_round() {
+    let of = |name: &str| {
+        let step = r#"{"say": {"send": "NAME.out", "data": "\"x\" * 900000", "compensate": "none"}}"#;
+        let text = r#"{"saga": "NAME", "starts_on": "both.start", "again": "begin", "steps": [STEP]}"#;
+        saga(&text.replace("STEP", step).replace("NAME", name))
+    };
+    let mut shop = Shop::in_memory(&["a", "b", "c", "d"].map(of));
+    // The first two of them are as much as a round takes.
+    shop.publish("both.start", "o", "{}");
+    let mut sent = shop.sent();
+    sent.sort_unstable();
+    assert_eq!(sent, ["a.out", "b.out", "c.out", "d.out"]);
+}
+
+#[test]
 fn a_loop_that_publishes_too_much_at_once_fails_and_what_it_did_is_undone() {
     let text = r#"{"saga": "much", "starts_on": "much.start", "steps": [
         {"all": {"loop": {"max": 1000, "steps": [
