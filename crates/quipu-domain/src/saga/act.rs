@@ -215,8 +215,8 @@ impl Machine<'_> {
                 self.try_again(at);
             }
             (_, Purpose::End) => _ = self.state.cells.remove(at),
-            (What::Skipped, Purpose::Compensation | Purpose::Late) => self.undone(at, Undo::Skipped, 0),
-            (_, Purpose::Compensation | Purpose::Late) => self.undone(at, Undo::ByHand, 0),
+            (What::Skipped, Purpose::Compensation | Purpose::Late) => self.undone(at, Undo::Skipped, None, 0),
+            (_, Purpose::Compensation | Purpose::Late) => self.undone(at, Undo::ByHand, None, 0),
             (_, Purpose::Command) if is_question => {
                 self.state.cells.remove(at);
                 match cell.at {

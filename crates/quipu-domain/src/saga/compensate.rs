@@ -45,15 +45,15 @@ impl Machine<'_> {
         true
     }
 
-    /// A run is undone, or somebody settled it.
-    pub(super) fn undone(&mut self, at: usize, how: Undo, position: u64) {
+    /// A run is undone, by an answer to an attempt, which is taken for the newest if it names none; or somebody settled it.
+    pub(super) fn undone(&mut self, at: usize, how: Undo, attempt: Option<u16>, position: u64) {
         let cell = self.state.cells.remove(at);
         if let Some(done) = self.find_done(cell.run()) {
             let done = &mut self.state.done[done];
             (done.undo, done.undo_attempts) = (how, cell.attempts);
         }
         if how == Undo::Done {
-            self.note(What::Undone, cell.run(), cell.attempts, position);
+            self.note(What::Undone, cell.run(), attempt.unwrap_or(cell.attempts), position);
         }
     }
 
@@ -99,7 +99,7 @@ impl Machine<'_> {
 
     pub(super) fn undo_succeeded(&mut self, run: Run, cause: Option<Attempt>, position: u64) {
         if let Some(at) = self.undo_cell(run, cause, position) {
-            self.undone(at, Undo::Done, position);
+            self.undone(at, Undo::Done, cause.map(|cause| cause.number), position);
         }
     }
 

@@ -55,7 +55,7 @@ impl Machine<'_> {
         {
             let (_, position) = self.state.early.remove(early);
             self.state.cells.push(cell);
-            return self.finish(self.state.cells.len() - 1, position);
+            return self.finish(self.state.cells.len() - 1, None, position);
         }
         cell.due = task.timeout_ms.map(|ms| self.after(ms));
         self.state.cells.push(cell);
@@ -64,11 +64,11 @@ impl Machine<'_> {
         }
     }
 
-    /// A task is finished by an event.
-    pub(super) fn finish(&mut self, at: usize, position: u64) {
+    /// A task is finished by an event: the answer to an attempt, which is taken for the newest if it names none.
+    pub(super) fn finish(&mut self, at: usize, attempt: Option<u16>, position: u64) {
         let cell = self.state.cells.remove(at);
         let run = cell.run();
-        self.note(What::Finished, run, cell.attempts, position);
+        self.note(What::Finished, run, attempt.unwrap_or(cell.attempts), position);
         if self.plan.action(run.0) != Some(&Action::Sleep) {
             self.state.done.push(Done::of(&cell, How::Finished, position));
         }

@@ -120,7 +120,7 @@ impl Machine<'_> {
     pub(super) fn succeeded(&mut self, run: Run, attempt: Option<u16>, position: u64) {
         let open = self.find_cell(run, Purpose::Command);
         if let Some(at) = open.filter(|at| !self.state.cells[*at].is_finished_already()) {
-            self.finish(at, position);
+            self.finish(at, attempt, position);
             if let (Some(attempt), Some(done)) = (attempt, self.find_done(run)) {
                 self.state.done[done].succeeded.insert(attempt);
             }
@@ -218,7 +218,7 @@ impl Machine<'_> {
         }
         let Some(task) = self.plan.task(run.0) else { return };
         if task.action == Action::Sleep {
-            return self.finish(at, 0);
+            return self.finish(at, None, 0);
         }
         self.note(What::TimedOut, run, attempts, 0);
         let is_again = task.action != Action::Wait && task.tries.on_timeout && self.back_off(at, task, not_before);
@@ -249,7 +249,7 @@ impl Machine<'_> {
                 self.note(What::Repeated, run, attempt.number, 0);
             }
             // That it was completed before it heard that it is to be undone is no news.
-            Some(at) if !is_completed => self.undone(at, Undo::Done, 0),
+            Some(at) if !is_completed => self.undone(at, Undo::Done, None, 0),
             Some(_) => {}
             None if is_completed => self.succeeded(run, Some(attempt.number), 0),
             None => self.refused_late(run, Some(attempt.number), 0),

@@ -235,7 +235,7 @@ impl Machine<'_> {
         };
         match attempt.purpose {
             Purpose::Command => self.succeeded(run, Some(attempt.number), 0),
-            Purpose::Compensation | Purpose::Late => self.undone(at, Undo::Done, 0),
+            Purpose::Compensation | Purpose::Late => self.undone(at, Undo::Done, Some(attempt.number), 0),
             Purpose::End => {
                 self.state.cells.remove(at);
             }

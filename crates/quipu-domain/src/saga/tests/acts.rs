@@ -156,6 +156,46 @@ fn it_goes_on_again_from_a_step_with_new_attempts() {
 }
 
 #[test]
+fn the_note_of_an_answer_says_which_attempt_it_answers() {
+    let attempts = |instance: &Instance| -> Vec<u16> {
+        instance
+            .notes
+            .iter()
+            .filter(|note| note.what == What::Finished && note.node == 2)
+            .map(|note| note.attempt)
+            .collect()
+    };
+    let steps = "[{p: {parallel: [{a: {http: 'https://a.example', compensate: u.a}}, {b: {wait: w, timeout: 1s}}]}}]";
+    // The call of the first attempt was still out when it went on again.
+    let mut instance = Instance::with(steps, WAIT);
+    instance.wait(1_000).is(Status::NeedsPerson).act(ActKind::Retry { from: Some(1) });
+    instance.sends(&["https://a.example 2.0/1", "https://a.example 2.0/2"]).answered("2.0/1", Answer::Done);
+    assert_eq!(attempts(&instance), [1]);
+    instance.answered("2.0/2", Answer::Done).noted(What::Repeated);
+    // What names none is taken for the newest.
+    let steps =
+        "[{p: {parallel: [{a: {send: c.a, reply: r.a, timeout: 1m, compensate: u.a}}, {b: {wait: w, timeout: 1s}}]}}]";
+    for (cause, attempt) in [("2.0/1", 1), ("2.0/2", 2), ("", 2)] {
+        let mut instance = Instance::with(steps, WAIT);
+        instance.wait(1_000).act(ActKind::Retry { from: Some(1) }).event("r.a", cause);
+        assert_eq!(attempts(&instance), [attempt], "caused by {cause:?}");
+    }
+}
+
+#[test]
+fn the_note_of_a_compensation_says_which_attempt_undid_it() {
+    let undo = "{send: u.a, await: ur.a, timeout: 1s, retry: {max: 2, backoff: none}}";
+    for (cause, attempt) in [("1.0/c/1", 1), ("1.0/c/2", 2), ("", 2)] {
+        let mut instance =
+            Instance::of(&format!("[{{a: {{send: c.a, reply: r.a, compensate: {undo}}}}}, {{w: {{wait: w}}}}]"));
+        instance.event("r.a", "").act(ActKind::Cancel).wait(1_500).sends(&["c.a 1.0/1", "u.a 1.0/c/1", "u.a 1.0/c/2"]);
+        instance.event("ur.a", cause);
+        let undone = instance.notes.iter().find(|note| note.what == What::Undone).map(|note| note.attempt);
+        assert_eq!(undone, Some(attempt), "caused by {cause:?}");
+    }
+}
+
+#[test]
 fn what_does_not_fit_is_refused_with_its_reason_and_changes_nothing() {
     let any = Instance::of(STEPS);
     let mut ended = Instance::of(STEPS);

@@ -210,12 +210,12 @@ impl Ledger {
         }
         let is_kind = prefixes.iter().any(|prefix| heard.kind.starts_with(prefix)) || account.key.contains('/');
         let named = heard.causation.as_deref().and_then(name_of).filter(|(cause, _)| *cause == number);
-        let is_run = match (note.what, named) {
+        let is_attempt = match (note.what, named) {
             (What::Begun, _) | (_, None) => true,
-            (_, Some((_, attempt))) => run_of(attempt) == (note.node, note.iteration),
+            (_, Some((_, attempt))) => (run_of(attempt), attempt.number) == ((note.node, note.iteration), note.attempt),
         };
         let is_key = named.is_some() || account.key.contains('/') || heard.correlation.as_deref() == Some(&account.key);
-        if is_kind && is_run && is_key && heard.position <= self.to {
+        if is_kind && is_attempt && is_key && heard.position <= self.to {
             return Ok(());
         }
         Err(wrong(format!("instance {number} of {} notes {note:?} of {heard:?}", plan.name())))
