@@ -5,9 +5,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use quipu_testkit::{SagaSimulation, Voice};
 
 /// Seeds that once found something. Append, with a word on what it was.
-const FOUND: [u64; 1] = [
+const FOUND: [u64; 2] = [
     // Whoever declared a saga without threads on a log that had failed waited for ever.
     105,
+    // The note of an answer named the newest attempt, and not the one that was answered.
+    1_795_474_655_459_313,
 ];
 
 fn run(seeds: impl Iterator<Item = u64>) {

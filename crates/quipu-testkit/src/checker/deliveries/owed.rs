@@ -51,6 +51,8 @@ pub(super) struct Owed {
     pub unsaved: (u32, u32),
     /// When the first one began: the earliest and the latest possible.
     pub first: Option<(Timestamp, Timestamp)>,
+    /// When the first one began that was taken back since, as it may still be written down.
+    pub taken_back: Option<Timestamp>,
     /// The first attempt may have been forgotten.
     pub is_first_unsure: bool,
     /// In steady time.
@@ -74,6 +76,7 @@ impl Owed {
             attempts: (0, 0),
             unsaved: (0, 0),
             first: None,
+            taken_back: None,
             is_first_unsure: false,
             not_before: None,
             promised: 0,
@@ -126,6 +129,9 @@ impl Owed {
 
     pub fn begin(&mut self, attempt: u32, now: Timestamp) {
         if self.first.is_none() || (self.attempts == (0, 0) && !self.is_first_unsure) {
+            if let Some((earliest, _)) = self.first.filter(|_| self.unsaved.1 > 0) {
+                self.taken_back = Some(self.taken_back.map_or(earliest, |before| before.min(earliest)));
+            }
             self.first = Some((now, now));
         } else if self.is_first_unsure {
             self.first = self.first.map(|(earliest, latest)| (earliest.min(now), latest.max(now)));
@@ -146,7 +152,7 @@ impl Owed {
     pub fn begin_anew(&mut self) {
         self.state = State::Open;
         (self.attempts, self.unsaved) = ((0, 0), (0, 0));
-        (self.first, self.is_first_unsure, self.not_before) = (None, false, None);
+        (self.first, self.taken_back, self.is_first_unsure, self.not_before) = (None, None, false, None);
         self.tries.clear();
         self.restarts = 0;
         // A redrive is a decision, whatever the event says of its time.
@@ -155,7 +161,7 @@ impl Owed {
 
     /// Everything so far is written down.
     pub fn saved(&mut self) {
-        self.unsaved = self.attempts;
+        (self.unsaved, self.taken_back) = (self.attempts, None);
         self.tries.iter_mut().filter(|one| one.is_sure).for_each(|one| one.is_durable = true);
         if let State::Done { is_durable, .. } = &mut self.state {
             *is_durable = true;
@@ -170,6 +176,9 @@ impl Owed {
         (self.attempts, self.unsaved) = ((fewest, most), (fewest, most));
         self.restarts += u32::from(most > 0);
         self.is_first_unsure = fewest == 0 && most > 0;
+        if let (Some(before), Some((earliest, _))) = (self.taken_back.take(), &mut self.first) {
+            *earliest = before.min(*earliest);
+        }
         self.not_before = None;
         self.tries.iter_mut().filter(|one| !one.is_durable).for_each(|one| one.is_sure = false);
         self.state = match self.state {
