@@ -89,7 +89,12 @@ impl Prepared {
 
     /// Bytes that it takes in a commit.
     pub(crate) fn bytes(&self) -> usize {
-        self.record.body.len() + 128
+        self.record.bytes()
+    }
+
+    /// Bytes that it takes in the commit of its timer, or in that of the event.
+    pub(crate) fn bytes_taken(&self) -> usize {
+        self.waits.as_ref().map_or(self.bytes(), |waits| waits.record.bytes())
     }
 
     /// Bytes that it takes in memory until it is decided.

@@ -22,7 +22,7 @@ use crate::timers::{DELIVER_AT, Scheduled, TimerName, TimerRecord, Timers, Waits
 
 /// A commit is closed when it would grow beyond this, so that one publish of many events stays readable in pieces.
 /// Only for publishing: an append is always one commit.
-const COMMIT_BYTES: usize = 4 << 20;
+pub(crate) const COMMIT_BYTES: usize = 4 << 20;
 
 /// One turn of the loop.
 pub(crate) struct Turn<'a> {

@@ -4,12 +4,15 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use parking_lot::{Condvar, Mutex};
-use quipu_store::{Fault, Record};
+use quipu_store::{Fault, PAYLOAD_BYTES_MAX, Record};
 
 use crate::append::{Append, Appended, NotAppended, Prepared, Published};
-use crate::decide::Checked;
+use crate::decide::{COMMIT_BYTES, Checked};
 use crate::sagas::StepCommit;
 use crate::schedules::Come;
+
+/// What stands in a frame before its records, and what ends of timers add to an append, at most.
+const COMMIT_HEAD_BYTES: usize = 1 << 20;
 
 pub(crate) type Reply<T> = Box<dyn FnOnce(T) + Send>;
 
@@ -77,6 +80,22 @@ impl Input {
         }
     }
 
+    /// A commit of it that no frame has room for. Whoever makes a commit has limits that keep it well below: this is for what
+    /// escapes them, so that it is refused and ends nothing else.
+    pub fn too_large(&self) -> Option<Fault> {
+        let limit = PAYLOAD_BYTES_MAX - COMMIT_HEAD_BYTES;
+        let bytes = match self {
+            // Closed behind the event that fills it.
+            Self::Publish(events, _) => COMMIT_BYTES + events.iter().map(Prepared::bytes_taken).max().unwrap_or(0),
+            Self::Append(append, ..) => append.events.iter().chain(&append.timers).map(Prepared::bytes_taken).sum(),
+            Self::Records(records, _) => records.iter().map(Record::bytes).sum(),
+            Self::Fire(fires, _) => fires.iter().map(|(_, event)| event.bytes()).sum(),
+            Self::Tick(come, _) => come.iter().map(Come::bytes).sum(),
+            Self::Step(commit, _) => commit.bytes(),
+        };
+        (bytes > limit).then_some(Fault::CommitTooLarge { bytes, limit })
+    }
+
     /// Answers that it was not taken.
     pub fn fail(self, fault: Fault) {
         match self {
@@ -129,7 +148,23 @@ impl<T> Slot<T> {
 
 #[cfg(test)]
 mod tests {
+    use quipu_store::RecordKind;
+
     use super::*;
+    use crate::options::Options;
+    use crate::still;
+
+    #[test]
+    fn what_no_frame_has_room_for_is_refused_and_ends_nothing_else() {
+        let records = |mib: usize| (0..mib).map(|_| Record::new(RecordKind::DeadLetter, vec![0; 1 << 20])).collect();
+        let input = |mib| Input::Records(records(mib), Box::new(|_| ()));
+        assert_eq!(input(126).too_large().map(|fault| fault.to_string()), None);
+        let folder = tempfile::tempdir().unwrap();
+        let tenant = still::tenant(folder.path(), Options::default());
+        let refused = "expected a commit of at most 133169152 bytes, found one of 133185408: nothing of it was written";
+        assert_eq!(tenant.write_records_wait(records(127)).map_err(|fault| fault.to_string()), Err(refused.into()));
+        still::publish(&tenant, "a.b", "1").unwrap();
+    }
 
     #[test]
     fn neither_what_is_due_nor_what_others_want_waits_until_the_other_is_done() {

@@ -325,7 +325,7 @@ impl Tenant {
     /// Writes system records in one commit and waits; like [`Tenant::publish_wait`].
     pub(crate) fn write_records_wait(self: &Arc<Self>, records: Vec<Record>) -> Result<(), Fault> {
         let (slot, answer) = Slot::pair();
-        let bytes = records.iter().map(|record| record.body.len() + 128).sum();
+        let bytes = records.iter().map(Record::bytes).sum();
         if self.enqueue(bytes, Input::Records(records, Box::new(move |result| slot.put(result)))) {
             self.drive_here();
         }
@@ -424,7 +424,7 @@ impl Tenant {
         } else if mailbox.bytes > 0 && mailbox.bytes + bytes > limit && !input.is_urgent() {
             Some(Fault::Overloaded { waiting: mailbox.bytes, limit })
         } else {
-            None
+            input.too_large()
         };
         let Some(fault) = refusal else {
             mailbox.bytes += bytes;

@@ -58,7 +58,7 @@ pub(crate) fn of_fault(fault: &Fault) -> Problem {
         | Fault::Closed
         | Fault::Fenced { .. }
         | Fault::Locked { .. } => Code::Unavailable,
-        Fault::Io { .. } | Fault::UnknownFormat { .. } => Code::Internal,
+        Fault::Io { .. } | Fault::CommitTooLarge { .. } | Fault::UnknownFormat { .. } => Code::Internal,
     };
     let problem = Problem::new(code, fault.to_string());
     match fault {
@@ -105,6 +105,7 @@ mod tests {
             (Fault::Fenced { expected: 1, actual: 2 }, Code::Unavailable),
             (Fault::Overloaded { waiting: 1, limit: 1 }, Code::Overloaded),
             (Fault::StorageQuota { limit: 1 }, Code::StorageQuotaExceeded),
+            (Fault::CommitTooLarge { bytes: 2, limit: 1 }, Code::Internal),
             (Fault::Closed, Code::Unavailable),
             (Fault::UnknownFormat { path, found: "9".into() }, Code::Internal),
         ] {

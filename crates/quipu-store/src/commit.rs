@@ -111,6 +111,11 @@ impl Record {
         Self { kind, stream_version: 0, digest: *blake3::hash(&body).as_bytes(), body }
     }
 
+    /// Bytes that it takes, at most: in a frame with its head, and about as many in memory.
+    pub fn bytes(&self) -> usize {
+        self.body.len() + 128
+    }
+
     /// A checkpoint record.
     pub fn checkpoint(source: &str, number: u64) -> Self {
         let mut body = Vec::with_capacity(10 + source.len());

@@ -29,7 +29,7 @@ pub use backup::{BackupReport, backup};
 pub use check::{CheckReport, check, check_each};
 pub use commit::{Commit, Digest, Record, RecordKind};
 pub use file_log::{FileLog, FileLogOptions};
-pub use frame::{FramedCommit, FramedRecord};
+pub use frame::{FramedCommit, FramedRecord, PAYLOAD_BYTES_MAX};
 pub use index::{Index, Selection};
 pub use log::{Chunk, Fetched, Locator, Log, LogSize, Tail};
 pub use memory_storage::MemoryStorage;

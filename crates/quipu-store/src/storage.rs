@@ -158,6 +158,13 @@ pub enum Fault {
         /// The limit.
         limit: usize,
     },
+    /// A commit that no frame has room for was not written, nor was anything else.
+    CommitTooLarge {
+        /// Its bytes.
+        bytes: usize,
+        /// The limit.
+        limit: usize,
+    },
     /// The store was closed.
     Closed,
     /// The folder is of a format that this version does not know.
@@ -211,6 +218,9 @@ impl fmt::Display for Fault {
             }
             Self::StorageQuota { limit } => {
                 write!(f, "the storage quota of {limit} bytes is used up: no more events are taken, reads go on")
+            }
+            Self::CommitTooLarge { bytes, limit } => {
+                write!(f, "expected a commit of at most {limit} bytes, found one of {bytes}: nothing of it was written")
             }
             Self::Closed => f.write_str("the store is closed"),
             Self::UnknownFormat { path, found } => {

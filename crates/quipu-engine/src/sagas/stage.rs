@@ -111,8 +111,8 @@ impl StepCommit {
     }
 
     pub fn bytes(&self) -> usize {
-        let records = self.records.iter().map(|(record, _)| record.body.len());
-        let step = self.step.iter().map(|(record, _)| record.body.len());
+        let records = self.records.iter().map(|(record, _)| record.bytes());
+        let step = self.step.iter().map(|(record, _)| record.bytes());
         self.commands.iter().map(Prepared::bytes).sum::<usize>() + records.chain(step).sum::<usize>()
     }
 }

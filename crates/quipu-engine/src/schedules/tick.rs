@@ -32,6 +32,13 @@ pub(crate) struct Come {
     pub last: Timestamp,
 }
 
+impl Come {
+    /// Bytes that it takes in a commit.
+    pub fn bytes(&self) -> usize {
+        self.ticks.iter().filter_map(|tick| tick.event.as_ref().ok()).map(Prepared::bytes).sum::<usize>() + 256
+    }
+}
+
 /// A tick that is to be published.
 pub(crate) struct Tick {
     pub at: Timestamp,
@@ -119,8 +126,7 @@ impl Tenant {
                 tenant.schedules.is_ticking.store(false, Ordering::Release);
                 tenant.wake_timers();
             };
-            let events = come.iter().flat_map(|come| &come.ticks).filter_map(|tick| tick.event.as_ref().ok());
-            let bytes = events.map(Prepared::bytes_held).sum::<usize>() + come.len() * 256;
+            let bytes = come.iter().map(Come::bytes).sum();
             let is_taken = self.enqueue(bytes, Input::Tick(come, Box::new(reply)));
             if is_taken {
                 self.drive_elsewhere();
