@@ -45,6 +45,10 @@ pub struct DeclaredSaga {
     /// Why it does not go on with those, if something stands against that: a sentence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stuck: Option<String>,
+    /// The position of the newest event that was to begin an instance and has no key for it, so that it began none; of those that were
+    /// looked at since the server was started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keyless: Option<u64>,
     /// What was declared; not in a list.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub declaration: Option<Value>,

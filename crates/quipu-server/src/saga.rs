@@ -235,6 +235,7 @@ fn declared(info: PlanInfo, is_whole: bool) -> DeclaredSaga {
         behind: info.behind,
         lacks_code: info.lacks_code,
         stuck: info.stuck,
+        keyless: info.keyless,
         declaration: is_whole.then(|| content(&info.declaration)),
     }
 }

@@ -1,6 +1,7 @@
 //! Which instances an event concerns, and what it is to them.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use quipu_domain::saga::{Attempt, Key, Role};
 use quipu_domain::{Data, Event};
@@ -48,6 +49,9 @@ impl Tenant {
                 let listen = &ready.plan.listens()[usize::from(listen)];
                 let key = key_of(&event, &listen.key, listen.role).unwrap_or_default();
                 if key.is_empty() && (caused_by.is_none() || listen.role == Role::Start) {
+                    if listen.role == Role::Start {
+                        ready.keyless.fetch_max(recorded.stamp.position, Ordering::Relaxed);
+                    }
                     continue;
                 }
                 // All that it is to one instance is told at once.

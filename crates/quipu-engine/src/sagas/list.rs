@@ -4,6 +4,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use quipu_domain::Timestamp;
 use quipu_domain::saga::{Attempt, InstanceState, Note, Plan, Purpose, State, Waiting, What, explain};
@@ -37,6 +38,9 @@ pub struct PlanInfo {
     pub lacks_code: bool,
     /// Why it does not go on with what it has still to look at, if something stands against that: a sentence.
     pub stuck: Option<String>,
+    /// The newest event that was to begin an instance and has no key for it, so that it began none: its position. Of those that were
+    /// looked at since the tenant was opened.
+    pub keyless: Option<u64>,
 }
 
 /// Which instances are meant; all that is given has to hold.
@@ -157,10 +161,12 @@ impl Tenant {
         let infos = {
             let fold = self.decider.lock();
             let sagas = &fold.sagas;
-            let behind = self.position().saturating_sub(self.sagas.seen.load(std::sync::atomic::Ordering::Acquire));
+            let behind = self.position().saturating_sub(self.sagas.seen.load(Ordering::Acquire));
             let stuck = self.sagas.stuck.lock().clone();
             let info = |(name, number): (&PlanName, &u32)| {
                 let plan = sagas.plans.get(number)?;
+                let ready = plans.all.get(number);
+                let keyless = ready.map_or(0, |ready| ready.keyless.load(Ordering::Relaxed));
                 let of_name = || sagas.plans.values().filter(|plan| plan.name == *name);
                 Some(PlanInfo {
                     name: name.clone(),
@@ -170,8 +176,9 @@ impl Tenant {
                     open: of_name().map(|plan| plan.open).sum(),
                     instances: of_name().map(|plan| plan.instances).sum(),
                     behind,
-                    lacks_code: plans.all.get(number).is_some_and(|ready| ready.lacks_code()),
+                    lacks_code: ready.is_some_and(|ready| ready.lacks_code()),
                     stuck: stuck.clone(),
+                    keyless: (keyless > 0).then_some(keyless),
                 })
             };
             sagas.newest.iter().filter_map(info).collect()

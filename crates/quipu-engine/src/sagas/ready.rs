@@ -1,6 +1,7 @@
 //! Plans that are ready to be stepped: with their jq compiled, and one set of patterns for all.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
 
 use quipu_domain::saga::{Action, Expectation, Finding, Key, Kind, Listen, Plan, Question, Rule, Saga};
@@ -27,6 +28,8 @@ pub(crate) struct Ready {
     pub has_calls: bool,
     /// Of one that is written in Rust, once its program has brought it.
     pub code: OnceLock<Arc<dyn SagaCode>>,
+    /// The newest event that was to begin an instance, and has no key for it; 0 for none.
+    pub keyless: AtomicU64,
 }
 
 /// The plans of a tenant.
@@ -111,7 +114,8 @@ impl Ready {
             let compiled = Jq::compile(text).map_err(|(at, reason)| format!("at byte {at}: {reason}"));
             jq.insert(text.into(), compiled);
         }
-        Self { number, name, plan, from, jq, source, looks_at_data, has_calls, code: OnceLock::new() }
+        let (code, keyless) = (OnceLock::new(), AtomicU64::new(0));
+        Self { number, name, plan, from, jq, source, looks_at_data, has_calls, code, keyless }
     }
 
     /// Whether it cannot be stepped before its program brings its code.

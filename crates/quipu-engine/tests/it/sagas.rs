@@ -546,6 +546,23 @@ fn circles(declarations: &[&str]) -> Result<Vec<String>, Vec<String>> {
 }
 
 #[test]
+fn a_start_without_a_key_begins_nothing_and_is_told_of() {
+    let text = r#"{"saga": "by_data", "starts_on": "keyed.start", "key": "data.order", "steps": [{"a": {"send": "keyed.a", "compensate": "none"}}]}"#;
+    let mut shop = Shop::in_memory(&[saga(text)]);
+    let keyless = |shop: &Shop| shop.tenant.sagas().unwrap()[0].keyless;
+    shop.publish("keyed.start", "o1", r#"{"order": "o1"}"#);
+    assert_eq!((shop.sent(), keyless(&shop)), (vec!["keyed.a".to_owned()], None));
+    let long = format!(r#"{{"order": "{}"}}"#, "x".repeat(513));
+    for data in ["{}", r#"{"order": ""}"#, r#"{"order": {}}"#, "1", &long] {
+        shop.publish("keyed.start", "o1", data);
+        assert_eq!((shop.sent().len(), keyless(&shop)), (1, Some(shop.tenant.position())), "{data}");
+    }
+    let position = keyless(&shop);
+    shop.publish("keyed.start", "o1", r#"{"order": 7}"#);
+    assert_eq!((shop.sent().len(), keyless(&shop)), (2, position));
+}
+
+#[test]
 fn events_that_lead_to_each_other_without_end_are_not_taken_without_a_word() {
     let one = r#"{"saga": "s1", "starts_on": "loop.a", "key": "id", "steps": [{"a": {"send": "loop.b", "compensate": "none"}}]}"#;
     let two = r#"{"saga": "s2", "starts_on": "loop.b", "key": "id", "steps": [{"a": {"send": "loop.c", "compensate": "none"}}]}"#;

@@ -254,6 +254,17 @@ fn sagas_are_declared_seen_and_intervened_in() {
     assert!(refused.stdout.starts_with("refused: /steps/again"), "{refused:?}");
     let unread = shop.user.write("unread.yaml", "saga: a\nstarts: b\n");
     shop.run(&["saga", "apply", &unread]).ended(2);
+
+    let keyed = "saga: keyed\nstarts_on: cart.filled\nkey: data.cart\nsteps: [{pay: {wait: cart.paid}}]\n";
+    shop.run(&["saga", "apply", &shop.user.write("keyed.yaml", keyed)]).ok();
+    shop.publish("cart.filled", r#"{"basket": "c1"}"#).ok();
+    let is_told = |listed: &Value| listed["declared"][0]["keyless"].is_u64();
+    shop.until(&["saga", "list"], is_told);
+    let told = shop.run(&["saga", "show", "keyed"]).ok().stderr;
+    assert!(
+        told.contains("began no instance: expected a text or number of 1 to 512 bytes where `key` looks"),
+        "{told}"
+    );
 }
 
 #[test]

@@ -18,6 +18,7 @@ pub fn list(kind: Kind, client: &Client, out: &mut Out) -> Outcome {
         Format::Table => {
             out.table(&HEADER, &all.declared.iter().map(row).collect::<Vec<_>>())?;
             all.declared.first().into_iter().for_each(say_what_is_stuck);
+            all.declared.iter().for_each(say_what_has_no_key);
         }
     }
     Ok(Exit::Ok)
@@ -31,6 +32,7 @@ pub fn show(kind: Kind, name: &str, client: &Client, out: &mut Out) -> Outcome {
             let one: DeclaredSaga = client.parse(&text)?;
             out.table(&HEADER, &[row(&one)])?;
             say_what_is_stuck(&one);
+            say_what_has_no_key(&one);
             if let Some(declaration) = &one.declaration {
                 out.document(declaration)?;
             }
@@ -53,6 +55,15 @@ pub fn remove(kind: Kind, name: &str, client: &Client, out: &mut Out) -> Outcome
 fn say_what_is_stuck(one: &DeclaredSaga) {
     if let Some(stuck) = &one.stuck {
         eprintln!("They do not go on: {}.", escape(stuck));
+    }
+}
+
+fn say_what_has_no_key(one: &DeclaredSaga) {
+    if let Some(position) = one.keyless {
+        let name = escape(&one.name);
+        eprintln!(
+            "{name}: the event at position {position} began no instance: expected a text or number of 1 to 512 bytes where `key` looks."
+        );
     }
 }
 
