@@ -93,6 +93,15 @@ impl Answered {
             Self::Failed(reason) => Told::Failed(reason),
         }
     }
+
+    /// What a state keeps of it.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Wanted(wanted) => wanted.state.len(),
+            Self::Variables(text) => text.len(),
+            Self::Holds(_) | Self::Failed(_) => 0,
+        }
+    }
 }
 
 impl Asker<'_> {

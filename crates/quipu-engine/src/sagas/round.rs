@@ -34,6 +34,9 @@ const ROUND_BYTES: usize = 2 << 20;
 /// undoes, neither is that. A commit has room for 128 MiB.
 const FOLLOWS_BYTES_MAX: usize = 32 << 20;
 const UNDOES_BYTES_MAX: usize = 80 << 20;
+/// What a note takes beside its text, and a new instance beside its key.
+const NOTE_BYTES: usize = 32;
+const INSTANCE_BYTES: usize = 64;
 /// Instances that it may begin, and after which a round takes nothing more.
 const FOLLOWS_INSTANCES_MAX: usize = 10_000;
 const ROUND_INSTANCES: usize = 1_000;
@@ -632,6 +635,7 @@ impl Round<'_> {
         self.last += 1;
         self.count += 1;
         self.begun += 1;
+        self.bytes += INSTANCE_BYTES + key.len();
         self.keys.insert(hash, Some(self.last));
         let (state, notes) = (State::default(), Vec::new());
         self.open.insert(self.last, Open { ready, key: key.into(), begun: true, state, notes, is_changed: false });
@@ -669,12 +673,15 @@ impl Round<'_> {
                 let stepped = step(&open.ready.plan, state, told.as_input(number), now);
                 let has_changed = stepped.state != before || !stepped.notes.is_empty();
                 open.state = stepped.state;
+                let text = |note: &Note| note.text.as_ref().map_or(0, |text| text.len());
+                let noted: usize = stepped.notes.iter().map(|note| NOTE_BYTES + text(note)).sum();
                 open.notes.extend(stepped.notes);
                 if has_changed && !open.is_changed {
                     open.is_changed = true;
                     self.order.push(number);
                     self.bytes += self.known.get(&number).map_or(0, |instance| instance.state.len());
                 }
+                self.bytes += noted;
                 for effect in stepped.effects {
                     if let Some(answer) = self.carry_out(number, effect)? {
                         answers.push_back(answer);
@@ -744,11 +751,21 @@ impl Round<'_> {
 
     fn answer(&mut self, number: u64, node: u16) -> Result<Answered, Fault> {
         let (ready, key, state, attempt) = self.asker(number, None);
-        if ready.plan.is_written() {
-            return self.ask_code(number, &ready);
-        }
-        let asker = Asker { ready: &ready, key: &key, state: &state, attempt };
-        asker.answer(self.tenant, &mut self.cache, node)
+        let answered = if ready.plan.is_written() {
+            self.ask_code(number, &ready)?
+        } else {
+            let asker = Asker { ready: &ready, key: &key, state: &state, attempt };
+            asker.answer(self.tenant, &mut self.cache, node)?
+        };
+        // The variables that there were are not kept.
+        let bytes = answered.bytes().saturating_sub(state.variables().map_or(0, str::len));
+        Ok(match self.has_room(bytes, FOLLOWS_BYTES_MAX) {
+            Ok(()) => {
+                self.bytes += bytes;
+                answered
+            }
+            Err(reason) => Answered::Failed(reason),
+        })
     }
 
     fn begin_child(&mut self, number: u64, attempt: Attempt) -> Mapped<()> {

@@ -95,6 +95,27 @@ fn sagas_within_sagas_do_not_multiply_without_end() {
 }
 
 #[test]
+fn states_of_sagas_within_sagas_do_not_grow_past_what_a_commit_has_room_for() {
+    let leaf = r#"{"saga": "leaf", "starts_on": "leaf.start", "steps": [
+        {"fill": {"send": "leaf.out", "data": "{}", "compensate": "none", "set": "\"x\" * 16000"}}, {"rest": {"sleep": "1h"}}]}"#;
+    let all = [leaf.to_owned(), fans("one", "leaf"), fans("two", "one")];
+    let mut shop = Shop::in_memory(&all.each_ref().map(|text| saga(text)));
+    let of = |shop: &Shop, states: Vec<InstanceState>| {
+        let filter = InstanceFilter { states, ..InstanceFilter::default() };
+        shop.tenant.instances(&filter, None, 100_000).unwrap().instances
+    };
+    shop.publish("two.start", "o", "{}");
+    assert_eq!(shop.tenant.sagas().unwrap()[0].stuck, None, "its commit was written");
+    let open = of(&shop, vec![InstanceState::Running, InstanceState::Compensating, InstanceState::NeedsPerson]);
+    assert_eq!(open.len(), 0, "what could not go on is undone, and so is what it was for");
+    let sent = shop.sent().len();
+    assert!((1_700..2_150).contains(&sent), "32 MiB of 16,000 bytes each: {sent}");
+    // Others of its kind are none the worse.
+    shop.publish("one.start", "p", "{}");
+    assert_eq!(of(&shop, vec![InstanceState::Running]).len(), 51);
+}
+
+#[test]
 fn a_loop_that_takes_too_much_jq_at_once_fails() {
     let text = r#"{"saga": "slow", "starts_on": "slow.start", "steps": [
         {"all": {"loop": {"max": 1000, "steps": [
