@@ -184,7 +184,7 @@ fn the_note_of_an_answer_says_which_attempt_it_answers() {
 
 #[test]
 fn the_note_of_a_compensation_says_which_attempt_undid_it() {
-    let undo = "{send: u.a, await: ur.a, timeout: 1s, retry: {max: 2, backoff: none}}";
+    let undo = "{send: u.a, reply: ur.a, timeout: 1s, retry: {max: 2, backoff: none}}";
     for (cause, attempt) in [("1.0/c/1", 1), ("1.0/c/2", 2), ("", 2)] {
         let mut instance =
             Instance::of(&format!("[{{a: {{send: c.a, reply: r.a, compensate: {undo}}}}}, {{w: {{wait: w}}}}]"));
